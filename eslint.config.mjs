@@ -1,0 +1,74 @@
+import tseslint from 'typescript-eslint';
+import { importX } from 'eslint-plugin-import-x';
+
+/**
+ * Which room may import which (docs/architecture.md draws it). A room not named in `allowed` is forbidden;
+ * everything may use `spec` and `analysis`, and every room itself.
+ */
+const rooms = {
+  spec: [],
+  analysis: [],
+  workflows: ['spec'],
+  metrics: ['analysis', 'router'],
+  traffic: [],
+  targets: ['traffic', 'metrics', 'router'],
+  notify: ['workflows'],
+  activities: ['workflows', 'targets', 'metrics', 'notify', 'traffic', 'analysis'],
+  worker: ['activities', 'targets', 'metrics', 'notify', 'workflows', 'client'],
+  client: ['workflows'],
+  devserver: ['client', 'workflows'],
+  cli: ['client', 'server', 'workflows', 'worker', 'devserver', 'metrics', 'targets', 'router', 'notify'],
+  server: ['client', 'workflows'],
+  router: [],
+  flags: [],
+  rehearsal: ['workflows'],
+};
+const always = ['spec', 'analysis', 'errors'];
+
+const roomRules = Object.entries(rooms).map(([room, allowed]) => {
+  const usable = new Set([room, ...allowed, ...(room === 'router' || room === 'analysis' ? [] : always)]);
+  const forbidden = Object.keys(rooms).filter((other) => !usable.has(other));
+  return {
+    files: [`src/${room}/**/*.ts`],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              group: forbidden.flatMap((other) => [`**/${other}/**`, `**/../${other}/*`]),
+              message: `src/${room} may only import from: ${[...usable].join(', ')} (docs/architecture.md).`,
+            },
+            ...(room === 'workflows'
+              ? [{ group: ['node:*', '@temporalio/client', '@temporalio/worker', '@temporalio/activity'], message: 'Workflow code is deterministic.' }]
+              : []),
+          ],
+        },
+      ],
+    },
+  };
+});
+
+export default tseslint.config(
+  { ignores: ['dist', 'node_modules', 'coverage', 'test/workflow/histories'] },
+  {
+    files: ['**/*.ts'],
+    extends: [...tseslint.configs.recommended],
+    plugins: { 'import-x': importX },
+    languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/explicit-module-boundary-types': 'error',
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      'import-x/no-default-export': 'error',
+      'import-x/no-cycle': 'error',
+      eqeqeq: 'error',
+    },
+  },
+  ...roomRules,
+  { files: ['test/**/*.ts'], rules: { '@typescript-eslint/explicit-module-boundary-types': 'off' } },
+);
