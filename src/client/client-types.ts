@@ -1,0 +1,97 @@
+import type {
+  Actor,
+  ApproveMessage,
+  MessageAck,
+  MessageBase,
+  QueueStatus,
+  ReleaseStatus,
+  RollbackMessage,
+  SetWeightMessage,
+  Outcome,
+  Phase,
+} from '../workflows/api';
+import type { Plan } from '../spec/plan-types';
+
+/** The one way in: what CLI, server and CI do with releases. Every method throws `ReleaseError` and nothing else. */
+export interface SluiceClient {
+  /** Where it is connected to, for messages: `127.0.0.1:7233, namespace default`. */
+  readonly where: string;
+  /** Starts a release, or hands it to the service's queue when another one runs and the plan says so. */
+  deploy(plan: Plan, options: DeployOptions): Promise<DeployResult>;
+  /** The service's current or last release. `code: 'not-found'` when there was never one. */
+  status(service: ServiceRef): Promise<ReleaseStatus>;
+  /**
+   * Yields the status whenever it changed, beginning with the present one, until the release ended (its last status
+   * is yielded) or `signal` aborts. Rides out short absences of Temporal and of the worker, telling `onTrouble`.
+   */
+  watch(service: ServiceRef, options?: WatchOptions): AsyncIterable<ReleaseStatus>;
+  /** Newest first. */
+  list(options?: ListOptions): Promise<ReleaseSummary[]>;
+  queue(service: ServiceRef): Promise<QueueStatus | null>;
+  approve(service: ServiceRef, message: ApproveMessage): Promise<MessageAck>;
+  reject(service: ServiceRef, message: ApproveMessage): Promise<MessageAck>;
+  pause(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
+  resume(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
+  promote(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
+  rollback(service: ServiceRef, message: RollbackMessage): Promise<MessageAck>;
+  setWeight(service: ServiceRef, message: SetWeightMessage): Promise<MessageAck>;
+  skipSoak(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
+  /** Who polls the task queue; empty when nobody does. */
+  workers(): Promise<WorkerInfo[]>;
+  close(): Promise<void>;
+}
+
+export interface ServiceRef {
+  readonly service: string;
+  readonly namespace: string;
+  /** A certain release of the service, by id; the newest when left out. */
+  readonly release?: string;
+}
+
+export interface DeployOptions {
+  readonly actor: Actor;
+  readonly reason?: string;
+  /** Overrides the plan's. */
+  readonly onConflict?: Plan['onConflict'];
+}
+
+export interface DeployResult {
+  readonly release: string;
+  readonly workflowId: string;
+  readonly state: 'started' | 'queued';
+  /** The release it waits for, when queued. */
+  readonly behind: string | null;
+}
+
+export interface WatchOptions {
+  readonly signal?: AbortSignal;
+  /** Milliseconds between looks; 500 by default. */
+  readonly everyMs?: number;
+  readonly onTrouble?: (sentence: string) => void;
+}
+
+export interface ListOptions {
+  readonly service?: string;
+  readonly namespace?: string;
+  readonly open?: boolean;
+  readonly limit?: number;
+}
+
+export interface ReleaseSummary {
+  readonly release: string;
+  readonly service: string;
+  readonly namespace: string;
+  readonly version: string;
+  readonly phase: Phase;
+  readonly outcome: Outcome | null;
+  readonly weight: number;
+  readonly startedAt: number;
+  readonly endedAt: number | null;
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+export interface WorkerInfo {
+  readonly identity: string;
+  readonly lastSeen: number | null;
+}

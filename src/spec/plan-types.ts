@@ -1,0 +1,168 @@
+/**
+ * The plan: what a spec and a version come to, step by step. Pure data, JSON through and through: it is what the
+ * workflow is started with, what `sluice plan` prints and what approvals are bound to (by `hash`).
+ * All durations are milliseconds, all weights percent of traffic (0 to 100), all ratios fractions (0.05 is 5 %).
+ */
+export interface Plan {
+  readonly apiVersion: 'sluice.dev/v1';
+  readonly kind: 'Plan';
+  readonly service: string;
+  readonly namespace: string;
+  /** The new version: for a router the version's name, for Kubernetes an image reference. */
+  readonly version: string;
+  readonly target: TargetPlan;
+  /** Always begins with `deploy` and ends with `promote`. */
+  readonly steps: readonly PlanStep[];
+  readonly analysis: AnalysisPlan;
+  readonly onFailure: OnFailure;
+  readonly onConflict: OnConflict;
+  readonly notify: NotifyPlan;
+  /** SHA-256 (hex) of the plan's canonical JSON without this field. */
+  readonly hash: string;
+}
+
+export type OnFailure = 'rollback' | 'pause';
+export type OnConflict = 'reject' | 'queue' | 'supersede';
+
+export type TargetPlan = RouterTargetPlan | KubernetesTargetPlan | FlagTargetPlan;
+
+/** One or several instances of an app that carries the in-app cohort router, by their admin addresses. */
+export interface RouterTargetPlan {
+  readonly kind: 'router';
+  /** Base URLs, for example `http://10.0.0.7:3000`. */
+  readonly instances: readonly string[];
+  /** Name of the worker's environment variable that holds the admin token. Never the token itself. */
+  readonly tokenEnv: string;
+  /** Name of the worker's environment variable with the secret that signs override tokens, for the smoke test. */
+  readonly overrideSecretEnv: string;
+}
+
+export interface KubernetesTargetPlan {
+  readonly kind: 'kubernetes';
+  readonly deployment: string;
+  readonly service: string;
+  readonly traffic: { readonly kind: string; readonly settings: unknown };
+}
+
+export interface FlagTargetPlan {
+  readonly kind: 'flag';
+  readonly name: string;
+  readonly environment: string;
+}
+
+export type PlanStep = DeployStep | SmokeTestStep | WeightStep | ApproveStep | PromoteStep;
+
+interface StepBase {
+  /** What people see: `weight 5 %`. */
+  readonly name: string;
+}
+
+export interface DeployStep extends StepBase {
+  readonly kind: 'deploy';
+  /** How long the canary may take to be ready. */
+  readonly timeoutMs: number;
+}
+
+export interface SmokeTestStep extends StepBase {
+  readonly kind: 'smokeTest';
+  readonly path: string;
+  readonly expectStatus: number;
+  /** Text the answer's body must contain; null when any body will do. */
+  readonly expectBody: string | null;
+  /** Tries before the test has failed, at least 1. */
+  readonly attempts: number;
+  readonly intervalMs: number;
+  /** Of one request. */
+  readonly timeoutMs: number;
+}
+
+export interface WeightStep extends StepBase {
+  readonly kind: 'weight';
+  readonly weight: number;
+  readonly soakMs: number;
+}
+
+export interface ApproveStep extends StepBase {
+  readonly kind: 'approve';
+  /** Names or groups of those who may approve; empty means anyone who says who they are. */
+  readonly by: readonly string[];
+  readonly timeoutMs: number;
+  readonly onExpiry: 'rollback' | 'pause' | 'continue';
+}
+
+export interface PromoteStep extends StepBase {
+  readonly kind: 'promote';
+  readonly timeoutMs: number;
+}
+
+export interface AnalysisPlan {
+  readonly source: MetricSourcePlan;
+  /** Between two measurements. */
+  readonly intervalMs: number;
+  /** From a weight change to the first measurement that counts. */
+  readonly initialDelayMs: number;
+  /** A measurement looks back this far, but never past the last weight change. */
+  readonly windowMs: number;
+  /** A step passes only with at least this many valid measurements. */
+  readonly minMeasurements: number;
+  /** Requests the canary must have had in the window for a measurement to be valid. */
+  readonly minRequests: number;
+  /** Failed measurements a step tolerates; one more fails it. */
+  readonly failureLimit: number;
+  /** Measurements in a row that may end in `error` (the backend's fault); one more ends the step's wait. */
+  readonly consecutiveErrorLimit: number;
+  /** What to do at a soak's end without enough valid measurements: hold the weight for `extendMs` more, then this. */
+  readonly onNoData: { readonly extendMs: number; readonly then: 'pause' | 'rollback' };
+  readonly metrics: readonly MetricPlan[];
+  /** Comparison of event ratios with stable, guarded by a significance test; null when switched off. */
+  readonly compare: { readonly alpha: number; readonly tolerate: number } | null;
+}
+
+export type MetricSourcePlan =
+  | { readonly kind: 'router' }
+  | {
+      readonly kind: 'prometheus';
+      readonly url: string;
+      /** Name of the worker's environment variable with a bearer token; null for none. */
+      readonly tokenEnv: string | null;
+      readonly timeoutMs: number;
+    }
+  | { readonly kind: 'simulated'; readonly phases: readonly SimulatedPhase[] };
+
+/** What the scripted source of `--simulate` answers while the weight is at least `fromWeight`. */
+export interface SimulatedPhase {
+  readonly fromWeight: number;
+  /** Fraction of the canary's requests that fail. */
+  readonly errorRate: number;
+  /** Seconds. */
+  readonly p95: number;
+  readonly noData?: boolean;
+}
+
+export type MetricUnit = 'ratio' | 'seconds' | 'count';
+
+export interface MetricPlan {
+  readonly name: string;
+  readonly unit: MetricUnit;
+  /** The canary's value fails above; in the metric's unit. null for no limit. */
+  readonly max: number | null;
+  /** The canary's value fails below. */
+  readonly min: number | null;
+  /** The canary's value fails above this many times stable's. */
+  readonly maxRatio: number | null;
+  readonly query: MetricQuery;
+}
+
+/**
+ * What to ask. PromQL templates keep their placeholders ({{track}}, {{version}}, {{window}} and the labels' names on
+ * `queryPlaceholders`) until the moment of asking; `resolveQuery` fills and escapes them.
+ */
+export type MetricQuery =
+  | { readonly kind: 'ratio'; readonly numerator: string; readonly denominator: string }
+  | { readonly kind: 'value'; readonly expression: string; readonly requests: string | null }
+  | { readonly kind: 'builtin'; readonly metric: 'error-rate' | 'requests' }
+  | { readonly kind: 'builtin'; readonly metric: 'latency'; readonly quantile: number };
+
+export interface NotifyPlan {
+  readonly slack: { readonly channel: string } | null;
+}

@@ -1,0 +1,113 @@
+import type { JudgeState, Judgement } from '../analysis/verdict';
+import type { AnalysisPlan, SmokeTestStep, TargetPlan } from '../spec/plan-types';
+import type { Compensation, Fence, Measurement, ReleaseEvent, ReleaseStatus } from './api';
+
+/**
+ * What the workflow wants done in the world. Implemented in `src/activities`; kept here so that the workflow's
+ * half of the house depends on nothing but its own types.
+ */
+export interface ReleaseActivities {
+  /** Looks at the target without changing it: versions and weight in force. */
+  observe(input: TargetRef): Promise<TargetObservation>;
+  /** Brings the new version up beside stable, at weight 0. */
+  deploy(input: DeployInput): Promise<{ sentence: string }>;
+  smokeTest(input: SmokeTestInput): Promise<{ sentence: string }>;
+  /** All of the target reaches the weight, or none keeps it. */
+  setWeight(input: SetWeightInput): Promise<{ weight: number; sentence: string }>;
+  /** Re-asserts the weight, samples every metric, judges. */
+  measure(input: MeasureInput): Promise<MeasureResult>;
+  promote(input: PromoteInput): Promise<{ sentence: string }>;
+  compensate(input: CompensateInput): Promise<{ sentence: string }>;
+  notifySlack(input: NotifySlackInput): Promise<{ channel: string; ts: string }>;
+}
+
+export interface TargetRef {
+  readonly service: string;
+  readonly namespace: string;
+  readonly version: string;
+  readonly target: TargetPlan;
+}
+
+export interface TargetObservation {
+  readonly stableVersion: string;
+  readonly canaryVersion: string | null;
+  readonly weight: number;
+}
+
+export interface DeployInput extends TargetRef {
+  readonly fence: Fence;
+  readonly timeoutMs: number;
+}
+
+export interface SmokeTestInput extends TargetRef {
+  readonly release: string;
+  readonly test: SmokeTestStep;
+}
+
+export interface SetWeightInput extends TargetRef {
+  readonly fence: Fence;
+  readonly weight: number;
+  readonly previousWeight: number;
+}
+
+export interface MeasureInput extends TargetRef {
+  readonly fence: Fence;
+  readonly stableVersion: string;
+  readonly weight: number;
+  /** The workflow's time, epoch milliseconds. */
+  readonly at: number;
+  /** When the weight last changed. */
+  readonly since: number;
+  readonly step: number;
+  readonly analysis: AnalysisPlan;
+  readonly judge: JudgeState | null;
+}
+
+export interface MeasureResult {
+  readonly measurement: Measurement;
+  readonly judgement: Omit<Judgement, 'metrics'>;
+  /** Somebody else's change of the weight or version, found and put right. */
+  readonly foreignEdits: readonly string[];
+  /** The target's own guard took the canary back; its sentence. */
+  readonly guardTripped: string | null;
+}
+
+export interface PromoteInput extends TargetRef {
+  readonly fence: Fence;
+  readonly stableVersion: string;
+}
+
+export interface CompensateInput extends TargetRef {
+  readonly fence: Fence;
+  readonly compensation: Compensation;
+  readonly reason: string;
+}
+
+export interface NotifySlackInput {
+  readonly channel: string;
+  /** The message to edit; null to post the first. */
+  readonly message: { readonly channel: string; readonly ts: string } | null;
+  readonly status: ReleaseStatus;
+  /** Events not told yet that belong into the thread. */
+  readonly news: readonly ReleaseEvent[];
+}
+
+/** `type` of the activities' failures; those named in `NON_RETRYABLE` are not tried again. */
+export const ACTIVITY_FAILURES = {
+  fenceLost: 'FenceLost', // a later write holds the object
+  guardTripped: 'GuardTripped', // the target's own guard refuses this version
+  unknownVersion: 'UnknownVersion', // the target cannot serve the version
+  smokeTestFailed: 'SmokeTestFailed',
+  invalidTarget: 'InvalidTarget', // settings that no retry mends: no token, unknown environment variable
+  unsupported: 'Unsupported',
+  unreachable: 'Unreachable', // retried
+} as const;
+
+export const NON_RETRYABLE: readonly string[] = [
+  ACTIVITY_FAILURES.fenceLost,
+  ACTIVITY_FAILURES.guardTripped,
+  ACTIVITY_FAILURES.unknownVersion,
+  ACTIVITY_FAILURES.smokeTestFailed,
+  ACTIVITY_FAILURES.invalidTarget,
+  ACTIVITY_FAILURES.unsupported,
+];

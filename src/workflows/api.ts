@@ -1,0 +1,359 @@
+import type { Plan, PlanStep } from '../spec/plan-types';
+import type { JudgeState, MetricVerdict, Verdict } from '../analysis/verdict';
+
+/**
+ * The release workflow's public face: its names on the wire, what it takes, what it answers. Types and constants
+ * only, so that a client can import it without the workflow's code.
+ */
+
+export const RELEASE_WORKFLOW = 'release';
+export const RELEASE_QUEUE_WORKFLOW = 'releaseQueue';
+export const TASK_QUEUE = 'sluice';
+
+/** The workflow id is the lock: one release per service and namespace at a time. */
+export function releaseWorkflowId(namespace: string, service: string): string {
+  return `release:${namespace}/${service}`;
+}
+
+export function releaseQueueWorkflowId(namespace: string, service: string): string {
+  return `release-queue:${namespace}/${service}`;
+}
+
+/** Names of the search attributes a release sets; all are registered by `sluice dev` and the worker. */
+export const SEARCH_ATTRIBUTES = {
+  SluiceService: 'KEYWORD',
+  SluiceNamespace: 'KEYWORD',
+  SluiceRelease: 'KEYWORD',
+  SluiceVersion: 'KEYWORD',
+  SluicePhase: 'KEYWORD',
+  SluiceOutcome: 'KEYWORD',
+  SluiceWeight: 'INT',
+} as const;
+
+/** Who did something, and by which door. */
+export interface Actor {
+  /** As the door knows them: a user name, a CI job. Never empty. */
+  readonly name: string;
+  readonly groups?: readonly string[];
+  readonly via: 'cli' | 'ci' | 'server' | 'signal' | 'workflow';
+}
+
+export interface ReleaseInput {
+  /** The release's id: unique, and sortable by start. */
+  readonly release: string;
+  readonly plan: Plan;
+  readonly startedBy: Actor;
+  readonly reason?: string;
+  /** Only from one run of a release to its next (continue-as-new). */
+  readonly carried?: ReleaseState;
+  /** History length at which the release continues as new; for tests, 3,800 otherwise. */
+  readonly historyLimit?: number;
+}
+
+export type Phase =
+  | 'starting'
+  | 'deploying'
+  | 'smokeTesting'
+  | 'shifting' // a weight is being set
+  | 'soaking'
+  | 'awaitingApproval'
+  | 'paused'
+  | 'promoting'
+  | 'rollingBack'
+  | 'promoted'
+  | 'rolledBack'
+  | 'failed'; // ended without being able to say all-old or all-new; a person was paged
+
+export type Outcome =
+  | 'promoted'
+  | 'rolledBack' // by the evidence or a failed step
+  | 'aborted' // by a person: roll back, or cancelled
+  | 'rejected' // an approval was refused
+  | 'superseded' // a newer release took its place
+  | 'failed';
+
+export interface ReleaseResult {
+  readonly release: string;
+  readonly service: string;
+  readonly version: string;
+  readonly outcome: Outcome;
+  readonly reason: string;
+}
+
+/** A write's place in the order of all writes to a target; compared by epoch, then step, then attempt. */
+export interface Fence {
+  readonly release: string;
+  /** The release's start in epoch milliseconds, by Temporal's clock. */
+  readonly epoch: number;
+  /** Grows with every write the workflow asks for. */
+  readonly step: number;
+}
+
+/** The inverse of a change, recorded before the change is made. Run in reverse order. */
+export type Compensation =
+  | { readonly op: 'removeCanary' }
+  | { readonly op: 'restoreWeight'; readonly weight: number }
+  | { readonly op: 'restoreStable'; readonly version: string };
+
+/** One measurement as it is shown and carried: the verdicts, not the raw answer. */
+export interface Measurement {
+  readonly at: number;
+  readonly step: number;
+  readonly weight: number;
+  readonly observedShare: number | null;
+  readonly verdict: Verdict;
+  readonly sentence: string;
+  readonly metrics: readonly MetricVerdict[];
+  readonly simulated?: boolean;
+}
+
+export type EventType =
+  | 'started'
+  | 'deployed'
+  | 'smokeTestPassed'
+  | 'weightChanged'
+  | 'stepPassed'
+  | 'stepFailed'
+  | 'approvalRequested'
+  | 'approved'
+  | 'rejected'
+  | 'approvalExpired'
+  | 'paused'
+  | 'resumed'
+  | 'soakSkipped'
+  | 'soakExtended'
+  | 'weightRequested'
+  | 'promotionRequested'
+  | 'rollbackRequested'
+  | 'foreignEdit'
+  | 'guardTripped'
+  | 'messageIgnored'
+  | 'successorWaiting'
+  | 'notificationFailed'
+  | 'promoted'
+  | 'rollbackStarted'
+  | 'compensated'
+  | 'compensationFailed'
+  | 'rolledBack'
+  | 'failed';
+
+/** One entry of a release's story: when, what, why (evidence), who. */
+export interface ReleaseEvent {
+  /** 1, 2, 3 …, without a gap, across continue-as-new. */
+  readonly seq: number;
+  /** Epoch milliseconds, the workflow's time. */
+  readonly at: number;
+  readonly type: EventType;
+  /** A whole sentence. */
+  readonly message: string;
+  readonly actor: Actor;
+  /** Index into the plan's steps, where the event belongs to one. */
+  readonly step?: number;
+  /** The weight in force after the event. */
+  readonly weight: number;
+  readonly evidence?: Measurement;
+}
+
+export type StepState = 'pending' | 'running' | 'passed' | 'failed' | 'skipped';
+
+export interface StepStatus {
+  readonly name: string;
+  readonly kind: PlanStep['kind'];
+  readonly state: StepState;
+  readonly startedAt: number | null;
+  readonly endedAt: number | null;
+  /** Why it ended as it did. */
+  readonly sentence: string | null;
+  readonly verdict: Verdict | null;
+  /** Measurements taken, and those valid and passed. */
+  readonly measurements: number;
+  /** The measurement that decided, or the last one. */
+  readonly evidence: Measurement | null;
+}
+
+export interface PauseStatus {
+  readonly since: number;
+  readonly by: Actor;
+  readonly reason: string;
+  /** `failure`: a failing verdict or step under `onFailure: pause`; only `resume` lifts it, nothing raises the weight. */
+  readonly cause: 'person' | 'failure' | 'noData' | 'approvalExpired' | 'manualWeight';
+}
+
+export interface ApprovalStatus {
+  readonly step: number;
+  readonly by: readonly string[];
+  readonly since: number;
+  readonly expiresAt: number;
+  readonly onExpiry: 'rollback' | 'pause' | 'continue';
+}
+
+export interface SoakStatus {
+  readonly startedAt: number;
+  /** Grows while paused, so that a pause does not eat the soak. */
+  readonly endsAt: number;
+  readonly extended: boolean;
+}
+
+/** The whole state as one typed document: what CLI, server and dashboard show. Answer of the query `status`. */
+export interface ReleaseStatus {
+  readonly apiVersion: 'sluice.dev/v1';
+  readonly kind: 'ReleaseStatus';
+  readonly release: string;
+  readonly service: string;
+  readonly namespace: string;
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly target: Plan['target']['kind'];
+  /** `from` is null until the target was looked at. */
+  readonly version: { readonly from: string | null; readonly to: string };
+  readonly phase: Phase;
+  readonly outcome: Outcome | null;
+  /** One sentence about now. */
+  readonly message: string;
+  readonly weight: number;
+  readonly observedShare: number | null;
+  /** Index of the current step; equal to the number of steps once they are over. */
+  readonly step: number;
+  readonly steps: readonly StepStatus[];
+  readonly soak: SoakStatus | null;
+  readonly approval: ApprovalStatus | null;
+  readonly paused: PauseStatus | null;
+  /** Set while a roll back cannot finish: what fails, how often it was tried. */
+  readonly stuck: { readonly since: number; readonly message: string; readonly attempts: number } | null;
+  /** Releases that wait for this one's end. */
+  readonly successors: readonly string[];
+  /** The newest measurements, oldest first; at most 60. */
+  readonly measurements: readonly Measurement[];
+  readonly events: readonly ReleaseEvent[];
+  readonly startedAt: number;
+  readonly endedAt: number | null;
+  readonly startedBy: Actor;
+  readonly reason: string | null;
+  readonly planHash: string;
+  readonly simulated: boolean;
+}
+
+/** Everything a release knows, JSON, handed from run to run by continue-as-new. */
+export interface ReleaseState {
+  epoch: number;
+  startedAt: number;
+  endedAt: number | null;
+  fenceStep: number;
+  phase: Phase;
+  outcome: Outcome | null;
+  message: string;
+  stableVersion: string | null;
+  weight: number;
+  observedShare: number | null;
+  /** When the weight last changed; measurements do not look further back. */
+  weightSince: number;
+  step: number;
+  steps: StepStatus[];
+  soak: SoakProgress | null;
+  approval: ApprovalStatus | null;
+  paused: PauseStatus | null;
+  /** A rollback in progress or asked for. */
+  rollback: RollbackCause | null;
+  promoteNow: boolean;
+  compensations: Compensation[];
+  stuck: { since: number; message: string; attempts: number } | null;
+  successors: string[];
+  measurements: Measurement[];
+  events: ReleaseEvent[];
+  /** Answers to updates that were carried out, by update id: the server forgets them at continue-as-new. */
+  handledUpdates: Record<string, MessageAck>;
+  notified: NotifyState;
+}
+
+export interface SoakProgress extends SoakStatus {
+  startedAt: number;
+  endsAt: number;
+  extended: boolean;
+  /** When the next measurement is due. */
+  nextAt: number;
+  judge: JudgeState | null;
+}
+
+export interface RollbackCause {
+  readonly outcome: Exclude<Outcome, 'promoted' | 'failed'>;
+  readonly reason: string;
+  readonly actor: Actor;
+  readonly evidence?: Measurement;
+}
+
+export interface NotifyState {
+  /** Slack's handle of the release's message, once it was posted. */
+  slack: { channel: string; ts: string } | null;
+  /** Events up to this number were told. */
+  upTo: number;
+  failures: number;
+}
+
+// ---- messages ----------------------------------------------------------------------------------------------
+
+/** What every message of a person carries. */
+export interface MessageBase {
+  readonly actor: Actor;
+  readonly reason?: string;
+  /** When given, the message is refused unless the service's current release is this one (stale-click safe). */
+  readonly release?: string;
+}
+
+export interface ApproveMessage extends MessageBase {
+  /** Index of the approval step meant; the one that waits when left out. */
+  readonly step?: number;
+}
+
+export interface SetWeightMessage extends MessageBase {
+  readonly weight: number;
+}
+
+export interface RollbackMessage extends MessageBase {
+  /** In a roll back that cannot finish: give up what is left, and end as `failed`. */
+  readonly abandon?: boolean;
+}
+
+/** The answer to an update: what was recorded. */
+export interface MessageAck {
+  readonly release: string;
+  readonly seq: number;
+  readonly message: string;
+}
+
+export const UPDATES = [
+  'approve',
+  'reject',
+  'pause',
+  'resume',
+  'rollback',
+  'promote',
+  'setWeight',
+  'skipSoak',
+] as const;
+export type UpdateName = (typeof UPDATES)[number];
+
+/** Signals from people at the Temporal UI or CLI; everything in them is optional. */
+export interface SignalPayload {
+  readonly by?: string;
+  readonly groups?: readonly string[];
+  readonly reason?: string;
+}
+
+/** Input of the queue's signal `enqueue`. */
+export interface QueuedRelease {
+  readonly input: ReleaseInput;
+  /** True: the running release is asked to roll back, and those waiting before this one give way. */
+  readonly supersede: boolean;
+}
+
+export interface QueueStatus {
+  readonly service: string;
+  readonly namespace: string;
+  readonly waiting: readonly { release: string; version: string; supersede: boolean }[];
+}
+
+/** `type` of the failures a release throws or refuses with. */
+export const FAILURES = {
+  refused: 'Refused', // a message that is not allowed now
+  forbidden: 'Forbidden', // a message from someone who may not
+} as const;
