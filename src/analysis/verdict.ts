@@ -32,6 +32,8 @@ export interface ThresholdJudgeState {
   readonly consecutiveErrors: number;
   /** Sentence of the last failed measurement; null while there was none. */
   readonly lastFailure: string | null;
+  /** How the last valid measurement (one that passed or failed) ended; absent while there was none. */
+  readonly lastValid?: 'pass' | 'fail';
 }
 
 /** The seam for further judges: each adds its state to this union. */

@@ -1,0 +1,53 @@
+import type { MetricPolicy } from './verdict';
+
+// How numbers of a verdict are written for people: `6.3 %`, `210 ms`, `1.3 s`, `2120`.
+
+type Unit = MetricPolicy['unit'];
+
+/** A value with its unit. `digits`: significant ones, 2 unless told otherwise. */
+export function formatValue(value: number, unit: Unit, digits = 2): string {
+  switch (unit) {
+    case 'ratio':
+      return `${significant(value * 100, digits)} %`;
+    case 'seconds':
+      return Math.abs(value) < 1 ? `${significant(value * 1000, digits)} ms` : `${significant(value, digits)} s`;
+    case 'count':
+      return significant(value, Math.max(digits, 3));
+  }
+}
+
+/**
+ * A value beside the limit it is held against, with as many digits as it takes to tell them apart: a value over the
+ * limit is never written like the limit itself.
+ */
+export function formatAgainst(value: number, limit: number, unit: Unit): string {
+  const limitText = formatLimit(limit, unit);
+  for (let digits = 2; digits <= 12; digits += 1) {
+    const text = formatValue(value, unit, digits);
+    if (text !== limitText || value === limit) return text;
+  }
+  return formatValue(value, unit, 17);
+}
+
+/** A limit as its author wrote it: nothing is rounded away but floating-point noise. */
+export function formatLimit(limit: number, unit: Unit): string {
+  return formatValue(limit, unit, 12);
+}
+
+/** A count of requests or events; those extrapolated by a backend are fractional and are rounded to be read. */
+export function formatCount(count: number): string {
+  return String(Math.round(count));
+}
+
+/** A probability: `0.0032`, `4.1e-9`. */
+export function formatProbability(p: number): string {
+  if (p === 0) return 'below 1e-300';
+  return p < 1e-4 ? p.toExponential(1) : significant(p, 2);
+}
+
+function significant(value: number, digits: number): string {
+  if (value === 0) return '0';
+  const integerDigits = Math.floor(Math.log10(Math.abs(value))) + 1;
+  // Digits before the point are never rounded away: 2120 stays 2120.
+  return String(Number(value.toPrecision(Math.min(17, Math.max(digits, integerDigits)))));
+}

@@ -1,0 +1,223 @@
+import { compareRatios } from './compare-ratios';
+import { formatAgainst, formatCount, formatLimit, formatProbability, formatValue } from './format';
+import { requestsOf } from './observed-share';
+import type { MetricSample, Observation } from './sample';
+import type { JudgePolicy, MetricPolicy, MetricVerdict, Verdict } from './verdict';
+
+/** One metric of one measurement, judged. */
+export interface JudgedMetric {
+  readonly verdict: MetricVerdict;
+  /** What the value was really held against: a fixed limit, only a comparison with stable, or nothing. */
+  readonly heldAgainst: 'limit' | 'comparison' | 'nothing';
+}
+
+/** The outcome of one rule. */
+type Check =
+  | { readonly outcome: 'passed' }
+  | { readonly outcome: 'failed'; readonly clause: string }
+  | { readonly outcome: 'impossible'; readonly why: string }
+  | { readonly outcome: 'error'; readonly why: string };
+
+/** Holds one metric's sample against its limits; never passes on a value that is not there. */
+export function judgeMetric(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSample | undefined): JudgedMetric {
+  const judged = (verdict: Verdict, sentence: string, heldAgainst: JudgedMetric['heldAgainst']): JudgedMetric => ({
+    verdict: {
+      name: metric.name,
+      unit: metric.unit,
+      verdict,
+      canary: finiteOrNull(sample?.canary.value),
+      stable: finiteOrNull(sample?.stable?.value),
+      canaryRequests: requestsOf(sample?.canary ?? null),
+      stableRequests: requestsOf(sample?.stable ?? null),
+      limit: describeLimits(policy, metric, sample),
+      sentence,
+      query: sample?.canary.query ?? '',
+    },
+    heldAgainst,
+  });
+
+  if (sample === undefined) return judged('error', `${metric.name}: the metric source left it out.`, 'nothing');
+  const unusable = whyUnusable(policy, metric, sample.canary);
+  if (unusable !== null) return judged(unusable.verdict, unusable.sentence, 'nothing');
+
+  const value = sample.canary.value ?? Number.NaN; // whyUnusable has refused everything but a finite value
+  const limits = checkLimits(metric, value);
+  const comparisons = checkComparisons(policy, metric, sample, value);
+  const checks = [...limits, ...comparisons];
+  const subject = describeSubject(metric, sample.canary, value);
+  const beside = describeStable(metric, sample.stable);
+
+  const failed = checks.flatMap((check) => (check.outcome === 'failed' ? [check.clause] : []));
+  if (failed.length > 0) {
+    return judged('fail', `${subject}, ${failed.join(' and ')}${beside}.`, limits.length > 0 ? 'limit' : 'comparison');
+  }
+  const broken = checks.find((check) => check.outcome === 'error');
+  if (broken?.outcome === 'error') {
+    return judged('error', `${metric.name}: cannot be compared with stable: ${broken.why}.`, 'nothing');
+  }
+  if (checks.length === 0) return judged('pass', `${subject}; it has no limit${beside}.`, 'nothing');
+  const impossible = checks.find((check) => check.outcome === 'impossible');
+  const notCompared = impossible?.outcome === 'impossible' ? impossible.why : null;
+  if (notCompared !== null && !checks.some((check) => check.outcome === 'passed')) {
+    return judged('inconclusive', `${subject}; it cannot be compared: ${notCompared}.`, 'comparison');
+  }
+  const ending = notCompared === null ? beside : `; not compared: ${notCompared}`;
+  return judged('pass', `${subject}, within the limits${ending}.`, limits.length > 0 ? 'limit' : 'comparison');
+}
+
+/** True for metrics of which more is better (a success rate): they have a lower limit and no upper one. */
+function higherIsBetter(metric: MetricPolicy): boolean {
+  return metric.min !== null && metric.max === null;
+}
+
+function whyUnusable(
+  policy: JudgePolicy,
+  metric: MetricPolicy,
+  canary: Observation,
+): { verdict: 'error' | 'insufficient-data'; sentence: string } | null {
+  const { problem, value } = canary;
+  if (problem?.kind === 'error') {
+    return { verdict: 'error', sentence: `${metric.name}: could not be measured: ${clause(problem.message)}.` };
+  }
+  const requests = requestsOf(canary);
+  if (problem === undefined && requests !== null && requests < policy.minRequests) {
+    return {
+      verdict: 'insufficient-data',
+      sentence: `${metric.name}: the canary had ${formatCount(requests)} requests, fewer than the ${policy.minRequests} a verdict needs.`,
+    };
+  }
+  if (problem === undefined && value !== null && Number.isFinite(value) && countsAreSane(canary)) return null;
+  const why = problem?.message ?? (value === null ? 'there is no value' : 'the value is not a number');
+  return { verdict: 'insufficient-data', sentence: `${metric.name}: no data for the canary: ${clause(why)}.` };
+}
+
+function countsAreSane({ events, requests }: Observation): boolean {
+  const counts = [events?.bad ?? 0, events?.total ?? 0, requests ?? 0];
+  return counts.every((count) => Number.isFinite(count) && count >= 0);
+}
+
+function checkLimits(metric: MetricPolicy, value: number): Check[] {
+  const checks: Check[] = [];
+  if (metric.max !== null) {
+    const clause = `more than the allowed ${formatLimit(metric.max, metric.unit)}`;
+    checks.push(value <= metric.max ? { outcome: 'passed' } : { outcome: 'failed', clause });
+  }
+  if (metric.min !== null) {
+    const clause = `less than the required ${formatLimit(metric.min, metric.unit)}`;
+    checks.push(value >= metric.min ? { outcome: 'passed' } : { outcome: 'failed', clause });
+  }
+  return checks;
+}
+
+function checkComparisons(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSample, value: number): Check[] {
+  const checks: Check[] = [];
+  if (metric.maxRatio !== null) checks.push(checkRatio(policy, metric.maxRatio, sample, value));
+  if (comparesEvents(policy, metric, sample)) checks.push(checkEvents(policy, metric, sample));
+  return checks;
+}
+
+/** The significance test is for event metrics: those that count bad requests of all requests. */
+function comparesEvents(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSample | undefined): boolean {
+  return policy.compare !== null && metric.unit === 'ratio' && sample?.canary.events !== undefined;
+}
+
+/** Why stable is nothing to compare with; null when it is. */
+function stableMissing(stable: Observation | null): Check | null {
+  if (stable === null) return { outcome: 'impossible', why: 'there is no stable track' };
+  if (stable.problem?.kind === 'error') return { outcome: 'error', why: clause(stable.problem.message) };
+  if (requestsOf(stable) === 0) return { outcome: 'impossible', why: 'stable had no requests' };
+  if (stable.problem !== undefined || finiteOrNull(stable.value) === null || !countsAreSane(stable)) {
+    return { outcome: 'impossible', why: `stable has no data (${clause(stable.problem?.message ?? 'no value')})` };
+  }
+  return null;
+}
+
+function tooFewAtStable(policy: JudgePolicy, stable: Observation | null): Check | null {
+  const requests = requestsOf(stable);
+  if (requests === null || requests >= policy.minRequests) return null;
+  return {
+    outcome: 'impossible',
+    why: `stable had ${formatCount(requests)} requests, fewer than ${policy.minRequests}`,
+  };
+}
+
+function checkRatio(policy: JudgePolicy, maxRatio: number, sample: MetricSample, value: number): Check {
+  const stable = sample.stable;
+  const missing = stableMissing(stable) ?? tooFewAtStable(policy, stable);
+  if (missing !== null || stable === null) return missing ?? { outcome: 'impossible', why: 'there is no stable track' };
+  let base = stable.value ?? 0;
+  if (base === 0 && value === 0) return { outcome: 'passed' };
+  // Any multiple of nothing is nothing: a stable track without a bad event is taken to have had one.
+  if (base === 0 && stable.events !== undefined) base = 1 / stable.events.total;
+  if (base <= 0) return { outcome: 'impossible', why: 'stable is at 0, of which there are no multiples' };
+  if (value <= maxRatio * base) return { outcome: 'passed' };
+  return { outcome: 'failed', clause: `more than ${formatLimit(maxRatio, 'count')} times stable's` };
+}
+
+function checkEvents(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSample): Check {
+  const missing = stableMissing(sample.stable);
+  if (missing !== null) return missing;
+  const canary = sample.canary.events;
+  const stable = sample.stable?.events;
+  const compare = policy.compare;
+  if (canary === undefined || stable === undefined || compare === null) {
+    return { outcome: 'impossible', why: 'stable has no counts' };
+  }
+  if (!(canary.total > 0)) return { outcome: 'impossible', why: 'the canary had no requests' };
+  const badOf = (events: { bad: number; total: number }): { bad: number; total: number } =>
+    higherIsBetter(metric) ? { bad: Math.max(0, events.total - events.bad), total: events.total } : events;
+  const { exceeds, p } = compareRatios(badOf(canary), badOf(stable), compare.tolerate);
+  if (exceeds && p < compare.alpha) {
+    const times = compare.tolerate === 1 ? '' : `${formatLimit(compare.tolerate, 'count')} times `;
+    const than = higherIsBetter(metric) ? `with more than ${times}stable's rest` : `more than ${times}stable's`;
+    const chance = `p = ${formatProbability(p)}, below ${formatLimit(compare.alpha, 'count')}`;
+    return { outcome: 'failed', clause: `${than} by more than chance explains (${chance})` };
+  }
+  return tooFewAtStable(policy, sample.stable) ?? { outcome: 'passed' };
+}
+
+function describeLimits(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSample | undefined): string {
+  const parts: string[] = [];
+  if (metric.max !== null) parts.push(`max ${formatLimit(metric.max, metric.unit)}`);
+  if (metric.min !== null) parts.push(`min ${formatLimit(metric.min, metric.unit)}`);
+  if (metric.maxRatio !== null) parts.push(`at most ${formatLimit(metric.maxRatio, 'count')} times stable`);
+  if (policy.compare !== null && comparesEvents(policy, metric, sample)) {
+    const { alpha, tolerate } = policy.compare;
+    parts.push(`not above ${formatLimit(tolerate, 'count')} times stable at alpha ${formatLimit(alpha, 'count')}`);
+  }
+  return parts.join(', ');
+}
+
+function describeSubject(metric: MetricPolicy, canary: Observation, value: number): string {
+  const limit = [metric.max, metric.min].find((each) => each !== null && each !== value) ?? null;
+  const text = limit === null ? formatValue(value, metric.unit) : formatAgainst(value, limit, metric.unit);
+  if (canary.events === undefined) {
+    const requests = requestsOf(canary);
+    const over = requests === null || metric.unit === 'count' ? '' : ` over ${formatCount(requests)} canary requests`;
+    return `${metric.name} ${text}${over}`;
+  }
+  const counts = `${formatCount(canary.events.bad)} of ${formatCount(canary.events.total)} canary requests`;
+  return countsFailures(metric) ? `${counts} failed (${text})` : `${metric.name} ${text} (${counts})`;
+}
+
+/** `; stable: 3 of 2120 (0.1 %)`, or nothing where stable has no value. */
+function describeStable(metric: MetricPolicy, stable: Observation | null): string {
+  const value = finiteOrNull(stable?.value);
+  if (stable === null || value === null || stable.problem !== undefined) return '';
+  const text = formatValue(value, metric.unit);
+  if (stable.events === undefined) return `; stable: ${text}`;
+  return `; stable: ${formatCount(stable.events.bad)} of ${formatCount(stable.events.total)} (${text})`;
+}
+
+function countsFailures(metric: MetricPolicy): boolean {
+  return /error|fail/i.test(metric.name) && !higherIsBetter(metric);
+}
+
+function finiteOrNull(value: number | null | undefined): number | null {
+  return value === null || value === undefined || !Number.isFinite(value) ? null : value;
+}
+
+/** A sentence as a clause: without its full stop. */
+function clause(sentence: string): string {
+  return sentence.replace(/[.\s]+$/, '');
+}

@@ -1,0 +1,138 @@
+import { judgeMetric, type JudgedMetric } from './judge-metric';
+import { requestsOf } from './observed-share';
+import type { Sample } from './sample';
+import type { Judgement, JudgePolicy, JudgeState, ThresholdJudgeState, Verdict } from './verdict';
+
+const NOTHING_SEEN: ThresholdJudgeState = {
+  kind: 'threshold',
+  measurements: 0,
+  passed: 0,
+  failed: 0,
+  consecutiveErrors: 0,
+  lastFailure: null,
+};
+
+/**
+ * The first judge: fixed limits, and a comparison with stable. Pure and fail-closed: only a measurement whose every
+ * metric has data and keeps its limits passes; no data, NaN and a broken backend never do, and never count as a
+ * failure of the canary. Its limits as a statistical procedure are in docs/analysis.md.
+ */
+export function judge(policy: JudgePolicy, state: JudgeState | null, sample: Sample): Judgement {
+  const metrics = policy.metrics.map((metric) =>
+    judgeMetric(
+      policy,
+      metric,
+      sample.metrics.find((each) => each.name === metric.name),
+    ),
+  );
+  const { verdict, sentence } = judgeMeasurement(metrics, sample);
+  const next = advance(state?.kind === 'threshold' ? state : NOTHING_SEEN, verdict, sentence);
+  const decision =
+    next.failed > policy.failureLimit
+      ? 'fail'
+      : next.consecutiveErrors > policy.consecutiveErrorLimit
+        ? 'error'
+        : 'continue';
+  return {
+    verdict,
+    metrics: metrics.map((metric) => metric.verdict),
+    sentence,
+    state: next,
+    decision,
+    ...judgeStep(policy, next, decision, { verdict, sentence }),
+  };
+}
+
+interface Judged {
+  readonly verdict: Verdict;
+  readonly sentence: string;
+}
+
+/** The worst of its metrics, in this order. */
+const WORST_FIRST = ['fail', 'error', 'insufficient-data', 'inconclusive'] as const;
+
+function judgeMeasurement(metrics: readonly JudgedMetric[], sample: Sample): Judged {
+  if (metrics.length === 0) return { verdict: 'inconclusive', sentence: 'No metric is analysed.' };
+  const counted = metrics.filter((metric) => !isExcused(metric, metrics, sample));
+  for (const verdict of WORST_FIRST) {
+    const found = counted.filter((metric) => metric.verdict.verdict === verdict);
+    if (found.length > 0) return { verdict, sentence: found.map((metric) => metric.verdict.sentence).join(' ') };
+  }
+  if (counted.every((metric) => metric.heldAgainst === 'nothing')) {
+    return { verdict: 'inconclusive', sentence: 'No metric has a limit, so there is nothing that could pass.' };
+  }
+  return { verdict: 'pass', sentence: metrics.map((metric) => metric.verdict.sentence).join(' ') };
+}
+
+/**
+ * At 100 % no stable traffic is left to compare with. A metric that has nothing but a comparison then cannot be judged;
+ * it does not hold the release up as long as another metric kept a fixed limit. That holds only where stable has really
+ * no requests, not where its numbers are missing.
+ */
+function isExcused(metric: JudgedMetric, metrics: readonly JudgedMetric[], sample: Sample): boolean {
+  return (
+    metric.verdict.verdict === 'inconclusive' &&
+    metric.heldAgainst === 'comparison' &&
+    stableIsIdle(sample) &&
+    metrics.some((other) => other.verdict.verdict === 'pass' && other.heldAgainst === 'limit')
+  );
+}
+
+/** Every metric that knows stable's requests says none, and at least one knows; or there is no stable track at all. */
+function stableIsIdle(sample: Sample): boolean {
+  if (sample.metrics.every((metric) => metric.stable === null)) return true;
+  const known = sample.metrics.flatMap((metric) => requestsOf(metric.stable) ?? []);
+  return known.length > 0 && known.every((requests) => requests === 0);
+}
+
+function advance(state: ThresholdJudgeState, verdict: Verdict, sentence: string): ThresholdJudgeState {
+  const counts = {
+    kind: 'threshold',
+    measurements: state.measurements + 1,
+    passed: state.passed + (verdict === 'pass' ? 1 : 0),
+    failed: state.failed + (verdict === 'fail' ? 1 : 0),
+    consecutiveErrors: verdict === 'error' ? state.consecutiveErrors + 1 : 0,
+    lastFailure: verdict === 'fail' ? sentence : state.lastFailure,
+  } as const;
+  const lastValid = verdict === 'pass' || verdict === 'fail' ? verdict : state.lastValid;
+  return lastValid === undefined ? counts : { ...counts, lastValid };
+}
+
+function judgeStep(
+  policy: JudgePolicy,
+  state: ThresholdJudgeState,
+  decision: Judgement['decision'],
+  now: Judged,
+): { stepVerdict: Verdict; stepSentence: string } {
+  const needed = Math.max(1, policy.minMeasurements);
+  const step = (stepVerdict: Verdict, stepSentence: string): { stepVerdict: Verdict; stepSentence: string } => ({
+    stepVerdict,
+    stepSentence,
+  });
+  if (decision === 'fail') {
+    const tolerated = policy.failureLimit === 0 ? '' : `, more than the tolerated ${policy.failureLimit}`;
+    return step('fail', `${plural(state.failed, 'measurement')} failed${tolerated}: ${state.lastFailure ?? ''}`.trim());
+  }
+  if (decision === 'error') {
+    const times = plural(state.consecutiveErrors, 'measurement');
+    return step('error', `${times} in a row could not be taken: ${now.sentence}`);
+  }
+  if (state.lastValid === 'fail') {
+    return step(
+      'inconclusive',
+      `The last valid measurement failed, within the tolerated ${policy.failureLimit}: ${state.lastFailure ?? ''}`.trim(),
+    );
+  }
+  const taken = `${state.passed} of ${plural(state.measurements, 'measurement')} passed`;
+  if (state.passed >= needed) {
+    const latest = now.verdict === 'pass' ? ` The last: ${now.sentence}` : '';
+    return step('pass', `${taken}, at least ${needed} had to.${latest}`);
+  }
+  const because = now.verdict === 'pass' ? '' : ` ${now.sentence}`;
+  const verdict = now.verdict === 'pass' ? 'insufficient-data' : now.verdict;
+  return step(verdict, `${taken}, at least ${needed} must.${because}`);
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
