@@ -1,0 +1,197 @@
+import { mkdir, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { messageOf, ReleaseError } from '../errors';
+import { cacheDirectory } from './cache-directory';
+import type { Environment } from './cache-directory';
+import { withCacheLock } from './cache-lock';
+import { findExecutables, isExecutable } from './find-executable';
+import { tellEvery } from './progress';
+import { runCommand } from './run-command';
+import { downloadWithSdk } from './sdk-download';
+
+/** The newest Temporal CLI that can be built from its Go module alone: later ones refer to a module that no proxy serves. */
+const CLI_MODULE = 'github.com/temporalio/cli/cmd/temporal';
+const CLI_VERSION = '1.5.1';
+/** How many packages its build compiles, for the progress line only. */
+const CLI_PACKAGES = 1_300;
+/** What the module's go.mod asks for, and the first Go that can fetch a newer Go by itself. */
+const GO_NEEDED = [1, 25] as const;
+const GO_WITH_TOOLCHAINS = [1, 21] as const;
+/** Where installers put Go, whether or not they add it to the PATH. */
+const GO_FOLDERS = ['/usr/local/go/bin', '/usr/lib/go/bin', '/opt/homebrew/bin', '/usr/local/bin', '/snap/bin'];
+
+/** Temporal's CLI, whose `server start-dev` is the dev server. */
+export interface TemporalBinary {
+  /** Absolute path. */
+  readonly path: string;
+  /** Its own words, for example `temporal version 1.5.1 (Server 1.29.1, UI 2.42.1)`. */
+  readonly version: string;
+  readonly origin: 'env' | 'path' | 'cache' | 'download' | 'build';
+}
+
+export interface FindServerOptions {
+  /** Gets a line for people whenever something that takes time goes on; nothing is told when there is nothing to do. */
+  readonly onProgress: (line: string) => void;
+  /** Whether the SDK may download it. Default: true. */
+  readonly allowDownload?: boolean;
+  /** Whether it may be built (Temporal's CLI, with Go) or fetched (the test server, with Maven) from packages. Default: true. */
+  readonly allowBuild?: boolean;
+  /** Default: {@link cacheDirectory}. */
+  readonly cacheDir?: string;
+  /** Default: `process.env`. */
+  readonly env?: Environment;
+}
+
+/**
+ * Finds Temporal's CLI: `SLUICE_TEMPORAL_CLI`, the PATH, the cache, the SDK's own download, and last a build from the
+ * Go module proxy. What was fetched or built is kept in the cache.
+ *
+ * @throws ReleaseError `unsupported`, in one sentence that lists what was tried, with the way out as its hint
+ */
+export async function findTemporalCli(options: FindServerOptions): Promise<TemporalBinary> {
+  const { onProgress } = options;
+  const env = options.env ?? process.env;
+  const cache = path.join(options.cacheDir ?? cacheDirectory(env), 'temporal');
+  const tried: string[] = [];
+
+  const named = env['SLUICE_TEMPORAL_CLI'];
+  if (named) {
+    const version = await versionOf(named, env);
+    if (version !== undefined) return { path: path.resolve(named), version, origin: 'env' };
+    // Somebody meant this one: taking another in silence would hide the mistake.
+    throw new ReleaseError('usage', `SLUICE_TEMPORAL_CLI names ${named}, which is not a Temporal CLI that runs.`, {
+      hint: 'Let it name the `temporal` executable, or unset it to have one found.',
+    });
+  }
+
+  for (const file of await findExecutables('temporal', env)) {
+    const version = await versionOf(file, env);
+    if (version !== undefined) return { path: file, version, origin: 'path' };
+    tried.push(`${file} on the PATH is not a Temporal CLI that runs`);
+  }
+  if (tried.length === 0) tried.push('none is on the PATH');
+
+  const downloaded = path.join(cache, 'sdk', 'temporal');
+  const built = path.join(cache, CLI_VERSION, 'temporal');
+  const fromCache = async (): Promise<TemporalBinary | undefined> => {
+    for (const file of [downloaded, built]) {
+      const version = (await isExecutable(file)) ? await versionOf(file, env) : undefined;
+      if (version !== undefined) return { path: file, version, origin: 'cache' };
+    }
+    return undefined;
+  };
+  const cached = await fromCache();
+  if (cached !== undefined) return cached;
+  tried.push('none is in the cache');
+
+  const wait = (holder: number): void => onProgress(`waiting for process ${holder}, which fetches the Temporal CLI`);
+  return withCacheLock(path.join(cache, '.lock'), wait, async () => {
+    const meanwhile = await fromCache();
+    if (meanwhile !== undefined) return meanwhile;
+    for (const [allowed, origin, target, get] of [
+      [options.allowDownload ?? true, 'download', downloaded, download],
+      [options.allowBuild ?? true, 'build', built, build],
+    ] as const) {
+      if (!allowed) {
+        tried.push(`the ${origin} was not allowed`);
+        continue;
+      }
+      try {
+        await get(target, env, onProgress);
+        const version = await versionOf(target, env);
+        if (version !== undefined) return { path: target, version, origin };
+        tried.push(`what the ${origin} gave does not run on this machine`);
+      } catch (error) {
+        tried.push(`${origin}: ${messageOf(error)}`);
+        onProgress(`the Temporal CLI could not be had by ${origin} (${messageOf(error)})`);
+      }
+    }
+    throw new ReleaseError('unsupported', `There is no Temporal dev server to be had: ${tried.join('; ')}.`, {
+      hint:
+        'Install the Temporal CLI and put it on the PATH (or let SLUICE_TEMPORAL_CLI name it), allow the download, ' +
+        `or install Go >= ${GO_WITH_TOOLCHAINS.join('.')}, with which it is built from the Go module proxy.`,
+    });
+  });
+}
+
+/** The first line of `--version` when the file is a Temporal CLI that runs here. */
+async function versionOf(file: string, env: Environment): Promise<string | undefined> {
+  const result = await runCommand(file, ['--version'], { env, timeoutMs: 15_000 });
+  const line = result.output.split('\n').find((text) => text.startsWith('temporal version'));
+  return result.code === 0 ? line : undefined;
+}
+
+async function download(target: string, env: Environment, onProgress: (line: string) => void): Promise<void> {
+  const folder = path.dirname(target);
+  const temporary = `${folder}.new`;
+  onProgress('downloading the Temporal dev server (once)');
+  try {
+    const file = await downloadWithSdk({ server: 'dev-server', into: temporary, env, onProgress });
+    await mkdir(folder, { recursive: true });
+    await rename(file, target);
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+async function build(target: string, env: Environment, onProgress: (line: string) => void): Promise<void> {
+  const go = await findGo(env);
+  const folder = path.dirname(target);
+  const temporary = `${folder}.new`;
+  await rm(temporary, { recursive: true, force: true });
+  await mkdir(temporary, { recursive: true });
+  let packages = 0;
+  let doing = 'fetching modules';
+  const ticker = tellEvery(5_000, (seconds) =>
+    onProgress(`building the Temporal dev server ${CLI_VERSION} from the Go module proxy: ${seconds} s, ${doing}`),
+  );
+  onProgress(`building the Temporal dev server ${CLI_VERSION} from the Go module proxy (once, about 3 minutes)`);
+  try {
+    const result = await runCommand(
+      go.path,
+      ['install', '-v', '-trimpath', '-ldflags=-s -w', `${CLI_MODULE}@v${CLI_VERSION}`],
+      {
+        // In a folder without a go.mod, and without a C compiler: neither the checkout nor the machine may matter.
+        cwd: temporary,
+        env: { ...env, GOBIN: temporary, CGO_ENABLED: '0', ...(go.needsNewer ? { GOTOOLCHAIN: 'auto' } : {}) },
+        onLine: (line) => {
+          if (line.startsWith('go: downloading ')) doing = `fetching ${line.split(' ')[2] ?? 'modules'}`;
+          else if (/^[\w.-]+(\/[^\s:]+)*$/.test(line)) {
+            packages += 1;
+            doing = `${packages} of about ${CLI_PACKAGES} packages compiled`;
+          }
+        },
+      },
+    );
+    if (result.code !== 0) throw new Error(`go install failed (${result.problem ?? lastLine(result.output)})`);
+    await mkdir(folder, { recursive: true });
+    await rename(path.join(temporary, 'temporal'), target);
+  } finally {
+    ticker.stop();
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+/** The first Go that can build it, and whether it has to fetch a newer Go for that. */
+async function findGo(env: Environment): Promise<{ readonly path: string; readonly needsNewer: boolean }> {
+  const found = await findExecutables('go', env, GO_FOLDERS);
+  let tooOld: string | undefined;
+  for (const file of found) {
+    const result = await runCommand(file, ['version'], { env, timeoutMs: 15_000 });
+    const [, major, minor] = /\bgo(\d+)\.(\d+)/.exec(result.output) ?? [];
+    const version = [Number(major), Number(minor)] as const;
+    if (result.code !== 0 || major === undefined) continue;
+    if (atLeast(version, GO_NEEDED)) return { path: file, needsNewer: false };
+    if (atLeast(version, GO_WITH_TOOLCHAINS)) return { path: file, needsNewer: true };
+    tooOld = `Go ${version.join('.')} is too old to build it`;
+  }
+  throw new Error(tooOld ?? 'there is no Go to build it with');
+}
+
+function atLeast(version: readonly [number, number], minimum: readonly [number, number]): boolean {
+  return version[0] > minimum[0] || (version[0] === minimum[0] && version[1] >= minimum[1]);
+}
+
+function lastLine(output: string): string {
+  return output.trim().split('\n').at(-1) ?? '';
+}
