@@ -254,7 +254,10 @@ export interface ReleaseState {
   paused: PauseStatus | null;
   /** A rollback in progress or asked for. */
   rollback: RollbackCause | null;
-  promoteNow: boolean;
+  /** Asked for by people, not carried out yet. */
+  wishes: Wishes;
+  /** The judge's memory outside of soaks, while a person is waited for with the canary under traffic. */
+  guardJudge: JudgeState | null;
   compensations: Compensation[];
   stuck: { since: number; message: string; attempts: number } | null;
   successors: string[];
@@ -265,6 +268,17 @@ export interface ReleaseState {
   notified: NotifyState;
 }
 
+/** What people asked for and the release has not acted on yet. */
+export interface Wishes {
+  promote: { readonly actor: Actor } | null;
+  skipSoak: { readonly actor: Actor; readonly reason: string | null } | null;
+  weight: { readonly weight: number; readonly actor: Actor } | null;
+  decision: { readonly approved: boolean; readonly actor: Actor; readonly reason: string | null } | null;
+  /** In a roll back that is stuck. */
+  retryNow: boolean;
+  abandon: { readonly actor: Actor } | null;
+}
+
 export interface SoakProgress extends SoakStatus {
   startedAt: number;
   endsAt: number;
@@ -272,6 +286,8 @@ export interface SoakProgress extends SoakStatus {
   /** When the next measurement is due. */
   nextAt: number;
   judge: JudgeState | null;
+  /** Measurements in a row that could not be made at all. */
+  lost: number;
 }
 
 export interface RollbackCause {

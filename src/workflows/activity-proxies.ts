@@ -1,0 +1,94 @@
+import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import type { RetryPolicy } from '@temporalio/common';
+import { NON_RETRYABLE } from './activity-types';
+import type { ReleaseActivities } from './activity-types';
+
+/**
+ * Timeouts and retries of every activity, chosen one by one. What they share:
+ * - A retry budget is a time (`scheduleToCloseTimeout`), never a count: how often fits into it is not the point.
+ * - Activities heartbeat every two seconds, so a worker that was killed is noticed after `heartbeatTimeout`
+ *   and not after the whole `startToCloseTimeout`.
+ * - `TRY_CANCEL`: a roll back does not wait for a cancelled activity to agree. Its late writes are fenced.
+ */
+const shared = {
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+  heartbeatTimeout: '10s',
+} as const;
+
+const quickRetry: RetryPolicy = {
+  initialInterval: '200ms',
+  backoffCoefficient: 2,
+  maximumInterval: '5s',
+  nonRetryableErrorTypes: [...NON_RETRYABLE],
+};
+
+/** A read. Two minutes bridge an app's restart; a target that cannot be seen for longer is no place to release to. */
+export const { observe } = proxyActivities<Pick<ReleaseActivities, 'observe'>>({
+  ...shared,
+  startToCloseTimeout: '20s',
+  scheduleToCloseTimeout: '2m',
+  retry: quickRetry,
+});
+
+/** Its duration is the spec's `deployTimeout`, given with each call; a worker's death in it costs ten seconds. */
+export const { deploy } = proxyActivities<Pick<ReleaseActivities, 'deploy'>>({
+  ...shared,
+  startToCloseTimeout: '1h',
+  retry: quickRetry,
+});
+
+/** The test repeats its own requests as the spec says; a failed test is an answer and not retried. */
+export const { smokeTest } = proxyActivities<Pick<ReleaseActivities, 'smokeTest'>>({
+  ...shared,
+  startToCloseTimeout: '1h',
+  retry: quickRetry,
+});
+
+/** A few small writes. One minute: an instance that is away for longer cannot take part in a release. */
+export const { setWeight } = proxyActivities<Pick<ReleaseActivities, 'setWeight'>>({
+  ...shared,
+  startToCloseTimeout: '20s',
+  scheduleToCloseTimeout: '1m',
+  retry: quickRetry,
+});
+
+/**
+ * One look. A metric backend that hangs is bounded inside by its own timeout; one repetition fits, and then the
+ * measurement is lost and said to be, which is never held against the canary.
+ */
+export const { measure } = proxyActivities<Pick<ReleaseActivities, 'measure'>>({
+  ...shared,
+  startToCloseTimeout: '30s',
+  scheduleToCloseTimeout: '1m',
+  retry: quickRetry,
+});
+
+/** Its duration is the plan's, given with each call. */
+export const { promote } = proxyActivities<Pick<ReleaseActivities, 'promote'>>({
+  ...shared,
+  startToCloseTimeout: '1h',
+  retry: quickRetry,
+});
+
+/**
+ * The way back. Retried fast and for a minute here; the workflow then tells people and starts it again, without end.
+ * First retry after 50 ms, because this is traffic on a failing version.
+ */
+export const { compensate } = proxyActivities<Pick<ReleaseActivities, 'compensate'>>({
+  ...shared,
+  startToCloseTimeout: '30s',
+  scheduleToCloseTimeout: '1m',
+  retry: { ...quickRetry, initialInterval: '50ms' },
+});
+
+/** Never on the release's way: two minutes for a Slack that limits or is away, then the next news tries again. */
+export const { notifySlack } = proxyActivities<Pick<ReleaseActivities, 'notifySlack'>>({
+  startToCloseTimeout: '15s',
+  scheduleToCloseTimeout: '2m',
+  retry: {
+    initialInterval: '1s',
+    backoffCoefficient: 2,
+    maximumInterval: '30s',
+    nonRetryableErrorTypes: [...NON_RETRYABLE],
+  },
+});

@@ -1,0 +1,341 @@
+import { ApplicationFailure } from '@temporalio/common';
+import type { UpdateDefinition } from '@temporalio/common';
+import { currentUpdateInfo, setHandler } from '@temporalio/workflow';
+import { FAILURES } from './api';
+import type {
+  Actor,
+  ApproveMessage,
+  MessageAck,
+  MessageBase,
+  RollbackCause,
+  RollbackMessage,
+  SetWeightMessage,
+  SignalPayload,
+} from './api';
+import * as messages from './messages';
+import { record, showDetails } from './run';
+import type { Run } from './run';
+import { statusOf } from './status';
+
+/**
+ * Messages only set what is wished for; the release's one main loop acts on it. So no two handlers ever interleave,
+ * and a message that arrives at any moment (during continue-as-new too) is either refused or in the state.
+ *
+ * Called synchronously before the first await: a message that waits for the workflow finds its handler.
+ */
+export function installHandlers(run: Run): void {
+  const { state } = run;
+
+  setHandler(messages.statusQuery, () => statusOf(run), { description: 'The whole state of the release.' });
+
+  update(run, messages.approveUpdate, {
+    description: 'Approves the step that waits.',
+    check: (message: ApproveMessage) => checkDecision(run, message),
+    act: (message) => {
+      state.wishes.decision = { approved: true, actor: message.actor, reason: message.reason ?? null };
+      return `The approval by ${message.actor.name} is recorded.`;
+    },
+  });
+
+  update(run, messages.rejectUpdate, {
+    description: 'Refuses the step that waits; the release is rolled back.',
+    check: (message: ApproveMessage) => checkDecision(run, message),
+    act: (message) => {
+      state.wishes.decision = { approved: false, actor: message.actor, reason: message.reason ?? null };
+      return `The rejection by ${message.actor.name} is recorded; the release is rolled back.`;
+    },
+  });
+
+  update(run, messages.pauseUpdate, {
+    description: 'Holds the weight until resume.',
+    check: () => {
+      refuseIf(state.rollback !== null, 'The release is being rolled back; that is not paused.');
+      refuseIf(state.paused !== null, `The release is paused already, by ${state.paused?.by.name ?? ''}.`);
+      refuseIf(state.phase === 'promoting', 'The release is being promoted; roll it back instead.');
+    },
+    act: (message: MessageBase) => {
+      const reason = message.reason ?? 'no reason given';
+      state.paused = { since: Date.now(), by: message.actor, reason, cause: 'person' };
+      record(run, 'paused', `Paused by ${message.actor.name}: ${reason}.`, { actor: message.actor, step: state.step });
+      return `Paused at weight ${state.weight} %.`;
+    },
+  });
+
+  update(run, messages.resumeUpdate, {
+    description: 'Goes on after a pause; in a roll back that cannot finish: tries again now.',
+    check: () => {
+      refuseIf(state.paused === null && state.stuck === null, 'The release is not paused.');
+    },
+    act: (message: MessageBase) => {
+      if (state.stuck !== null) {
+        state.wishes.retryNow = true;
+        return 'The roll back is tried again now.';
+      }
+      resume(run, message.actor, message.reason);
+      return 'Resumed.';
+    },
+  });
+
+  update(run, messages.rollbackUpdate, {
+    description: 'Takes the service back to the stable version, at once.',
+    check: (message: RollbackMessage) => {
+      refuseIf(
+        message.abandon === true && state.stuck === null,
+        'Only a roll back that cannot finish can be abandoned; this one is not stuck.',
+      );
+    },
+    act: (message: RollbackMessage) => {
+      if (message.abandon === true) {
+        state.wishes.abandon = { actor: message.actor };
+        return 'What is left of the roll back is given up.';
+      }
+      return requestRollback(run, {
+        outcome: 'aborted',
+        reason: message.reason ?? 'no reason given',
+        actor: message.actor,
+      });
+    },
+  });
+
+  update(run, messages.promoteUpdate, {
+    description: 'Skips what is left and makes the new version the stable one.',
+    check: (message: MessageBase) => {
+      checkRaise(run, message.actor, 100);
+      refuseIf(state.phase === 'promoting', 'The release is being promoted already.');
+    },
+    act: (message: MessageBase) => {
+      state.wishes.promote = { actor: message.actor };
+      if (state.paused !== null) resume(run, message.actor, 'to promote');
+      record(run, 'promotionRequested', withReason(`${message.actor.name} asked for promotion now`, message.reason), {
+        actor: message.actor,
+        step: state.step,
+      });
+      return 'Promotion is under way.';
+    },
+  });
+
+  update(run, messages.setWeightUpdate, {
+    description: 'Sets the weight by hand and pauses; resume goes on with the plan.',
+    check: (message: SetWeightMessage) => {
+      const { weight } = message;
+      refuseIf(
+        !Number.isFinite(weight) || weight < 0 || weight > 100,
+        `The weight is ${String(weight)}; allowed is 0 to 100.`,
+      );
+      refuseIf(state.phase === 'promoting', 'The release is being promoted; roll it back instead.');
+      if (weight > state.weight) checkRaise(run, message.actor, weight);
+      else refuseIf(state.rollback !== null, 'The release is being rolled back; its weight goes to 0.');
+    },
+    act: (message: SetWeightMessage) => {
+      state.wishes.weight = { weight: message.weight, actor: message.actor };
+      record(
+        run,
+        'weightRequested',
+        withReason(`${message.actor.name} asked for weight ${message.weight} %`, message.reason),
+        {
+          actor: message.actor,
+          step: state.step,
+        },
+      );
+      return `Weight ${message.weight} % is being set; the release then pauses.`;
+    },
+  });
+
+  update(run, messages.skipSoakUpdate, {
+    description: 'Ends the current soak as if it had passed.',
+    check: () => {
+      refuseIf(state.soak === null || state.rollback !== null, 'No soak is running.');
+      refuseIf(state.paused !== null, 'The release is paused; resume it first.');
+    },
+    act: (message: MessageBase) => {
+      state.wishes.skipSoak = { actor: message.actor, reason: message.reason ?? null };
+      return 'The soak ends here.';
+    },
+  });
+
+  setHandler(messages.approveSignal, (payload) => {
+    const actor = signaller(payload);
+    const problem = problemWithDecision(run, { actor });
+    if (problem !== null) {
+      record(run, 'messageIgnored', `The signal approve was ignored: ${problem}`, { actor });
+      return;
+    }
+    state.wishes.decision = { approved: true, actor, reason: payload?.reason ?? null };
+  });
+
+  setHandler(messages.rollbackSignal, (payload) => {
+    const actor = signaller(payload);
+    if (state.outcome !== null) return;
+    requestRollback(run, { outcome: 'aborted', reason: payload?.reason ?? 'no reason given', actor });
+  });
+
+  setHandler(messages.successorSignal, ({ release, version, supersede, actor }) => {
+    if (!state.successors.includes(release)) {
+      state.successors.push(release);
+      record(run, 'successorWaiting', `Release ${release} of ${version} waits for this one to end.`, { actor });
+    }
+    if (supersede && state.rollback === null && state.outcome === null && state.phase !== 'promoting') {
+      requestRollback(run, { outcome: 'superseded', reason: `superseded by release ${release} of ${version}`, actor });
+    }
+  });
+}
+
+/**
+ * Records the wish and cancels the way forward, in the same workflow task: the first write of the roll back leaves
+ * with it. A second request changes nothing but is answered kindly.
+ */
+export function requestRollback(run: Run, cause: RollbackCause): string {
+  const { state } = run;
+  if (state.rollback !== null) return 'The release is being rolled back already.';
+  state.rollback = cause;
+  record(run, 'rollbackRequested', `${cause.actor.name} asked for a roll back: ${cause.reason}.`, {
+    actor: cause.actor,
+    step: state.step,
+  });
+  run.forward?.cancel();
+  return 'The roll back is under way.';
+}
+
+/** Lifts a pause; what was timed goes on with the time it had left. */
+function resume(run: Run, actor: Actor, reason: string | undefined): void {
+  const { state } = run;
+  if (state.paused === null) return;
+  const away = Date.now() - state.paused.since;
+  if (state.soak !== null) {
+    state.soak = {
+      ...state.soak,
+      startedAt: state.soak.startedAt + away,
+      endsAt: state.soak.endsAt + away,
+      nextAt: state.soak.nextAt + away,
+    };
+  }
+  if (state.approval !== null) state.approval = { ...state.approval, expiresAt: state.approval.expiresAt + away };
+  state.paused = null;
+  state.guardJudge = null;
+  record(run, 'resumed', withReason(`Resumed by ${actor.name}`, reason), { actor, step: state.step });
+}
+
+/** Rule 1: after a failing verdict only a recorded resume lets the weight rise; and approvals are not walked around. */
+function checkRaise(run: Run, actor: Actor, weight: number): void {
+  const { state, plan } = run;
+  refuseIf(state.rollback !== null, 'The release is being rolled back; its weight does not rise again.');
+  refuseIf(
+    state.paused?.cause === 'failure',
+    `The release is paused after a failure (${state.paused?.reason ?? ''}); resume it first, which is recorded.`,
+  );
+  const prepared = plan.steps.findIndex((step) => step.kind !== 'deploy' && step.kind !== 'smokeTest');
+  refuseIf(state.step < prepared, 'The new version is not deployed and tested yet.');
+  const last =
+    weight >= 100 ? plan.steps.length : plan.steps.findIndex((s) => s.kind === 'weight' && s.weight > weight);
+  plan.steps.forEach((step, index) => {
+    if (step.kind !== 'approve' || index < state.step || index >= last) return;
+    if (!mayDecide(step.by, actor)) {
+      throw refusal(
+        `That passes the approval step ${index}, which is for ${step.by.join(', ')}; ${actor.name} is none of them.`,
+        FAILURES.forbidden,
+      );
+    }
+  });
+}
+
+function checkDecision(run: Run, message: ApproveMessage): void {
+  const problem = problemWithDecision(run, message);
+  if (problem === null) return;
+  const { approval } = run.state;
+  const forbidden = approval !== null && !mayDecide(approval.by, message.actor);
+  throw refusal(problem, forbidden ? FAILURES.forbidden : FAILURES.refused);
+}
+
+function problemWithDecision(run: Run, message: Pick<ApproveMessage, 'actor' | 'step'>): string | null {
+  const { approval, rollback, wishes } = run.state;
+  if (rollback !== null) return 'the release is being rolled back.';
+  if (approval === null) return 'no approval is waited for.';
+  if (message.step !== undefined && message.step !== approval.step) {
+    return `step ${approval.step} waits for approval, not step ${message.step}.`;
+  }
+  if (!mayDecide(approval.by, message.actor)) {
+    return `the approval is for ${approval.by.join(', ')}; ${message.actor.name} is none of them.`;
+  }
+  if (wishes.decision !== null) return `${wishes.decision.actor.name} has decided already.`;
+  return null;
+}
+
+function mayDecide(by: readonly string[], actor: Actor): boolean {
+  return by.length === 0 || by.includes(actor.name) || (actor.groups ?? []).some((group) => by.includes(group));
+}
+
+function signaller(payload: SignalPayload | undefined): Actor {
+  return {
+    name: payload?.by ?? 'someone with access to Temporal',
+    ...(payload?.groups === undefined ? {} : { groups: payload.groups }),
+    via: 'signal',
+  };
+}
+
+interface UpdateRoom<Message extends MessageBase> {
+  readonly description: string;
+  /** Synchronous, changes nothing, throws to refuse. */
+  readonly check: (message: Message) => void;
+  /** Synchronous; its sentence is the answer. */
+  readonly act: (message: Message) => string;
+}
+
+/** What all updates share: who and which release are checked, and one that was carried out is answered the same again. */
+function update<Message extends MessageBase>(
+  run: Run,
+  definition: UpdateDefinition<MessageAck, [Message]>,
+  room: UpdateRoom<Message>,
+): void {
+  const { state, input } = run;
+  setHandler(
+    definition,
+    (message: Message): MessageAck => {
+      const id = currentUpdateInfo()?.id;
+      const known = id === undefined ? undefined : state.handledUpdates[id];
+      if (known !== undefined) return known;
+      const sentence = room.act(message);
+      showDetails(run);
+      const ack: MessageAck = { release: input.release, seq: state.events.length, message: sentence };
+      if (id !== undefined) remember(state.handledUpdates, id, ack);
+      return ack;
+    },
+    {
+      description: room.description,
+      validator: (message: Message): void => {
+        const id = currentUpdateInfo()?.id;
+        if (id !== undefined && state.handledUpdates[id] !== undefined) return;
+        refuseIf(
+          typeof message?.actor?.name !== 'string' || message.actor.name === '',
+          'The message does not say who sends it.',
+        );
+        refuseIf(
+          message.release !== undefined && message.release !== input.release,
+          `The message is for release ${message.release ?? ''}; the current one is ${input.release}.`,
+        );
+        refuseIf(state.outcome !== null, `The release is over: ${state.outcome ?? ''}.`);
+        room.check(message);
+      },
+    },
+  );
+}
+
+const UPDATES_REMEMBERED = 200;
+
+function remember(handled: Record<string, MessageAck>, id: string, ack: MessageAck): void {
+  handled[id] = ack;
+  const ids = Object.keys(handled);
+  const oldest = ids[0];
+  if (ids.length > UPDATES_REMEMBERED && oldest !== undefined) delete handled[oldest];
+}
+
+function refuseIf(condition: boolean, sentence: string): void {
+  if (condition) throw refusal(sentence, FAILURES.refused);
+}
+
+function refusal(sentence: string, type: string): ApplicationFailure {
+  return ApplicationFailure.create({ message: sentence, type, nonRetryable: true });
+}
+
+function withReason(sentence: string, reason: string | undefined): string {
+  return reason === undefined ? `${sentence}.` : `${sentence}: ${reason}.`;
+}

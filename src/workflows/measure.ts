@@ -1,0 +1,92 @@
+import { ActivityFailure } from '@temporalio/common';
+import { isCancellation } from '@temporalio/workflow';
+import type { JudgeState, Judgement } from '../analysis/verdict';
+import { measure } from './activity-proxies';
+import { ACTIVITY_FAILURES } from './activity-types';
+import type { Measurement } from './api';
+import { keepMeasurement, markStep, nextFence, record, targetRef } from './run';
+import type { Run } from './run';
+import { causeOf, StepFailure, toStepFailure } from './step-failure';
+
+/** What the workflow goes by after one look. */
+export interface Reading {
+  readonly measurement: Measurement;
+  readonly decision: Judgement['decision'];
+  readonly stepVerdict: Judgement['stepVerdict'];
+  readonly stepSentence: string;
+  /** The judge's memory after it; unchanged when the measurement was lost. */
+  readonly judge: JudgeState | null;
+  /** The measurement could not be made at all: a stuck activity, a worker that died again and again. */
+  readonly lost: boolean;
+}
+
+/**
+ * One short activity: the weight re-asserted, every metric sampled, the judge asked. Throws `StepFailure` where no
+ * verdict is needed any more (the target's own guard, another release's fence). A measurement that cannot be made is
+ * a reading with verdict `error`: nobody's fault but the backend's, and never a pass.
+ */
+export async function takeReading(run: Run, judge: JudgeState | null): Promise<Reading> {
+  const { state, plan } = run;
+  const at = Date.now();
+  try {
+    const result = await measure.executeWithOptions({ summary: `measure at ${state.weight} %` }, [
+      {
+        ...targetRef(run),
+        fence: nextFence(run),
+        stableVersion: state.stableVersion ?? '',
+        weight: state.weight,
+        at,
+        since: state.weightSince,
+        step: state.step,
+        analysis: plan.analysis,
+        judge,
+      },
+    ]);
+    for (const edit of result.foreignEdits) record(run, 'foreignEdit', edit, { step: state.step });
+    note(run, result.measurement);
+    if (result.guardTripped !== null) {
+      record(run, 'guardTripped', result.guardTripped, { step: state.step, evidence: result.measurement });
+      throw new StepFailure(result.guardTripped, { final: 'rolledBack', evidence: result.measurement });
+    }
+    const { decision, stepVerdict, stepSentence } = result.judgement;
+    return {
+      measurement: result.measurement,
+      decision,
+      stepVerdict,
+      stepSentence,
+      judge: result.judgement.state,
+      lost: false,
+    };
+  } catch (error) {
+    if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
+    const { type, message } = causeOf(error);
+    if (type === ACTIVITY_FAILURES.fenceLost || type === ACTIVITY_FAILURES.guardTripped) throw toStepFailure(error);
+    const measurement: Measurement = {
+      at,
+      step: state.step,
+      weight: state.weight,
+      observedShare: null,
+      verdict: 'error',
+      sentence: `No measurement could be made: ${message}`,
+      metrics: [],
+    };
+    note(run, measurement);
+    return {
+      measurement,
+      decision: 'continue',
+      stepVerdict: 'error',
+      stepSentence: measurement.sentence,
+      judge,
+      lost: true,
+    };
+  }
+}
+
+function note(run: Run, measurement: Measurement): void {
+  const { state } = run;
+  keepMeasurement(run, measurement);
+  const step = state.steps[state.step];
+  if (step !== undefined) {
+    markStep(run, state.step, { measurements: step.measurements + 1, evidence: measurement });
+  }
+}

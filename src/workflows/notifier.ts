@@ -1,0 +1,64 @@
+import { ActivityFailure } from '@temporalio/common';
+import { CancellationScope, condition } from '@temporalio/workflow';
+import { notifySlack } from './activity-proxies';
+import { record } from './run';
+import type { Run } from './run';
+import { causeOf } from './step-failure';
+import { statusOf } from './status';
+
+/** How long a release that is over waits for its last words to be told. It holds the service's lock meanwhile. */
+const LAST_WORDS_MS = 10_000;
+
+/**
+ * Tells Slack in the background: one activity at a time, so that edits cannot overtake each other; what happens
+ * meanwhile is told with the next one. The release never waits for it, except briefly at its end.
+ */
+export function startNotifier(run: Run): void {
+  const slack = run.plan.notify.slack;
+  if (slack === null) return;
+  // Outside of the release's scopes: the news of a cancellation is news too. Its own failures are recorded inside.
+  void CancellationScope.nonCancellable(async () => {
+    for (;;) {
+      await condition(() => hasNews(run) || run.closing);
+      if (!hasNews(run)) return;
+      await tell(run, slack.channel);
+    }
+  });
+}
+
+export async function flushNotifications(run: Run): Promise<void> {
+  if (run.plan.notify.slack !== null) {
+    await condition(() => !hasNews(run) && !run.telling, LAST_WORDS_MS, { summary: 'last words to Slack' });
+  }
+  run.closing = true;
+}
+
+function hasNews(run: Run): boolean {
+  const { events, notified } = run.state;
+  return events.length > notified.upTo;
+}
+
+async function tell(run: Run, channel: string): Promise<void> {
+  const { state } = run;
+  const upTo = state.events.length;
+  const status = { ...statusOf(run), events: [], measurements: [] };
+  run.telling = true;
+  try {
+    state.notified.slack = await notifySlack.executeWithOptions({ summary: 'tell Slack' }, [
+      { channel, message: state.notified.slack, status, news: state.events.slice(state.notified.upTo) },
+    ]);
+    state.notified.upTo = upTo;
+  } catch (error) {
+    if (!(error instanceof ActivityFailure)) throw error;
+    state.notified.failures += 1;
+    if (state.notified.failures === 1) {
+      const before = state.message;
+      record(run, 'notificationFailed', `Slack could not be told: ${causeOf(error).message}`);
+      state.message = before;
+    }
+    // What could not be told is told no more; the next event edits the message with all of the status anyway.
+    state.notified.upTo = state.events.length;
+  } finally {
+    run.telling = false;
+  }
+}

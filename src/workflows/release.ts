@@ -1,0 +1,116 @@
+import {
+  CancellationScope,
+  condition,
+  allHandlersFinished,
+  ContinueAsNew,
+  getExternalWorkflowHandle,
+  isCancellation,
+} from '@temporalio/workflow';
+import { releaseQueueWorkflowId } from './api';
+import type { Outcome, Phase, ReleaseInput, ReleaseResult } from './api';
+import { rollBack } from './roll-back';
+import { installHandlers } from './handlers';
+import { releaseEndedSignal } from './messages';
+import { flushNotifications, startNotifier } from './notifier';
+import { enter, openRun, publishAttributes, record, SLUICE } from './run';
+import type { Run } from './run';
+import { runSteps } from './steps';
+
+/**
+ * One release: the plan's steps in order, or back. Everything it knows is in its state, so that it goes on from any
+ * point after a crash, a deploy of the worker, or continue-as-new.
+ */
+export async function release(input: ReleaseInput): Promise<ReleaseResult> {
+  const run = openRun(input);
+  installHandlers(run);
+  startNotifier(run);
+  const { state, plan } = run;
+  if (state.events.length === 0) {
+    const why = input.reason === undefined ? '' : `: ${input.reason}`;
+    record(run, 'started', `${input.startedBy.name} started the release of ${plan.service} ${plan.version}${why}.`, {
+      actor: input.startedBy,
+    });
+  }
+
+  let cancelled: unknown = null;
+  if (state.phase !== 'rollingBack') {
+    const failure = await goForward(run);
+    cancelled = failure;
+  }
+  return await CancellationScope.nonCancellable(async () => {
+    if (state.rollback !== null && state.outcome === null) await rollBack(run);
+    await end(run);
+    // Cancelled from outside: compensated first, and then Temporal's lists say so too.
+    if (cancelled !== null) throw cancelled;
+    return {
+      release: input.release,
+      service: plan.service,
+      version: plan.version,
+      outcome: state.outcome ?? 'failed',
+      reason: state.message,
+    };
+  });
+}
+
+/**
+ * The way forward, in a scope that a roll back cancels. Answers the cancellation when it came from outside
+ * (`temporal workflow cancel`), null otherwise.
+ */
+async function goForward(run: Run): Promise<unknown> {
+  const { state } = run;
+  const scope = new CancellationScope();
+  run.forward = scope;
+  try {
+    await scope.run(async () => {
+      if (state.rollback === null) await runSteps(run);
+    });
+    return null;
+  } catch (error) {
+    if (error instanceof ContinueAsNew || !isCancellation(error)) throw error;
+    if (state.rollback !== null) return null;
+    state.rollback = {
+      outcome: 'aborted',
+      reason: 'the workflow was cancelled at Temporal',
+      actor: { name: 'someone with access to Temporal', via: 'signal' },
+    };
+    record(run, 'rollbackRequested', 'The workflow was cancelled at Temporal; the service is rolled back.', {
+      actor: state.rollback.actor,
+    });
+    return error;
+  } finally {
+    run.forward = null;
+  }
+}
+
+const LAST_PHASE: Record<Outcome, Phase> = {
+  promoted: 'promoted',
+  rolledBack: 'rolledBack',
+  aborted: 'rolledBack',
+  rejected: 'rolledBack',
+  superseded: 'rolledBack',
+  failed: 'failed',
+};
+
+async function end(run: Run): Promise<void> {
+  const { state, plan } = run;
+  state.outcome ??= 'failed';
+  state.endedAt ??= Date.now();
+  state.step = state.outcome === 'promoted' ? plan.steps.length : state.step;
+  enter(run, LAST_PHASE[state.outcome]);
+  publishAttributes(run);
+  await flushNotifications(run);
+  if (state.successors.length > 0) await callSuccessor(run);
+  await condition(allHandlersFinished);
+}
+
+/** A hint only: the queue looks by itself too, so that a release that was terminated keeps nobody waiting. */
+async function callSuccessor(run: Run): Promise<void> {
+  const { plan, input } = run;
+  try {
+    await getExternalWorkflowHandle(releaseQueueWorkflowId(plan.namespace, plan.service)).signal(releaseEndedSignal, {
+      release: input.release,
+    });
+  } catch (error) {
+    record(run, 'messageIgnored', `The queue could not be told of the end: ${String(error)}`, { actor: SLUICE });
+  }
+}

@@ -1,0 +1,184 @@
+import { CancellationScope, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { defineSearchAttributeKey } from '@temporalio/common';
+import type { Verdict } from '../analysis/verdict';
+import type { Plan, PlanStep } from '../spec/plan-types';
+import type { Actor, EventType, Fence, Measurement, Phase, ReleaseEvent, ReleaseInput, ReleaseState } from './api';
+import { renderDetails } from './details';
+import { statusOf } from './status';
+
+/** A release at work: its input, its state, and what lives only as long as this run of the workflow. */
+export interface Run {
+  readonly input: ReleaseInput;
+  readonly plan: Plan;
+  readonly state: ReleaseState;
+  /** Holds the way forward; cancelled the moment a roll back is asked for, so that nothing is waited out. */
+  forward: CancellationScope | null;
+  /** Set when the release is over, so that the notifier ends after its last words. */
+  closing: boolean;
+  /** True while the notifier waits for an answer that carries state. */
+  telling: boolean;
+}
+
+/** Sluice itself, as the one who acts. */
+export const SLUICE: Actor = { name: 'sluice', via: 'workflow' };
+
+const MEASUREMENTS_KEPT = 60;
+
+export function openRun(input: ReleaseInput): Run {
+  return {
+    input,
+    plan: input.plan,
+    state: input.carried ?? firstState(input),
+    forward: null,
+    closing: false,
+    telling: false,
+  };
+}
+
+function firstState(input: ReleaseInput): ReleaseState {
+  const now = Date.now();
+  return {
+    epoch: workflowInfo().startTime.getTime(),
+    startedAt: now,
+    endedAt: null,
+    fenceStep: 0,
+    phase: 'starting',
+    outcome: null,
+    message: 'The release is starting.',
+    stableVersion: null,
+    weight: 0,
+    observedShare: null,
+    weightSince: now,
+    step: 0,
+    steps: input.plan.steps.map((step) => ({
+      name: step.name,
+      kind: step.kind,
+      state: 'pending',
+      startedAt: null,
+      endedAt: null,
+      sentence: null,
+      verdict: null,
+      measurements: 0,
+      evidence: null,
+    })),
+    soak: null,
+    approval: null,
+    paused: null,
+    rollback: null,
+    wishes: { promote: null, skipSoak: null, weight: null, decision: null, retryNow: false, abandon: null },
+    guardJudge: null,
+    compensations: [],
+    stuck: null,
+    successors: [],
+    measurements: [],
+    events: [],
+    handledUpdates: {},
+    notified: { slack: null, upTo: 0, failures: 0 },
+  };
+}
+
+/** Writes one entry of the release's story and makes it the sentence about now. */
+export function record(
+  run: Run,
+  type: EventType,
+  message: string,
+  more: { actor?: Actor; step?: number; evidence?: Measurement } = {},
+): ReleaseEvent {
+  const { state } = run;
+  const event: ReleaseEvent = {
+    seq: state.events.length + 1,
+    at: Date.now(),
+    type,
+    message,
+    actor: more.actor ?? SLUICE,
+    weight: state.weight,
+    ...(more.step === undefined ? {} : { step: more.step }),
+    ...(more.evidence === undefined ? {} : { evidence: more.evidence }),
+  };
+  state.events.push(event);
+  state.message = message;
+  showDetails(run);
+  return event;
+}
+
+export function keepMeasurement(run: Run, measurement: Measurement): void {
+  const { state } = run;
+  state.measurements.push(measurement);
+  if (state.measurements.length > MEASUREMENTS_KEPT) state.measurements.shift();
+  state.observedShare = measurement.observedShare;
+  showDetails(run);
+}
+
+/** Enters a phase; the search attributes follow, so that lists of releases are right without asking each one. */
+export function enter(run: Run, phase: Phase): void {
+  const { state } = run;
+  if (state.phase === phase) return;
+  state.phase = phase;
+  publishAttributes(run);
+  showDetails(run);
+}
+
+const attributes = {
+  phase: defineSearchAttributeKey('SluicePhase', 'KEYWORD'),
+  outcome: defineSearchAttributeKey('SluiceOutcome', 'KEYWORD'),
+  weight: defineSearchAttributeKey('SluiceWeight', 'INT'),
+};
+
+/**
+ * One event in the history a call, so only at transitions. A release that was started without search attributes
+ * (a namespace where nobody may register them) does not set any: an unregistered one would block the run.
+ */
+export function publishAttributes(run: Run): void {
+  const { state } = run;
+  if (workflowInfo().typedSearchAttributes.get(attributes.phase) === undefined) return;
+  upsertSearchAttributes([
+    { key: attributes.phase, value: state.phase },
+    { key: attributes.outcome, value: state.outcome },
+    { key: attributes.weight, value: Math.round(state.weight) },
+  ]);
+}
+
+/** The Temporal UI's own view of the release, for those who have only that. */
+export function showDetails(run: Run): void {
+  setCurrentDetails(renderDetails(statusOf(run)));
+}
+
+/** The place of the next write in the order of all writes. */
+export function nextFence(run: Run): Fence {
+  run.state.fenceStep += 1;
+  return { release: run.input.release, epoch: run.state.epoch, step: run.state.fenceStep };
+}
+
+/** What every target activity is told. */
+export function targetRef(run: Run): { service: string; namespace: string; version: string; target: Plan['target'] } {
+  const { service, namespace, version, target } = run.plan;
+  return { service, namespace, version, target };
+}
+
+export function currentStep(run: Run): PlanStep | undefined {
+  return run.plan.steps[run.state.step];
+}
+
+/** Changes what is shown of one step. */
+export function markStep(run: Run, index: number, change: Partial<ReleaseState['steps'][number]>): void {
+  const step = run.state.steps[index];
+  if (step !== undefined) run.state.steps[index] = { ...step, ...change };
+}
+
+/** Ends a step with its reason; the verdict is the judge's, where there is one. */
+export function endStep(
+  run: Run,
+  state: 'passed' | 'failed' | 'skipped',
+  sentence: string,
+  more: { verdict?: Verdict | undefined; evidence?: Measurement } = {},
+): void {
+  markStep(run, run.state.step, {
+    state,
+    sentence,
+    endedAt: Date.now(),
+    ...(more.verdict === undefined ? {} : { verdict: more.verdict }),
+    ...(more.evidence === undefined ? {} : { evidence: more.evidence }),
+  });
+  // The next time this step begins it has a soak of its own.
+  run.state.soak = null;
+}

@@ -1,0 +1,117 @@
+import { condition } from '@temporalio/workflow';
+import type { Verdict } from '../analysis/verdict';
+import type { WeightStep } from '../spec/plan-types';
+import type { SoakProgress } from './api';
+import { checkpoint, pauseFor } from './hold';
+import { takeReading } from './measure';
+import type { Reading } from './measure';
+import { endStep, enter, record } from './run';
+import type { Run } from './run';
+import { StepFailure } from './step-failure';
+
+/** `again`: the step is to be begun anew (a pause took its soak away); `done`: it is over. */
+export type StepEnd = 'done' | 'again';
+
+export function beginSoak(run: Run, step: WeightStep): void {
+  const now = Date.now();
+  const { initialDelayMs, intervalMs } = run.plan.analysis;
+  const endsAt = now + step.soakMs;
+  run.state.soak = {
+    startedAt: now,
+    endsAt,
+    extended: false,
+    nextAt: Math.min(now + Math.max(intervalMs, initialDelayMs), endsAt),
+    judge: null,
+    lost: 0,
+  };
+}
+
+/**
+ * Holds the weight while it is analysed: a loop of one durable timer and one short activity, so that it can be
+ * interrupted at once and resumed anywhere. Ends by the clock, by a failing verdict (throws), or by a person.
+ */
+export async function soak(run: Run, step: WeightStep): Promise<StepEnd> {
+  const { state } = run;
+  for (;;) {
+    await checkpoint(run);
+    if (state.soak === null) return 'again';
+    if (endedByPerson(run, step)) return 'done';
+    enter(run, 'soaking');
+
+    const wait = state.soak.nextAt - Date.now();
+    if (wait > 0 && (await condition(() => interrupted(run), wait, { summary: `soak at ${step.weight} %` }))) continue;
+
+    const reading = await takeReading(run, state.soak.judge);
+    const end = weigh(run, step, state.soak, reading);
+    if (end !== null) return end;
+  }
+}
+
+function interrupted(run: Run): boolean {
+  const { paused, wishes } = run.state;
+  return paused !== null || wishes.promote !== null || wishes.skipSoak !== null || wishes.weight !== null;
+}
+
+function endedByPerson(run: Run, step: WeightStep): boolean {
+  const { wishes } = run.state;
+  if (wishes.promote !== null) {
+    endStep(run, 'skipped', `Cut short by ${wishes.promote.actor.name}, who promotes.`);
+    return true;
+  }
+  if (wishes.skipSoak !== null) {
+    const { actor, reason } = wishes.skipSoak;
+    wishes.skipSoak = null;
+    const sentence = `The soak at ${step.weight} % was skipped by ${actor.name}${reason === null ? '' : `: ${reason}`}.`;
+    record(run, 'soakSkipped', sentence, { actor, step: run.state.step });
+    endStep(run, 'skipped', sentence);
+    return true;
+  }
+  return false;
+}
+
+/** What follows from one reading; null when the soak goes on. */
+function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading): StepEnd | null {
+  const { consecutiveErrorLimit, onNoData, intervalMs } = run.plan.analysis;
+  soak.judge = reading.judge;
+  soak.lost = reading.lost ? soak.lost + 1 : 0;
+
+  if (reading.decision === 'fail') throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
+  if (reading.decision === 'error' || soak.lost > consecutiveErrorLimit) return withoutVerdict(run, 'error', reading);
+
+  const over = Date.now() >= soak.endsAt;
+  if ((over || soak.extended) && reading.stepVerdict === 'pass') {
+    endStep(run, 'passed', reading.stepSentence, { verdict: 'pass', evidence: reading.measurement });
+    record(run, 'stepPassed', `${step.name} passed: ${reading.stepSentence}`, {
+      step: run.state.step,
+      evidence: reading.measurement,
+    });
+    return 'done';
+  }
+  if (over) {
+    if (reading.stepVerdict === 'fail') throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
+    if (soak.extended || onNoData.extendMs === 0) return withoutVerdict(run, reading.stepVerdict, reading);
+    soak.extended = true;
+    soak.endsAt = Date.now() + onNoData.extendMs;
+    record(
+      run,
+      'soakExtended',
+      `The soak at ${step.weight} % is extended by up to ${onNoData.extendMs / 1000} s, because the evidence does not suffice: ${reading.stepSentence}`,
+      { step: run.state.step, evidence: reading.measurement },
+    );
+  }
+  // Measurements keep their rhythm; those whose time has passed while one took long are left out, not made up for.
+  const now = Date.now();
+  while (soak.nextAt <= now) soak.nextAt += intervalMs;
+  soak.nextAt = Math.min(soak.nextAt, soak.endsAt);
+  return null;
+}
+
+/** The evidence never sufficed: neither pass nor fail. The weight is held, and the spec says what then. */
+function withoutVerdict(run: Run, verdict: Verdict, reading: Reading): StepEnd {
+  const sentence = `No verdict could be reached (${verdict}): ${reading.stepSentence}`;
+  if (run.plan.analysis.onNoData.then === 'rollback') {
+    throw new StepFailure(sentence, { evidence: reading.measurement, verdict });
+  }
+  pauseFor(run, 'noData', sentence, reading.measurement);
+  return 'again';
+}

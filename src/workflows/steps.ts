@@ -1,0 +1,245 @@
+import { isCancellation } from '@temporalio/workflow';
+import type { ApproveStep, DeployStep, PlanStep, PromoteStep, SmokeTestStep, WeightStep } from '../spec/plan-types';
+import { deploy, observe, promote, smokeTest } from './activity-proxies';
+import { checkpoint, guardedWait, pauseFor } from './hold';
+import { currentStep, endStep, enter, markStep, nextFence, record, SLUICE, targetRef } from './run';
+import type { Run } from './run';
+import { shiftWeight } from './shift-weight';
+import { beginSoak, soak } from './soak';
+import type { StepEnd } from './soak';
+import { StepFailure, toStepFailure } from './step-failure';
+
+/** The main loop: one step after the other until the plan is done or a roll back is decided. */
+export async function runSteps(run: Run): Promise<void> {
+  const { state, plan } = run;
+  for (;;) {
+    try {
+      await checkpoint(run);
+      if (state.wishes.promote !== null) skipToPromotion(run);
+      const step = currentStep(run);
+      if (step === undefined) break;
+      if (state.steps[state.step]?.state !== 'running') {
+        markStep(run, state.step, {
+          state: 'running',
+          startedAt: Date.now(),
+          endedAt: null,
+          sentence: null,
+          verdict: null,
+        });
+      }
+      if ((await runStep(run, step)) === 'done') state.step += 1;
+      if (state.outcome !== null) break;
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      if (failed(run, toStepFailure(error)) === 'roll back') return;
+    }
+  }
+  state.outcome = 'promoted';
+  if (state.step < plan.steps.length) state.step = plan.steps.length;
+}
+
+async function runStep(run: Run, step: PlanStep): Promise<StepEnd> {
+  switch (step.kind) {
+    case 'deploy':
+      return deployStep(run, step);
+    case 'smokeTest':
+      return smokeTestStep(run, step);
+    case 'weight':
+      return weightStep(run, step);
+    case 'approve':
+      return approveStep(run, step);
+    case 'promote':
+      return promoteStep(run, step);
+  }
+}
+
+/** Records a step's failure and says what follows: back, or (`onFailure: pause`) hold until a person resumes. */
+function failed(run: Run, failure: StepFailure): 'roll back' | 'hold' {
+  const { state, plan } = run;
+  const step = currentStep(run);
+  const evidence = failure.evidence === undefined ? {} : { evidence: failure.evidence };
+  const index = state.step;
+  record(run, 'stepFailed', `${step?.name ?? 'The release'} failed: ${failure.message}`, { step: index, ...evidence });
+  endStep(run, 'failed', failure.message, { verdict: failure.verdict, ...evidence });
+  state.approval = null;
+  state.wishes.promote = null;
+  state.wishes.decision = null;
+  if (failure.final === null && plan.onFailure === 'pause') {
+    pauseFor(run, 'failure', failure.message, failure.evidence);
+    return 'hold';
+  }
+  state.soak = null;
+  state.rollback = {
+    outcome: failure.final ?? 'rolledBack',
+    reason: failure.message,
+    actor: failure.by ?? SLUICE,
+    ...evidence,
+  };
+  return 'roll back';
+}
+
+async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
+  const { state, plan } = run;
+  enter(run, 'deploying');
+  const seen = await observe.executeWithOptions({ summary: 'look at the target' }, [targetRef(run)]);
+  state.stableVersion = seen.stableVersion;
+  if (seen.stableVersion === plan.version && seen.canaryVersion === null) {
+    record(run, 'promoted', `${plan.version} is the stable version already; there is nothing to release.`, {
+      step: state.step,
+    });
+    endStep(run, 'skipped', 'The version is stable already.');
+    state.outcome = 'promoted';
+    return 'done';
+  }
+  state.compensations.push({ op: 'removeCanary' });
+  const { sentence } = await deploy.executeWithOptions(
+    { summary: `deploy ${plan.version}`, scheduleToCloseTimeout: step.timeoutMs },
+    [{ ...targetRef(run), fence: nextFence(run), timeoutMs: step.timeoutMs }],
+  );
+  record(run, 'deployed', sentence, { step: state.step });
+  endStep(run, 'passed', sentence);
+  return 'done';
+}
+
+async function smokeTestStep(run: Run, step: SmokeTestStep): Promise<StepEnd> {
+  const { state, plan, input } = run;
+  enter(run, 'smokeTesting');
+  // All tries with their waits, and a quarter more for a worker that dies in between.
+  const budget = Math.ceil(step.attempts * (step.timeoutMs + step.intervalMs) * 1.25) + 20_000;
+  const { sentence } = await smokeTest.executeWithOptions(
+    { summary: `smoke test ${plan.version}`, scheduleToCloseTimeout: budget },
+    [{ ...targetRef(run), release: input.release, test: step }],
+  );
+  record(run, 'smokeTestPassed', sentence, { step: state.step });
+  endStep(run, 'passed', sentence);
+  return 'done';
+}
+
+async function weightStep(run: Run, step: WeightStep): Promise<StepEnd> {
+  const { state } = run;
+  if (state.soak === null) {
+    if (state.weight > step.weight) {
+      endStep(run, 'skipped', `The weight is at ${state.weight} % already, set by hand.`);
+      return 'done';
+    }
+    if (state.weight < step.weight) await shiftWeight(run, step.weight);
+    beginSoak(run, step);
+  }
+  return soak(run, step);
+}
+
+async function approveStep(run: Run, step: ApproveStep): Promise<StepEnd> {
+  const { state } = run;
+  if (state.approval === null) {
+    const now = Date.now();
+    state.wishes.decision = null;
+    state.guardJudge = null;
+    state.approval = {
+      step: state.step,
+      by: step.by,
+      since: now,
+      expiresAt: now + step.timeoutMs,
+      onExpiry: step.onExpiry,
+    };
+    const who = step.by.length === 0 ? 'anyone' : step.by.join(', ');
+    record(
+      run,
+      'approvalRequested',
+      `Approval by ${who} is waited for, until ${new Date(state.approval.expiresAt).toISOString()}.`,
+      {
+        step: state.step,
+      },
+    );
+  }
+  for (;;) {
+    await checkpoint(run);
+    const { approval, wishes } = state;
+    if (approval === null) return 'again';
+    if (wishes.promote !== null) {
+      state.approval = null;
+      endStep(run, 'skipped', `Passed over by ${wishes.promote.actor.name}, who promotes.`);
+      return 'done';
+    }
+    if (wishes.decision !== null) return decided(run, wishes.decision);
+    if (Date.now() >= approval.expiresAt) return expired(run, step);
+    enter(run, 'awaitingApproval');
+    const woken = () =>
+      wishes.decision !== null || wishes.promote !== null || wishes.weight !== null || state.paused !== null;
+    await guardedWait(run, woken, approval.expiresAt, 'waiting for approval');
+  }
+}
+
+function decided(
+  run: Run,
+  decision: {
+    approved: boolean;
+    actor: { name: string; via: 'cli' | 'ci' | 'server' | 'signal' | 'workflow' };
+    reason: string | null;
+  },
+): StepEnd {
+  const { state } = run;
+  const { approved, actor } = decision;
+  const why = decision.reason === null ? '' : `: ${decision.reason}`;
+  state.approval = null;
+  state.wishes.decision = null;
+  if (!approved) {
+    const sentence = `${actor.name} rejected the release${why}.`;
+    record(run, 'rejected', sentence, { actor, step: state.step });
+    throw new StepFailure(sentence, { final: 'rejected', by: actor });
+  }
+  const sentence = `Approved by ${actor.name}${why}.`;
+  record(run, 'approved', sentence, { actor, step: state.step });
+  endStep(run, 'passed', sentence);
+  return 'done';
+}
+
+function expired(run: Run, step: ApproveStep): StepEnd {
+  const { state } = run;
+  state.approval = null;
+  const sentence = 'Nobody approved in time.';
+  record(run, 'approvalExpired', sentence, { step: state.step });
+  switch (step.onExpiry) {
+    case 'continue':
+      endStep(run, 'passed', `${sentence} The spec says to go on.`);
+      return 'done';
+    case 'pause':
+      pauseFor(run, 'approvalExpired', sentence);
+      return 'again';
+    case 'rollback':
+      throw new StepFailure(sentence, { final: 'rolledBack' });
+  }
+}
+
+async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd> {
+  const { state, plan } = run;
+  if (state.weight < 100) await shiftWeight(run, 100, state.wishes.promote?.actor);
+  await checkpoint(run);
+  if (state.weight < 100) return 'again';
+  enter(run, 'promoting');
+  const from = state.stableVersion ?? '';
+  if (!state.compensations.some((one) => one.op === 'restoreStable')) {
+    state.compensations.push({ op: 'restoreStable', version: from });
+  }
+  const { sentence } = await promote.executeWithOptions(
+    { summary: `promote ${plan.version}`, scheduleToCloseTimeout: step.timeoutMs },
+    [{ ...targetRef(run), fence: nextFence(run), stableVersion: from }],
+  );
+  // From here on the new version is the stable one: there is no way back but another release.
+  state.compensations = [];
+  state.wishes.promote = null;
+  record(run, 'promoted', sentence, { step: state.step });
+  endStep(run, 'passed', sentence);
+  return 'done';
+}
+
+/** A person's promotion: what lies between is passed over, and said to be. */
+function skipToPromotion(run: Run): void {
+  const { state, plan } = run;
+  const by = state.wishes.promote?.actor.name ?? '';
+  const last = plan.steps.length - 1;
+  state.soak = null;
+  state.approval = null;
+  for (; state.step < last; state.step += 1) {
+    if (state.steps[state.step]?.endedAt === null) endStep(run, 'skipped', `Passed over by ${by}, who promotes.`);
+  }
+}
