@@ -1,0 +1,74 @@
+import type { AnalysisPlan, Plan, PlanStep } from '../../src/spec/plan-types';
+
+const SECOND = 1_000;
+
+/** A plan as `plan()` would make it, for tests that change single parts of it. */
+export function testPlan(more: Partial<Omit<Plan, 'analysis'>> & { analysis?: Partial<AnalysisPlan> } = {}): Plan {
+  const { analysis, ...rest } = more;
+  return {
+    apiVersion: 'sluice.dev/v1',
+    kind: 'Plan',
+    service: 'shop',
+    namespace: 'default',
+    version: 'v2',
+    target: {
+      kind: 'router',
+      instances: ['http://127.0.0.1:1'],
+      tokenEnv: 'SLUICE_ROUTER_TOKEN',
+      overrideSecretEnv: 'SLUICE_ROUTER_OVERRIDE_SECRET',
+    },
+    steps: testSteps(),
+    onFailure: 'rollback',
+    onConflict: 'reject',
+    notify: { slack: null },
+    hash: 'test',
+    ...rest,
+    analysis: {
+      source: { kind: 'router' },
+      intervalMs: 5 * SECOND,
+      initialDelayMs: 0,
+      windowMs: 60 * SECOND,
+      minMeasurements: 1,
+      minRequests: 20,
+      failureLimit: 0,
+      consecutiveErrorLimit: 4,
+      onNoData: { extendMs: 60 * SECOND, then: 'pause' },
+      metrics: [],
+      compare: null,
+      ...analysis,
+    },
+  };
+}
+
+export function testSteps(middle: PlanStep[] = weights(5, 25, 50, 100)): PlanStep[] {
+  return [
+    { kind: 'deploy', name: 'deploy', timeoutMs: 600 * SECOND },
+    {
+      kind: 'smokeTest',
+      name: 'smoke test',
+      path: '/healthz',
+      expectStatus: 200,
+      expectBody: null,
+      attempts: 3,
+      intervalMs: SECOND,
+      timeoutMs: 5 * SECOND,
+    },
+    ...middle,
+    { kind: 'promote', name: 'promote', timeoutMs: 120 * SECOND },
+  ];
+}
+
+export function weights(...percents: number[]): PlanStep[] {
+  return percents.map((weight) => ({ kind: 'weight', name: `weight ${weight} %`, weight, soakMs: 60 * SECOND }));
+}
+
+export function approve(more: Partial<Extract<PlanStep, { kind: 'approve' }>> = {}): PlanStep {
+  return {
+    kind: 'approve',
+    name: 'approve',
+    by: ['oncall'],
+    timeoutMs: 4 * 3600 * SECOND,
+    onExpiry: 'rollback',
+    ...more,
+  };
+}
