@@ -10,6 +10,11 @@ export interface MetricSource {
   sample(request: SampleRequest): Promise<Sample>;
 }
 
+/** A source that holds connections open until it is let go of. */
+export interface ClosableMetricSource extends MetricSource {
+  close(): void;
+}
+
 export interface SampleRequest {
   readonly service: string;
   readonly namespace: string;
@@ -18,5 +23,7 @@ export interface SampleRequest {
   /** Epoch milliseconds; the source answers as of then, where it can. */
   readonly at: number;
   readonly windowMs: number;
+  /** The canary's weight in force, percent. Only the scripted source asks for it; without it, it answers as at 100. */
+  readonly weight?: number;
   readonly signal?: AbortSignal;
 }

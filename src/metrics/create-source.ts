@@ -1,0 +1,53 @@
+import { ReleaseError } from '../errors';
+import type { MetricSourcePlan, TargetPlan } from '../spec/plan-types';
+import type { ClosableMetricSource } from './metric-source';
+import { createPrometheusSource } from './prometheus';
+import { createRouterSource } from './router';
+import { createSimulatedSource } from './simulated';
+
+/**
+ * The metric source a plan names. `env` is the worker's environment: tokens are read there by the names the plan gives.
+ *
+ * @throws ReleaseError `usage` when a named variable is empty, `unsupported` when source and target do not fit; both
+ * are settings, which no retry mends.
+ */
+export function createMetricSource(
+  plan: MetricSourcePlan,
+  target: TargetPlan,
+  env: Readonly<Record<string, string | undefined>>,
+): ClosableMetricSource {
+  switch (plan.kind) {
+    case 'prometheus':
+      return createPrometheusSource({
+        url: plan.url,
+        timeoutMs: plan.timeoutMs,
+        ...(plan.tokenEnv === null ? {} : { token: readToken(plan.tokenEnv, env) }),
+      });
+    case 'router': {
+      if (target.kind !== 'router') {
+        throw new ReleaseError(
+          'unsupported',
+          `A target of kind ${target.kind} has no in-app router to take metrics from.`,
+          {
+            hint: 'Set spec.analysis.source to prometheus, or use the router as target.',
+          },
+        );
+      }
+      return createRouterSource({ instances: target.instances });
+    }
+    case 'simulated':
+      return { ...createSimulatedSource(plan.phases), close: () => undefined };
+  }
+}
+
+function readToken(name: string, env: Readonly<Record<string, string | undefined>>): string {
+  const token = env[name]?.trim();
+  if (token !== undefined && token !== '') return token;
+  throw new ReleaseError(
+    'usage',
+    `The environment variable ${name}, which should hold Prometheus' token, is not set.`,
+    {
+      hint: `Set ${name} where the worker runs, or leave the token out of spec.analysis.source.prometheus.`,
+    },
+  );
+}

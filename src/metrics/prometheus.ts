@@ -1,0 +1,204 @@
+import { messageOf } from '../errors';
+import type { MetricSample, Observation, Sample } from '../analysis/sample';
+import type { MetricPlan, MetricQuery } from '../spec/plan-types';
+import { promDuration, resolveQuery, type QueryValues } from '../spec/query-template';
+import { createHttpClient, describeHttpFailure, displayUrl, type HttpClient } from './http';
+import type { ClosableMetricSource, SampleRequest } from './metric-source';
+import { mapBounded } from './pool';
+import { readAnswer, type QueryResult } from './prometheus-answer';
+
+export interface PrometheusOptions {
+  /** Base URL, with a path prefix where the server has one: `http://prometheus:9090`. */
+  readonly url: string;
+  /** Bearer token. */
+  readonly token?: string;
+  /** For one query, milliseconds; Prometheus is told to give up after the same time. */
+  readonly timeoutMs: number;
+  /** Largest answer accepted, bytes. Default 1 MiB: one number needs less than one. */
+  readonly maxBytes?: number;
+}
+
+/** Enough to fill a round trip, and no burst worth mentioning for a shared Prometheus. */
+const CONCURRENT_QUERIES = 4;
+
+type Problem = NonNullable<Observation['problem']>;
+
+/** Metrics from a Prometheus (or anything with its query API), by instant queries at the time asked for. */
+export function createPrometheusSource(options: PrometheusOptions): ClosableMetricSource {
+  const client = createHttpClient({
+    timeoutMs: options.timeoutMs,
+    ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
+    ...(options.token === undefined ? {} : { headers: { Authorization: `Bearer ${options.token}` } }),
+  });
+  return {
+    sample: (request) => sample(client, options, request),
+    close: () => client.close(),
+  };
+}
+
+async function sample(client: HttpClient, options: PrometheusOptions, request: SampleRequest): Promise<Sample> {
+  const queries = request.metrics.flatMap((metric) =>
+    (['canary', 'stable'] as const).flatMap((track) => prepare(metric, track, request)),
+  );
+  const results = await mapBounded(queries, CONCURRENT_QUERIES, async (query) => ({
+    query,
+    result: query.problem ?? (await ask(client, options, request, query.text)),
+  }));
+  const observe = (metric: MetricPlan, track: Track): Observation => {
+    const own = results.filter(({ query }) => query.metric === metric && query.track === track);
+    const find = (role: Role): Answered | undefined => own.find(({ query }) => query.role === role);
+    return metric.query.kind === 'ratio'
+      ? observeRatio(find('numerator'), find('denominator'))
+      : observeValue(find('expression'), find('requests'));
+  };
+  const metrics = request.metrics.map((metric): MetricSample => ({
+    name: metric.name,
+    canary: observe(metric, 'canary'),
+    stable: observe(metric, 'stable'),
+  }));
+  return { at: request.at, windowMs: request.windowMs, metrics };
+}
+
+type Track = QueryValues['track'];
+type Role = 'numerator' | 'denominator' | 'expression' | 'requests';
+
+interface PreparedQuery {
+  readonly metric: MetricPlan;
+  readonly track: Track;
+  readonly role: Role;
+  /** The resolved PromQL; the template where it cannot be resolved. */
+  readonly text: string;
+  readonly problem: QueryResult | null;
+}
+
+interface Answered {
+  readonly query: PreparedQuery;
+  readonly result: QueryResult;
+}
+
+function prepare(metric: MetricPlan, track: Track, request: SampleRequest): PreparedQuery[] {
+  const values: QueryValues = {
+    service: request.service,
+    namespace: request.namespace,
+    track,
+    version: request.versions[track],
+    windowMs: request.windowMs,
+  };
+  return templatesOf(metric.query).map(([role, template]) => {
+    if (metric.query.kind === 'builtin') {
+      const message = `"${metric.query.metric}" is a metric of the in-app router, which Prometheus is not`;
+      return { metric, track, role, text: template, problem: { kind: 'error', message } };
+    }
+    try {
+      return { metric, track, role, text: resolveQuery(template, values), problem: null };
+    } catch (error) {
+      const message = `the query's template cannot be filled: ${messageOf(error)}`;
+      return { metric, track, role, text: template, problem: { kind: 'error', message } };
+    }
+  });
+}
+
+function templatesOf(query: MetricQuery): [Role, string][] {
+  switch (query.kind) {
+    case 'ratio':
+      return [
+        ['numerator', query.numerator],
+        ['denominator', query.denominator],
+      ];
+    case 'value': {
+      const expression: [Role, string] = ['expression', query.expression];
+      return query.requests === null ? [expression] : [expression, ['requests', query.requests]];
+    }
+    case 'builtin':
+      return [['expression', query.metric]];
+  }
+}
+
+/** One instant query. Every fault of the backend is an `error` result with one clear sentence. */
+async function ask(
+  client: HttpClient,
+  options: PrometheusOptions,
+  request: SampleRequest,
+  query: string,
+): Promise<QueryResult> {
+  const endpoint = `${options.url.replace(/\/+$/, '')}/api/v1/query`;
+  try {
+    const answer = await client.request({
+      method: 'POST',
+      url: endpoint,
+      body: new URLSearchParams({
+        query,
+        time: (request.at / 1000).toFixed(3),
+        timeout: promDuration(options.timeoutMs),
+      }),
+      ...(request.signal === undefined ? {} : { signal: request.signal }),
+    });
+    return readAnswer(answer);
+  } catch (error) {
+    return { kind: 'error', message: `Prometheus at ${displayUrl(options.url)} ${describeHttpFailure(error)}` };
+  }
+}
+
+/**
+ * Bad of all requests. The denominator decides whether there is data; a numerator without a series then means that
+ * nothing bad was ever counted.
+ */
+function observeRatio(numerator: Answered | undefined, denominator: Answered | undefined): Observation {
+  const query = `(${numerator?.query.text ?? ''}) / (${denominator?.query.text ?? ''})`;
+  const total = numberOf(denominator, 'the denominator');
+  const bad = numerator?.result.kind === 'empty' ? { value: 0 } : numberOf(numerator, 'the numerator');
+  const problem = firstError(total.problem, bad.problem);
+  if (problem !== undefined || total.value === undefined || bad.value === undefined) {
+    return { query, value: null, problem: problem ?? { kind: 'no-data', message: 'the query answered nothing' } };
+  }
+  if (total.value < 0 || bad.value < 0) {
+    return { query, value: null, problem: { kind: 'error', message: 'the query counted fewer than no requests' } };
+  }
+  if (total.value === 0) {
+    const events = { bad: 0, total: 0 };
+    return {
+      query,
+      value: null,
+      events,
+      problem: { kind: 'no-data', message: 'there were no requests in the window' },
+    };
+  }
+  return { query, value: bad.value / total.value, events: { bad: bad.value, total: total.value } };
+}
+
+function observeValue(expression: Answered | undefined, requests: Answered | undefined): Observation {
+  const query = expression?.query.text ?? '';
+  const value = numberOf(expression, 'the query');
+  // Without a single series of requests there were none.
+  const counted = requests?.result.kind === 'empty' ? { value: 0 } : numberOf(requests, 'the query for requests');
+  const behind = requests === undefined || counted.value === undefined ? {} : { requests: Math.max(0, counted.value) };
+  const problem = requests === undefined ? value.problem : firstError(value.problem, counted.problem);
+  if (problem !== undefined || value.value === undefined) {
+    return {
+      query,
+      value: null,
+      ...behind,
+      problem: problem ?? { kind: 'no-data', message: 'the query answered nothing' },
+    };
+  }
+  return { query, value: value.value, ...behind };
+}
+
+function numberOf(answered: Answered | undefined, what: string): { value?: number; problem?: Problem } {
+  const result: QueryResult = answered?.result ?? { kind: 'empty' };
+  switch (result.kind) {
+    case 'value':
+      return { value: result.value };
+    case 'empty':
+      return { problem: { kind: 'no-data', message: `${what} matched no series` } };
+    case 'not-a-number':
+      return { problem: { kind: 'no-data', message: `${what} answered ${result.text}, which is no number` } };
+    case 'error':
+      return { problem: { kind: 'error', message: result.message } };
+  }
+}
+
+/** A broken backend outweighs missing data: what one query misses may be the backend's fault, too. */
+function firstError(...problems: (Problem | undefined)[]): Problem | undefined {
+  return problems.find((problem) => problem?.kind === 'error') ?? problems.find((problem) => problem !== undefined);
+}

@@ -1,0 +1,168 @@
+import { z } from 'zod';
+import type { MetricSample, Observation, Sample } from '../analysis/sample';
+import type { Cohort } from '../router/protocol';
+import { RouterPaths } from '../router/protocol';
+import type { MetricPlan, MetricQuery } from '../spec/plan-types';
+import { quantileOf, sumHistograms, type CumulativeHistogram } from './histogram';
+import { createHttpClient, describeHttpFailure, displayUrl, expectJson, HttpFailure, type HttpClient } from './http';
+import type { ClosableMetricSource, SampleRequest } from './metric-source';
+import { mapBounded } from './pool';
+
+export interface RouterSourceOptions {
+  /** Base URLs of all instances, for example `http://10.0.0.7:3000`. */
+  readonly instances: readonly string[];
+  /** For one instance, milliseconds. Default 5 s: the answer comes from the instance's memory. */
+  readonly timeoutMs?: number;
+  /** Where the router's endpoints are mounted. Default `/canary`. */
+  readonly basePath?: string;
+}
+
+const DEFAULT_TIMEOUT_MS = 5_000;
+const CONCURRENT_INSTANCES = 8;
+
+/** The router keeps five minutes. */
+const MAX_WINDOW_SECONDS = 300;
+
+// The part of the router's metrics document that is used; src/router/protocol.ts has the whole.
+const Count = z.number().int().nonnegative();
+const CohortDocument = z.object({
+  version: z.string().nullable(),
+  window: z.object({
+    requests: Count,
+    errors: Count,
+    histogram: z.object({ boundsMs: z.array(z.number()), cumulative: z.array(Count) }),
+  }),
+});
+const MetricsAnswer = z.object({
+  windowSeconds: z.number(),
+  cohorts: z.object({ stable: CohortDocument, canary: CohortDocument }),
+});
+type MetricsAnswer = z.infer<typeof MetricsAnswer>;
+
+/** What all instances together counted for one track in the window; or why that is not known. */
+type TrackCounts =
+  | {
+      readonly kind: 'counts';
+      readonly requests: number;
+      readonly errors: number;
+      readonly histogram: CumulativeHistogram | null;
+    }
+  | { readonly kind: 'problem'; readonly message: string };
+
+/**
+ * Metrics from the in-app cohort routers themselves, summed over all instances. The routers answer as of now: `at` is
+ * only recorded. An instance that does not answer, or that serves other versions than those asked for, makes the whole
+ * measurement an `error`: its requests are missing from both tracks, and a part is never taken for the whole.
+ */
+export function createRouterSource(options: RouterSourceOptions): ClosableMetricSource {
+  const client = createHttpClient({ timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS });
+  return {
+    sample: (request) => sample(client, options, request),
+    close: () => client.close(),
+  };
+}
+
+async function sample(client: HttpClient, options: RouterSourceOptions, request: SampleRequest): Promise<Sample> {
+  const seconds = Math.min(MAX_WINDOW_SECONDS, Math.max(1, Math.floor(request.windowMs / 1000)));
+  const path = `${options.basePath ?? '/canary'}${RouterPaths.metrics}?window=${seconds}`;
+  const answers = await mapBounded(options.instances, CONCURRENT_INSTANCES, async (instance) => ({
+    instance,
+    answer: await ask(client, `${instance.replace(/\/+$/, '')}${path}`, request.signal),
+  }));
+  const counts = { canary: countsOf(answers, 'canary', request), stable: countsOf(answers, 'stable', request) };
+  const asked = `GET ${path} at ${options.instances.map(displayUrl).join(', ')}`;
+  return {
+    at: request.at,
+    windowMs: seconds * 1000,
+    metrics: request.metrics.map((metric): MetricSample => {
+      const observe = (track: Cohort): Observation => ({
+        query: `${asked}: ${describeQuery(metric.query)} of ${track} ${request.versions[track]}`,
+        ...observeTrack(metric, counts[track]),
+      });
+      return { name: metric.name, canary: observe('canary'), stable: observe('stable') };
+    }),
+  };
+}
+
+type InstanceAnswer = { readonly instance: string; readonly answer: MetricsAnswer | string };
+
+/** The instance's document, or why there is none. */
+async function ask(client: HttpClient, url: string, signal: AbortSignal | undefined): Promise<MetricsAnswer | string> {
+  try {
+    const answer = await client.request({ method: 'GET', url, ...(signal === undefined ? {} : { signal }) });
+    const parsed = MetricsAnswer.safeParse(expectJson(answer));
+    if (parsed.success) return parsed.data;
+    throw new HttpFailure('body', 'answered JSON that is not a metrics document of the router');
+  } catch (error) {
+    return describeHttpFailure(error);
+  }
+}
+
+function countsOf(answers: readonly InstanceAnswer[], track: Cohort, request: SampleRequest): TrackCounts {
+  const wrong = answers.flatMap(({ instance, answer }) => {
+    if (typeof answer === 'string') return `instance ${displayUrl(instance)} ${answer}`;
+    const version = answer.cohorts[track].version;
+    if (version === request.versions[track]) return [];
+    const served = version === null ? `has no ${track} version` : `serves ${version} as ${track}`;
+    return `instance ${displayUrl(instance)} ${served}, not ${request.versions[track]}`;
+  });
+  if (answers.length === 0) return { kind: 'problem', message: 'the target has no instances' };
+  if (wrong.length > 0) return { kind: 'problem', message: wrong.join('; ') };
+  const windows = answers.flatMap(({ answer }) => (typeof answer === 'string' ? [] : answer.cohorts[track].window));
+  return {
+    kind: 'counts',
+    requests: windows.reduce((sum, { requests }) => sum + requests, 0),
+    errors: windows.reduce((sum, { errors }) => sum + errors, 0),
+    histogram: sumHistograms(
+      windows.map(({ histogram }) => ({ bounds: histogram.boundsMs, cumulative: histogram.cumulative })),
+    ),
+  };
+}
+
+function observeTrack(metric: MetricPlan, counts: TrackCounts): Omit<Observation, 'query'> {
+  if (counts.kind === 'problem') return { value: null, problem: { kind: 'error', message: counts.message } };
+  const { query } = metric;
+  if (query.kind !== 'builtin') {
+    const message = 'the in-app router knows error-rate, latency and requests, and answers no PromQL';
+    return { value: null, problem: { kind: 'error', message } };
+  }
+  const { requests, errors } = counts;
+  if (query.metric === 'requests') return { value: requests, requests };
+  const none = { kind: 'no-data', message: 'there were no requests in the window' } as const;
+  if (query.metric === 'latency') {
+    if (requests === 0) return { value: null, requests, problem: none };
+    return { requests, ...observeLatency(metric, query.quantile, counts.histogram) };
+  }
+  const events = { bad: errors, total: requests };
+  return requests === 0 ? { value: null, events, problem: none } : { value: errors / requests, events };
+}
+
+function observeLatency(
+  metric: MetricPlan,
+  quantile: number,
+  histogram: CumulativeHistogram | null,
+): Omit<Observation, 'query'> {
+  if (histogram === null) {
+    const message = 'the instances have different latency buckets, which cannot be summed';
+    return { value: null, problem: { kind: 'error', message } };
+  }
+  const result = quantileOf(histogram, quantile);
+  switch (result.kind) {
+    case 'value':
+      return { value: result.value / 1000 };
+    case 'empty':
+      return { value: null, problem: { kind: 'no-data', message: 'no latency was recorded in the window' } };
+    case 'above': {
+      const seconds = result.bound / 1000;
+      // Known only to be larger: fails a limit below the last bound as it must, and cannot keep one above it.
+      if (metric.max === null || metric.max < seconds) return { value: seconds };
+      const message = `it is above ${seconds} s, the last bucket, and cannot be held against a limit of ${metric.max} s`;
+      return { value: null, problem: { kind: 'no-data', message } };
+    }
+  }
+}
+
+function describeQuery(query: MetricQuery): string {
+  if (query.kind !== 'builtin') return 'a PromQL query';
+  return query.metric === 'latency' ? `p${query.quantile * 100} latency` : query.metric;
+}

@@ -1,0 +1,65 @@
+import type { MetricSample, Observation, Sample } from '../analysis/sample';
+import type { MetricPlan, SimulatedPhase } from '../spec/plan-types';
+import type { MetricSource, SampleRequest } from './metric-source';
+
+/** Traffic that the script pretends there is, per second, both tracks together. */
+const REQUESTS_PER_SECOND = 100;
+
+/** Stable throughout, and the canary below the first phase. */
+const HEALTHY: SimulatedPhase = { fromWeight: 0, errorRate: 0.002, p95: 0.12 };
+
+/**
+ * The scripted source of `--simulate`: made-up numbers, the same for the same question, and marked as made up in every
+ * sample and every query. Never chosen but by the user.
+ *
+ * `phases` may come in any order; the one with the largest `fromWeight` that is not above the weight in force answers
+ * for the canary.
+ */
+export function createSimulatedSource(phases: readonly SimulatedPhase[]): MetricSource {
+  return { sample: (request) => Promise.resolve(simulate(phases, request)) };
+}
+
+function simulate(phases: readonly SimulatedPhase[], request: SampleRequest): Sample {
+  const weight = request.weight ?? 100;
+  const canary = phaseAt(phases, weight);
+  const stable = canary.noData === true ? { ...HEALTHY, noData: true } : HEALTHY;
+  const all = (request.windowMs / 1000) * REQUESTS_PER_SECOND;
+  return {
+    at: request.at,
+    windowMs: request.windowMs,
+    simulated: true,
+    metrics: request.metrics.map((metric): MetricSample => ({
+      name: metric.name,
+      canary: observe(metric, 'canary', canary, Math.round((all * weight) / 100)),
+      stable: observe(metric, 'stable', stable, Math.round((all * (100 - weight)) / 100)),
+    })),
+  };
+}
+
+function phaseAt(phases: readonly SimulatedPhase[], weight: number): SimulatedPhase {
+  let current = HEALTHY;
+  for (const phase of phases) {
+    if (phase.fromWeight <= weight && phase.fromWeight >= current.fromWeight) current = phase;
+  }
+  return current;
+}
+
+function observe(metric: MetricPlan, track: string, phase: SimulatedPhase, requests: number): Observation {
+  const query = `simulated: ${metric.name} of ${track}`;
+  if (phase.noData === true) {
+    return { query, value: null, problem: { kind: 'no-data', message: 'simulated: no data' } };
+  }
+  if (metric.unit === 'count') return { query, value: requests, requests };
+  const counts =
+    metric.unit === 'ratio' ? { events: { bad: badOf(metric, phase, requests), total: requests } } : { requests };
+  if (requests === 0) {
+    return { query, value: null, ...counts, problem: { kind: 'no-data', message: 'simulated: no requests' } };
+  }
+  return { query, value: counts.events === undefined ? phase.p95 : counts.events.bad / requests, ...counts };
+}
+
+/** Failed requests; for a metric with only a lower limit (a success rate) those that succeeded. */
+function badOf(metric: MetricPlan, phase: SimulatedPhase, requests: number): number {
+  const failed = Math.round(requests * phase.errorRate);
+  return metric.min !== null && metric.max === null ? requests - failed : failed;
+}
