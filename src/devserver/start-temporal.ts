@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
+import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -269,6 +271,8 @@ async function waitUntilReady(wanted: Readiness): Promise<void> {
  */
 async function setUpNamespace(wanted: Readiness): Promise<void> {
   const { namespace } = wanted;
+  // A refused gRPC connection is only tried again after a second; a refused plain one is known at once.
+  await requireListening(wanted.address);
   const connection = await Connection.connect({ address: wanted.address, connectTimeout: REQUEST_TIMEOUT_MS });
   try {
     await connection.withDeadline(Date.now() + REQUEST_TIMEOUT_MS, async () => {
@@ -291,6 +295,16 @@ async function setUpNamespace(wanted: Readiness): Promise<void> {
     });
   } finally {
     await connection.close();
+  }
+}
+
+async function requireListening(address: string): Promise<void> {
+  const { hostname, port } = new URL(`tcp://${address}`);
+  const socket = connect(Number(port), hostname.replace(/^\[|\]$/g, ''));
+  try {
+    await once(socket, 'connect');
+  } finally {
+    socket.destroy();
   }
 }
 

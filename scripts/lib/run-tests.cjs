@@ -1,0 +1,173 @@
+/**
+ * Type check, lint and all tests, then one closing line: `N passed, N failed`, and `, N skipped` when some were.
+ * On a machine that lacks the servers that tests talk to, those are fetched or built beside the checks.
+ *
+ * `scripts/test` calls this after the set-up; arguments go to jest, which then is all that runs.
+ */
+const { spawn } = require('node:child_process');
+const { existsSync, mkdirSync, readFileSync, rmSync } = require('node:fs');
+const path = require('node:path');
+const { cacheDirectory } = require('../../dist/devserver/cache-directory.js');
+const { findTemporalCli } = require('../../dist/devserver/find-temporal.js');
+const { findTestServer } = require('../../dist/devserver/find-test-server.js');
+const { findPrometheus } = require('./find-prometheus.cjs');
+
+const root = path.resolve(__dirname, '../..');
+const report = path.join(root, '.sluice', `jest-${process.pid}.json`);
+/** Seconds jest may take to end after its last test; what keeps it longer is a handle that a test left open. */
+const EXIT_GRACE_S = 30;
+
+const say = (line) => console.log(`sluice: ${line}`);
+const children = new Set();
+
+/** Runs a Node program to its end. `quiet` holds its output back until it fails. */
+function runNode(args, { env = process.env, quiet = false, onStart } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, args, {
+      cwd: root,
+      env,
+      stdio: ['ignore', quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],
+    });
+    children.add(child);
+    const held = [];
+    child.stdout?.on('data', (chunk) => held.push(chunk));
+    child.stderr?.on('data', (chunk) => held.push(chunk));
+    onStart?.(child);
+    child.once('error', (error) => resolve({ ok: false, output: error.message }));
+    child.once('close', (code, signal) => {
+      children.delete(child);
+      resolve({ ok: code === 0, code, signal, output: Buffer.concat(held).toString() });
+    });
+  });
+}
+
+/** The checks that need no server. Each counts as one, by the name it is printed with. */
+async function staticChecks() {
+  const results = [];
+  for (const [name, ...commands] of [
+    ['typecheck', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']],
+    ['lint', ['node_modules/eslint/bin/eslint.js', '.'], ['node_modules/prettier/bin/prettier.cjs', '--check', '.']],
+  ]) {
+    const started = Date.now();
+    say(`${name} ...`);
+    let ok = true;
+    for (const command of commands) {
+      const result = await runNode(command, { quiet: true });
+      if (result.ok) continue;
+      ok = false;
+      process.stdout.write(result.output.endsWith('\n') ? result.output : `${result.output}\n`);
+    }
+    say(`${name}: ${ok ? 'passed' : 'FAILED'} (${Math.round((Date.now() - started) / 1000)} s)`);
+    results.push({ name, ok });
+  }
+  return results;
+}
+
+/** What tests find their servers by. Temporal's are needed; without Prometheus its tests are skipped. */
+async function servers() {
+  const [cli, testServer, prometheus] = await Promise.all([
+    findTemporalCli({ onProgress: say }),
+    findTestServer({ onProgress: say }),
+    findPrometheus({ cacheDir: cacheDirectory(), onProgress: say }),
+  ]);
+  const env = { ...process.env, SLUICE_TEMPORAL_CLI: cli.path, SLUICE_TEMPORAL_TEST_SERVER: testServer.path };
+  if ('path' in prometheus) env.SLUICE_PROMETHEUS = prometheus.path;
+  else {
+    delete env.SLUICE_PROMETHEUS;
+    say(`tests against a real Prometheus are skipped: ${prometheus.reason}`);
+  }
+  return env;
+}
+
+async function runJest(env, args) {
+  mkdirSync(path.dirname(report), { recursive: true });
+  rmSync(report, { force: true });
+  let watch;
+  const result = await runNode(
+    ['node_modules/jest/bin/jest.js', '--maxWorkers=2', '--json', `--outputFile=${report}`, ...args],
+    {
+      env,
+      onStart: (child) => {
+        let seen = 0;
+        watch = setInterval(() => {
+          if (existsSync(report)) seen += 1;
+          if (seen === EXIT_GRACE_S) {
+            say(`jest did not end within ${EXIT_GRACE_S} s after its last test: a test left something open`);
+            child.kill('SIGKILL');
+          }
+        }, 1000);
+      },
+    },
+  );
+  clearInterval(watch);
+  if (!existsSync(report)) {
+    say(`jest ended with ${result.signal ?? `code ${result.code}`} and without a report`);
+    return { passed: 0, failed: ['jest (no report)'], skipped: [], ran: 0 };
+  }
+  const json = JSON.parse(readFileSync(report, 'utf8'));
+  rmSync(report, { force: true });
+  const failed = [];
+  const skipped = [];
+  for (const suite of json.testResults) {
+    const file = path.relative(root, suite.name);
+    // A file that cannot even be loaded has no tests to count, but is not nothing.
+    if (suite.status === 'failed' && !suite.assertionResults.some((test) => test.status === 'failed')) {
+      failed.push(`${file}: the file itself`);
+    }
+    for (const test of suite.assertionResults) {
+      if (test.status === 'failed') failed.push(`${file}: ${test.fullName}`);
+      if (['pending', 'skipped', 'todo', 'disabled'].includes(test.status)) skipped.push(`${file}: ${test.fullName}`);
+    }
+  }
+  if (!result.ok && failed.length === 0) failed.push(`jest itself (${result.signal ?? `code ${result.code}`})`);
+  return { passed: json.numPassedTests, failed, skipped, ran: json.numPassedTests + json.numFailedTests };
+}
+
+async function main() {
+  const args = process.argv.slice(2);
+  const fetching = servers().then(
+    (env) => ({ env }),
+    (error) => ({ error }),
+  );
+  const checks = args.length === 0 ? await staticChecks() : [];
+  const { env, error } = await fetching;
+  let passed = checks.filter((check) => check.ok).length;
+  const failed = checks.filter((check) => !check.ok).map((check) => check.name);
+  let skipped = [];
+  if (error !== undefined) {
+    say(error.message);
+    if (error.hint !== undefined) say(error.hint);
+    failed.push('set-up of the servers that the tests need');
+  } else {
+    say('tests ...');
+    const tests = await runJest(env, args);
+    passed += tests.passed;
+    failed.push(...tests.failed);
+    skipped = tests.skipped;
+    if (tests.ran === 0 && tests.failed.length === 0) failed.push('no test ran');
+  }
+  for (const [title, names] of [
+    ['Skipped', skipped],
+    ['Failed', failed],
+  ]) {
+    if (names.length > 0) console.log(`\n${title}:\n${names.map((name) => `  - ${name}`).join('\n')}`);
+  }
+  console.log(`\n${passed} passed, ${failed.length} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`);
+  process.exitCode = failed.length === 0 ? 0 : 1;
+}
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+]) {
+  process.once(signal, () => {
+    for (const child of children) child.kill(signal);
+    process.exit(code);
+  });
+}
+
+main().catch((error) => {
+  console.log(error);
+  console.log('0 passed, 1 failed');
+  process.exitCode = 1;
+});
