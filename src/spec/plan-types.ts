@@ -41,6 +41,8 @@ export interface KubernetesTargetPlan {
   readonly kind: 'kubernetes';
   readonly deployment: string;
   readonly service: string;
+  /** `canary` when left out. With `blueGreen` the only weight is 100. */
+  readonly strategy?: 'canary' | 'blueGreen';
   readonly traffic: { readonly kind: string; readonly settings: unknown };
 }
 
@@ -154,8 +156,8 @@ export interface MetricPlan {
 }
 
 /**
- * What to ask. PromQL templates keep their placeholders ({{track}}, {{version}}, {{window}} and the labels' names on
- * `queryPlaceholders`) until the moment of asking; `resolveQuery` fills and escapes them.
+ * What to ask. PromQL templates keep their placeholders (`QUERY_PLACEHOLDERS`: {{service}}, {{namespace}},
+ * {{track}}, {{version}}, {{window}}) until the moment of asking; `resolveQuery` fills and escapes them.
  */
 export type MetricQuery =
   | { readonly kind: 'ratio'; readonly numerator: string; readonly denominator: string }

@@ -1,0 +1,133 @@
+import { resolveAnalysis } from './analysis-plan';
+import type { Finding, Soak } from './analysis-plan';
+import { DEFAULTS } from './defaults';
+import { found, milliseconds } from './fields';
+import type { TargetPlan } from './plan-types';
+import { analysisSchema, stepSchema } from './schema';
+import type { StepSpec } from './schema';
+
+/**
+ * What concerns several keys at once. Works on the raw document and looks only at the parts that are well formed by
+ * themselves, so that a typo in one place does not hide a contradiction in another.
+ */
+export function checkDocument(raw: unknown): {
+  readonly problems: readonly Finding[];
+  readonly warnings: readonly Finding[];
+} {
+  const spec = field(raw, 'spec');
+  const target = targetKind(field(spec, 'target'));
+  if (target === null) return { problems: [], warnings: [] };
+  const blueGreen = field(field(field(spec, 'target'), 'kubernetes'), 'strategy') === 'blueGreen';
+
+  const steps = readSteps(field(spec, 'steps'));
+  const problems = steps === null ? [] : checkSteps(steps, blueGreen);
+  const warnings: Finding[] = serviceWarnings(raw, target);
+  const analysis = field(spec, 'analysis');
+  if (analysis === undefined && target !== 'router') {
+    const message = `the key "analysis" is missing: a ${target} target has no counters of its own. Allowed: analysis: { source: { prometheus: { url: … } } }.`;
+    problems.push({ path: ['spec'], message });
+    return { problems, warnings };
+  }
+  const parsed = analysisSchema.safeParse(analysis ?? {});
+  if (!parsed.success) return { problems, warnings };
+  const resolved = resolveAnalysis({ analysis: parsed.data, target, soaks: soaksOf(steps, blueGreen) });
+  return { problems: [...problems, ...resolved.problems], warnings: [...warnings, ...resolved.warnings] };
+}
+
+/** The steps when a spec names none. */
+export function defaultSteps(blueGreen: boolean): readonly StepSpec[] {
+  const soak = milliseconds(DEFAULTS.soak);
+  return (blueGreen ? [100] : DEFAULTS.weights).map((weight) => ({ weight, soak }));
+}
+
+interface PlacedStep {
+  readonly path: readonly (string | number)[];
+  readonly step: StepSpec;
+}
+
+/** The steps that are well formed; null when there is no list of them. */
+function readSteps(raw: unknown): readonly PlacedStep[] | null {
+  if (!Array.isArray(raw)) return null;
+  const placed: PlacedStep[] = [];
+  for (const [index, value] of raw.entries()) {
+    const path = ['spec', 'steps', index];
+    const whole = stepSchema.safeParse(value);
+    if (whole.success) {
+      placed.push({ path, step: whole.data });
+      continue;
+    }
+    // The weight still counts for the order when only another key of the step is wrong.
+    const weight = stepSchema.shape.weight.safeParse(field(value, 'weight'));
+    if (weight.success && weight.data !== undefined)
+      placed.push({ path, step: { weight: weight.data, soak: Number.NaN } });
+  }
+  return placed;
+}
+
+function checkSteps(steps: readonly PlacedStep[], blueGreen: boolean): Finding[] {
+  const problems: Finding[] = [];
+  let last: PlacedStep | null = null;
+  let highest = 0;
+  for (const placed of steps) {
+    const { weight } = placed.step;
+    if (weight === undefined) continue;
+    if (blueGreen && weight !== 100) {
+      problems.push({
+        path: [...placed.path, 'weight'],
+        message: `${weight} is not allowed here: a blue-green release moves all traffic at once. Allowed: 100.`,
+      });
+    } else if (weight <= highest) {
+      const allowed = highest < 100 ? `a weight from ${highest + 1} to 100` : 'no weight after 100';
+      problems.push({
+        path: [...placed.path, 'weight'],
+        message: `${weight} does not rise: a step before has ${highest} already. Allowed: ${allowed}.`,
+      });
+    }
+    highest = Math.max(highest, weight);
+    last = placed;
+  }
+  if (last === null) {
+    if (steps.length > 0)
+      problems.push({ path: ['spec', 'steps'], message: 'there is no weight. Allowed: weights that rise to 100.' });
+  } else if (highest < 100 && last.step.weight === highest && !blueGreen) {
+    problems.push({
+      path: [...last.path, 'weight'],
+      message: `the last weight is ${found(last.step.weight)}. Allowed: 100, so that full load is seen before the promotion.`,
+    });
+  }
+  return problems;
+}
+
+function soaksOf(steps: readonly PlacedStep[] | null, blueGreen: boolean): readonly Soak[] {
+  const placed = steps ?? defaultSteps(blueGreen).map((step): PlacedStep => ({ path: ['spec'], step }));
+  return placed
+    .filter(({ step }) => step.weight !== undefined && !Number.isNaN(step.soak))
+    .map(({ path, step }) => ({ path, ms: step.soak ?? milliseconds(DEFAULTS.soak) }));
+}
+
+function serviceWarnings(raw: unknown, target: TargetPlan['kind']): Finding[] {
+  if (target !== 'kubernetes') return [];
+  const spec = field(raw, 'spec');
+  const service = field(field(field(spec, 'target'), 'kubernetes'), 'service');
+  const name = field(field(raw, 'metadata'), 'name');
+  if (typeof service !== 'string' || typeof name !== 'string' || service === name) return [];
+  if (field(field(spec, 'analysis'), 'metrics') !== undefined && field(field(spec, 'analysis'), 'preset') === undefined)
+    return [];
+  return [
+    {
+      path: ['spec', 'target', 'kubernetes', 'service'],
+      message: `the Service is ${found(service)}, but {{service}} in queries stands for metadata.name, ${found(name)}.`,
+    },
+  ];
+}
+
+function targetKind(target: unknown): TargetPlan['kind'] | null {
+  const chosen = (['kubernetes', 'router', 'flag'] as const).filter((kind) => field(target, kind) !== undefined);
+  return chosen.length === 1 ? (chosen[0] ?? null) : null;
+}
+
+/** An own property of a mapping; undefined of anything else. */
+function field(value: unknown, key: string): unknown {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+  return (value as Record<string, unknown>)[key];
+}

@@ -1,0 +1,78 @@
+/**
+ * Every default and every bound of a release.yaml, each with its reason. Durations are written as in a spec.
+ * docs/spec.md shows them; a test keeps both equal.
+ */
+
+/** The environment variables a spec may name. Others are refused, so that a spec cannot make a worker send secrets. */
+export const ROUTER_TOKEN_ENV = 'SLUICE_ROUTER_TOKEN';
+export const ROUTER_OVERRIDE_SECRET_ENV = 'SLUICE_ROUTER_OVERRIDE_SECRET';
+export const PROMETHEUS_TOKEN_ENV = 'SLUICE_PROMETHEUS_TOKEN';
+
+export const DEFAULTS = {
+  namespace: 'default',
+  /** Image pull and readiness of an ordinary service, with room for a cold node; a stuck one is found the same day. */
+  deployTimeout: '10m',
+  /** Few users first; each step at most five times the one before; 100 before promotion, so that full load is seen. */
+  weights: [5, 25, 50, 100],
+  /** The shortest hold in which a 60 s window is filled with nothing but the new weight's traffic. */
+  soak: '60s',
+  smokeTest: { expectStatus: 200, attempts: 3, interval: '1s', timeout: '5s' },
+  /** A working day and the night around it: the question is answered or the release goes back. */
+  approve: { timeout: '24h', onExpiry: 'rollback' },
+  analysis: {
+    /** Two looks per usual Prometheus scrape (10 to 15 s): soon enough, and no load worth mentioning. */
+    interval: '5s',
+    /** Nothing is ignored unless asked for: a canary that fails at once is taken back at once. */
+    initialDelay: '0s',
+    /** Four scrapes at 15 s; shorter windows make `rate` jumpy, longer ones hide the onset. */
+    window: '60s',
+    /** One good look may be luck. Lowered to what the shortest soak has room for, never below 1. */
+    minMeasurements: 3,
+    /** With 20 requests one single error is 5 %, not above it: no single unlucky request takes a release back. */
+    minRequests: 20,
+    /** A limit that was passed is passed. */
+    failureLimit: 0,
+    /** Rides out a restart of the metrics backend of about 20 s at the default interval. */
+    consecutiveErrorLimit: 4,
+    /** A quiet service gets more time; then a person decides, since silence says nothing against the canary. */
+    onNoData: { extend: '5m', then: 'pause' },
+    /** Guard-rails anyone understands; a healthy web service is far below both. */
+    limits: { errorRate: '5%', p95Latency: '1s' },
+    /** At most one false alarm in a hundred releases; up to a quarter worse than stable is tolerated. */
+    compare: { alpha: 0.01, tolerate: 1.25 },
+    prometheusTimeout: '10s',
+  },
+  onFailure: 'rollback',
+  onConflict: 'reject',
+} as const;
+
+/** Lower and upper bounds, both allowed. */
+export const BOUNDS = {
+  /** A file is read whole into memory. */
+  fileBytes: 1024 * 1024,
+  /** Below a second no metric source has news; above a week it is no soak but a second version in production. */
+  soak: ['1s', '7d'],
+  deployTimeout: ['1s', '2h'],
+  approvalTimeout: ['1s', '30d'],
+  smokeInterval: ['100ms', '5m'],
+  smokeTimeout: ['100ms', '1m'],
+  smokeAttempts: [1, 100],
+  interval: ['1s', '1h'],
+  initialDelay: ['0s', '1d'],
+  window: ['1s', '1d'],
+  minMeasurements: [1, 1_000],
+  minRequests: [1, 1_000_000],
+  failureLimit: [0, 1_000],
+  consecutiveErrorLimit: [0, 1_000],
+  extend: ['0s', '7d'],
+  /** An activity that waits longer for one answer would hold the soak's loop up. */
+  prometheusTimeout: ['100ms', '30s'],
+  maxRatio: [1, 1_000],
+  alpha: [0.000001, 0.5],
+  tolerate: [1, 100],
+  steps: [1, 100],
+  instances: [1, 100],
+  metrics: [1, 50],
+  labels: 20,
+  query: 4_000,
+} as const;

@@ -1,0 +1,52 @@
+import { z } from 'zod';
+import { releaseSchema } from './schema';
+
+/** The part of JSON Schema (draft 2020-12) that ours is made of. */
+export interface JsonSchema {
+  readonly $schema?: string;
+  readonly $id?: string;
+  readonly title?: string;
+  readonly description?: string;
+  readonly type?: string;
+  readonly default?: unknown;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+  readonly additionalProperties?: boolean | JsonSchema;
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly oneOf?: readonly JsonSchema[];
+  readonly pattern?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+}
+
+/** JSON Schema of release.yaml, generated from the schema that validates it; editors complete and check with it. */
+export function releaseJsonSchema(): JsonSchema {
+  const { $schema, ...schema } = z.toJSONSchema(releaseSchema, { target: 'draft-2020-12', io: 'input' }) as JsonSchema;
+  return { ...($schema === undefined ? {} : { $schema }), $id: 'https://sluice.dev/schema/v1/release.json', ...schema };
+}
+
+/** The mapping's schema at a path of a document; null where none is meant to be. */
+export function mappingSchemaAt(path: readonly PropertyKey[]): JsonSchema | null {
+  let schema: JsonSchema | undefined = cachedSchema();
+  for (const key of path) {
+    const mapping: JsonSchema | undefined = mappingOf(schema);
+    schema = typeof key === 'number' ? schema?.items : mapping?.properties?.[String(key)];
+    if (schema === undefined) return null;
+  }
+  return mappingOf(schema) ?? null;
+}
+
+let cache: JsonSchema | undefined;
+
+function cachedSchema(): JsonSchema {
+  cache ??= releaseJsonSchema();
+  return cache;
+}
+
+function mappingOf(schema: JsonSchema | undefined): JsonSchema | undefined {
+  if (schema?.properties !== undefined) return schema;
+  return schema?.anyOf?.find((option) => option.properties !== undefined);
+}

@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto';
+import { ReleaseError } from '../errors';
+import { resolveAnalysis } from './analysis-plan';
+import { defaultSteps } from './checks';
+import { DEFAULTS } from './defaults';
+import { milliseconds } from './fields';
+import type { AnalysisPlan, Plan, PlanStep, SimulatedPhase, TargetPlan } from './plan-types';
+import { formatPath } from './problems';
+import type { ReleaseSpec, StepSpec, TargetSpec } from './schema';
+import { checkVersion } from './version';
+
+export interface PlanOptions {
+  /** Replaces the metric source by a scripted one (`--simulate`). Never chosen by itself. */
+  readonly simulate?: readonly SimulatedPhase[];
+}
+
+/**
+ * What a spec and a version come to, step by step. Pure: the same input gives the same plan, to the byte. The plan is
+ * frozen. Throws a `ReleaseError`: `usage` for a version that the target does not understand.
+ */
+export function plan(spec: ReleaseSpec, version: string, options: PlanOptions = {}): Plan {
+  const target = planTarget(spec.spec.target);
+  checkVersion(version, target.kind);
+  const steps = spec.spec.steps ?? defaultSteps(target.kind === 'kubernetes' && target.strategy === 'blueGreen');
+  const unsealed: Omit<Plan, 'hash'> = {
+    apiVersion: 'sluice.dev/v1',
+    kind: 'Plan',
+    service: spec.metadata.name,
+    namespace: spec.metadata.namespace,
+    version,
+    target,
+    steps: planSteps(spec, steps),
+    analysis: planAnalysis(spec, { target: target.kind, steps, options }),
+    onFailure: spec.spec.onFailure,
+    onConflict: spec.spec.onConflict,
+    notify: { slack: spec.spec.notify.slack ?? null },
+  };
+  return deepFreeze({ ...structuredClone(unsealed), hash: planHash(unsealed) });
+}
+
+/** SHA-256 (hex) of the canonical JSON: keys sorted, no white space. A `hash` in the input does not count. */
+export function planHash(unsealed: Omit<Plan, 'hash'> & { readonly hash?: string }): string {
+  const { hash: _, ...rest } = unsealed;
+  return createHash('sha256').update(canonicalJson(rest)).digest('hex');
+}
+
+function planTarget({ kubernetes, router, flag }: TargetSpec): TargetPlan {
+  if (router !== undefined) return { kind: 'router', ...router };
+  if (flag !== undefined) return { kind: 'flag', ...flag };
+  if (kubernetes === undefined) throw new ReleaseError('invalid-spec', 'spec.target: nothing is chosen.');
+  const { deployment, service, strategy } = kubernetes;
+  const [kind, settings] = Object.entries(kubernetes.traffic).find(([, chosen]) => chosen !== undefined) ?? ['', {}];
+  return { kind: 'kubernetes', deployment, service, strategy, traffic: { kind, settings } };
+}
+
+function planSteps({ spec }: ReleaseSpec, steps: readonly StepSpec[]): PlanStep[] {
+  const planned: PlanStep[] = [{ kind: 'deploy', name: 'deploy', timeoutMs: spec.deployTimeout }];
+  if (spec.smokeTest !== false) {
+    const { path, expectStatus, expectBody, attempts, interval, timeout } = spec.smokeTest;
+    planned.push({
+      kind: 'smokeTest',
+      name: 'smoke test',
+      path,
+      expectStatus,
+      expectBody: expectBody ?? null,
+      attempts,
+      intervalMs: interval,
+      timeoutMs: timeout,
+    });
+  }
+  for (const step of steps) planned.push(planStep(step));
+  planned.push({ kind: 'promote', name: 'promote', timeoutMs: spec.deployTimeout });
+  return planned;
+}
+
+function planStep({ weight, soak, approve }: StepSpec): PlanStep {
+  if (approve !== undefined) {
+    return {
+      kind: 'approve',
+      name: 'approval',
+      by: approve.by,
+      timeoutMs: approve.timeout,
+      onExpiry: approve.onExpiry,
+    };
+  }
+  if (weight === undefined)
+    throw new ReleaseError('invalid-spec', 'spec.steps: a step has neither weight nor approve.');
+  return { kind: 'weight', name: `weight ${weight} %`, weight, soakMs: soak ?? milliseconds(DEFAULTS.soak) };
+}
+
+interface AnalysisContext {
+  readonly target: TargetPlan['kind'];
+  readonly steps: readonly StepSpec[];
+  readonly options: PlanOptions;
+}
+
+function planAnalysis({ spec }: ReleaseSpec, { target, steps, options }: AnalysisContext): AnalysisPlan {
+  const soaks = steps
+    .filter((step) => step.weight !== undefined)
+    .map((step) => ({ path: ['spec', 'steps'], ms: step.soak ?? milliseconds(DEFAULTS.soak) }));
+  const resolved = resolveAnalysis({ analysis: spec.analysis, target, soaks });
+  if (resolved.plan === null) {
+    const sentences = resolved.problems.map((problem) => `${formatPath(problem.path)}: ${problem.message}`);
+    throw new ReleaseError('invalid-spec', sentences.join('\n'));
+  }
+  if (options.simulate === undefined) return resolved.plan;
+  return { ...resolved.plan, source: { kind: 'simulated', phases: [...options.simulate] } };
+}
+
+function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`).join(',')}}`;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const item of Object.values(value)) deepFreeze(item);
+  return Object.freeze(value);
+}

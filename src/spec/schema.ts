@@ -1,0 +1,378 @@
+import { z } from 'zod';
+import { BOUNDS, DEFAULTS, PROMETHEUS_TOKEN_ENV, ROUTER_OVERRIDE_SECRET_ENV, ROUTER_TOKEN_ENV } from './defaults';
+import { choice, decimal, duration, found, httpUrl, list, mapping, oneOf, orFalse, text, wholeNumber } from './fields';
+import { PRESET_NAMES } from './presets';
+
+/**
+ * release.yaml, key by key. The one source of validation, defaults, the JSON Schema that editors complete from and the
+ * tables of docs/spec.md. Durations are milliseconds once parsed; what concerns several keys at once is in `checks.ts`.
+ */
+
+const dnsLabel = text({
+  pattern: /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,
+  maxLength: 63,
+  allowed:
+    'a DNS-1123 label: lower-case letters, digits and "-", at most 63, beginning and ending with a letter or digit',
+});
+
+const dnsSubdomain = text({
+  pattern: /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/,
+  maxLength: 253,
+  allowed: 'a DNS-1123 name: lower-case letters, digits, "-" and ".", at most 253',
+});
+
+const flagKey = text({
+  pattern: /^[a-z0-9][a-z0-9._-]*$/,
+  maxLength: 128,
+  allowed: 'lower-case letters, digits, ".", "_" and "-", at most 128, beginning with a letter or digit',
+});
+
+function environmentVariable(prefix: string): z.ZodString {
+  return text({
+    pattern: new RegExp(`^${prefix}(_[A-Z0-9_]+)?$`),
+    maxLength: 128,
+    allowed: `the name of an environment variable of the worker, ${prefix} or ${prefix}_<SUFFIX>; never a secret itself`,
+    secretive: true,
+  });
+}
+
+const router = mapping('target.router', {
+  instances: list(httpUrl(), { what: 'addresses', bounds: BOUNDS.instances }).describe(
+    'Admin addresses of the instances of the app that carries the router. All of them reach a weight, or none keeps it.',
+  ),
+  tokenEnv: environmentVariable(ROUTER_TOKEN_ENV)
+    .default(ROUTER_TOKEN_ENV)
+    .describe("Which of the worker's environment variables holds the token of the admin endpoints."),
+  overrideSecretEnv: environmentVariable(ROUTER_OVERRIDE_SECRET_ENV)
+    .default(ROUTER_OVERRIDE_SECRET_ENV)
+    .describe(
+      "Which of the worker's environment variables holds the secret that signs override tokens; the smoke test reaches the canary with one.",
+    ),
+}).describe('An app that carries the in-app cohort router.');
+
+const traffic = oneOf('target.kubernetes.traffic', {
+  gatewayAPI: mapping('traffic.gatewayAPI', {
+    httpRoute: dnsSubdomain.describe('The HTTPRoute whose backend weights are set.'),
+  })
+    .optional()
+    .describe('Weights of an HTTPRoute of the Gateway API.'),
+  nginx: mapping('traffic.nginx', {
+    ingress: dnsSubdomain.describe('The stable Ingress; its canary twin is made beside it.'),
+  })
+    .optional()
+    .describe('Canary annotations of the NGINX ingress controller.'),
+  traefik: mapping('traffic.traefik', {
+    traefikService: dnsSubdomain.describe('The weighted TraefikService whose weights are set.'),
+  })
+    .optional()
+    .describe('Weights of a TraefikService.'),
+  istio: mapping('traffic.istio', {
+    virtualService: dnsSubdomain.describe('The VirtualService whose route weights are set.'),
+  })
+    .optional()
+    .describe('Route weights of an Istio VirtualService.'),
+  serviceSelector: mapping('traffic.serviceSelector', {})
+    .optional()
+    .describe('The selector of the Service itself: shares follow the number of pods, or all at once for blueGreen.'),
+}).describe('Who splits the traffic; exactly one. Not guessed, since a wrong guess sends users to the wrong place.');
+
+const kubernetes = mapping('target.kubernetes', {
+  deployment: dnsLabel.describe('The stable Deployment; the canary Deployment is this name with -canary.'),
+  service: dnsLabel.describe('The Service that users reach the pods by.'),
+  strategy: choice(['canary', 'blueGreen'])
+    .default('canary')
+    .describe('canary moves traffic weight by weight; blueGreen tests a preview and then moves all of it at once.'),
+  traffic,
+}).describe('A Deployment in a Kubernetes cluster.');
+
+const flag = mapping('target.flag', {
+  name: flagKey.describe("The flag's key."),
+  environment: flagKey.describe('The environment in which its percentage is raised.'),
+}).describe('A feature flag whose percentage is the weight.');
+
+const target = oneOf('spec.target', {
+  kubernetes: kubernetes.optional(),
+  router: router.optional(),
+  flag: flag.optional(),
+}).describe('What the release changes; exactly one.');
+
+const smokeTest = mapping('spec.smokeTest', {
+  path: text({ pattern: /^\/[^\s#]*$/, maxLength: 2_000, allowed: 'a path that begins with "/"' }).describe(
+    'Path asked of the new version before any user reaches it.',
+  ),
+  expectStatus: wholeNumber([100, 599])
+    .default(DEFAULTS.smokeTest.expectStatus)
+    .describe('Status the answer must have. Redirects are not followed.'),
+  expectBody: text({ pattern: /^[\s\S]+$/, maxLength: 1_000, allowed: 'text of 1 to 1000 characters' })
+    .optional()
+    .describe("Text that the answer's body must contain. Any body will do when left out."),
+  attempts: wholeNumber(BOUNDS.smokeAttempts)
+    .default(DEFAULTS.smokeTest.attempts)
+    .describe('Tries before the smoke test has failed.'),
+  interval: duration(BOUNDS.smokeInterval).prefault(DEFAULTS.smokeTest.interval).describe('Between two tries.'),
+  timeout: duration(BOUNDS.smokeTimeout).prefault(DEFAULTS.smokeTest.timeout).describe('Of one try.'),
+});
+
+const approve = mapping('approve', {
+  by: list(text({ pattern: /^\S(.*\S)?$/, maxLength: 128, allowed: 'a name or group of 1 to 128 characters' }), {
+    what: 'names or groups',
+    bounds: [0, 50],
+  })
+    .default([])
+    .describe('Names or groups of those who may approve. Empty: anyone who says who they are.'),
+  timeout: duration(BOUNDS.approvalTimeout)
+    .prefault(DEFAULTS.approve.timeout)
+    .describe('How long the question stays open. The weight is held meanwhile.'),
+  onExpiry: choice(['rollback', 'pause', 'continue'])
+    .default(DEFAULTS.approve.onExpiry)
+    .describe('What happens when nobody answered: back, hold for a person, or on without approval.'),
+}).describe('Waits for a person before the next step.');
+
+const weightError = (issue: { input?: unknown }): string =>
+  `${found(issue.input)} is not allowed here. Allowed: a whole percentage from 1 to 100, as 25 or 25%.`;
+
+const weight = z
+  .union(
+    [
+      z.int({ error: weightError }).min(1, { error: weightError }).max(100, { error: weightError }),
+      z.string().regex(/^([1-9]\d?|100)%$/, { error: weightError }),
+    ],
+    { error: weightError },
+  )
+  .transform((value) => (typeof value === 'number' ? value : Number(value.slice(0, -1))))
+  .describe('Percent of traffic that the new version gets. Must rise from step to step; the last one is 100.');
+
+/** One step: a weight with its soak, or an approval. */
+export const stepSchema = mapping('a step', {
+  weight: weight.optional(),
+  soak: duration(BOUNDS.soak)
+    .optional()
+    .describe(`How long the weight is held while it is analysed. Default: ${DEFAULTS.soak}.`)
+    .meta({ default: DEFAULTS.soak }),
+  approve: approve.optional(),
+})
+  .superRefine((step, context) => {
+    const message = stepProblem(step);
+    if (message !== null) context.addIssue({ code: 'custom', message });
+  })
+  .meta({
+    title: 'a step',
+    oneOf: [{ required: ['weight'] }, { required: ['approve'], not: { required: ['soak'] } }],
+  });
+
+function stepProblem(step: { weight?: unknown; soak?: unknown; approve?: unknown }): string | null {
+  const allowed = 'Allowed: either weight and soak, or approve.';
+  if (step.weight === undefined && step.approve === undefined)
+    return `the step has neither weight nor approve. ${allowed}`;
+  if (step.weight !== undefined && step.approve !== undefined)
+    return `weight and approve are given together. ${allowed}`;
+  if (step.approve !== undefined && step.soak !== undefined) return `soak and approve are given together. ${allowed}`;
+  return null;
+}
+
+const prometheus = mapping('source.prometheus', {
+  url: httpUrl().describe('Base address of a Prometheus, or of anything with its query API. Redirects are refused.'),
+  tokenEnv: environmentVariable(PROMETHEUS_TOKEN_ENV)
+    .optional()
+    .describe("Which of the worker's environment variables holds a bearer token. None is sent when left out."),
+  timeout: duration(BOUNDS.prometheusTimeout)
+    .prefault(DEFAULTS.analysis.prometheusTimeout)
+    .describe('Of one query. Later is an error of the backend, not evidence against the canary.'),
+  labels: z
+    .record(
+      text({ pattern: /^[a-zA-Z_][a-zA-Z0-9_]*$/, maxLength: 100, allowed: 'the name of a label' }),
+      text({
+        pattern: /^[^{}"\\\r\n]+$/,
+        maxLength: 200,
+        allowed: 'text without braces, quotes, backslashes or line breaks',
+      }),
+      {
+        error: (issue) =>
+          `${found(issue.input)} is not allowed here. Allowed: a mapping of labels to values, { job: shop }.`,
+      },
+    )
+    .default({})
+    .describe(
+      "Further label matchers of the preset's queries, for example { job: shop }. Your own queries are left as they are.",
+    ),
+}).describe('Instant queries to a Prometheus.');
+
+const source = oneOf('analysis.source', {
+  router: mapping('source.router', {})
+    .optional()
+    .describe("The in-app router's own counters. Only for a router target."),
+  prometheus: prometheus.optional(),
+}).describe('Where measurements come from; exactly one. Default for a router target: its own counters.');
+
+const limitError = (issue: { input?: unknown }): string =>
+  `${found(issue.input)} is not a limit. Allowed: a percentage (5%), a duration (1s) or a number, as the metric's unit asks for.`;
+
+const limit = (description: string): z.ZodOptional<z.ZodUnion<readonly [z.ZodNumber, z.ZodString]>> =>
+  z
+    .union([z.number({ error: limitError }), z.string().max(40, { error: limitError })], { error: limitError })
+    .optional()
+    .describe(description);
+
+const query = (description: string): z.ZodOptional<z.ZodString> =>
+  text({ pattern: /\S/, maxLength: BOUNDS.query, allowed: `PromQL of 1 to ${BOUNDS.query} characters` })
+    .optional()
+    .describe(description);
+
+/** One metric and its limits. */
+export const metricSchema = mapping('a metric', {
+  name: text({
+    pattern: /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,
+    maxLength: 63,
+    allowed: 'lower-case letters, digits and "-", at most 63',
+  }).describe(
+    "The preset's name of the metric (error-rate, p50-latency, p95-latency, p99-latency, requests), or your own.",
+  ),
+  max: limit(
+    'The canary fails above. In the unit of the metric: 5% for a ratio, 250ms or 1s for seconds, 12 for a count.',
+  ),
+  min: limit('The canary fails below.'),
+  maxRatio: decimal(BOUNDS.maxRatio)
+    .optional()
+    .describe(
+      "The canary fails above this many times stable's value. Noisy on small counts; compare is the better test of ratios.",
+    ),
+  numerator: query('Your own ratio: PromQL of the bad events. No series counts as zero while the denominator has one.'),
+  denominator: query('Your own ratio: PromQL of all events.'),
+  query: query(
+    'Your own value: PromQL that answers one number. Placeholders: {{service}}, {{namespace}}, {{track}}, {{version}} within quotes, and {{window}}.',
+  ),
+  requests: query(
+    'For your own value: PromQL of the requests behind it, held against minRequests. Left out: not checked.',
+  ),
+  unit: choice(['ratio', 'seconds', 'count'])
+    .optional()
+    .describe('Unit of your own value. A numerator with a denominator is a ratio.'),
+});
+
+const compare = mapping('analysis.compare', {
+  alpha: decimal(BOUNDS.alpha)
+    .default(DEFAULTS.analysis.compare.alpha)
+    .describe('Probability of a false alarm that is accepted, for the whole release.'),
+  tolerate: decimal(BOUNDS.tolerate)
+    .default(DEFAULTS.analysis.compare.tolerate)
+    .describe("How many times stable's ratio is tolerated before any doubt counts."),
+});
+
+const onNoData = mapping('analysis.onNoData', {
+  extend: duration(BOUNDS.extend)
+    .prefault(DEFAULTS.analysis.onNoData.extend)
+    .describe('How much longer the weight is held when a soak ended without enough valid measurements.'),
+  then: choice(['pause', 'rollback'])
+    .default(DEFAULTS.analysis.onNoData.then)
+    .describe('What follows when that did not help. Never an advance.'),
+});
+
+const a = DEFAULTS.analysis;
+
+/** The analysis as it is written; what depends on the target and the steps is filled in by `resolveAnalysis`. */
+export const analysisSchema = mapping('spec.analysis', {
+  source: source.optional(),
+  interval: duration(BOUNDS.interval)
+    .optional()
+    .describe(
+      `Between two measurements; at most the shortest soak. Default: ${a.interval}, or the shortest soak where that is shorter.`,
+    )
+    .meta({ default: a.interval }),
+  initialDelay: duration(BOUNDS.initialDelay)
+    .prefault(a.initialDelay)
+    .describe('From a weight change to the first measurement that counts.'),
+  window: duration(BOUNDS.window)
+    .prefault(a.window)
+    .describe(
+      'How far a measurement looks back; never past the last weight change. With Prometheus: at least four scrape intervals.',
+    ),
+  minMeasurements: wholeNumber(BOUNDS.minMeasurements)
+    .optional()
+    .describe(
+      `A step passes only with this many valid measurements. Default: ${a.minMeasurements}, or what the shortest soak has room for.`,
+    )
+    .meta({ default: a.minMeasurements }),
+  minRequests: wholeNumber(BOUNDS.minRequests)
+    .default(a.minRequests)
+    .describe('Requests the canary must have had in the window for a measurement to be valid.'),
+  failureLimit: wholeNumber(BOUNDS.failureLimit)
+    .default(a.failureLimit)
+    .describe('Failed measurements a step tolerates; one more fails it.'),
+  consecutiveErrorLimit: wholeNumber(BOUNDS.consecutiveErrorLimit)
+    .default(a.consecutiveErrorLimit)
+    .describe('Errors of the metrics backend in a row that are tolerated; one more ends the wait as onNoData says.'),
+  onNoData: onNoData.prefault({}).describe('When a soak ends without enough valid measurements.'),
+  preset: choice(PRESET_NAMES)
+    .optional()
+    .describe(
+      'Which ready-made metrics the names below refer to. Default: router for a router target, http otherwise.',
+    ),
+  metrics: list(metricSchema, { what: 'metrics', bounds: BOUNDS.metrics })
+    .optional()
+    .describe('What is measured: exactly these. Default: error-rate at most 5% and p95-latency at most 1s.'),
+  compare: orFalse(compare)
+    .prefault({})
+    .describe('Comparison of ratios with stable, guarded by a significance test; false switches it off.'),
+});
+
+const notify = mapping('spec.notify', {
+  slack: mapping('notify.slack', {
+    channel: text({
+      pattern: /^(#[^\s#@,]{1,80}|[CG][A-Z0-9]{6,20})$/,
+      maxLength: 81,
+      allowed: 'a channel, "#deploys" in quotes, or its id',
+    }).describe(
+      'Where the release is told about, in one message that is edited as it goes. Quote it: # begins a comment in YAML.',
+    ),
+  })
+    .optional()
+    .describe('A failing Slack never holds a release up.'),
+});
+
+/** The list of steps as it is written. */
+export const stepsSchema = list(stepSchema, { what: 'steps', bounds: BOUNDS.steps });
+
+/** A whole release.yaml. */
+export const releaseSchema = mapping('the document', {
+  apiVersion: choice(['sluice.dev/v1']).describe('Version of this format.'),
+  kind: choice(['Release']).describe('What the document is.'),
+  metadata: mapping('metadata', {
+    name: dnsLabel.describe('Name of the service. One release of it runs at a time.'),
+    namespace: dnsLabel
+      .default(DEFAULTS.namespace)
+      .describe('Namespace of the service; for Kubernetes, the cluster namespace.'),
+  }).describe('Which service this is.'),
+  spec: mapping('spec', {
+    target,
+    deployTimeout: duration(BOUNDS.deployTimeout)
+      .prefault(DEFAULTS.deployTimeout)
+      .describe('How long the new version may take to be ready, at the start and again at promotion.'),
+    smokeTest: orFalse(smokeTest)
+      .default(false)
+      .describe('A first request to the new version, before any user; false for none.'),
+    steps: stepsSchema
+      .optional()
+      .describe('Weights and approvals, in order. Default: 5, 25, 50, 100 with 60s each; for blueGreen 100 with 60s.'),
+    analysis: analysisSchema
+      .optional()
+      .describe(
+        'What is measured after each weight, and when it is too much. May be left out only for a router target.',
+      ),
+    onFailure: choice(['rollback', 'pause'])
+      .default(DEFAULTS.onFailure)
+      .describe('After a failing verdict: back by itself, or hold for a person. Nothing raises the weight meanwhile.'),
+    onConflict: choice(['reject', 'queue', 'supersede'])
+      .default(DEFAULTS.onConflict)
+      .describe(
+        'When another release of the service runs: refuse this one, let it wait, or roll the other one back first.',
+      ),
+    notify: notify.prefault({}).describe('Who is told.'),
+  }).describe('How the service is released.'),
+}).meta({ title: 'the document', description: 'How a service is released by Sluice.' });
+
+/** A validated release.yaml: defaults filled in, durations in milliseconds. */
+export type ReleaseSpec = z.output<typeof releaseSchema>;
+export type AnalysisSpec = z.output<typeof analysisSchema>;
+export type MetricSpec = z.output<typeof metricSchema>;
+export type StepSpec = z.output<typeof stepSchema>;
+export type TargetSpec = ReleaseSpec['spec']['target'];
