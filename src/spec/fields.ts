@@ -3,7 +3,7 @@ import { nearest } from './nearest';
 import { DURATION_PATTERN, formatDuration, parseDuration } from './units';
 
 /**
- * The kinds of value a spec is made of. Each field's message is a whole sentence that begins with what was found and
+ * The kinds of value a spec is made of. Their `$comment` in the JSON Schema says what is allowed in a word or two. Each field's message is a whole sentence that begins with what was found and
  * ends with what is allowed; the file, the line and the key are put before it by `problems.ts`.
  */
 
@@ -35,7 +35,11 @@ export function text(options: {
 }): z.ZodString {
   const error = (issue: { input?: unknown }): string =>
     `${options.secretive === true ? 'the value' : found(issue.input)} is not allowed here. Allowed: ${options.allowed}.`;
-  return z.string({ error }).max(options.maxLength, { error, abort: true }).regex(options.pattern, { error });
+  return z
+    .string({ error })
+    .max(options.maxLength, { error, abort: true })
+    .regex(options.pattern, { error })
+    .meta({ $comment: options.allowed });
 }
 
 /** A duration, in milliseconds once parsed. */
@@ -46,7 +50,7 @@ export function duration(bounds: readonly [string, string]): z.ZodPipe<z.ZodStri
     `${found(issue.input)} ${typeof issue.input === 'number' ? 'has no unit' : 'is not a duration'}. ${allowed}`;
   return z
     .string({ error: wrongType })
-    .meta({ pattern: DURATION_PATTERN })
+    .meta({ pattern: DURATION_PATTERN, $comment: `duration, ${bounds[0]} to ${bounds[1]}` })
     .transform((input, context) => {
       const parsed = parseDuration(input);
       const reason = parsed.ok ? outside(parsed.value, { min, max, format: formatDuration }) : parsed.reason;
@@ -84,7 +88,10 @@ export function httpUrl(): z.ZodPipe<z.ZodString, z.ZodTransform<string, string>
   return z
     .string({ error: (issue) => `${found(issue.input)} is not an address. ${allowed}` })
     .max(2_000, { error: `the address is longer than 2000 characters. ${allowed}`, abort: true })
-    .meta({ format: 'uri', pattern: '^[hH][tT][tT][pP][sS]?://[^/?#@\\s]+(/[^?#\\s]*)?$' })
+    .meta({
+      $comment: 'http or https address without credentials',
+      pattern: '^[hH][tT][tT][pP][sS]?://[^/?#@\\s]+(/[^?#\\s]*)?$',
+    })
     .transform((input, context) => {
       const reason = whyNoHttpUrl(input);
       if (reason === null) return input.replace(/\/+$/, '');
@@ -123,7 +130,11 @@ export function list<T extends z.ZodType>(
   const error = (issue: { input?: unknown }): string =>
     `${Array.isArray(issue.input) ? `a list of ${issue.input.length}` : found(issue.input)} is not allowed here. ` +
     `Allowed: a list of ${min} to ${max} ${options.what}.`;
-  return z.array(element, { error }).min(min, { error }).max(max, { error });
+  return z
+    .array(element, { error })
+    .min(min, { error })
+    .max(max, { error })
+    .meta({ $comment: `list of ${min} to ${max} ${options.what}` });
 }
 
 /** `false`, or the mapping. */

@@ -5,6 +5,8 @@ import { releaseSchema } from './schema';
 export interface JsonSchema {
   readonly $schema?: string;
   readonly $id?: string;
+  /** What is allowed, in a word or two. */
+  readonly $comment?: string;
   readonly title?: string;
   readonly description?: string;
   readonly type?: string;
@@ -24,7 +26,15 @@ export interface JsonSchema {
 
 /** JSON Schema of release.yaml, generated from the schema that validates it; editors complete and check with it. */
 export function releaseJsonSchema(): JsonSchema {
-  const { $schema, ...schema } = z.toJSONSchema(releaseSchema, { target: 'draft-2020-12', io: 'input' }) as JsonSchema;
+  const { $schema, ...schema } = z.toJSONSchema(releaseSchema, {
+    target: 'draft-2020-12',
+    io: 'input',
+    override: ({ jsonSchema }) => {
+      // A default that is filled in later, because it depends on other keys: editors should offer it all the same.
+      if (jsonSchema.usually !== undefined) jsonSchema.default = jsonSchema.usually as string | number;
+      delete jsonSchema.usually;
+    },
+  }) as JsonSchema;
   return { ...($schema === undefined ? {} : { $schema }), $id: 'https://sluice.dev/schema/v1/release.json', ...schema };
 }
 

@@ -140,6 +140,7 @@ const weight = z
     { error: weightError },
   )
   .transform((value) => (typeof value === 'number' ? value : Number(value.slice(0, -1))))
+  .meta({ $comment: 'whole percentage, 1 to 100, as 25 or 25%' })
   .describe('Percent of traffic that the new version gets. Must rise from step to step; the last one is 100.');
 
 /** One step: a weight with its soak, or an approval. */
@@ -148,7 +149,7 @@ export const stepSchema = mapping('a step', {
   soak: duration(BOUNDS.soak)
     .optional()
     .describe(`How long the weight is held while it is analysed. Default: ${DEFAULTS.soak}.`)
-    .meta({ default: DEFAULTS.soak }),
+    .meta({ usually: DEFAULTS.soak }),
   approve: approve.optional(),
 })
   .superRefine((step, context) => {
@@ -192,6 +193,7 @@ const prometheus = mapping('source.prometheus', {
       },
     )
     .default({})
+    .meta({ $comment: 'labels and their values' })
     .describe(
       "Further label matchers of the preset's queries, for example { job: shop }. Your own queries are left as they are.",
     ),
@@ -210,6 +212,7 @@ const limitError = (issue: { input?: unknown }): string =>
 const limit = (description: string): z.ZodOptional<z.ZodUnion<readonly [z.ZodNumber, z.ZodString]>> =>
   z
     .union([z.number({ error: limitError }), z.string().max(40, { error: limitError })], { error: limitError })
+    .meta({ $comment: "limit in the metric's unit" })
     .optional()
     .describe(description);
 
@@ -277,7 +280,7 @@ export const analysisSchema = mapping('spec.analysis', {
     .describe(
       `Between two measurements; at most the shortest soak. Default: ${a.interval}, or the shortest soak where that is shorter.`,
     )
-    .meta({ default: a.interval }),
+    .meta({ usually: a.interval }),
   initialDelay: duration(BOUNDS.initialDelay)
     .prefault(a.initialDelay)
     .describe('From a weight change to the first measurement that counts.'),
@@ -291,7 +294,7 @@ export const analysisSchema = mapping('spec.analysis', {
     .describe(
       `A step passes only with this many valid measurements. Default: ${a.minMeasurements}, or what the shortest soak has room for.`,
     )
-    .meta({ default: a.minMeasurements }),
+    .meta({ usually: a.minMeasurements }),
   minRequests: wholeNumber(BOUNDS.minRequests)
     .default(a.minRequests)
     .describe('Requests the canary must have had in the window for a measurement to be valid.'),

@@ -1,0 +1,177 @@
+import type { AnalysisPlan, MetricPlan, Plan, PlanStep } from './plan-types';
+import { resolveQuery } from './query-template';
+import { formatDuration, formatPercent } from './units';
+
+/** A plan in words: what `sluice plan` prints, and what an approver reads. Pure text; no colours, no padding. */
+export interface PlanDescription {
+  /** One row a step, in order. */
+  readonly rows: readonly PlanRow[];
+  readonly totals: {
+    /** Milliseconds all weights are held together, when everything passes at once. */
+    readonly soakMs: number;
+    /** Milliseconds when every deadline, approval and extension is used up to its end. */
+    readonly longestMs: number;
+    /** `8m of soaks; at most 4h48m with every deadline used up`. */
+    readonly text: string;
+  };
+  readonly metrics: readonly MetricDescription[];
+  /** How evidence is judged, a sentence each. */
+  readonly notes: readonly string[];
+}
+
+export interface PlanRow {
+  readonly name: string;
+  readonly what: string;
+  /** `5m`, `up to 10m`. */
+  readonly time: string;
+}
+
+export interface MetricDescription {
+  readonly name: string;
+  /** `max 5%, compared with stable`. */
+  readonly limits: string;
+  /** Exactly what is asked, for each track. */
+  readonly queries: readonly { readonly track: 'canary' | 'stable'; readonly part: string; readonly query: string }[];
+}
+
+export interface DescribeOptions {
+  /** The version in use, where it is known; `<stable>` stands for it otherwise. */
+  readonly stableVersion?: string;
+}
+
+export function describePlan(plan: Plan, options: DescribeOptions = {}): PlanDescription {
+  const soakMs = sum(plan.steps.map((step) => (step.kind === 'weight' ? step.soakMs : 0)));
+  const longestMs = sum(plan.steps.map((step) => longest(step, plan.analysis)));
+  return {
+    rows: plan.steps.map((step) => ({ name: step.name, what: whatOf(step, plan), time: timeOf(step, plan.analysis) })),
+    totals: {
+      soakMs,
+      longestMs,
+      text: `${formatDuration(soakMs)} of soaks; at most ${formatDuration(longestMs)} with every deadline used up`,
+    },
+    metrics: plan.analysis.metrics.map((metric) => describeMetric(metric, plan, options.stableVersion ?? '<stable>')),
+    notes: notesOf(plan),
+  };
+}
+
+/** The limits of a metric as a spec writes them. */
+export function describeLimits(metric: MetricPlan, analysis: AnalysisPlan): string {
+  const limits: string[] = [];
+  if (metric.max !== null) limits.push(`max ${formatValue(metric.max, metric.unit)}`);
+  if (metric.min !== null) limits.push(`min ${formatValue(metric.min, metric.unit)}`);
+  if (metric.maxRatio !== null) limits.push(`at most ${metric.maxRatio} times stable`);
+  if (metric.unit === 'ratio' && analysis.compare !== null) {
+    limits.push(`compared with stable (alpha ${analysis.compare.alpha}, ${analysis.compare.tolerate} times tolerated)`);
+  }
+  return limits.join(', ');
+}
+
+function formatValue(value: number, unit: MetricPlan['unit']): string {
+  switch (unit) {
+    case 'ratio':
+      return formatPercent(value);
+    case 'seconds':
+      return formatDuration(Math.round(value * 1000));
+    case 'count':
+      return String(value);
+  }
+}
+
+function whatOf(step: PlanStep, plan: Plan): string {
+  switch (step.kind) {
+    case 'deploy':
+      return `bring ${plan.version} up beside stable, without traffic`;
+    case 'smokeTest': {
+      const body = step.expectBody === null ? '' : ` and ${JSON.stringify(step.expectBody)} in the answer`;
+      return `GET ${step.path} of the new version, expecting ${step.expectStatus}${body}, ${times(step.attempts)}`;
+    }
+    case 'weight': {
+      const count = Math.floor(step.soakMs / plan.analysis.intervalMs);
+      return `${step.weight} % of traffic, measured every ${formatDuration(plan.analysis.intervalMs)} (about ${count} times)`;
+    }
+    case 'approve': {
+      const who = step.by.length === 0 ? 'anyone who says who they are' : step.by.join(', ');
+      const then = { rollback: 'roll back', pause: 'pause', continue: 'go on without' }[step.onExpiry];
+      return `wait for ${who}; unanswered: ${then}`;
+    }
+    case 'promote':
+      return `make ${plan.version} the stable version`;
+  }
+}
+
+function times(attempts: number): string {
+  return attempts === 1 ? 'once' : `up to ${attempts} times`;
+}
+
+function timeOf(step: PlanStep, analysis: AnalysisPlan): string {
+  return step.kind === 'weight' ? formatDuration(step.soakMs) : `up to ${formatDuration(longest(step, analysis))}`;
+}
+
+function longest(step: PlanStep, analysis: AnalysisPlan): number {
+  switch (step.kind) {
+    case 'weight':
+      return step.soakMs + analysis.onNoData.extendMs;
+    case 'smokeTest':
+      return step.attempts * step.timeoutMs + (step.attempts - 1) * step.intervalMs;
+    case 'deploy':
+    case 'approve':
+    case 'promote':
+      return step.timeoutMs;
+  }
+}
+
+function notesOf({ analysis, steps, onFailure }: Plan): string[] {
+  const { minRequests, windowMs, onNoData } = analysis;
+  const notes = [
+    `A step passes with at least ${analysis.minMeasurements} valid measurements of all metrics, each over ${formatDuration(windowMs)} or since the last weight change, with at least ${minRequests} requests to the canary.`,
+    `More than ${analysis.failureLimit} failed measurements of a step fail it; then: ${onFailure === 'rollback' ? 'roll back' : 'pause for a person'}.`,
+    `Without enough valid measurements the weight is held up to ${formatDuration(onNoData.extendMs)} longer, then: ${onNoData.then === 'rollback' ? 'roll back' : 'pause for a person'}.`,
+  ];
+  const first = steps.find((step) => step.kind === 'weight');
+  if (first !== undefined) {
+    const seconds = Math.min(windowMs, first.soakMs) / 1000;
+    const rate = Math.ceil((minRequests / ((first.weight / 100) * seconds)) * 10) / 10;
+    notes.push(`At ${first.weight} % that needs about ${rate} requests a second to the whole service.`);
+  }
+  if (analysis.source.kind === 'simulated') notes.push('SIMULATED: the numbers are scripted, nothing is measured.');
+  return notes;
+}
+
+function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): MetricDescription {
+  const tracks = [
+    { track: 'canary', version: plan.version },
+    { track: 'stable', version: stableVersion },
+  ] as const;
+  const { service, namespace } = plan;
+  const queries = tracks.flatMap(({ track, version }) => {
+    const values = { service, namespace, track, version, windowMs: plan.analysis.windowMs };
+    return partsOf(metric, track).map(({ part, query }) => ({
+      track,
+      part,
+      query: part === 'counters' ? query : resolveQuery(query, values),
+    }));
+  });
+  return { name: metric.name, limits: describeLimits(metric, plan.analysis), queries };
+}
+
+function partsOf({ query }: MetricPlan, track: 'canary' | 'stable'): { part: string; query: string }[] {
+  switch (query.kind) {
+    case 'ratio':
+      return [
+        { part: 'numerator', query: query.numerator },
+        { part: 'denominator', query: query.denominator },
+      ];
+    case 'value': {
+      const value = { part: 'value', query: query.expression };
+      return query.requests === null ? [value] : [value, { part: 'requests', query: query.requests }];
+    }
+    case 'builtin': {
+      const what = query.metric === 'latency' ? `latency quantile ${query.quantile}` : query.metric;
+      return [{ part: 'counters', query: `${what} of the ${track} cohort, by the router's own counters` }];
+    }
+  }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
