@@ -1,6 +1,7 @@
 import { mkdir, readlink, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { hasCode } from './error-code';
 
 /** How often a waiting process looks again, in milliseconds: the work that is waited for takes seconds to minutes. */
 const LOOK_AGAIN_MS = 200;
@@ -87,8 +88,4 @@ function isAlive(pid: number): boolean {
   } catch (error) {
     return hasCode(error, 'EPERM');
   }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

@@ -1,6 +1,7 @@
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { once } from 'node:events';
+import { hasCode } from './error-code';
 
 /** Ports given out by this process, so that two calls before the first port is in use never get the same one. */
 const given = new Set<number>();
@@ -37,7 +38,7 @@ export async function isPortFree(port: number, ip = '127.0.0.1'): Promise<boolea
   try {
     await listening;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return false;
+    if (hasCode(error, 'EADDRINUSE')) return false;
     throw error;
   }
   server.close();

@@ -1,8 +1,8 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '../errors';
 import type { Environment } from './cache-directory';
+import { hasCode } from './error-code';
 import { isExecutable } from './find-executable';
 import { runCommand } from './run-command';
 
@@ -68,10 +68,10 @@ export async function downloadWithSdk(options: {
   throw new Error(result.problem ?? reasonIn(result.output) ?? `the SDK's download ended with code ${result.code}`);
 }
 
-/** The deepest cause the child printed, for its words are the most exact ones. */
+/** The deepest cause the child printed, without the addresses in front of it: its words are the most exact ones. */
 function reasonIn(output: string): string | undefined {
   const reasons = output.split('\n').filter((line) => line.startsWith('reason: '));
-  return reasons.at(-1)?.slice('reason: '.length);
+  return reasons.at(-1)?.replace(/^.*(error sending request for url \([^)]*\)|reason|executable): /, '');
 }
 
 /** Aborts `stop` when nothing arrives, and tells how much has. Ends when `stop` is aborted, by whomever. */
@@ -107,7 +107,7 @@ async function folderSize(folder: string): Promise<number> {
       size += (await stat(path.join(folder, name))).size;
     } catch (error) {
       // The SDK renames its file when it is complete; anything but that is told.
-      if (!messageOf(error).includes('ENOENT')) throw error;
+      if (!hasCode(error, 'ENOENT')) throw error;
     }
   }
   return size;

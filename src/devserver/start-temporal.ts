@@ -11,6 +11,7 @@ import { Connection } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time';
 import { temporal } from '@temporalio/proto';
 import { messageOf, ReleaseError } from '../errors';
+import { hasCode } from './error-code';
 import { freePort, isPortFree } from './free-port';
 
 /** The types of search attributes, by the names that Temporal's tools use. */
@@ -279,7 +280,7 @@ async function setUpNamespace(wanted: Readiness): Promise<void> {
       try {
         await connection.workflowService.describeNamespace({ namespace });
       } catch (error) {
-        if (!isGrpcStatus(error, NOT_FOUND)) throw error;
+        if (!hasCode(error, NOT_FOUND)) throw error;
         await connection.workflowService.registerNamespace({
           namespace,
           workflowExecutionRetentionPeriod: msToTs(RETENTION),
@@ -322,10 +323,6 @@ const INDEXED_VALUE_TYPES = {
   Datetime: temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
   KeywordList: temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
 } as const satisfies Record<SearchAttributeTypeName, temporal.api.enums.v1.IndexedValueType>;
-
-function isGrpcStatus(error: unknown, code: number): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
-}
 
 /** What the server itself said was wrong, in its plain or its JSON format. */
 function lastErrorIn(lines: readonly string[]): string | undefined {
