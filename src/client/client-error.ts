@@ -1,0 +1,124 @@
+import {
+  isGrpcServiceError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+  QueryNotRegisteredError,
+  QueryRejectedError,
+} from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { FAILURES } from '../workflows/api';
+import { messageOf, ReleaseError } from '../errors';
+
+/** gRPC's status codes, as numbers on the wire. */
+const GRPC = {
+  cancelled: 1,
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  unavailable: 14,
+  unauthenticated: 16,
+} as const;
+
+export interface ErrorContext {
+  /** Address and namespace, for the sentence. */
+  readonly where: string;
+  /** What was asked about: `shop/checkout`. */
+  readonly subject: string;
+}
+
+/** No answer in time: Temporal holds the request, but nobody works on it. */
+export function isUnanswered(error: unknown): boolean {
+  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
+  const code = grpcCode(error);
+  return (
+    code === GRPC.deadlineExceeded ||
+    code === GRPC.cancelled ||
+    (code === GRPC.failedPrecondition && /poller/i.test(messageOf(error)))
+  );
+}
+
+export function isNotFound(error: unknown): boolean {
+  return error instanceof WorkflowNotFoundError || grpcCode(error) === GRPC.notFound;
+}
+
+/** Any failure of Temporal's client as an error for people. */
+export function toReleaseError(error: unknown, context: ErrorContext): ReleaseError {
+  if (error instanceof ReleaseError) return error;
+  if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
+    const { type, message } = error.cause;
+    return new ReleaseError(type === FAILURES.forbidden ? 'forbidden' : 'conflict', sentence(message), {
+      cause: error,
+    });
+  }
+  if (error instanceof QueryNotRegisteredError || error instanceof QueryRejectedError) {
+    return new ReleaseError(
+      'internal',
+      `The workflow of ${context.subject} does not answer like a release: ${error.message}`,
+      {
+        hint: 'Is its id used by something else, or its worker of another version of Sluice?',
+        cause: error,
+      },
+    );
+  }
+  const details = detailsOf(error);
+  if (/namespace .*(not found|is invalid)/i.test(details)) {
+    return new ReleaseError('not-found', `Temporal at ${context.where} has no such namespace: ${details}`, {
+      hint: 'Set TEMPORAL_NAMESPACE or --namespace to one that exists.',
+      cause: error,
+    });
+  }
+  switch (grpcCode(error)) {
+    case GRPC.unavailable:
+    case GRPC.deadlineExceeded:
+      return unreachable(context.where, error);
+    case GRPC.permissionDenied:
+    case GRPC.unauthenticated:
+      return new ReleaseError('forbidden', `Temporal at ${context.where} refuses: ${details}`, {
+        hint: 'Check TEMPORAL_API_KEY, the TLS files, and what this identity may do.',
+        cause: error,
+      });
+    case GRPC.resourceExhausted:
+      return new ReleaseError('unreachable', `Temporal at ${context.where} is overloaded: ${details}`, {
+        hint: 'Try again in a moment.',
+        cause: error,
+      });
+    default:
+      break;
+  }
+  if (isNotFound(error)) {
+    return new ReleaseError('not-found', `There is no release of ${context.subject} at ${context.where}.`, {
+      hint: 'See `sluice list` for those there are.',
+      cause: error,
+    });
+  }
+  return new ReleaseError('internal', `Temporal at ${context.where} answered unexpectedly: ${details}`, {
+    cause: error,
+  });
+}
+
+export function unreachable(where: string, cause: unknown): ReleaseError {
+  return new ReleaseError('unreachable', `Temporal does not answer at ${where}.`, {
+    hint: 'Start one with `sluice dev`, or set TEMPORAL_ADDRESS to the one you have.',
+    cause,
+  });
+}
+
+function grpcCode(error: unknown): number | null {
+  if (isGrpcServiceError(error)) return error.code;
+  if (error instanceof Error && error.cause !== undefined && error.cause !== error) return grpcCode(error.cause);
+  return null;
+}
+
+function detailsOf(error: unknown): string {
+  if (isGrpcServiceError(error)) return error.details === '' ? error.message : error.details;
+  if (error instanceof Error && isGrpcServiceError(error.cause)) return detailsOf(error.cause);
+  return messageOf(error);
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,138 @@
+import { describeHttpFailure, displayUrl } from '../../metrics/http';
+import type { HttpAnswer, HttpClient } from '../../metrics/http';
+import { RouterPaths } from '../../router/protocol';
+import type { Fence, Problem, ProblemCode, StateDocument } from '../../router/protocol';
+import { TargetFailure } from '../target';
+import type { TargetFailureKind } from '../target';
+
+/** The admin endpoints of one instance of an app that carries the cohort router. */
+export interface AdminClient {
+  /** How people know it: its address. */
+  readonly name: string;
+  state(signal: AbortSignal): Promise<StateDocument>;
+  declare(body: { version: string; salt: string; fence: Fence; rearm?: boolean }, signal: AbortSignal): Promise<void>;
+  remove(body: { fence: Fence }, signal: AbortSignal): Promise<void>;
+  setWeight(body: { weight: number; fence: Fence }, signal: AbortSignal): Promise<void>;
+  promote(body: { version: string; fence: Fence }, signal: AbortSignal): Promise<void>;
+}
+
+export interface AdminClientOptions {
+  readonly http: HttpClient;
+  /** Base URL of the instance. */
+  readonly instance: string;
+  readonly token: string;
+  /** Where the router's endpoints are mounted. */
+  readonly basePath?: string;
+}
+
+/** A refusal by the router, with its code; `code` is null where the answer was not the router's. */
+export class AdminRefusal extends TargetFailure {
+  readonly code: ProblemCode | null;
+
+  constructor(kind: TargetFailureKind, message: string, code: ProblemCode | null) {
+    super(kind, message);
+    this.code = code;
+  }
+}
+
+export function createAdminClient(options: AdminClientOptions): AdminClient {
+  const name = displayUrl(options.instance);
+  const base = `${options.instance.replace(/\/+$/, '')}${options.basePath ?? '/canary'}`;
+  const headers = { Authorization: `Bearer ${options.token}` };
+
+  async function call(
+    method: 'GET' | 'PUT' | 'POST' | 'DELETE',
+    path: string,
+    signal: AbortSignal,
+    body?: unknown,
+  ): Promise<unknown> {
+    let answer: HttpAnswer;
+    try {
+      answer = await options.http.request({
+        method,
+        url: `${base}${path}`,
+        headers,
+        signal,
+        ...(body === undefined ? {} : { body }),
+      });
+    } catch (error) {
+      throw new TargetFailure('unreachable', `${name} ${describeHttpFailure(error)}.`, { cause: error });
+    }
+    if (answer.status >= 200 && answer.status < 300 && answer.json !== undefined) return answer.json;
+    throw refusalOf(name, answer);
+  }
+
+  return {
+    name,
+    state: async (signal) => {
+      const document = await call('GET', RouterPaths.state, signal);
+      if (!isState(document)) {
+        throw new TargetFailure('invalidTarget', `${name} does not answer like a cohort router at ${base}.`);
+      }
+      return document;
+    },
+    declare: async (body, signal) => {
+      await call('PUT', RouterPaths.release, signal, body);
+    },
+    remove: async (body, signal) => {
+      await call('DELETE', RouterPaths.release, signal, body);
+    },
+    setWeight: async (body, signal) => {
+      await call('PUT', RouterPaths.weight, signal, body);
+    },
+    promote: async (body, signal) => {
+      await call('POST', RouterPaths.promote, signal, body);
+    },
+  };
+}
+
+/** Which refusals mean what; every other answer is taken for a passing fault of whatever stands before the app. */
+const KINDS: Partial<Record<ProblemCode, TargetFailureKind>> = {
+  STALE_FENCE: 'fenceLost',
+  GUARD_TRIPPED: 'guardTripped',
+  UNKNOWN_VERSION: 'unknownVersion',
+  UNAUTHORIZED: 'invalidTarget',
+  ADMIN_DISABLED: 'invalidTarget',
+  NOT_FOUND: 'invalidTarget',
+  METHOD_NOT_ALLOWED: 'invalidTarget',
+  ROUTER_DISABLED: 'invalidTarget',
+  INVALID_INPUT: 'invalidTarget',
+  VERSION_MISMATCH: 'invalidTarget',
+};
+
+function refusalOf(name: string, answer: HttpAnswer): TargetFailure {
+  const problem = problemOf(answer.json);
+  if (problem !== null) {
+    return new AdminRefusal(KINDS[problem.code] ?? 'unreachable', `${name}: ${problem.detail}`, problem.code);
+  }
+  const found = answer.status >= 200 && answer.status < 300 ? 'something that is not JSON' : `${answer.status}`;
+  return new AdminRefusal(
+    answer.status === 404 ? 'invalidTarget' : 'unreachable',
+    `${name} answered ${found} where the cohort router's admin endpoints should be.`,
+    null,
+  );
+}
+
+function problemOf(json: unknown): Problem | null {
+  if (typeof json !== 'object' || json === null) return null;
+  return 'code' in json && typeof json.code === 'string' && 'detail' in json && typeof json.detail === 'string'
+    ? (json as Problem)
+    : null;
+}
+
+function isState(document: unknown): document is StateDocument {
+  return (
+    typeof document === 'object' &&
+    document !== null &&
+    'config' in document &&
+    typeof document.config === 'object' &&
+    document.config !== null &&
+    'stableVersion' in document.config &&
+    'guard' in document
+  );
+}
+
+/** True for a failure that says the instance has forgotten the release, as one does that was started again. */
+export function isForgotten(error: unknown): boolean {
+  return error instanceof AdminRefusal && error.code === 'NO_CANARY';
+}

@@ -1,0 +1,299 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { createHttpClient, describeHttpFailure } from '../../metrics/http';
+import type { HttpClient } from '../../metrics/http';
+import { signOverride } from '../../router/override-token';
+import { RouterHeaders } from '../../router/protocol';
+import type { Fence, StateDocument } from '../../router/protocol';
+import type { RouterTargetPlan, SmokeTestStep } from '../../spec/plan-types';
+import { TargetFailure } from '../target';
+import type { Reassertion, Target, TargetView, TargetWrite, WriteFence } from '../target';
+import { createAdminClient, isForgotten } from './admin-client';
+import type { AdminClient } from './admin-client';
+
+/** One admin call answers from the instance's memory; five seconds are a dead or overloaded instance. */
+const ADMIN_TIMEOUT_MS = 5_000;
+
+/** Valid long enough for one try of a smoke test and the clocks' difference. */
+const OVERRIDE_VALID_MS = 5 * 60_000;
+
+/**
+ * The in-app cohort router as a target: one or several instances of an app, steered by their admin addresses. Every
+ * instance is asked at the same time; a raise that one of them misses is taken back on all.
+ *
+ * @throws TargetFailure `invalidTarget` when the token's environment variable is not set.
+ */
+export function createRouterTarget(plan: RouterTargetPlan, env: Readonly<Record<string, string | undefined>>): Target {
+  const token = env[plan.tokenEnv]?.trim() ?? '';
+  if (token === '') {
+    throw new TargetFailure(
+      'invalidTarget',
+      `The environment variable ${plan.tokenEnv}, which should hold the routers' admin token, is not set where the worker runs.`,
+    );
+  }
+  const http = createHttpClient({ timeoutMs: ADMIN_TIMEOUT_MS });
+  const instances = plan.instances.map((instance) => createAdminClient({ http, instance, token }));
+  // The router signs and checks overrides with its admin token where it has no secret of its own.
+  const overrideSecret = env[plan.overrideSecretEnv]?.trim() || token;
+  return new RouterTarget(plan, instances, http, overrideSecret);
+}
+
+class RouterTarget implements Target {
+  constructor(
+    private readonly plan: RouterTargetPlan,
+    private readonly instances: readonly AdminClient[],
+    private readonly http: HttpClient,
+    private readonly overrideSecret: string,
+  ) {}
+
+  async observe(signal: AbortSignal): Promise<TargetView> {
+    const states = await this.onAll((instance) => instance.state(signal));
+    const stable = agreed(this.instances, states, (state) => state.config.stableVersion.value, 'stable version');
+    const canaries = [...new Set(states.flatMap((state) => state.config.canaryVersion.value ?? []))];
+    return {
+      stableVersion: stable,
+      canaryVersion: canaries[0] ?? null,
+      weight: Math.max(...states.map((state) => state.config.weight.value)),
+    };
+  }
+
+  async deploy({ version, fence, signal }: TargetWrite): Promise<string> {
+    // Declaring puts the weight to 0 in the same write: what an older release left there gets no traffic from here on.
+    await this.onAll((instance) => instance.declare({ version, salt: fence.release, fence }, signal));
+    return `${version} is declared as the canary on ${this.all()}, at weight 0.`;
+  }
+
+  async smokeTest(request: {
+    test: SmokeTestStep;
+    release: string;
+    version: string;
+    signal: AbortSignal;
+  }): Promise<string> {
+    const { test, version, signal } = request;
+    const client = createHttpClient({ timeoutMs: test.timeoutMs });
+    try {
+      let problems: string[] = [];
+      for (let attempt = 1; attempt <= test.attempts; attempt += 1) {
+        if (attempt > 1) await delay(test.intervalMs, undefined, { signal });
+        problems = (await Promise.all(this.plan.instances.map((one) => this.probe(client, one, request)))).flatMap(
+          (problem) => problem ?? [],
+        );
+        if (problems.length === 0)
+          return `${version} answered ${test.path} with ${test.expectStatus} on ${this.all()}.`;
+      }
+      throw new TargetFailure(
+        'smokeTestFailed',
+        `The smoke test of ${version} failed ${test.attempts} times: ${problems.join('; ')}.`,
+      );
+    } finally {
+      client.close();
+    }
+  }
+
+  /** One request that the router's signed override sends to the canary; answers what is wrong, or null. */
+  private async probe(
+    client: HttpClient,
+    instance: string,
+    request: { test: SmokeTestStep; release: string; version: string; signal: AbortSignal },
+  ): Promise<string | null> {
+    const { test, release, version, signal } = request;
+    const url = `${instance.replace(/\/+$/, '')}${test.path}`;
+    const override = signOverride(this.overrideSecret, {
+      cohort: 'canary',
+      expires: Date.now() + OVERRIDE_VALID_MS,
+      salt: release,
+    });
+    try {
+      const answer = await client.request({
+        method: 'GET',
+        url,
+        headers: { [RouterHeaders.override]: override },
+        signal,
+      });
+      if (answer.status !== test.expectStatus)
+        return `${url} answered ${answer.status} instead of ${test.expectStatus}`;
+      if (test.expectBody !== null && !answer.text.includes(test.expectBody)) {
+        return `${url} answered without the text "${test.expectBody}"`;
+      }
+      const served = answer.headers[RouterHeaders.version.toLowerCase()];
+      if (served !== version) {
+        return `${url} was answered by ${served ?? 'an unnamed version'} instead of ${version}: the router did not accept the signed override`;
+      }
+      return null;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      return `${url} ${describeHttpFailure(error)}`;
+    }
+  }
+
+  async setWeight(write: TargetWrite & { weight: number; previousWeight: number }): Promise<string> {
+    const { weight, previousWeight, fence, signal } = write;
+    const results = await Promise.allSettled(this.instances.map((instance) => this.weigh(instance, write, weight)));
+    const failures = results.flatMap((result) => (result.status === 'rejected' ? [toFailure(result.reason)] : []));
+    if (failures.length === 0)
+      return `${capital(this.all())} ${this.instances.length === 1 ? 'is' : 'are'} at ${weight} %.`;
+    if (weight <= previousWeight) throw worst(failures);
+
+    // One missed it, so none keeps it. Those that failed are asked too: an answer may have been lost, not the write.
+    const back: WriteFence = { ...fence, attempt: fence.attempt + 1 };
+    const undone = await Promise.allSettled(
+      this.instances.map((instance) => instance.setWeight({ weight: previousWeight, fence: back }, signal)),
+    );
+    const kept = this.instances.filter(
+      (_, index) => results[index]?.status === 'fulfilled' && undone[index]?.status === 'rejected',
+    );
+    const first = worst(failures);
+    const rest =
+      kept.length === 0
+        ? `all instances are back at ${previousWeight} %`
+        : `${kept.map((instance) => instance.name).join(', ')} could not be taken back to ${previousWeight} % yet`;
+    throw new TargetFailure(first.kind, `${first.message} Not every instance reached ${weight} %; ${rest}.`, {
+      cause: first,
+    });
+  }
+
+  async reassert(write: TargetWrite & { weight: number }): Promise<Reassertion> {
+    const { weight, version, fence, signal } = write;
+    const foreignEdits: string[] = [];
+    const unreachable: string[] = [];
+    let guardTripped: string | null = null;
+    await Promise.all(
+      this.instances.map(async (instance) => {
+        try {
+          const state = await instance.state(signal);
+          refuseForeignRelease(instance, state, fence);
+          const { tripped } = state.guard;
+          if (tripped !== null && tripped.release === fence.release) {
+            guardTripped ??= `${instance.name} took ${tripped.version} back by itself from ${tripped.previousWeight} %: ${tripped.reason}`;
+            return;
+          }
+          const edit = describeEdit(instance, state, { weight, version, release: fence.release });
+          if (edit === null) return;
+          await this.weigh(instance, write, weight);
+          foreignEdits.push(edit);
+        } catch (error) {
+          const failure = toFailure(error);
+          if (failure.kind === 'guardTripped') guardTripped ??= failure.message;
+          else if (failure.kind === 'unreachable') unreachable.push(failure.message);
+          else throw failure;
+        }
+      }),
+    );
+    return { foreignEdits, guardTripped, unreachable };
+  }
+
+  async promote({ version, fence, signal }: TargetWrite): Promise<string> {
+    await this.onAll(async (instance) => {
+      try {
+        await instance.promote({ version, fence }, signal);
+      } catch (error) {
+        // An instance that was started again since the last look knows the release no more.
+        if (!isForgotten(error)) throw error;
+        await instance.declare({ version, salt: fence.release, fence }, signal);
+        await instance.promote({ version, fence }, signal);
+      }
+    });
+    return `${version} is the stable version on ${this.all()}.`;
+  }
+
+  async restoreStable({ fence, signal, stableVersion }: TargetWrite & { stableVersion: string }): Promise<string> {
+    await this.onAll(async (instance) => {
+      const state = await instance.state(signal);
+      if (state.config.stableVersion.value === stableVersion) return;
+      await instance.declare({ version: stableVersion, salt: fence.release, fence, rearm: true }, signal);
+      await instance.promote({ version: stableVersion, fence }, signal);
+    });
+    return `${stableVersion} is the stable version on ${this.all()}.`;
+  }
+
+  async removeCanary({ version, fence, signal }: TargetWrite): Promise<string> {
+    await this.onAll((instance) => instance.remove({ fence }, signal));
+    return `${version} is no longer the canary on ${this.all()}.`;
+  }
+
+  close(): void {
+    this.http.close();
+  }
+
+  /** Sets one instance's weight; one that has forgotten the release is told of it first. */
+  private async weigh(instance: AdminClient, write: TargetWrite, weight: number): Promise<void> {
+    const { version, fence, signal } = write;
+    try {
+      await instance.setWeight({ weight, fence }, signal);
+    } catch (error) {
+      if (!isForgotten(error)) throw error;
+      await instance.declare({ version, salt: fence.release, fence }, signal);
+      await instance.setWeight({ weight, fence }, signal);
+    }
+  }
+
+  /** Asks every instance, waits for all of them, and only then throws the worst of what went wrong. */
+  private async onAll<T>(ask: (instance: AdminClient) => Promise<T>): Promise<T[]> {
+    const results = await Promise.allSettled(this.instances.map(ask));
+    const failures = results.flatMap((result) => (result.status === 'rejected' ? [toFailure(result.reason)] : []));
+    if (failures.length > 0) throw worst(failures);
+    return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  }
+
+  private all(): string {
+    return this.instances.length === 1 ? (this.instances[0]?.name ?? '') : `all ${this.instances.length} instances`;
+  }
+}
+
+/** Refusals that no retry mends come before those that one may. */
+function worst(failures: readonly TargetFailure[]): TargetFailure {
+  const lasting = failures.find((failure) => failure.kind !== 'unreachable');
+  const first = lasting ?? failures[0] ?? new TargetFailure('unreachable', 'No instance answered.');
+  if (lasting !== undefined || failures.length === 1) return first;
+  return new TargetFailure(first.kind, failures.map((failure) => failure.message).join(' '), { cause: first });
+}
+
+function toFailure(error: unknown): TargetFailure {
+  if (error instanceof TargetFailure) return error;
+  throw error;
+}
+
+/** A later release's fence on an instance: this one must not touch the target any more. */
+function refuseForeignRelease(instance: AdminClient, state: StateDocument, fence: Fence): void {
+  const held = state.fence;
+  if (held === null || held.release === fence.release || held.epoch < fence.epoch) return;
+  throw new TargetFailure('fenceLost', `${instance.name} is held by release ${held.release}, which came later.`);
+}
+
+function describeEdit(
+  instance: AdminClient,
+  state: StateDocument,
+  asked: { weight: number; version: string; release: string },
+): string | null {
+  const { canaryVersion, weight } = state.config;
+  if (state.holder !== asked.release || canaryVersion.value !== asked.version) {
+    const found = canaryVersion.value === null ? 'knew of no canary' : `had ${canaryVersion.value} as its canary`;
+    return `${instance.name} ${found} (started again at ${state.startedAt}?); ${asked.version} was declared again at ${asked.weight} %.`;
+  }
+  if (weight.value !== asked.weight) {
+    return `${instance.name} was at ${weight.value} %, set by ${weight.origin}; put back to ${asked.weight} %.`;
+  }
+  return null;
+}
+
+function agreed<T>(
+  instances: readonly AdminClient[],
+  states: readonly StateDocument[],
+  of: (state: StateDocument) => T,
+  what: string,
+): T {
+  const first = states[0];
+  if (first === undefined) throw new TargetFailure('invalidTarget', 'The target has no instance.');
+  const odd = states.findIndex((state) => of(state) !== of(first));
+  const other = states[odd];
+  if (other !== undefined) {
+    throw new TargetFailure(
+      'invalidTarget',
+      `The instances disagree about the ${what}: ${String(of(first))} on ${instances[0]?.name ?? ''}, ${String(of(other))} on ${instances[odd]?.name ?? ''}. Start them with the same one before a release.`,
+    );
+  }
+  return of(first);
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

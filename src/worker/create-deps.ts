@@ -1,0 +1,42 @@
+import { Connections } from '../activities/connections';
+import type { ActivityDeps } from '../activities/deps';
+import { createMetricSource } from '../metrics/create-source';
+import type { ClosableMetricSource } from '../metrics/metric-source';
+import { createSlackNotifier } from '../notify/slack';
+import type { SlackNotifier } from '../notify/slack';
+import { createTarget } from '../targets/create-target';
+import { TargetFailure } from '../targets/target';
+import type { Target } from '../targets/target';
+
+/** The worker's environment variable with the Slack bot token. */
+export const SLACK_TOKEN_ENV = 'SLUICE_SLACK_TOKEN';
+/** For a Slack-compatible server, or tests. */
+export const SLACK_API_URL_ENV = 'SLUICE_SLACK_API_URL';
+
+/** The real world: targets, metric sources and Slack, kept open between activities. */
+export function createDeps(env: Readonly<Record<string, string | undefined>>): ActivityDeps & { close(): void } {
+  const targets = new Connections<Target>();
+  const sources = new Connections<ClosableMetricSource>();
+  let slack: SlackNotifier | null = null;
+  return {
+    target: (plan) => targets.get(plan, () => createTarget(plan, env)),
+    source: (plan, target) => sources.get([plan, target], () => createMetricSource(plan, target, env)),
+    slack: () => (slack ??= openSlack(env)),
+    close: () => {
+      targets.closeAll();
+      sources.closeAll();
+    },
+  };
+}
+
+function openSlack(env: Readonly<Record<string, string | undefined>>): SlackNotifier {
+  const token = env[SLACK_TOKEN_ENV]?.trim() ?? '';
+  if (token === '') {
+    throw new TargetFailure(
+      'invalidTarget',
+      `The environment variable ${SLACK_TOKEN_ENV}, which should hold the Slack bot token, is not set where the worker runs.`,
+    );
+  }
+  const apiUrl = env[SLACK_API_URL_ENV];
+  return createSlackNotifier({ token, ...(apiUrl === undefined ? {} : { apiUrl }) });
+}

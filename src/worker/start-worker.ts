@@ -1,0 +1,126 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Connection } from '@temporalio/client';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import type { WorkerOptions } from '@temporalio/worker';
+import { createActivities } from '../activities/activities';
+import type { ActivityDeps } from '../activities/deps';
+import { resolveConnection } from '../client/connection-options';
+import type { ConnectionSettings, TemporalAccess } from '../client/connection-options';
+import { ensureSearchAttributes } from '../client/search-attributes';
+import { messageOf, ReleaseError } from '../errors';
+import { TASK_QUEUE } from '../workflows/api';
+import { createDeps } from './create-deps';
+import { startHealthServer } from './health-server';
+import type { HealthServer } from './health-server';
+import { installRuntime } from './runtime';
+import type { WorkerLogger } from './runtime';
+
+export interface StartWorkerOptions extends ConnectionSettings {
+  readonly taskQueue?: string;
+  /** Port of the health and metrics endpoints on 127.0.0.1 (or `healthHost`); 0 for a free one, null for none. */
+  readonly healthPort?: number | null;
+  readonly healthHost?: string;
+  /** The environment that secrets are read from by the names a plan gives; the process's own by default. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly logger?: WorkerLogger;
+  /** The world the activities act in; the real one by default. */
+  readonly deps?: ActivityDeps;
+}
+
+export interface RunningWorker {
+  /** Settles when the worker has stopped; rejects when it stopped because it could not go on. */
+  readonly stopped: Promise<void>;
+  /** Finishes the activities under way (for at most `SHUTDOWN_GRACE`), then stops. May be called more than once. */
+  stop(): Promise<void>;
+  readonly healthUrl: string | null;
+}
+
+/** Activities are short; the longest that may be cut off is a smoke test, and that is asked again. */
+const SHUTDOWN_GRACE = '10s';
+const SHUTDOWN_FORCE = '20s';
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Releases under way rest between measurements; what runs at once is a fraction of them. */
+const CONCURRENT_ACTIVITIES = 200;
+const CONCURRENT_WORKFLOW_TASKS = 100;
+
+/**
+ * The process that hosts workflows and activities.
+ *
+ * @throws ReleaseError `unreachable` when Temporal does not answer, `forbidden` when search attributes are missing and
+ * cannot be registered from here.
+ */
+export async function startWorker(options: StartWorkerOptions = {}): Promise<RunningWorker> {
+  const { address, namespace, options: connectionOptions } = resolveConnection(options);
+  const runtime = installRuntime(options.logger);
+  await prepareNamespace(connectionOptions, address, namespace);
+
+  const connection = await NativeConnection.connect(connectionOptions);
+  const owned = options.deps === undefined ? createDeps(options.env ?? process.env) : null;
+  let health: HealthServer | null = null;
+  try {
+    const worker = await Worker.create({
+      connection,
+      namespace,
+      taskQueue: options.taskQueue ?? TASK_QUEUE,
+      ...workflowCode(),
+      activities: createActivities(options.deps ?? owned ?? createDeps(process.env)),
+      maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES,
+      maxConcurrentWorkflowTaskExecutions: CONCURRENT_WORKFLOW_TASKS,
+      shutdownGraceTime: SHUTDOWN_GRACE,
+      shutdownForceTime: SHUTDOWN_FORCE,
+    });
+    if (options.healthPort !== undefined && options.healthPort !== null) {
+      health = await startHealthServer({
+        port: options.healthPort,
+        host: options.healthHost ?? '127.0.0.1',
+        state: () => worker.getState(),
+        runtimeMetricsUrl: runtime.metricsUrl,
+      });
+    }
+    const stopped = worker.run().finally(async () => {
+      await health?.close();
+      owned?.close();
+      await connection.close();
+    });
+    return {
+      stopped,
+      stop: async () => {
+        if (worker.getState() === 'RUNNING') worker.shutdown();
+        await stopped;
+      },
+      healthUrl: health?.url ?? null,
+    };
+  } catch (error) {
+    await health?.close();
+    owned?.close();
+    await connection.close();
+    throw error;
+  }
+}
+
+/** The bundle made at build time; beside sources (tests) the worker bundles by itself. */
+function workflowCode(): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'> {
+  const codePath = join(__dirname, '..', 'workflow-bundle.js');
+  if (existsSync(codePath)) return { workflowBundle: { codePath } };
+  return { workflowsPath: require.resolve('../workflows/index') };
+}
+
+async function prepareNamespace(options: TemporalAccess, address: string, namespace: string): Promise<void> {
+  let connection: Connection;
+  try {
+    connection = await Connection.connect({ ...options, connectTimeout: CONNECT_TIMEOUT_MS });
+  } catch (cause) {
+    throw new ReleaseError('unreachable', `Temporal does not answer at ${address}: ${messageOf(cause)}`, {
+      hint: 'Start one with `sluice dev`, or set TEMPORAL_ADDRESS to the one you have.',
+      cause,
+    });
+  }
+  try {
+    await ensureSearchAttributes(connection, namespace);
+  } finally {
+    await connection.close();
+  }
+}
