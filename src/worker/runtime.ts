@@ -1,11 +1,7 @@
 import { makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import type { Logger, LogLevel } from '@temporalio/worker';
 import { pino } from 'pino';
-
-/** Where a worker's log lines go; pino's loggers fit. */
-export interface WorkerLogger {
-  log(level: LogLevel, message: string, meta?: Record<string, unknown>): void;
-}
+import type { Logger as PinoLogger } from 'pino';
 
 let installed: { metricsUrl: string | null } | null = null;
 
@@ -13,10 +9,11 @@ let installed: { metricsUrl: string | null } | null = null;
  * Temporal's native runtime, once for the process: one stream of structured lines for Core's, the SDK's and our own
  * logs. A second call keeps what there is.
  */
-export function installRuntime(logger: WorkerLogger = pinoLogger()): { metricsUrl: string | null } {
+export function installRuntime(logger: PinoLogger = createLogger()): { metricsUrl: string | null } {
   if (installed !== null) return installed;
   Runtime.install({
     logger: adapt(logger),
+    // The command that hosts the worker owns the signals: it also stops what it started beside it, in order.
     shutdownSignals: [],
     telemetryOptions: { logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} } },
   });
@@ -25,27 +22,22 @@ export function installRuntime(logger: WorkerLogger = pinoLogger()): { metricsUr
 }
 
 /** JSON lines on stderr, so that stdout stays for results. */
-export function pinoLogger(level = process.env['SLUICE_LOG_LEVEL'] ?? 'info'): WorkerLogger {
-  const stream = pino({ level, base: { component: 'worker' } }, pino.destination({ fd: 2, sync: false }));
-  return {
-    log: (severity, message, meta = {}) => {
-      stream[severity.toLowerCase() as 'trace' | 'debug' | 'info' | 'warn' | 'error'](meta, message);
-    },
-  };
+export function createLogger(level = process.env['SLUICE_LOG_LEVEL'] ?? 'info'): PinoLogger {
+  return pino({ level, base: { component: 'worker' } }, pino.destination({ fd: 2, sync: false }));
 }
 
-function adapt(logger: WorkerLogger): Logger {
-  const at =
-    (level: LogLevel) =>
-    (message: string, meta?: Record<string, unknown>): void => {
-      logger.log(level, message, meta);
-    };
+const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
+
+function adapt(logger: PinoLogger): Logger {
+  const log = (level: LogLevel, message: string, meta: Record<string, unknown> = {}): void => {
+    logger[LEVELS[level]](meta, message);
+  };
   return {
-    log: (level, message, meta) => logger.log(level, message, meta),
-    trace: at('TRACE'),
-    debug: at('DEBUG'),
-    info: at('INFO'),
-    warn: at('WARN'),
-    error: at('ERROR'),
+    log,
+    trace: (message, meta) => log('TRACE', message, meta),
+    debug: (message, meta) => log('DEBUG', message, meta),
+    info: (message, meta) => log('INFO', message, meta),
+    warn: (message, meta) => log('WARN', message, meta),
+    error: (message, meta) => log('ERROR', message, meta),
   };
 }

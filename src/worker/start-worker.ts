@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
+import type { Logger } from 'pino';
 import { createActivities } from '../activities/activities';
 import type { ActivityDeps } from '../activities/deps';
 import { resolveConnection } from '../client/connection-options';
@@ -14,7 +15,6 @@ import { createDeps } from './create-deps';
 import { startHealthServer } from './health-server';
 import type { HealthServer } from './health-server';
 import { installRuntime } from './runtime';
-import type { WorkerLogger } from './runtime';
 
 export interface StartWorkerOptions extends ConnectionSettings {
   readonly taskQueue?: string;
@@ -23,7 +23,7 @@ export interface StartWorkerOptions extends ConnectionSettings {
   readonly healthHost?: string;
   /** The environment that secrets are read from by the names a plan gives; the process's own by default. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  readonly logger?: WorkerLogger;
+  readonly logger?: Logger;
   /** The world the activities act in; the real one by default. */
   readonly deps?: ActivityDeps;
 }
