@@ -1,0 +1,111 @@
+import type { Measurement, ReleaseStatus, StepStatus } from '../../workflows/api';
+import { ReleaseError } from '../../errors';
+import { safeText, wrap } from '../display-width';
+import { metricNumbers, verdictLook } from '../live-view';
+import { API_VERSION } from '../output';
+import type { Registry } from '../program';
+import { resolveServiceRef } from '../service-ref';
+import { glyphs, paint } from '../style';
+import type { Look } from '../style';
+import { formatDate, formatDuration, formatPercent } from '../units';
+import { warnWithoutWorker } from '../workers';
+
+interface ExplainOptions {
+  readonly step?: string;
+  readonly release?: string;
+}
+
+/** `sluice explain`: why each step ended as it did: the numbers, the counts and the queries they came from. */
+export function addExplainCommand(registry: Registry): void {
+  registry
+    .add('explain <service>', 'Why each step ended as it did, with its numbers and queries', [
+      'sluice explain checkout',
+      'sluice explain checkout --step 3',
+    ])
+    .option('--step <number>', 'only this step, counted from 1')
+    .option('--release <id>', 'a certain release instead of the newest')
+    .action(async (service: string, options: ExplainOptions, command) => {
+      await registry.run(command, async (session) => {
+        const ref = await resolveServiceRef(service, session.cli.spec, options.release);
+        const client = await session.client();
+        await warnWithoutWorker(session, client);
+        const status = await client.status(ref);
+        if (status.simulated) session.markSimulated();
+        const chosen = chooseSteps(status, options.step);
+        const document = {
+          apiVersion: API_VERSION,
+          kind: 'ReleaseExplanation',
+          service: status.service,
+          namespace: status.namespace,
+          release: status.release,
+          version: status.version,
+          outcome: status.outcome,
+          message: status.message,
+          simulated: status.simulated,
+          steps: chosen.map(({ number, step }) => ({ number, ...step })),
+        };
+        session.result(document, () => explainLines(status, chosen, session.look));
+      });
+    });
+}
+
+interface NumberedStep {
+  readonly number: number;
+  readonly step: StepStatus;
+}
+
+/** All steps that began, or the one asked for. */
+function chooseSteps(status: ReleaseStatus, asked: string | undefined): NumberedStep[] {
+  const steps = status.steps.map((step, index) => ({ number: index + 1, step }));
+  if (asked === undefined) return steps.filter(({ step }) => step.state !== 'pending');
+  const found = steps.find(({ number }) => String(number) === asked);
+  if (found !== undefined) return [found];
+  throw new ReleaseError('not-found', `The release has no step ${JSON.stringify(asked)}.`, {
+    hint: `It has ${steps.length}: ${steps.map(({ number, step }) => `${number} ${step.name}`).join(', ')}.`,
+  });
+}
+
+function explainLines(status: ReleaseStatus, steps: readonly NumberedStep[], look: Look): string[] {
+  const title = `${status.namespace}/${status.service} ${status.version.to}, release ${status.release}`;
+  return [
+    paint(safeText(title), 'strong', look),
+    ...wrap(safeText(status.message), look.width),
+    ...steps.flatMap((step) => ['', ...stepLines(step, look)]),
+  ];
+}
+
+function stepLines({ number, step }: NumberedStep, look: Look): string[] {
+  const took =
+    step.startedAt !== null && step.endedAt !== null ? ` after ${formatDuration(step.endedAt - step.startedAt)}` : '';
+  const tone = step.state === 'failed' ? 'bad' : step.state === 'passed' ? 'good' : null;
+  const verdict = step.verdict === null ? '' : `, verdict ${step.verdict}`;
+  const lines = [
+    `${paint(`Step ${number}, ${safeText(step.name)}:`, 'strong', look)} ${paint(`${step.state}${took}${verdict}`, tone, look)}`,
+  ];
+  if (step.sentence !== null) lines.push(...wrap(safeText(step.sentence), look.width - 2).map((line) => `  ${line}`));
+  if (step.measurements > 0) lines.push(`  ${step.measurements} measurements were taken.`);
+  if (step.evidence !== null) lines.push(...evidenceLines(step.evidence, step.state === 'failed', look));
+  return lines;
+}
+
+function evidenceLines(evidence: Measurement, decided: boolean, look: Look): string[] {
+  const share = evidence.observedShare === null ? '' : `, observed share ${formatPercent(evidence.observedShare)}`;
+  const lines = [
+    `  ${decided ? 'The measurement that decided' : 'The last measurement'}: ${formatDate(evidence.at)}, weight ${evidence.weight} %${share}`,
+  ];
+  for (const metric of evidence.metrics) {
+    const { symbol, tone } = verdictLook(metric.verdict, glyphs(look));
+    const counts = [
+      metric.canaryRequests === null ? '' : `canary ${metric.canaryRequests} requests`,
+      metric.stableRequests === null ? '' : `stable ${metric.stableRequests} requests`,
+    ].filter((part) => part !== '');
+    lines.push(
+      `  ${paint(symbol, tone, look)} ${paint(safeText(metric.name), 'strong', look)}  ${metricNumbers(metric)}`,
+    );
+    lines.push(...wrap(safeText(metric.sentence), look.width - 6).map((line) => `      ${line}`));
+    if (counts.length > 0) lines.push(`      counts: ${counts.join(', ')}`);
+    // Whole, however long: it is there to be copied.
+    lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
+  }
+  return lines;
+}

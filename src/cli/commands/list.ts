@@ -1,0 +1,81 @@
+import type { ReleaseSummary } from '../../client/client-types';
+import { ReleaseError } from '../../errors';
+import { safeText } from '../display-width';
+import { phaseLook } from '../live-view';
+import { API_VERSION, renderTable } from '../output';
+import type { Registry } from '../program';
+import { refName, resolveServiceRef } from '../service-ref';
+import { glyphs } from '../style';
+import { formatDate, formatDuration } from '../units';
+
+interface ListCommandOptions {
+  readonly open?: boolean;
+  readonly inNamespace?: string;
+  readonly limit: string;
+}
+
+/** `sluice list`: the releases, newest first. */
+export function addListCommand(registry: Registry): void {
+  registry
+    .add('list [service]', 'List releases, newest first', [
+      'sluice list',
+      'sluice list --open              # those in progress',
+      'sluice list shop/checkout -o json',
+    ])
+    .option('--open', 'only those in progress')
+    .option('-n, --in-namespace <namespace>', 'only those of one namespace')
+    .option('--limit <number>', 'at most so many', '50')
+    .action(async (service: string | undefined, options: ListCommandOptions, command) => {
+      await registry.run(command, async (session) => {
+        const limit = parseLimit(options.limit);
+        const ref = service === undefined ? null : await resolveServiceRef(service, session.cli.spec);
+        const client = await session.client();
+        const releases = await client.list({
+          limit,
+          ...(options.open === true ? { open: true } : {}),
+          ...(options.inNamespace === undefined ? {} : { namespace: options.inNamespace }),
+          ...(ref ?? {}),
+        });
+        if (session.format === 'jsonl') {
+          for (const release of releases) session.emit({ apiVersion: API_VERSION, kind: 'Release', ...release });
+          return;
+        }
+        const now = session.cli.now();
+        const mark = glyphs(session.look);
+        session.result({ apiVersion: API_VERSION, kind: 'ReleaseList', items: releases }, () =>
+          releases.length === 0
+            ? []
+            : renderTable(
+                ['SERVICE', 'VERSION', 'STATE', 'WEIGHT', 'STARTED', 'TOOK', 'RELEASE'],
+                releases.map((release) =>
+                  row(release, now, `${phaseLook(release, mark).symbol} ${phaseLook(release, mark).word}`),
+                ),
+                session.look,
+              ),
+        );
+        if (releases.length === 0) session.note('There are no such releases.');
+      });
+    });
+}
+
+function row(release: ReleaseSummary, now: number, state: string): string[] {
+  return [
+    safeText(refName(release)),
+    safeText(release.version),
+    state,
+    `${release.weight} %`,
+    formatDate(release.startedAt),
+    formatDuration((release.endedAt ?? now) - release.startedAt),
+    safeText(release.release),
+  ];
+}
+
+function parseLimit(text: string): number {
+  const limit = /^\d{1,5}$/u.test(text) ? Number(text) : 0;
+  if (limit < 1) {
+    throw new ReleaseError('usage', `--limit is ${JSON.stringify(text)}, which is no number of releases.`, {
+      hint: 'Write a whole number from 1 on.',
+    });
+  }
+  return limit;
+}

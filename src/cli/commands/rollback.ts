@@ -1,0 +1,29 @@
+import { act } from '../act';
+import type { ActOptions } from '../act';
+import type { Registry } from '../program';
+
+interface RollbackOptions extends ActOptions {
+  readonly abandon?: boolean;
+}
+
+/** `sluice rollback`: takes the release back. */
+export function addRollbackCommand(registry: Registry): void {
+  registry
+    .add('rollback <service>', 'Take a release back: traffic first', [
+      'sluice rollback checkout --reason "500s at the till"',
+      'sluice rollback checkout --yes   # in a script',
+    ])
+    .option('--reason <text>', 'why, for the record')
+    .option('--abandon', 'in a roll back that cannot finish: give up what is left, and end as failed')
+    .option('--release <id>', 'refused unless this release is the current one')
+    .option('-y, --yes', 'do not ask')
+    .action(async (service: string, options: RollbackOptions, command) => {
+      await registry.run(command, (session) =>
+        act(session, service, options, {
+          ask: () => (options.abandon === true ? 'Give up the roll back of' : 'Roll back'),
+          send: (client, ref, message) =>
+            client.rollback(ref, options.abandon === true ? { ...message, abandon: true } : message),
+        }),
+      );
+    });
+}

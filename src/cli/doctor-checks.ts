@@ -1,0 +1,187 @@
+import type { Observation } from '../analysis/sample';
+import type { SluiceClient } from '../client/client-types';
+import { messageOf, ReleaseError } from '../errors';
+import type { Plan } from '../spec/plan-types';
+import { lazy } from './lazy';
+import { askInstances, checkToken } from './router-admin';
+import type { InstanceAnswer } from './router-admin';
+import type { Session } from './session';
+import { formatDuration } from './units';
+
+/** One thing looked at. */
+export interface Check {
+  readonly name: string;
+  readonly state: 'ok' | 'bad' | 'warn';
+  readonly sentence: string;
+  /** What to do. */
+  readonly hint: string | null;
+}
+
+export interface CheckOptions {
+  readonly path: string | undefined;
+  readonly slack: boolean;
+}
+
+/** Clocks further apart than this make windows and countdowns wrong in a way people notice. */
+const SKEW_MS = 2000;
+
+/** All checks, one after the other, as they are done. None throws; one that cannot be made says why. */
+export async function* runChecks(session: Session, options: CheckOptions): AsyncGenerator<Check> {
+  yield* temporalChecks(session);
+  if (options.path !== undefined) yield* specChecks(session, options.path);
+  if (options.slack) yield* slackChecks(session);
+}
+
+async function* temporalChecks(session: Session): AsyncGenerator<Check> {
+  let client: SluiceClient;
+  try {
+    client = await session.client();
+  } catch (error) {
+    yield bad('Temporal', error, 'Start one with `sluice dev`, or say where it is: --address, TEMPORAL_ADDRESS.');
+    return;
+  }
+  yield ok('Temporal', `reached at ${client.where}.`);
+  try {
+    // A query over a search attribute of ours: it fails unless namespace and search attributes are there.
+    await client.list({ namespace: 'sluice-doctor', limit: 1 });
+    yield ok('namespace and search attributes', 'are there.');
+  } catch (error) {
+    yield bad('namespace and search attributes', error, 'A worker registers them when it starts: `sluice worker`.');
+  }
+  try {
+    const workers = await client.workers();
+    yield workers.length > 0
+      ? ok('worker', `${workers.length} running (${workers.map(({ identity }) => identity).join(', ')}).`)
+      : bad(
+          'worker',
+          'none is running: nothing moves until one is.',
+          'Start one with `sluice worker` or `sluice dev`.',
+        );
+  } catch (error) {
+    yield bad('worker', error, 'Start one with `sluice worker` or `sluice dev`.');
+  }
+}
+
+async function* specChecks(session: Session, path: string): AsyncGenerator<Check> {
+  const { cli } = session;
+  let plan: Plan;
+  try {
+    const { target } = await cli.spec.identify(path);
+    plan = await cli.spec.plan(path, target === 'kubernetes' ? 'doctor:0' : 'doctor');
+    yield ok('spec', `${path} is valid.`);
+  } catch (error) {
+    yield bad('spec', error, 'See `sluice validate`.');
+    return;
+  }
+  let answers: readonly InstanceAnswer[] = [];
+  if (plan.target.kind === 'router') {
+    answers = await askInstances(plan.target);
+    for (const answer of answers) yield instanceCheck(answer, cli.now());
+    yield* tokenChecks(session, plan.target, answers);
+  }
+  yield* sourceChecks(session, plan, answers);
+}
+
+function instanceCheck(answer: InstanceAnswer, now: number): Check {
+  const name = `instance ${answer.instance}`;
+  if (!answer.ok) {
+    return bad(name, `${answer.problem}.`, 'Check that the app runs there and carries the cohort router.');
+  }
+  const { versions, weight } = answer.metrics;
+  const canary = versions.canary === null ? 'no canary' : `canary ${versions.canary} at ${weight} %`;
+  const skew = Math.abs(Date.parse(answer.metrics.now) - now);
+  if (skew > SKEW_MS) {
+    const sentence = `stable ${versions.stable}, ${canary}, but its clock is ${formatDuration(skew)} off.`;
+    return { name, state: 'warn', sentence, hint: 'Let both machines take their time from the network (NTP).' };
+  }
+  return ok(name, `stable ${versions.stable}, ${canary}.`);
+}
+
+async function* tokenChecks(
+  session: Session,
+  target: Extract<Plan['target'], { kind: 'router' }>,
+  answers: readonly InstanceAnswer[],
+): AsyncGenerator<Check> {
+  const token = session.cli.env[target.tokenEnv]?.trim() ?? '';
+  const hint = `Set ${target.tokenEnv} to the router's admin token (CANARY_ADMIN_TOKEN of the app) where the worker runs.`;
+  if (token === '') {
+    yield { name: target.tokenEnv, state: 'warn', sentence: 'is not set here; the worker needs it.', hint };
+    return;
+  }
+  for (const { instance, ok: answered } of answers) {
+    if (!answered) continue;
+    const problem = await checkToken(instance, token);
+    yield problem === null
+      ? ok(target.tokenEnv, `is taken by ${instance}.`)
+      : bad(target.tokenEnv, `is refused by ${instance}: it ${problem}.`, hint);
+  }
+}
+
+async function* sourceChecks(session: Session, plan: Plan, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
+  const { source, metrics, windowMs } = plan.analysis;
+  const name = `metric source (${source.kind})`;
+  const serving = answers.find((answer) => answer.ok)?.metrics.versions;
+  if (source.kind === 'router' && serving === undefined) {
+    yield bad(name, 'cannot be asked: no instance answers.', null);
+    return;
+  }
+  try {
+    const opened = lazy.metrics().createMetricSource(source, plan.target, session.cli.env);
+    try {
+      const sample = await opened.sample({
+        service: plan.service,
+        namespace: plan.namespace,
+        versions: { stable: serving?.stable ?? '', canary: serving?.canary ?? '' },
+        metrics,
+        at: session.cli.now(),
+        windowMs,
+      });
+      // Of stable alone: without a release there is no canary to have data.
+      for (const metric of sample.metrics)
+        yield observationCheck(`metric ${metric.name}`, metric.stable ?? metric.canary);
+    } finally {
+      opened.close();
+    }
+  } catch (error) {
+    yield bad(name, error, null);
+  }
+}
+
+function observationCheck(name: string, { value, problem, query }: Observation): Check {
+  if (problem === undefined && value !== null) return ok(name, 'has data for stable.');
+  const sentence = problem?.message ?? 'there is no value';
+  if (problem?.kind === 'error') return bad(name, `${sentence}.`, `Asked: ${query}`);
+  return {
+    name,
+    state: 'warn',
+    sentence: `${sentence}. Without data a release holds and never passes.`,
+    hint: `Asked: ${query}`,
+  };
+}
+
+async function* slackChecks(session: Session): AsyncGenerator<Check> {
+  const token = session.cli.env['SLACK_BOT_TOKEN'] ?? '';
+  if (token === '') return;
+  try {
+    const { WebClient } = lazy.slack();
+    const answer = await new WebClient(token, { retryConfig: { retries: 0 }, timeout: 5000 }).auth.test();
+    yield ok('Slack', `the token is ${answer.user ?? 'somebody'}'s in ${answer.team ?? 'a workspace'}.`);
+  } catch (error) {
+    yield bad(
+      'Slack',
+      `the token is not taken: ${messageOf(error)}.`,
+      'Check SLACK_BOT_TOKEN; a failing Slack never holds a release up.',
+    );
+  }
+}
+
+function ok(name: string, sentence: string): Check {
+  return { name, state: 'ok', sentence, hint: null };
+}
+
+function bad(name: string, problem: unknown, hint: string | null): Check {
+  if (problem instanceof ReleaseError) {
+    return { name, state: 'bad', sentence: problem.message, hint: problem.hint ?? hint };
+  }
+  return { name, state: 'bad', sentence: messageOf(problem), hint };
+}

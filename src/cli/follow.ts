@@ -1,0 +1,208 @@
+import type { ServiceRef, SluiceClient } from '../client/client-types';
+import type { ReleaseStatus } from '../workflows/api';
+import type { InterruptSignal } from './cli';
+import { safeText } from './display-width';
+import { EXIT, exitCodeOfStatus } from './exit-codes';
+import type { ExitCode } from './exit-codes';
+import { changeLines, newEvents, renderFrame } from './live-view';
+import { API_VERSION } from './output';
+import { FRAME_MS, Screen } from './screen';
+import { refName } from './service-ref';
+import type { Session } from './session';
+import { glyphs, paint } from './style';
+
+/** How a followed release is shown while it runs. */
+export type View =
+  | 'frame' // redrawn in place on stdout, which is a terminal
+  | 'lines' // a line per change on stdout
+  | 'notes' // a line per change on stderr: stdout is kept for the result
+  | 'events' // an event per line on stdout, as JSON
+  | 'none';
+
+export interface FollowOptions {
+  readonly view: View | Viewer;
+  /** Ends the following when it is true of a status; that the release ended always does. */
+  readonly until?: (status: ReleaseStatus) => boolean;
+  /** Ends it as soon as the release waits for a person. */
+  readonly stopOnHold?: boolean;
+  readonly timeoutMs?: number;
+}
+
+export type FollowEnd =
+  | { readonly kind: 'ended' | 'reached' | 'held'; readonly status: ReleaseStatus }
+  | { readonly kind: 'timeout'; readonly status: ReleaseStatus | null }
+  | { readonly kind: 'interrupted'; readonly signal: InterruptSignal; readonly status: ReleaseStatus | null };
+
+/** Follows a release to its end or to what is waited for. Ctrl-C and SIGTERM end the following, never the release. */
+export async function follow(
+  session: Session,
+  client: SluiceClient,
+  ref: ServiceRef,
+  options: FollowOptions,
+): Promise<FollowEnd> {
+  const abort = new AbortController();
+  let cut: 'timeout' | InterruptSignal | null = null;
+  const stop = (why: 'timeout' | InterruptSignal): void => {
+    cut ??= why;
+    abort.abort();
+  };
+  const unsubscribe = session.cli.onInterrupt(stop);
+  const timer = options.timeoutMs === undefined ? null : setTimeout(() => stop('timeout'), options.timeoutMs);
+  const shown = typeof options.view === 'string' ? createViewer(session, options.view) : options.view;
+  let last: ReleaseStatus | null = null;
+  try {
+    const statuses = client.watch(ref, { signal: abort.signal, onTrouble: (sentence) => shown.trouble(sentence) });
+    for await (const status of statuses) {
+      if (status.simulated) session.markSimulated();
+      shown.show(status);
+      last = status;
+      // What is waited for comes first: a release that ended as wished has reached it, and not only ended.
+      if (options.until?.(status) === true) return { kind: 'reached', status };
+      if (status.endedAt !== null) return { kind: 'ended', status };
+      if (options.stopOnHold === true && isHeld(status)) return { kind: 'held', status };
+      if (cut !== null) break;
+    }
+  } catch (error) {
+    // An aborted watch may throw or just end, as its transport pleases.
+    if (cut === null) throw error;
+  } finally {
+    if (timer !== null) clearTimeout(timer);
+    unsubscribe();
+    shown.finish();
+  }
+  if (cut === 'timeout') return { kind: 'timeout', status: last };
+  if (cut !== null) return { kind: 'interrupted', signal: cut, status: last };
+  if (last === null) throw new Error('a watch ended without a status');
+  return { kind: 'ended', status: last };
+}
+
+/** Whether the release goes on only with a person's help. */
+export function isHeld(status: Pick<ReleaseStatus, 'phase'>): boolean {
+  return status.phase === 'paused' || status.phase === 'awaitingApproval';
+}
+
+/** Says how a following ended and answers the exit code for it. */
+export function reportEnd(session: Session, ref: ServiceRef, end: FollowEnd): ExitCode {
+  switch (end.kind) {
+    case 'ended':
+      return exitCodeOfStatus(end.status);
+    case 'reached':
+      return EXIT.ok;
+    case 'held':
+      session.note(`${safeText(end.status.message)} ${continues(ref)}`);
+      return EXIT.pending;
+    case 'timeout':
+      session.warn(`The timeout ran out. ${continues(ref)}`);
+      // A release that waits for a person is no slow release: CI may want to tell them apart.
+      return end.status !== null && isHeld(end.status) ? EXIT.pending : EXIT.timeout;
+    case 'interrupted':
+      session.warn(continues(ref));
+      return end.signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated;
+    default:
+      return end satisfies never;
+  }
+}
+
+function continues(ref: ServiceRef): string {
+  const name = refName(ref);
+  return `The release continues. Reattach: \`sluice watch ${name}\`, take it back: \`sluice rollback ${name}\`.`;
+}
+
+/** Shows a release that is followed. */
+export interface Viewer {
+  show(status: ReleaseStatus): void;
+  trouble(sentence: string): void;
+  finish(): void;
+}
+
+function createViewer(session: Session, view: View): Viewer {
+  switch (view) {
+    case 'frame':
+      return createFrameViewer(session);
+    case 'lines':
+      return createLineViewer(session, (line) => session.print(line));
+    case 'notes':
+      return createLineViewer(session, (line) => session.note(line));
+    case 'events':
+      return createEventViewer(session);
+    case 'none':
+      return { show: () => undefined, trouble: (sentence) => session.note(sentence), finish: () => undefined };
+    default:
+      return view satisfies never;
+  }
+}
+
+/** The status to draw changes rarely, its countdowns every second: a clock redraws, and the screen skips equal frames. */
+export function createFrameViewer(session: Session, footer: () => readonly string[] = () => []): Viewer {
+  const { cli } = session;
+  const screen = new Screen(cli.stdout);
+  let status: ReleaseStatus | null = null;
+  let trouble: string | null = null;
+  const draw = (): void => {
+    if (status === null) return;
+    // Asked for at each frame: the terminal may have been resized.
+    const width = (cli.stdout.columns ?? session.look.width) - session.mark('').length;
+    const lines = renderFrame(status, { ...session.look, width, now: cli.now() });
+    lines.push(...footer());
+    if (trouble !== null) lines.push(paint(`${glyphs(session.look).warn} ${safeText(trouble)}`, 'warn', session.look));
+    screen.draw(lines.map((line) => session.mark(line)));
+  };
+  const clock = setInterval(draw, FRAME_MS);
+  return {
+    show(next) {
+      status = next;
+      trouble = null;
+    },
+    trouble(sentence) {
+      trouble = sentence;
+    },
+    finish() {
+      clearInterval(clock);
+      draw();
+      screen.finish();
+    },
+  };
+}
+
+/** A line for each change, never redrawn. */
+export function createLineViewer(session: Session, print: (line: string) => void): Viewer {
+  let previous: ReleaseStatus | null = null;
+  return {
+    show(status) {
+      for (const line of changeLines(previous, status, session.look)) print(line);
+      previous = status;
+    },
+    trouble: (sentence) => session.warn(sentence),
+    finish: () => undefined,
+  };
+}
+
+function createEventViewer(session: Session): Viewer {
+  let previous: ReleaseStatus | null = null;
+  return {
+    show(status) {
+      const { service, namespace, release, simulated } = status;
+      for (const event of newEvents(previous, status)) {
+        session.emit({
+          apiVersion: API_VERSION,
+          kind: 'ReleaseEvent',
+          service,
+          namespace,
+          release,
+          simulated,
+          ...event,
+        });
+      }
+      previous = status;
+    },
+    trouble: (sentence) => session.warn(sentence),
+    finish: () => undefined,
+  };
+}
+
+/** How `watch` shows a release: by what stdout is and what was asked for. */
+export function chooseView(session: Session): View {
+  if (session.format === 'jsonl') return 'events';
+  if (session.format !== 'table') return 'notes';
+  return session.cli.stdout.isTTY === true && session.cli.env['TERM'] !== 'dumb' ? 'frame' : 'lines';
+}

@@ -1,0 +1,29 @@
+/* eslint-disable @typescript-eslint/no-require-imports --
+   Loading Temporal's client takes a good part of a second and its worker far more; `sluice --help` and `sluice validate`
+   must not pay for them. Requires are the lazy way in CommonJS; they are all here. */
+import type * as Envconfig from '@temporalio/envconfig';
+import type * as Slack from '@slack/web-api';
+import type * as Connect from '../client/connect';
+import type * as StartWorker from '../worker/start-worker';
+import type * as FindTemporal from '../devserver/find-temporal';
+import type * as StartTemporal from '../devserver/start-temporal';
+import type * as Metrics from '../metrics/create-source';
+import type * as Load from '../spec/load';
+import type * as Plan from '../spec/plan';
+import type * as DescribePlan from '../spec/describe-plan';
+import type * as JsonSchema from '../spec/json-schema';
+
+/** The modules that are loaded when a command first needs them. */
+export const lazy = {
+  connect: (): typeof Connect => require('../client/connect') as typeof Connect,
+  envconfig: (): typeof Envconfig => require('@temporalio/envconfig') as typeof Envconfig,
+  startWorker: (): typeof StartWorker => require('../worker/start-worker') as typeof StartWorker,
+  findTemporal: (): typeof FindTemporal => require('../devserver/find-temporal') as typeof FindTemporal,
+  startTemporal: (): typeof StartTemporal => require('../devserver/start-temporal') as typeof StartTemporal,
+  metrics: (): typeof Metrics => require('../metrics/create-source') as typeof Metrics,
+  slack: (): typeof Slack => require('@slack/web-api') as typeof Slack,
+  load: (): typeof Load => require('../spec/load') as typeof Load,
+  plan: (): typeof Plan => require('../spec/plan') as typeof Plan,
+  describePlan: (): typeof DescribePlan => require('../spec/describe-plan') as typeof DescribePlan,
+  jsonSchema: (): typeof JsonSchema => require('../spec/json-schema') as typeof JsonSchema,
+};

@@ -1,0 +1,407 @@
+import type { ReleaseEvent, ReleaseStatus, StepStatus, EventType, Measurement } from '../workflows/api';
+import type { MetricVerdict, Verdict } from '../analysis/verdict';
+import { displayWidth, padEnd, safeText, truncate } from './display-width';
+import { glyphs, paint } from './style';
+import type { Glyphs, Look, Tone } from './style';
+import { formatClock, formatCount, formatDuration, formatPercent, formatTime, formatValue } from './units';
+
+/** A release as a person watches it: pure rendering, so that every width and alphabet can be tested. */
+
+export interface FrameOptions extends Look {
+  /** Epoch milliseconds, for the countdowns. */
+  readonly now: number;
+}
+
+/** A piece of a line; the frame is cut to its width before it is coloured. */
+interface Span {
+  readonly text: string;
+  readonly tone: Tone | null;
+}
+type Line = readonly Span[];
+
+const LABEL_COLUMNS = 9;
+/** The name column of steps and metrics. */
+const NAME_COLUMNS = 18;
+
+/** The whole frame, one string a line, none wider than asked for. */
+export function renderFrame(status: ReleaseStatus, options: FrameOptions): string[] {
+  const g = glyphs(options);
+  const lines: Line[] = [
+    ...headLines(status, options, g),
+    ...stepLines(status, options, g),
+    ...footLines(status, options, g),
+  ];
+  return lines.map((line) => paintLine(line, options, g));
+}
+
+function headLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Line[] {
+  const title = `${safeText(status.namespace)}/${safeText(status.service)}`;
+  const id = `release ${safeText(status.release)} (${status.target})`;
+  const lines: Line[] = [
+    spread([span(title, 'strong')], [span(id, 'dim')], options.width),
+    [label('Status'), ...statusSpans(status, options, g)],
+    [
+      label('Version'),
+      span(`${safeText(status.version.from ?? 'unknown')} ${g.arrow} `, null),
+      span(safeText(status.version.to), 'strong'),
+    ],
+    [label('Weight'), ...weightSpans(status, options, g)],
+    [label('By'), span(byline(status), null)],
+  ];
+  if (status.simulated) {
+    lines.splice(1, 0, [label('SIMULATED'), span('the numbers below come from a script, not from traffic', 'warn')]);
+  }
+  return lines;
+}
+
+function statusSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Span[] {
+  const { symbol, tone, word } = phaseLook(status, g);
+  const parts = [span(`${symbol} ${word}`, tone)];
+  if (status.endedAt === null && status.step < status.steps.length) {
+    parts.push(span(`  step ${status.step + 1}/${status.steps.length}`, null));
+  }
+  if (status.soak !== null) {
+    const total = status.soak.endsAt - status.soak.startedAt;
+    const gone = Math.min(total, (status.paused?.since ?? options.now) - status.soak.startedAt);
+    parts.push(span(`  soak ${formatClock(gone)}/${formatClock(total)}`, null));
+    if (status.soak.extended) parts.push(span(' extended', 'warn'));
+  }
+  const until = status.endedAt ?? options.now;
+  parts.push(
+    span(`  ${status.endedAt === null ? 'running' : 'took'} ${formatDuration(until - status.startedAt)}`, 'dim'),
+  );
+  return parts;
+}
+
+function weightSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Span[] {
+  const columns = Math.min(30, Math.max(10, options.width - 50));
+  const full = Math.round((status.weight / 100) * columns);
+  const spans = [
+    span(g.full.repeat(full), status.outcome === null || status.outcome === 'promoted' ? 'good' : 'bad'),
+    span(g.empty.repeat(columns - full), 'dim'),
+    span(` target ${status.weight} %`, null),
+  ];
+  if (status.observedShare !== null) spans.push(span(`  observed ${formatPercent(status.observedShare)}`, null));
+  return spans;
+}
+
+function byline(status: ReleaseStatus): string {
+  const reason = status.reason === null ? '' : `: ${safeText(status.reason)}`;
+  return `${safeText(status.startedBy.name)} via ${status.startedBy.via}${reason}`;
+}
+
+function stepLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Line[] {
+  const lines: Line[] = [];
+  for (const [index, step] of status.steps.entries()) {
+    const last = index === status.steps.length - 1;
+    const { symbol, tone } = stepLook(step, g);
+    const took = stepTime(step, options.now);
+    lines.push([
+      span(last ? g.lastBranch : g.branch, 'dim'),
+      span(`${symbol} `, tone),
+      span(padEnd(`${index + 1} ${safeText(step.name)}`, NAME_COLUMNS + 2), step.state === 'running' ? 'strong' : null),
+      span(padEnd(took, 8), 'dim'),
+      span(stepNote(step), step.state === 'failed' ? 'bad' : null),
+    ]);
+    // The evidence is shown where it matters: of the step that runs and of the one that failed.
+    if (step.evidence !== null && (step.state === 'running' || step.state === 'failed')) {
+      lines.push(...metricLines(step.evidence, last, g));
+    }
+  }
+  return lines;
+}
+
+function stepTime(step: StepStatus, now: number): string {
+  if (step.startedAt === null || step.state === 'skipped') return '';
+  return formatDuration((step.endedAt ?? now) - step.startedAt);
+}
+
+function stepNote(step: StepStatus): string {
+  const measured = step.measurements > 0 ? `${step.measurements} measured` : '';
+  if (step.state === 'pending') return '';
+  const sentence = step.sentence === null ? '' : safeText(step.sentence);
+  if (step.state === 'skipped') return sentence === '' ? 'skipped' : `skipped: ${sentence}`;
+  return [measured, sentence].filter((part) => part !== '').join('  ');
+}
+
+function metricLines(measurement: Measurement, lastStep: boolean, g: Glyphs): Line[] {
+  return measurement.metrics.map((metric, index) => {
+    const last = index === measurement.metrics.length - 1;
+    const { symbol, tone } = verdictLook(metric.verdict, g);
+    return [
+      span(lastStep ? '  ' : g.trunk, 'dim'),
+      span(`  ${last ? g.lastBranch : g.branch}`, 'dim'),
+      span(`${symbol} `, tone),
+      span(padEnd(safeText(metric.name), NAME_COLUMNS - 4), null),
+      span(metricNumbers(metric), tone === 'good' ? null : tone),
+    ];
+  });
+}
+
+/** `canary 0.21 %  stable 0.19 %  max 1 %  n=18.2k`, or the word for what is missing. */
+export function metricNumbers(metric: MetricVerdict): string {
+  const parts = [];
+  if (metric.verdict !== 'pass') parts.push(VERDICT_WORDS[metric.verdict]);
+  if (metric.canary !== null) parts.push(`canary ${formatValue(metric.canary, metric.unit)}`);
+  if (metric.stable !== null) parts.push(`stable ${formatValue(metric.stable, metric.unit)}`);
+  if (metric.limit !== '') parts.push(safeText(metric.limit));
+  if (metric.canaryRequests !== null) parts.push(`n=${formatCount(metric.canaryRequests)}`);
+  if (metric.canary === null) parts.push(safeText(metric.sentence));
+  return parts.join('  ');
+}
+
+function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Line[] {
+  const lines: Line[] = [];
+  if (status.stuck !== null) {
+    const since = formatDuration(options.now - status.stuck.since);
+    lines.push([
+      span(
+        `${g.bad} Stuck for ${since} after ${status.stuck.attempts} attempts: ${safeText(status.stuck.message)}`,
+        'bad',
+      ),
+    ]);
+  }
+  if (status.successors.length > 0) {
+    lines.push([
+      span(`${status.successors.length} more waiting: ${status.successors.map(safeText).join(', ')}`, 'warn'),
+    ]);
+  }
+  lines.push([span(safeText(status.message), status.endedAt === null ? null : phaseLook(status, g).tone)]);
+  const next = nextSentence(status, options.now);
+  if (next !== null) lines.push([span(`Next: ${next}`, 'dim')]);
+  return lines;
+}
+
+/** What happens next without anybody's help, or whose help it waits for; null once the release has ended. */
+export function nextSentence(status: ReleaseStatus, now: number): string | null {
+  if (status.endedAt !== null) return null;
+  const name = `${safeText(status.namespace)}/${safeText(status.service)}`;
+  if (status.paused !== null) return `paused until \`sluice resume ${name}\` or \`sluice rollback ${name}\``;
+  if (status.approval !== null) {
+    const who = status.approval.by.length === 0 ? 'anyone' : status.approval.by.map(safeText).join(', ');
+    const left = formatDuration(status.approval.expiresAt - now);
+    return `\`sluice approve ${name}\` by ${who} within ${left}, else ${EXPIRY_WORDS[status.approval.onExpiry]}`;
+  }
+  if (status.soak !== null) {
+    const following = status.steps[status.step + 1];
+    const left = formatClock(status.soak.endsAt - now);
+    return `${following === undefined ? 'the end' : safeText(following.name)} in ${left}, if the evidence is good`;
+  }
+  return null;
+}
+
+const EXPIRY_WORDS = { rollback: 'it rolls back', pause: 'it pauses', continue: 'it continues' } as const;
+
+const VERDICT_WORDS: Record<Verdict, string> = {
+  pass: 'pass',
+  fail: 'FAIL',
+  inconclusive: 'inconclusive',
+  'insufficient-data': 'insufficient data',
+  error: 'source error',
+};
+
+// ---- one line per change: pipes, logs, CI ------------------------------------------------------------------
+
+/** What changed from one status to the next, one line each, oldest first. */
+export function changeLines(previous: ReleaseStatus | null, next: ReleaseStatus, look: Look): string[] {
+  const g = glyphs(look);
+  const lines = newEvents(previous, next).map((event) => eventLine(event, look));
+  const verdict = newVerdict(previous, next);
+  if (verdict !== null) {
+    const { symbol, tone } = verdictLook(verdict.verdict, g);
+    lines.push(
+      `${paint(formatTime(verdict.at), 'dim', look)} ${weightColumn(verdict.weight)} ${paint(`${symbol} ${VERDICT_WORDS[verdict.verdict]}`, tone, look)}: ${safeText(verdict.sentence)}`,
+    );
+  }
+  return lines;
+}
+
+/** The events of `next` that `previous` does not have yet; of another release, all of them. */
+export function newEvents(previous: ReleaseStatus | null, next: ReleaseStatus): readonly ReleaseEvent[] {
+  const seen = previous !== null && previous.release === next.release ? (previous.events.at(-1)?.seq ?? 0) : 0;
+  return next.events.filter((event) => event.seq > seen);
+}
+
+/** The newest measurement when its verdict is not the one before it: a soak of hours must not fill a log. */
+function newVerdict(previous: ReleaseStatus | null, next: ReleaseStatus): Measurement | null {
+  const latest = next.measurements.at(-1);
+  if (latest === undefined) return null;
+  const before = previous?.release === next.release ? previous.measurements.at(-1) : undefined;
+  if (before === undefined) return latest;
+  if (before.at === latest.at) return null;
+  return before.verdict === latest.verdict && before.step === latest.step ? null : latest;
+}
+
+/** `14:03:07  25 % ✔ The weight is 25 %. (alice via cli)` */
+export function eventLine(event: ReleaseEvent, look: Look): string {
+  const { symbol, tone } = eventLook(event.type, glyphs(look));
+  const who = event.actor.via === 'workflow' ? '' : ` (${safeText(event.actor.name)} via ${event.actor.via})`;
+  return `${paint(formatTime(event.at), 'dim', look)} ${weightColumn(event.weight)} ${paint(symbol, tone, look)} ${safeText(event.message)}${paint(who, 'dim', look)}`;
+}
+
+function weightColumn(weight: number): string {
+  return `${String(weight).padStart(3)} %`;
+}
+
+// ---- what things look like ----------------------------------------------------------------------------------
+
+interface Appearance {
+  readonly symbol: string;
+  readonly tone: Tone | null;
+}
+
+const PHASE_WORDS: Record<ReleaseStatus['phase'], string> = {
+  starting: 'Starting',
+  deploying: 'Deploying',
+  smokeTesting: 'Smoke testing',
+  shifting: 'Shifting traffic',
+  soaking: 'Soaking',
+  awaitingApproval: 'Awaiting approval',
+  paused: 'Paused',
+  promoting: 'Promoting',
+  rollingBack: 'Rolling back',
+  promoted: 'Promoted',
+  rolledBack: 'Rolled back',
+  failed: 'Failed',
+};
+
+export function phaseLook(
+  status: Pick<ReleaseStatus, 'phase' | 'outcome'>,
+  g: Glyphs,
+): Appearance & { readonly word: string } {
+  const word = outcomeWord(status);
+  switch (status.phase) {
+    case 'promoted':
+      return { symbol: g.ok, tone: 'good', word };
+    case 'rolledBack':
+    case 'failed':
+      return { symbol: g.bad, tone: 'bad', word };
+    case 'paused':
+    case 'awaitingApproval':
+    case 'rollingBack':
+      return { symbol: g.warn, tone: 'warn', word };
+    case 'starting':
+    case 'deploying':
+    case 'smokeTesting':
+    case 'shifting':
+    case 'soaking':
+    case 'promoting':
+      return { symbol: g.busy, tone: 'busy', word };
+    default:
+      return status.phase satisfies never;
+  }
+}
+
+function outcomeWord(status: Pick<ReleaseStatus, 'phase' | 'outcome'>): string {
+  const word = PHASE_WORDS[status.phase];
+  const why = status.outcome;
+  return status.phase === 'rolledBack' && why !== null && why !== 'rolledBack' ? `${word} (${why})` : word;
+}
+
+function stepLook(step: StepStatus, g: Glyphs): Appearance {
+  switch (step.state) {
+    case 'pending':
+      return { symbol: g.todo, tone: 'dim' };
+    case 'running':
+      return { symbol: g.busy, tone: 'busy' };
+    case 'passed':
+      return { symbol: g.ok, tone: 'good' };
+    case 'failed':
+      return { symbol: g.bad, tone: 'bad' };
+    case 'skipped':
+      return { symbol: g.skipped, tone: 'dim' };
+    default:
+      return step.state satisfies never;
+  }
+}
+
+export function verdictLook(verdict: Verdict, g: Glyphs): Appearance {
+  switch (verdict) {
+    case 'pass':
+      return { symbol: g.ok, tone: 'good' };
+    case 'fail':
+      return { symbol: g.bad, tone: 'bad' };
+    case 'inconclusive':
+    case 'error':
+      return { symbol: g.warn, tone: 'warn' };
+    case 'insufficient-data':
+      return { symbol: g.todo, tone: 'warn' };
+    default:
+      return verdict satisfies never;
+  }
+}
+
+const GOOD_EVENTS: readonly EventType[] = [
+  'deployed',
+  'smokeTestPassed',
+  'weightChanged',
+  'stepPassed',
+  'approved',
+  'resumed',
+  'promoted',
+  'compensated',
+];
+const BAD_EVENTS: readonly EventType[] = [
+  'stepFailed',
+  'rejected',
+  'guardTripped',
+  'compensationFailed',
+  'rollbackStarted',
+  'rolledBack',
+  'failed',
+];
+
+export function eventLook(type: EventType, g: Glyphs): Appearance {
+  if (GOOD_EVENTS.includes(type)) return { symbol: g.ok, tone: 'good' };
+  if (BAD_EVENTS.includes(type)) return { symbol: g.bad, tone: 'bad' };
+  return type === 'started' ? { symbol: g.busy, tone: 'busy' } : { symbol: g.warn, tone: 'warn' };
+}
+
+// ---- lines ----------------------------------------------------------------------------------------------------
+
+function span(text: string, tone: Tone | null): Span {
+  return { text, tone };
+}
+
+function label(text: string): Span {
+  return span(padEnd(text, LABEL_COLUMNS), 'dim');
+}
+
+/** Two texts at both ends of a line; the right one goes when there is no room. */
+function spread(left: Line, right: Line, width: number): Line {
+  const room = width - lineWidth(left) - lineWidth(right);
+  return room < 2 ? left : [...left, span(' '.repeat(room), null), ...right];
+}
+
+function lineWidth(line: Line): number {
+  let width = 0;
+  for (const part of line) width += displayWidth(part.text);
+  return width;
+}
+
+function paintLine(line: Line, look: Look, g: Glyphs): string {
+  let left = look.width;
+  let painted = '';
+  for (const part of line) {
+    if (left <= 0) break;
+    const text = truncate(toAscii(part.text, look), left, g.ellipsis);
+    left -= displayWidth(text);
+    painted += paint(text, part.tone, look);
+  }
+  return painted.trimEnd();
+}
+
+/** Sentences of the workflow carry typography that an ASCII terminal cannot show. */
+function toAscii(text: string, look: Pick<Look, 'ascii'>): string {
+  if (!look.ascii) return text;
+  return text
+    .replace(/[‘’]/gu, "'")
+    .replace(/[“”]/gu, '"')
+    .replace(/[–—]/gu, '-')
+    .replace(/…/gu, '...')
+    .replace(/→/gu, '->')
+    .replace(/≥/gu, '>=')
+    .replace(/≤/gu, '<=')
+    .replace(/×/gu, 'x')
+    .replace(/[^\x20-\x7e]/gu, '?');
+}

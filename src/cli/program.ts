@@ -1,0 +1,203 @@
+import { Command, CommanderError, Option } from 'commander';
+import { ReleaseError } from '../errors';
+import type { Cli } from './cli';
+import { EXIT, EXIT_CODE_TABLE } from './exit-codes';
+import type { ExitCode } from './exit-codes';
+import { FORMATS } from './output';
+import type { Format } from './output';
+import { COLOR_CHOICES, reportError, runSession } from './session';
+import type { Session } from './session';
+import { decideLook } from './style';
+import { addApproveCommand } from './commands/approve';
+import { addCompletionCommand } from './commands/completion';
+import { addDemoCommand } from './commands/demo';
+import { addDeployCommand } from './commands/deploy';
+import { addDevCommand } from './commands/dev';
+import { addDoctorCommand } from './commands/doctor';
+import { addExplainCommand } from './commands/explain';
+import { addHistoryCommand } from './commands/history';
+import { addListCommand } from './commands/list';
+import { addMonitorCommand } from './commands/monitor';
+import { addPauseCommand } from './commands/pause';
+import { addPlanCommand } from './commands/plan';
+import { addPromoteCommand } from './commands/promote';
+import { addRejectCommand } from './commands/reject';
+import { addResumeCommand } from './commands/resume';
+import { addRollbackCommand } from './commands/rollback';
+import { addSchemaCommand } from './commands/schema';
+import { addSkipSoakCommand } from './commands/skip-soak';
+import { addStatusCommand } from './commands/status';
+import { addTrafficCommand } from './commands/traffic';
+import { addValidateCommand } from './commands/validate';
+import { addVersionCommand } from './commands/version';
+import { addWaitCommand } from './commands/wait';
+import { addWatchCommand } from './commands/watch';
+import { addWorkerCommand } from './commands/worker';
+
+/** Where a command puts itself, and how it runs. */
+export interface Registry {
+  readonly cli: Cli;
+  /** Adds a command with the options all have; its examples are printed before its usage. */
+  add(nameAndArguments: string, summary: string, examples: readonly string[]): Command;
+  /** Runs the body of a command's action; its result becomes the exit code. */
+  run(command: Command, body: (session: Session) => Promise<ExitCode | void>): Promise<void>;
+}
+
+const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void)[]])[] = [
+  ['Release:', [addDeployCommand, addStatusCommand, addWatchCommand, addWaitCommand, addListCommand]],
+  ['Understand:', [addHistoryCommand, addExplainCommand, addMonitorCommand]],
+  [
+    'Decide:',
+    [
+      addApproveCommand,
+      addRejectCommand,
+      addPauseCommand,
+      addResumeCommand,
+      addPromoteCommand,
+      addRollbackCommand,
+      addTrafficCommand,
+      addSkipSoakCommand,
+    ],
+  ],
+  ['Prepare:', [addPlanCommand, addValidateCommand, addSchemaCommand]],
+  ['Run:', [addDevCommand, addWorkerCommand, addDoctorCommand, addDemoCommand]],
+  ['More:', [addCompletionCommand, addVersionCommand]],
+];
+
+/** The whole command line. `exit` is told the code of the command that ran. */
+export function buildProgram(cli: Cli, exit: (code: ExitCode) => void): Command {
+  const program = new Command('sluice');
+  program
+    .description('Releases a new version step by step, watches the evidence, and takes it back by itself.')
+    .version(cli.version, '-V, --version', 'print the version')
+    .helpCommand(false)
+    .helpOption('-h, --help', 'print help')
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
+    .configureOutput({
+      writeOut: (text) => void cli.stdout.write(text),
+      // Usage errors are reported once, by `runCli`, in the format that was asked for.
+      writeErr: () => undefined,
+      getOutHelpWidth: () => cli.stdout.columns ?? 100,
+    })
+    .showSuggestionAfterError(true)
+    // Else the program's own --version would be taken from `deploy --version 1.4.2`.
+    .enablePositionalOptions()
+    .exitOverride()
+    .addHelpText(
+      'before',
+      examplesText([
+        'sluice demo                                      see it promote a version and take one back',
+        'sluice deploy release.yaml --version 1.4.2       release, and watch',
+        'sluice status checkout                           how it stands',
+        'sluice rollback checkout --reason "checkout 500s"',
+      ]),
+    )
+    .addHelpText('after', '\nExit codes: sluice help exit-codes');
+  for (const [group, commands] of GROUPS) {
+    program.commandsGroup(group);
+    for (const add of commands) add(registry(program, cli, exit));
+  }
+  program.addCommand(helpCommand(program, cli, exit));
+  return program;
+}
+
+function registry(program: Command, cli: Cli, exit: (code: ExitCode) => void): Registry {
+  return {
+    cli,
+    add(nameAndArguments, summary, examples) {
+      const command = program.command(nameAndArguments).summary(summary).description(`${summary}.`);
+      command.addHelpText('before', examplesText(examples));
+      addCommonOptions(command);
+      return command;
+    },
+    async run(command, body) {
+      exit(await runSession(cli, command, body));
+    },
+  };
+}
+
+/** They are each command's own, not the program's, so that they may stand where people write them: at the end. */
+function addCommonOptions(command: Command): void {
+  const shared = [
+    new Option('-o, --output <format>', `how to print the result: ${FORMATS.join(', ')}`),
+    new Option('--json', 'the same as -o json'),
+    new Option('--color <when>', 'colours').choices(COLOR_CHOICES),
+    new Option('--ascii', 'only ASCII characters'),
+    new Option('-q, --quiet', 'no progress on stderr'),
+    new Option('-v, --verbose', 'more of it'),
+    new Option('--as <name>', 'who acts, for the record (SLUICE_ACTOR)'),
+    new Option('--address <host:port>', "Temporal's address (TEMPORAL_ADDRESS)"),
+    new Option('--temporal-namespace <name>', "Temporal's namespace (TEMPORAL_NAMESPACE)"),
+    new Option('--profile <name>', "profile of Temporal's settings (TEMPORAL_PROFILE)"),
+  ];
+  for (const option of shared) command.addOption(option.helpGroup('Options of every command:'));
+  command.addHelpOption(new Option('-h, --help', 'print help').helpGroup('Options of every command:'));
+}
+
+function examplesText(examples: readonly string[]): string {
+  return `Examples:\n${examples.map((example) => `  ${example}`).join('\n')}\n`;
+}
+
+function helpCommand(program: Command, cli: Cli, exit: (code: ExitCode) => void): Command {
+  return new Command('help')
+    .summary('help on a command, or on exit-codes')
+    .helpGroup('More:')
+    .argument('[topic]', 'a command, or exit-codes')
+    .exitOverride()
+    .action((topic: string | undefined) => {
+      if (topic === 'exit-codes') {
+        for (const [code, meaning] of EXIT_CODE_TABLE) cli.stdout.write(`${String(code).padStart(3)}  ${meaning}\n`);
+        exit(EXIT.ok);
+        return;
+      }
+      const command = topic === undefined ? program : program.commands.find((candidate) => candidate.name() === topic);
+      if (command === undefined) {
+        throw new CommanderError(EXIT.usage, 'sluice.unknownTopic', `error: there is no command '${topic}'`);
+      }
+      command.outputHelp();
+      exit(EXIT.ok);
+    });
+}
+
+/** Runs one command line and answers its exit code. Never throws. */
+export async function runCli(cli: Cli, args: readonly string[]): Promise<ExitCode> {
+  let code: ExitCode = EXIT.ok;
+  const program = buildProgram(cli, (ended) => {
+    code = ended;
+  });
+  if (args.length === 0) {
+    cli.stderr.write(program.helpInformation());
+    return EXIT.usage;
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    return reportError(cli, asUsageError(error), {
+      format: formatIn(args),
+      look: decideLook({ env: cli.env, isTTY: cli.stderr.isTTY === true }),
+    });
+  }
+}
+
+/** Commander's `error: unknown option '--x'\n(Did you mean --y?)` as a sentence and its hint. */
+function asUsageError(error: unknown): unknown {
+  if (!(error instanceof CommanderError)) return error;
+  const [first = '', ...rest] = error.message.replace(/^error: /u, '').split('\n');
+  const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`;
+  const hint = rest.map((line) => line.replace(/^\((.*)\)$/u, '$1').trim()).filter((line) => line !== '');
+  return new ReleaseError('usage', /[.?!]$/u.test(sentence) ? sentence : `${sentence}.`, {
+    hint: hint.length > 0 ? hint.join(' ') : 'See: sluice --help',
+  });
+}
+
+/** The format a command line asked for that could not be parsed. */
+function formatIn(args: readonly string[]): Format {
+  const asked = args.flatMap((arg, index) => {
+    if (arg === '--json') return ['json'];
+    if (arg === '-o' || arg === '--output') return [args[index + 1]];
+    return arg.startsWith('--output=') ? [arg.slice('--output='.length)] : [];
+  });
+  return FORMATS.find((format) => format === asked[0]) ?? 'table';
+}

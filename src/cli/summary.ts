@@ -1,0 +1,8 @@
+import type { ReleaseStatus } from '../workflows/api';
+import { renderFrame } from './live-view';
+import type { Look } from './style';
+
+/** A release as `status` prints it: one frame. */
+export function summaryLines(status: ReleaseStatus, look: Look, now: number): string[] {
+  return renderFrame(status, { ...look, now });
+}

@@ -1,0 +1,19 @@
+import type { SluiceClient } from '../client/client-types';
+import { messageOf } from '../errors';
+import type { Session } from './session';
+
+/**
+ * Says at once, on stderr, when nobody polls the task queue: without a worker nothing moves, and a command that just
+ * waited would look broken. What it cannot find out it leaves to the command itself.
+ */
+export async function warnWithoutWorker(session: Session, client: SluiceClient): Promise<void> {
+  try {
+    if ((await client.workers()).length > 0) return;
+  } catch (error) {
+    if (session.verbose) session.warn(`Whether a worker runs could not be found out: ${messageOf(error)}`);
+    return;
+  }
+  session.warn(
+    `No worker is running at ${client.where}: nothing moves until one is. Start one with \`sluice worker\` or \`sluice dev\`.`,
+  );
+}
