@@ -220,6 +220,8 @@ export interface ReleaseStatus {
   readonly paused: PauseStatus | null;
   /** Set while a roll back cannot finish: what fails, how often it was tried. */
   readonly stuck: { readonly since: number; readonly message: string; readonly attempts: number } | null;
+  /** What a roll back would run, newest last; each entry was here before the change that it takes back was made. */
+  readonly compensations?: readonly Compensation[];
   /** Releases that wait for this one's end. */
   readonly successors: readonly string[];
   /** The newest measurements, oldest first; at most 60. */
@@ -266,6 +268,12 @@ export interface ReleaseState {
   /** Answers to updates that were carried out, by update id: the server forgets them at continue-as-new. */
   handledUpdates: Record<string, MessageAck>;
   notified: NotifyState;
+  /** The workflow itself was cancelled; it ends as cancelled once it is compensated. */
+  cancelled: boolean;
+  /** A weight was asked for and its write not answered: it may be in force, or come into force late. */
+  uncertainWeight: boolean;
+  /** Foreign edits found since the weight last changed. */
+  foreignEdits: number;
 }
 
 /** What people asked for and the release has not acted on yet. */
@@ -366,6 +374,8 @@ export interface QueueStatus {
   readonly service: string;
   readonly namespace: string;
   readonly waiting: readonly { release: string; version: string; supersede: boolean }[];
+  /** Releases that never started, because one that supersedes came after them; the newest 20. */
+  readonly dropped?: readonly { release: string; version: string; supersededBy: string }[];
 }
 
 /** `type` of the failures a release throws or refuses with. */

@@ -24,7 +24,7 @@ import { statusOf } from './status';
  * Called synchronously before the first await: a message that waits for the workflow finds its handler.
  */
 export function installHandlers(run: Run): void {
-  const { state } = run;
+  const { state, plan } = run;
 
   setHandler(messages.statusQuery, () => statusOf(run), { description: 'The whole state of the release.' });
 
@@ -100,8 +100,8 @@ export function installHandlers(run: Run): void {
   update(run, messages.promoteUpdate, {
     description: 'Skips what is left and makes the new version the stable one.',
     check: (message: MessageBase) => {
-      checkRaise(run, message.actor, 100);
-      refuseIf(state.phase === 'promoting', 'The release is being promoted already.');
+      checkRaise(run, message.actor, 'promotion');
+      refuseIf(state.phase === 'promoting' || state.wishes.promote !== null, 'The release is being promoted already.');
     },
     act: (message: MessageBase) => {
       state.wishes.promote = { actor: message.actor };
@@ -122,12 +122,20 @@ export function installHandlers(run: Run): void {
         !Number.isFinite(weight) || weight < 0 || weight > 100,
         `The weight is ${String(weight)}; allowed is 0 to 100.`,
       );
+      const { target } = plan;
+      refuseIf(
+        target.kind === 'kubernetes' && target.strategy === 'blueGreen' && weight !== 0 && weight !== 100,
+        `The weight is ${weight}; blue-green knows only 0 and 100.`,
+      );
+      refuseIf(state.rollback !== null, 'The release is being rolled back; its weight goes to 0.');
       refuseIf(state.phase === 'promoting', 'The release is being promoted; roll it back instead.');
+      refuseUnprepared(run);
       if (weight > state.weight) checkRaise(run, message.actor, weight);
-      else refuseIf(state.rollback !== null, 'The release is being rolled back; its weight goes to 0.');
     },
     act: (message: SetWeightMessage) => {
       state.wishes.weight = { weight: message.weight, actor: message.actor };
+      // The later word counts: who sets a weight does not want the promotion asked for before it.
+      state.wishes.promote = null;
       record(
         run,
         'weightRequested',
@@ -146,6 +154,7 @@ export function installHandlers(run: Run): void {
     check: () => {
       refuseIf(state.soak === null || state.rollback !== null, 'No soak is running.');
       refuseIf(state.paused !== null, 'The release is paused; resume it first.');
+      refuseIf(state.wishes.skipSoak !== null, 'The soak is being ended already.');
     },
     act: (message: MessageBase) => {
       state.wishes.skipSoak = { actor: message.actor, reason: message.reason ?? null };
@@ -153,25 +162,36 @@ export function installHandlers(run: Run): void {
     },
   });
 
+  // Signals cannot be refused, and people type them by hand: whatever arrives is made sense of, for an error in here
+  // would stop the release.
   setHandler(messages.approveSignal, (payload) => {
-    const actor = signaller(payload);
-    const problem = problemWithDecision(run, { actor });
+    const { actor, named, reason } = readSignal(payload);
+    const problem =
+      problemWithDecision(run, { actor }) ?? (named ? null : 'it does not say `by` whom; an approval has a name.');
     if (problem !== null) {
       record(run, 'messageIgnored', `The signal approve was ignored: ${problem}`, { actor });
       return;
     }
-    state.wishes.decision = { approved: true, actor, reason: payload?.reason ?? null };
+    state.wishes.decision = { approved: true, actor, reason };
   });
 
   setHandler(messages.rollbackSignal, (payload) => {
-    const actor = signaller(payload);
-    if (state.outcome !== null) return;
-    requestRollback(run, { outcome: 'aborted', reason: payload?.reason ?? 'no reason given', actor });
+    const { actor, reason } = readSignal(payload);
+    if (state.outcome !== null) {
+      record(run, 'messageIgnored', `The signal rollback was ignored: the release is over (${state.outcome}).`, {
+        actor,
+      });
+      return;
+    }
+    requestRollback(run, { outcome: 'aborted', reason: reason ?? 'no reason given', actor });
   });
 
-  setHandler(messages.successorSignal, ({ release, version, supersede, actor }) => {
+  setHandler(messages.successorSignal, (successor) => {
+    if (typeof successor?.release !== 'string' || typeof successor.actor?.name !== 'string') return;
+    const { release, version, supersede, actor } = successor;
     if (!state.successors.includes(release)) {
-      state.successors.push(release);
+      // One that supersedes has made those before it give way in the queue.
+      state.successors = supersede ? [release] : [...state.successors, release];
       record(run, 'successorWaiting', `Release ${release} of ${version} waits for this one to end.`, { actor });
     }
     if (supersede && state.rollback === null && state.outcome === null && state.phase !== 'promoting') {
@@ -215,20 +235,25 @@ function resume(run: Run, actor: Actor, reason: string | undefined): void {
   record(run, 'resumed', withReason(`Resumed by ${actor.name}`, reason), { actor, step: state.step });
 }
 
+function refuseUnprepared(run: Run): void {
+  const prepared = run.plan.steps.findIndex((step) => step.kind !== 'deploy' && step.kind !== 'smokeTest');
+  refuseIf(run.state.step < prepared, 'The new version is not deployed and tested yet.');
+}
+
 /** Rule 1: after a failing verdict only a recorded resume lets the weight rise; and approvals are not walked around. */
-function checkRaise(run: Run, actor: Actor, weight: number): void {
+function checkRaise(run: Run, actor: Actor, to: number | 'promotion'): void {
   const { state, plan } = run;
   refuseIf(state.rollback !== null, 'The release is being rolled back; its weight does not rise again.');
   refuseIf(
     state.paused?.cause === 'failure',
     `The release is paused after a failure (${state.paused?.reason ?? ''}); resume it first, which is recorded.`,
   );
-  const prepared = plan.steps.findIndex((step) => step.kind !== 'deploy' && step.kind !== 'smokeTest');
-  refuseIf(state.step < prepared, 'The new version is not deployed and tested yet.');
-  const last =
-    weight >= 100 ? plan.steps.length : plan.steps.findIndex((s) => s.kind === 'weight' && s.weight > weight);
+  refuseUnprepared(run);
   plan.steps.forEach((step, index) => {
-    if (step.kind !== 'approve' || index < state.step || index >= last) return;
+    if (step.kind !== 'approve' || index < state.step) return;
+    // Weights the plan reaches before the approval need none.
+    const before = plan.steps.slice(0, index).map((one) => (one.kind === 'weight' ? one.weight : 0));
+    if (to !== 'promotion' && to <= Math.max(0, ...before)) return;
     if (!mayDecide(step.by, actor)) {
       throw refusal(
         `That passes the approval step ${index}, which is for ${step.by.join(', ')}; ${actor.name} is none of them.`,
@@ -264,11 +289,23 @@ function mayDecide(by: readonly string[], actor: Actor): boolean {
   return by.length === 0 || by.includes(actor.name) || (actor.groups ?? []).some((group) => by.includes(group));
 }
 
-function signaller(payload: SignalPayload | undefined): Actor {
+/** What can be read from a signal, whatever was sent. */
+function readSignal(payload: SignalPayload | null | undefined): {
+  actor: Actor;
+  named: boolean;
+  reason: string | null;
+} {
+  const { by, groups, reason }: { [key in keyof SignalPayload]: unknown } = payload ?? {};
+  const named = typeof by === 'string' && by !== '';
+  const known = Array.isArray(groups) ? groups.filter((group) => typeof group === 'string') : [];
   return {
-    name: payload?.by ?? 'someone with access to Temporal',
-    ...(payload?.groups === undefined ? {} : { groups: payload.groups }),
-    via: 'signal',
+    actor: {
+      name: named ? by : 'someone with access to Temporal',
+      ...(known.length === 0 ? {} : { groups: known }),
+      via: 'signal',
+    },
+    named,
+    reason: typeof reason === 'string' ? reason : null,
   };
 }
 

@@ -1,11 +1,11 @@
-import { condition } from '@temporalio/workflow';
+import { CancelledFailure, condition } from '@temporalio/workflow';
 import type { Measurement, PauseStatus } from './api';
-import { continueAsNewIfDue } from './continue-as-new';
+import { continueAsNewIfDue, handOverPossible } from './continue-as-new';
 import { takeReading } from './measure';
 import { enter, record, SLUICE } from './run';
 import type { Run } from './run';
 import { StepFailure } from './step-failure';
-import { shiftWeight } from './shift-weight';
+import { settleWeight, shiftWeight } from './shift-weight';
 
 /**
  * While a person is waited for, the canary under traffic is still watched, but not more often than this: a wait may
@@ -17,14 +17,26 @@ const GUARD_INTERVAL_MS = 30_000;
 export async function checkpoint(run: Run): Promise<void> {
   const { state } = run;
   for (;;) {
+    leaveIfRollingBack(run);
     await continueAsNewIfDue(run);
     if (state.wishes.weight !== null) await setWeightByHand(run);
-    else if (state.paused !== null && state.wishes.promote === null) await holdOnce(run);
+    else if (state.paused !== null) await holdOnce(run);
     else return;
   }
 }
 
-/** Pauses until a person's resume; the current soak is begun anew after it. */
+/**
+ * Ends the way forward when a roll back was asked for. The cancelled scope does so at every wait; this is for an
+ * activity whose answer came together with the request.
+ */
+export function leaveIfRollingBack(run: Run): void {
+  if (run.state.rollback !== null) throw new CancelledFailure('A roll back was asked for.');
+}
+
+/**
+ * Pauses until a person's resume; the current soak is begun anew after it. Not when a person has asked for promotion
+ * meanwhile: that is the answer to all but a failure, and a failure has taken the wish away.
+ */
 export function pauseFor(
   run: Run,
   cause: Exclude<PauseStatus['cause'], 'person'>,
@@ -33,6 +45,7 @@ export function pauseFor(
 ): void {
   const { state } = run;
   state.soak = null;
+  if (state.wishes.promote !== null) return;
   state.paused = { since: Date.now(), by: SLUICE, reason, cause };
   record(run, 'paused', `Paused: ${reason}`, { step: state.step, ...(evidence === undefined ? {} : { evidence }) });
   enter(run, 'paused');
@@ -42,7 +55,8 @@ export function pauseFor(
 async function holdOnce(run: Run): Promise<void> {
   const { state } = run;
   enter(run, 'paused');
-  const woken = () => state.paused === null || state.wishes.weight !== null || state.wishes.promote !== null;
+  if (state.uncertainWeight) await settleWeight(run);
+  const woken = (): boolean => state.paused === null || state.wishes.weight !== null;
   await guardedWait(run, woken, null, 'paused');
 }
 
@@ -60,19 +74,23 @@ export async function guardedWait(
   const watched = state.weight > 0;
   const limits = [
     ...(until === null ? [] : [Math.max(1, until - Date.now())]),
-    ...(watched ? [Math.max(GUARD_INTERVAL_MS, plan.analysis.intervalMs)] : []),
+    ...(watched || state.uncertainWeight ? [Math.max(GUARD_INTERVAL_MS, plan.analysis.intervalMs)] : []),
   ];
   const limit = limits.length === 0 ? null : Math.min(...limits);
+  const awaken = (): boolean => woken() || handOverPossible(run);
   if (limit === null) {
-    await condition(woken);
+    await condition(awaken);
     return;
   }
-  const awake = await condition(woken, limit, { summary });
+  const awake = await condition(awaken, limit, { summary });
   const lookDue = watched && !awake && (until === null || Date.now() < until);
   if (!lookDue) return;
+  const heldAfterFailure = state.paused?.cause === 'failure';
   const reading = await takeReading(run, state.guardJudge);
-  state.guardJudge = reading.judge;
-  if (reading.decision === 'fail' && state.paused?.cause !== 'failure') {
+  // Woken meanwhile: what comes next begins with a memory of its own.
+  if (!woken()) state.guardJudge = reading.judge;
+  // After a failure the memory is one of failures, and a resume during this very look is not to be undone by it.
+  if (reading.decision === 'fail' && !heldAfterFailure) {
     throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
   }
 }
@@ -86,7 +104,8 @@ async function setWeightByHand(run: Run): Promise<void> {
   state.soak = null;
   await shiftWeight(run, wish.weight, wish.actor);
   state.paused = {
-    since: Date.now(),
+    // An approval's deadline moves by the whole time it was held.
+    since: state.paused?.since ?? Date.now(),
     by: wish.actor,
     reason: `weight ${wish.weight} % was set by hand`,
     cause: state.paused?.cause === 'failure' ? 'failure' : 'manualWeight',

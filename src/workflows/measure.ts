@@ -42,7 +42,7 @@ export async function takeReading(run: Run, judge: JudgeState | null): Promise<R
         judge,
       },
     ]);
-    for (const edit of result.foreignEdits) record(run, 'foreignEdit', edit, { step: state.step });
+    for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
     note(run, result.measurement);
     if (result.guardTripped !== null) {
       record(run, 'guardTripped', result.guardTripped, { step: state.step, evidence: result.measurement });
@@ -80,6 +80,22 @@ export async function takeReading(run: Run, judge: JudgeState | null): Promise<R
       lost: true,
     };
   }
+}
+
+const EDITS_TOLD = 10;
+
+/**
+ * Somebody who keeps undoing the weight (a controller that heals itself) is found at every look: all of it would
+ * drown the story, and grow the state that is handed from run to run without end. So ever more rarely.
+ */
+function noteForeignEdit(run: Run, edit: string): void {
+  const { state } = run;
+  state.foreignEdits += 1;
+  const times = state.foreignEdits;
+  if (times > EDITS_TOLD && !Number.isInteger(Math.log2(times))) return;
+  record(run, 'foreignEdit', times <= EDITS_TOLD ? edit : `${edit} (Edit ${times} at this weight.)`, {
+    step: state.step,
+  });
 }
 
 function note(run: Run, measurement: Measurement): void {

@@ -1,6 +1,7 @@
 import { ActivityFailure } from '@temporalio/common';
 import { CancellationScope, condition } from '@temporalio/workflow';
 import { notifySlack } from './activity-proxies';
+import { handOverDue } from './continue-as-new';
 import { record } from './run';
 import type { Run } from './run';
 import { causeOf } from './step-failure';
@@ -19,7 +20,9 @@ export function startNotifier(run: Run): void {
   // Outside of the release's scopes: the news of a cancellation is news too. Its own failures are recorded inside.
   void CancellationScope.nonCancellable(async () => {
     for (;;) {
-      await condition(() => hasNews(run) || run.closing);
+      // The news waits where it would hold up something: the first write of a roll back leaves before it, and a
+      // hand-over to the next run is not put off again and again (the next run tells it).
+      await condition(() => (hasNews(run) && !rollbackPending(run) && !handOverDue(run)) || run.closing);
       if (!hasNews(run)) return;
       await tell(run, slack.channel);
     }
@@ -28,9 +31,15 @@ export function startNotifier(run: Run): void {
 
 export async function flushNotifications(run: Run): Promise<void> {
   if (run.plan.notify.slack !== null) {
-    await condition(() => !hasNews(run) && !run.telling, LAST_WORDS_MS, { summary: 'last words to Slack' });
+    const told = (): boolean => !hasNews(run) && !run.telling;
+    await condition(told, LAST_WORDS_MS, { summary: 'last words to Slack' });
   }
   run.closing = true;
+}
+
+function rollbackPending(run: Run): boolean {
+  const { rollback, phase, outcome } = run.state;
+  return rollback !== null && phase !== 'rollingBack' && outcome === null;
 }
 
 function hasNews(run: Run): boolean {
@@ -50,14 +59,17 @@ async function tell(run: Run, channel: string): Promise<void> {
     state.notified.upTo = upTo;
   } catch (error) {
     if (!(error instanceof ActivityFailure)) throw error;
+    // What could not be told is told no more (the next event edits the message with all of the status anyway); what
+    // happened meanwhile is tried.
+    const nothingElse = state.events.length === upTo;
+    state.notified.upTo = upTo;
     state.notified.failures += 1;
     if (state.notified.failures === 1) {
       const before = state.message;
       record(run, 'notificationFailed', `Slack could not be told: ${causeOf(error).message}`);
       state.message = before;
+      if (nothingElse) state.notified.upTo = state.events.length;
     }
-    // What could not be told is told no more; the next event edits the message with all of the status anyway.
-    state.notified.upTo = state.events.length;
   } finally {
     run.telling = false;
   }

@@ -3,13 +3,14 @@ import {
   condition,
   continueAsNew,
   getExternalWorkflowHandle,
+  isCancellation,
   ParentClosePolicy,
   setHandler,
   startChild,
   workflowInfo,
 } from '@temporalio/workflow';
 import { releaseWorkflowId } from './api';
-import type { QueuedRelease } from './api';
+import type { QueuedRelease, QueueStatus } from './api';
 import { enqueueSignal, queueQuery, releaseEndedSignal, successorSignal } from './messages';
 import { release } from './release';
 import { releaseStartOptions } from './start-options';
@@ -19,26 +20,37 @@ export interface ReleaseQueueInput {
   readonly namespace: string;
   /** Only from run to run. */
   readonly waiting?: readonly QueuedRelease[];
+  readonly dropped?: QueueStatus['dropped'];
 }
 
 /** The running release says when it ends; this look is for one that cannot any more (terminated). */
 const LOOK_EVERY_MS = 15_000;
 const AFTER_ITS_WORD_MS = 500;
 const HISTORY_LIMIT = 2_000;
+const DROPPED_KEPT = 20;
 
 /**
  * The releases of one service that wait for the running one to end; started by the first that has to wait, over when
  * none does. Each release stays a workflow of its own under the service's id, which is the lock.
  */
 export async function releaseQueue(input: ReleaseQueueInput): Promise<void> {
-  const waiting: QueuedRelease[] = [...(input.waiting ?? [])];
+  let waiting: QueuedRelease[] = [...(input.waiting ?? [])];
+  let dropped = [...(input.dropped ?? [])];
   const announced = new Set<string>();
   let ended = false;
+  let arrivals = 0;
 
   setHandler(enqueueSignal, (queued) => {
-    if (waiting.some((one) => one.input.release === queued.input.release)) return;
-    // The newest that supersedes makes those before it pointless: they would be rolled back at once.
-    if (queued.supersede) waiting.length = 0;
+    if (typeof queued?.input?.release !== 'string' || !Array.isArray(queued.input.plan?.steps)) return;
+    const { release } = queued.input;
+    if (waiting.some((one) => one.input.release === release)) return;
+    arrivals += 1;
+    if (queued.supersede) {
+      // The newest that supersedes makes those before it pointless: they would be rolled back at once.
+      const now = waiting.map(({ input: { release, plan } }) => ({ release, version: plan.version }));
+      dropped = [...dropped, ...now.map((one) => ({ ...one, supersededBy: release }))].slice(-DROPPED_KEPT);
+      waiting = [];
+    }
     waiting.push(queued);
   });
   setHandler(releaseEndedSignal, () => {
@@ -48,27 +60,31 @@ export async function releaseQueue(input: ReleaseQueueInput): Promise<void> {
     service: input.service,
     namespace: input.namespace,
     waiting: waiting.map(({ input: { release, plan }, supersede }) => ({ release, version: plan.version, supersede })),
+    dropped,
   }));
 
   for (;;) {
     const next = waiting[0];
     if (next === undefined) return;
     if (workflowInfo().historyLength > HISTORY_LIMIT) {
-      await continueAsNew<typeof releaseQueue>({ service: input.service, namespace: input.namespace, waiting });
+      const { service, namespace } = input;
+      await continueAsNew<typeof releaseQueue>({ service, namespace, waiting, dropped });
     }
     if (await started(next)) {
-      waiting.splice(waiting.indexOf(next), 1);
+      // It may have been dropped while it was being started: then it runs, and is told to give way like any other.
+      waiting = waiting.filter((one) => one !== next);
+      dropped = dropped.filter((one) => one.release !== next.input.release);
       announced.clear();
       continue;
     }
+    const known = arrivals;
     for (const queued of waiting.filter((one) => !announced.has(one.input.release))) {
       announced.add(queued.input.release);
       await announce(input, queued);
     }
-    const known = waiting.length;
     const pause = ended ? AFTER_ITS_WORD_MS : LOOK_EVERY_MS;
     ended = false;
-    await condition(() => ended || waiting.length !== known, pause, { summary: 'until the running release ends' });
+    await condition(() => ended || arrivals !== known, pause, { summary: 'until the running release ends' });
   }
 }
 
@@ -96,7 +112,7 @@ async function announce(queue: ReleaseQueueInput, { input, supersede }: QueuedRe
       actor: input.startedBy,
     });
   } catch (error) {
-    // The one failure there is: no such workflow is running any more.
-    if (!(error instanceof Error) || !/not found|already completed|external workflow/i.test(error.message)) throw error;
+    // No such workflow is running any more. Whatever else it may be: only a hint was lost, and the lock is the id.
+    if (isCancellation(error)) throw error;
   }
 }

@@ -1,7 +1,8 @@
 import {
+  allHandlersFinished,
+  CancelledFailure,
   CancellationScope,
   condition,
-  allHandlersFinished,
   ContinueAsNew,
   getExternalWorkflowHandle,
   isCancellation,
@@ -12,7 +13,7 @@ import { rollBack } from './roll-back';
 import { installHandlers } from './handlers';
 import { releaseEndedSignal } from './messages';
 import { flushNotifications, startNotifier } from './notifier';
-import { enter, openRun, publishAttributes, record, SLUICE } from './run';
+import { enter, openRun, record, SLUICE } from './run';
 import type { Run } from './run';
 import { runSteps } from './steps';
 
@@ -22,26 +23,24 @@ import { runSteps } from './steps';
  */
 export async function release(input: ReleaseInput): Promise<ReleaseResult> {
   const run = openRun(input);
-  installHandlers(run);
-  startNotifier(run);
   const { state, plan } = run;
+  // Before the handlers: a signal that came with the start is delivered the moment its handler is there.
   if (state.events.length === 0) {
     const why = input.reason === undefined ? '' : `: ${input.reason}`;
     record(run, 'started', `${input.startedBy.name} started the release of ${plan.service} ${plan.version}${why}.`, {
       actor: input.startedBy,
     });
   }
+  installHandlers(run);
+  startNotifier(run);
 
-  let cancelled: unknown = null;
-  if (state.phase !== 'rollingBack') {
-    const failure = await goForward(run);
-    cancelled = failure;
-  }
+  if (state.phase !== 'rollingBack') await goForward(run);
   return await CancellationScope.nonCancellable(async () => {
     if (state.rollback !== null && state.outcome === null) await rollBack(run);
     await end(run);
-    // Cancelled from outside: compensated first, and then Temporal's lists say so too.
-    if (cancelled !== null) throw cancelled;
+    // Cancelled from outside: compensated first, and then Temporal's lists say so too. Temporal forgets the request
+    // at continue-as-new; a failure would be the wrong word for it then.
+    if (run.cancelledHere) throw new CancelledFailure(state.message);
     return {
       release: input.release,
       service: plan.service,
@@ -52,11 +51,8 @@ export async function release(input: ReleaseInput): Promise<ReleaseResult> {
   });
 }
 
-/**
- * The way forward, in a scope that a roll back cancels. Answers the cancellation when it came from outside
- * (`temporal workflow cancel`), null otherwise.
- */
-async function goForward(run: Run): Promise<unknown> {
+/** The way forward, in a scope that a roll back cancels; so does `temporal workflow cancel`, which is one, too. */
+async function goForward(run: Run): Promise<void> {
   const { state } = run;
   const scope = new CancellationScope();
   run.forward = scope;
@@ -64,10 +60,11 @@ async function goForward(run: Run): Promise<unknown> {
     await scope.run(async () => {
       if (state.rollback === null) await runSteps(run);
     });
-    return null;
   } catch (error) {
     if (error instanceof ContinueAsNew || !isCancellation(error)) throw error;
-    if (state.rollback !== null) return null;
+    if (state.rollback !== null) return;
+    state.cancelled = true;
+    run.cancelledHere = true;
     state.rollback = {
       outcome: 'aborted',
       reason: 'the workflow was cancelled at Temporal',
@@ -76,7 +73,6 @@ async function goForward(run: Run): Promise<unknown> {
     record(run, 'rollbackRequested', 'The workflow was cancelled at Temporal; the service is rolled back.', {
       actor: state.rollback.actor,
     });
-    return error;
   } finally {
     run.forward = null;
   }
@@ -97,7 +93,6 @@ async function end(run: Run): Promise<void> {
   state.endedAt ??= Date.now();
   state.step = state.outcome === 'promoted' ? plan.steps.length : state.step;
   enter(run, LAST_PHASE[state.outcome]);
-  publishAttributes(run);
   await flushNotifications(run);
   if (state.successors.length > 0) await callSuccessor(run);
   await condition(allHandlersFinished);

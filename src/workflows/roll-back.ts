@@ -2,7 +2,7 @@ import { ActivityFailure } from '@temporalio/common';
 import { condition } from '@temporalio/workflow';
 import { compensate } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
-import type { Compensation } from './api';
+import type { Actor, Compensation } from './api';
 import { continueAsNewIfDue } from './continue-as-new';
 import { endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
 import type { Run } from './run';
@@ -13,7 +13,7 @@ const RETRY_FIRST_MS = 5_000;
 const RETRY_MOST_MS = 60_000;
 
 /**
- * The recorded inverses in reverse order: traffic first, then what carried it. Goes on until all are done, however
+ * The recorded inverses: traffic first, then the rest in reverse order. Goes on until all are done, however
  * long that takes, telling people; only a person's `abandon` ends it before, and then the release has failed.
  * Runs in a scope that cancellation cannot reach.
  */
@@ -36,12 +36,15 @@ export async function rollBack(run: Run): Promise<void> {
   }
 
   for (;;) {
-    const compensation = state.compensations.at(-1);
+    const compensation = nextCompensation(state.compensations);
     if (compensation === undefined) break;
-    await continueAsNewIfDue(run);
-    if (state.wishes.abandon !== null) {
-      abandon(run, state.wishes.abandon.actor.name);
-      return;
+    if (state.stuck !== null) {
+      if (state.wishes.abandon !== null) {
+        abandon(run, state.wishes.abandon.actor);
+        return;
+      }
+      // Not before the first try: nothing stands between the request and the first write.
+      await continueAsNewIfDue(run);
     }
     await attempt(run, compensation);
   }
@@ -52,6 +55,14 @@ export async function rollBack(run: Run): Promise<void> {
     actor: cause.actor,
     ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
   });
+}
+
+/**
+ * Traffic leaves the new version before anything else is put right, also when the promotion was half done and what
+ * it changed was recorded later: how long that takes is not the users' time.
+ */
+function nextCompensation(compensations: readonly Compensation[]): Compensation | undefined {
+  return compensations.findLast((one) => one.op === 'restoreWeight') ?? compensations.at(-1);
 }
 
 async function attempt(run: Run, compensation: Compensation): Promise<void> {
@@ -79,9 +90,8 @@ async function attempt(run: Run, compensation: Compensation): Promise<void> {
       );
     }
     const pause = Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempts - 1, 10), RETRY_MOST_MS);
-    await condition(() => state.wishes.retryNow || state.wishes.abandon !== null, pause, {
-      summary: 'before the roll back is tried again',
-    });
+    const woken = (): boolean => state.wishes.retryNow || state.wishes.abandon !== null;
+    await condition(woken, pause, { summary: 'before the roll back is tried again' });
     state.wishes.retryNow = false;
   }
 }
@@ -90,19 +100,27 @@ function done(run: Run, compensation: Compensation, sentence: string): void {
   const { state } = run;
   state.compensations = state.compensations.filter((one) => one !== compensation);
   state.stuck = null;
-  if (compensation.op === 'restoreWeight' || compensation.op === 'restoreStable') {
-    state.weight = 0;
+  // It works again: what is left is done, and nothing given up.
+  state.wishes.retryNow = false;
+  if (state.wishes.abandon !== null) {
+    const { actor } = state.wishes.abandon;
+    state.wishes.abandon = null;
+    record(run, 'messageIgnored', 'The roll back works again, so it is not given up.', { actor });
+  }
+  if (compensation.op === 'restoreWeight') {
+    state.weight = compensation.weight;
+    state.uncertainWeight = false;
     state.weightSince = Date.now();
     publishAttributes(run);
   }
   record(run, 'compensated', sentence);
 }
 
-function abandon(run: Run, by: string): void {
+function abandon(run: Run, actor: Actor): void {
   const { state } = run;
   const left = state.compensations.map(describe).reverse().join(', ');
   state.outcome = 'failed';
-  record(run, 'failed', `${by} gave up the rest of the roll back, which is left undone: ${left}.`);
+  record(run, 'failed', `${actor.name} gave up the rest of the roll back, which is left undone: ${left}.`, { actor });
 }
 
 function describe(compensation: Compensation): string {

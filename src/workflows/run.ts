@@ -1,4 +1,5 @@
-import { CancellationScope, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import type { CancellationScope } from '@temporalio/workflow';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Verdict } from '../analysis/verdict';
 import type { Plan, PlanStep } from '../spec/plan-types';
@@ -17,6 +18,8 @@ export interface Run {
   closing: boolean;
   /** True while the notifier waits for an answer that carries state. */
   telling: boolean;
+  /** This run of the workflow was cancelled at Temporal. */
+  cancelledHere: boolean;
 }
 
 /** Sluice itself, as the one who acts. */
@@ -28,10 +31,12 @@ export function openRun(input: ReleaseInput): Run {
   return {
     input,
     plan: input.plan,
-    state: input.carried ?? firstState(input),
+    // What an older worker handed over may lack what this one knows.
+    state: { ...firstState(input), ...input.carried },
     forward: null,
     closing: false,
     telling: false,
+    cancelledHere: false,
   };
 }
 
@@ -74,6 +79,9 @@ function firstState(input: ReleaseInput): ReleaseState {
     events: [],
     handledUpdates: {},
     notified: { slack: null, upTo: 0, failures: 0 },
+    cancelled: false,
+    uncertainWeight: false,
+    foreignEdits: 0,
   };
 }
 
@@ -179,6 +187,7 @@ export function endStep(
     ...(more.verdict === undefined ? {} : { verdict: more.verdict }),
     ...(more.evidence === undefined ? {} : { evidence: more.evidence }),
   });
-  // The next time this step begins it has a soak of its own.
+  // The next soak is one of its own, and nobody asked to skip that one.
   run.state.soak = null;
+  run.state.wishes.skipSoak = null;
 }

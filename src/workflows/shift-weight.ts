@@ -1,7 +1,11 @@
+import { ActivityFailure } from '@temporalio/common';
+import { isCancellation } from '@temporalio/workflow';
 import { setWeight } from './activity-proxies';
+import { ACTIVITY_FAILURES } from './activity-types';
 import type { Actor } from './api';
 import { enter, nextFence, publishAttributes, record, SLUICE, targetRef } from './run';
 import type { Run } from './run';
+import { causeOf, toStepFailure } from './step-failure';
 
 /** Moves traffic. The way back is in the state before the first of it moves. */
 export async function shiftWeight(run: Run, weight: number, actor: Actor = SLUICE): Promise<void> {
@@ -11,13 +15,39 @@ export async function shiftWeight(run: Run, weight: number, actor: Actor = SLUIC
   }
   enter(run, 'shifting');
   const before = state.weight;
+  state.uncertainWeight = true;
   const { sentence } = await setWeight.executeWithOptions({ summary: `weight ${before} % → ${weight} %` }, [
     { ...targetRef(run), fence: nextFence(run), weight, previousWeight: before },
   ]);
+  state.uncertainWeight = false;
   state.weight = weight;
   state.weightSince = Date.now();
   state.observedShare = null;
   state.guardJudge = null;
+  state.foreignEdits = 0;
   record(run, 'weightChanged', `Weight ${before} % → ${weight} %. ${sentence}`, { actor, step: state.step });
   publishAttributes(run);
+}
+
+/**
+ * While the release is held after a weight change that was not answered: puts the last weight known back into force.
+ * Its fence keeps a late write of the failed attempts from raising the weight of a release that is held.
+ */
+export async function settleWeight(run: Run): Promise<void> {
+  const { state } = run;
+  const { weight } = state;
+  try {
+    await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %` }, [
+      { ...targetRef(run), fence: nextFence(run), weight, previousWeight: weight },
+    ]);
+    state.uncertainWeight = false;
+    record(run, 'weightChanged', `The weight is held at ${weight} %.`, { step: state.step });
+  } catch (error) {
+    if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
+    const { type, message } = causeOf(error);
+    if (type === ACTIVITY_FAILURES.fenceLost || type === ACTIVITY_FAILURES.guardTripped) throw toStepFailure(error);
+    // Tried again with the next look; said once.
+    const said = `It is not certain that the weight is at ${weight} %: ${message}`;
+    if (state.message !== said) record(run, 'compensationFailed', said, { step: state.step });
+  }
 }

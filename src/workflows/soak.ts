@@ -20,7 +20,7 @@ export function beginSoak(run: Run, step: WeightStep): void {
     startedAt: now,
     endsAt,
     extended: false,
-    nextAt: Math.min(now + Math.max(intervalMs, initialDelayMs), endsAt),
+    nextAt: Math.min(now + initialDelayMs + intervalMs, endsAt),
     judge: null,
     lost: 0,
   };
@@ -110,7 +110,8 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
 function withoutVerdict(run: Run, verdict: Verdict, reading: Reading): StepEnd {
   const sentence = `No verdict could be reached (${verdict}): ${reading.stepSentence}`;
   if (run.plan.analysis.onNoData.then === 'rollback') {
-    throw new StepFailure(sentence, { evidence: reading.measurement, verdict });
+    // The spec's own word for this case, so it stands before what it says about failures in general.
+    throw new StepFailure(sentence, { evidence: reading.measurement, verdict, final: 'rolledBack' });
   }
   pauseFor(run, 'noData', sentence, reading.measurement);
   return 'again';

@@ -30,6 +30,7 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
     approval: state.approval,
     paused: state.paused,
     stuck: state.stuck,
+    compensations: state.compensations,
     successors: state.successors,
     measurements: state.measurements,
     events: state.events,

@@ -1,7 +1,7 @@
 import { isCancellation } from '@temporalio/workflow';
 import type { ApproveStep, DeployStep, PlanStep, PromoteStep, SmokeTestStep, WeightStep } from '../spec/plan-types';
 import { deploy, observe, promote, smokeTest } from './activity-proxies';
-import { checkpoint, guardedWait, pauseFor } from './hold';
+import { checkpoint, guardedWait, leaveIfRollingBack, pauseFor } from './hold';
 import { currentStep, endStep, enter, markStep, nextFence, record, SLUICE, targetRef } from './run';
 import type { Run } from './run';
 import { shiftWeight } from './shift-weight';
@@ -9,15 +9,18 @@ import { beginSoak, soak } from './soak';
 import type { StepEnd } from './soak';
 import { StepFailure, toStepFailure } from './step-failure';
 
+/** The activity keeps the step's deadline itself and says what was missing; Temporal's own only cuts a hanging one. */
+const GRACE_MS = 10_000;
+
 /** The main loop: one step after the other until the plan is done or a roll back is decided. */
 export async function runSteps(run: Run): Promise<void> {
-  const { state, plan } = run;
+  const { state } = run;
   for (;;) {
     try {
       await checkpoint(run);
       if (state.wishes.promote !== null) skipToPromotion(run);
       const step = currentStep(run);
-      if (step === undefined) break;
+      if (step === undefined) return;
       if (state.steps[state.step]?.state !== 'running') {
         markStep(run, state.step, {
           state: 'running',
@@ -28,14 +31,12 @@ export async function runSteps(run: Run): Promise<void> {
         });
       }
       if ((await runStep(run, step)) === 'done') state.step += 1;
-      if (state.outcome !== null) break;
+      if (state.outcome !== null) return;
     } catch (error) {
       if (isCancellation(error)) throw error;
       if (failed(run, toStepFailure(error)) === 'roll back') return;
     }
   }
-  state.outcome = 'promoted';
-  if (state.step < plan.steps.length) state.step = plan.steps.length;
 }
 
 async function runStep(run: Run, step: PlanStep): Promise<StepEnd> {
@@ -62,8 +63,9 @@ function failed(run: Run, failure: StepFailure): 'roll back' | 'hold' {
   record(run, 'stepFailed', `${step?.name ?? 'The release'} failed: ${failure.message}`, { step: index, ...evidence });
   endStep(run, 'failed', failure.message, { verdict: failure.verdict, ...evidence });
   state.approval = null;
-  state.wishes.promote = null;
-  state.wishes.decision = null;
+  dropWishes(run);
+  // A person was faster, in this very workflow task: theirs is the reason.
+  if (state.rollback !== null) return 'roll back';
   if (failure.final === null && plan.onFailure === 'pause') {
     pauseFor(run, 'failure', failure.message, failure.evidence);
     return 'hold';
@@ -78,6 +80,28 @@ function failed(run: Run, failure: StepFailure): 'roll back' | 'hold' {
   return 'roll back';
 }
 
+/**
+ * What was asked for before the failure was known was asked for a healthy release. A weight above all: carried out
+ * now, it would rise after a failing verdict.
+ */
+function dropWishes(run: Run): void {
+  const { wishes } = run.state;
+  const dropped = [
+    ...(wishes.weight === null ? [] : [{ what: `weight ${wishes.weight.weight} %`, actor: wishes.weight.actor }]),
+    ...(wishes.promote === null ? [] : [{ what: 'promotion', actor: wishes.promote.actor }]),
+  ];
+  wishes.weight = null;
+  wishes.promote = null;
+  wishes.skipSoak = null;
+  wishes.decision = null;
+  for (const { what, actor } of dropped) {
+    record(run, 'messageIgnored', `The ${what} that ${actor.name} asked for is not carried out after the failure.`, {
+      actor,
+      step: run.state.step,
+    });
+  }
+}
+
 async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   const { state, plan } = run;
   enter(run, 'deploying');
@@ -87,13 +111,15 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
     record(run, 'promoted', `${plan.version} is the stable version already; there is nothing to release.`, {
       step: state.step,
     });
-    endStep(run, 'skipped', 'The version is stable already.');
+    for (; state.step < plan.steps.length; state.step += 1) {
+      endStep(run, 'skipped', 'The version is stable already.');
+    }
     state.outcome = 'promoted';
-    return 'done';
+    return 'again';
   }
-  state.compensations.push({ op: 'removeCanary' });
+  if (!state.compensations.some((one) => one.op === 'removeCanary')) state.compensations.push({ op: 'removeCanary' });
   const { sentence } = await deploy.executeWithOptions(
-    { summary: `deploy ${plan.version}`, scheduleToCloseTimeout: step.timeoutMs },
+    { summary: `deploy ${plan.version}`, scheduleToCloseTimeout: step.timeoutMs + GRACE_MS },
     [{ ...targetRef(run), fence: nextFence(run), timeoutMs: step.timeoutMs }],
   );
   record(run, 'deployed', sentence, { step: state.step });
@@ -224,9 +250,13 @@ async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd> {
     { summary: `promote ${plan.version}`, scheduleToCloseTimeout: step.timeoutMs },
     [{ ...targetRef(run), fence: nextFence(run), stableVersion: from }],
   );
-  // From here on the new version is the stable one: there is no way back but another release.
+  // Asked for while the promotion's answer was on its way: the way back is still known, so it is taken.
+  leaveIfRollingBack(run);
+  // From here on the new version is the stable one: there is no way back but another release. Said at once, so that
+  // no roll back is accepted that would have nothing left to undo.
   state.compensations = [];
   state.wishes.promote = null;
+  state.outcome = 'promoted';
   record(run, 'promoted', sentence, { step: state.step });
   endStep(run, 'passed', sentence);
   return 'done';
