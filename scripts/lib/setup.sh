@@ -74,9 +74,8 @@ sluice_run() {
   local what="$1" log="$2" started=$SECONDS told=$SECONDS status=0
   shift 2
   sluice_say "$what ..."
-  # In the background, so that there can be progress; then it ignores Ctrl-C by itself, hence the traps of the caller,
-  # which end `sluice_child`.
-  "$@" >"$log" 2>&1 </dev/null &
+  # In the background, so that there can be progress; there it does not get Ctrl-C: `sluice_on_signal` ends it.
+  (cd "$SLUICE_ROOT" && exec "$@") >"$log" 2>&1 </dev/null &
   sluice_child=$!
   while kill -0 "$sluice_child" 2>/dev/null; do
     sleep 0.2
@@ -92,17 +91,33 @@ sluice_run() {
 }
 
 # usage: sluice_guarded LOCK WHAT FUNCTION ARGUMENTS...  runs FUNCTION under LOCK; whatever ends it, the lock goes
-sluice_guarded() (
-  lock="$1"
-  what="$2"
+sluice_guarded() {
+  local lock="$1" what="$2"
   shift 2
-  sluice_child=''
   sluice_lock "$lock" "$what"
-  trap 'rm -f "$lock"' EXIT
-  trap '[ -z "$sluice_child" ] || kill -TERM "$sluice_child" 2>/dev/null; exit 130' INT
-  trap '[ -z "$sluice_child" ] || kill -TERM "$sluice_child" 2>/dev/null; exit 143' TERM HUP
+  sluice_held="$lock"
   "$@"
-)
+  rm -f "$lock"
+  sluice_held=''
+}
+
+sluice_child=''
+sluice_held=''
+
+# What a signal asks for: the running command ends first, so that nobody takes the lock while it still writes.
+sluice_on_signal() {
+  trap '' INT TERM HUP
+  if [ -n "$sluice_child" ]; then
+    kill -TERM "$sluice_child" 2>/dev/null
+    wait "$sluice_child"
+  fi
+  exit "$1"
+}
+
+sluice_on_exit() {
+  [ -z "$sluice_held" ] || rm -f "$sluice_held"
+  [ "$1" -eq 0 ] || [ -z "${SLUICE_CLOSING_LINE:-}" ] || printf '%s\n' "$SLUICE_CLOSING_LINE"
+}
 
 # usage: sluice_npm_failed LOG WHAT WAY-OUT  says in a sentence why npm failed, after its own words
 sluice_npm_failed() {
@@ -187,7 +202,7 @@ sluice_setup_node() {
     sluice_fail "Sluice needs Node >= $SLUICE_NODE_MIN_MAJOR.$SLUICE_NODE_MIN_MINOR, this machine has $have, and there is none to fetch for $(uname -s) on $(uname -m)." "$way_out"
   command -v npm >/dev/null ||
     sluice_fail "Sluice needs Node >= $SLUICE_NODE_MIN_MAJOR.$SLUICE_NODE_MIN_MINOR, this machine has $have, and without npm none can be fetched." "$way_out"
-  sluice_guarded "$cache/.lock" 'fetch Node' sluice_fetch_node "$package" "$cache" "$have" || exit $?
+  sluice_guarded "$cache/.lock" 'fetch Node' sluice_fetch_node "$package" "$cache" "$have"
   export PATH="$cache/dl/node_modules/$package/bin:$PATH"
 }
 
@@ -203,23 +218,22 @@ sluice_deps_fresh() {
 }
 
 sluice_install_deps() {
-  local log="$SLUICE_ROOT/.sluice/npm-ci.log"
+  local log="$SLUICE_ROOT/.sluice/npm-ci.log" modules="$SLUICE_ROOT/node_modules"
   sluice_deps_fresh && return 0
   command -v npm >/dev/null ||
     sluice_fail 'The dependencies cannot be installed: there is no npm on the PATH.' 'Install npm (it comes with Node) and start again.'
   # npm empties node_modules first and writes its record last, so an interrupted run is seen and done again.
-  cd "$SLUICE_ROOT" || exit 1
   sluice_run 'installing the dependencies (npm ci)' "$log" \
     npm ci --no-audit --no-fund --loglevel=error --fetch-retries=3 --fetch-retry-mintimeout=1000 \
     --fetch-retry-maxtimeout=10000 --fetch-timeout=120000 ||
     sluice_npm_failed "$log" 'The dependencies could not be installed' 'Then start again.'
-  cp package-lock.json "node_modules/.sluice-stamp.$$"
-  mv "node_modules/.sluice-stamp.$$" node_modules/.sluice-stamp
+  cp "$SLUICE_ROOT/package-lock.json" "$modules/.sluice-stamp.$$"
+  mv "$modules/.sluice-stamp.$$" "$modules/.sluice-stamp"
 }
 
 sluice_setup_deps() {
   if sluice_deps_fresh; then return 0; fi
-  sluice_guarded "$SLUICE_ROOT/.sluice/setup.lock" 'install the dependencies' sluice_install_deps || exit $?
+  sluice_guarded "$SLUICE_ROOT/.sluice/setup.lock" 'install the dependencies' sluice_install_deps
 }
 
 # --- build -----------------------------------------------------------------------------------------------------------
@@ -235,16 +249,15 @@ sluice_build_fresh() {
 }
 
 sluice_build() {
-  local log="$SLUICE_ROOT/.sluice/build.log"
+  local log="$SLUICE_ROOT/.sluice/build.log" dist="$SLUICE_ROOT/dist"
   sluice_build_fresh && return 0
-  cd "$SLUICE_ROOT" || exit 1
-  mkdir -p dist
+  mkdir -p "$dist"
   # Unless the last build came to its end, nothing is known about what is in dist: without the compiler's record
   # everything is compiled again.
-  [ -f dist/.sluice-built ] && [ -f dist/workflow-bundle.js ] || rm -f dist/.tsbuildinfo
+  if [ ! -f "$dist/.sluice-built" ] || [ ! -f "$dist/workflow-bundle.js" ]; then rm -f "$dist/.tsbuildinfo"; fi
   # No stamp while it is built: a build that is interrupted is done again.
-  rm -f dist/.sluice-built
-  touch .sluice/build-began
+  rm -f "$dist/.sluice-built"
+  touch "$SLUICE_ROOT/.sluice/build-began"
   if ! sluice_run 'building (tsc)' "$log" node node_modules/typescript/bin/tsc -p tsconfig.build.json; then
     cat "$log" >&2
     sluice_fail 'The build failed: the sources do not compile (see above).' 'Correct them and start again.'
@@ -253,18 +266,23 @@ sluice_build() {
     cat "$log" >&2
     sluice_fail 'The build failed: the workflows cannot be bundled (see above).' 'Correct them and start again.'
   fi
-  mv .sluice/build-began dist/.sluice-built
+  mv "$SLUICE_ROOT/.sluice/build-began" "$dist/.sluice-built"
 }
 
 sluice_setup_build() {
   if sluice_build_fresh; then return 0; fi
-  sluice_guarded "$SLUICE_ROOT/.sluice/setup.lock" 'build' sluice_build || exit $?
+  sluice_guarded "$SLUICE_ROOT/.sluice/setup.lock" 'build' sluice_build
 }
 
 # --- all of it -------------------------------------------------------------------------------------------------------
 
+# With SLUICE_CLOSING_LINE set, a set-up that fails prints that on stdout as its last line.
 sluice_setup() {
+  trap 'sluice_on_exit $?' EXIT
+  trap 'sluice_on_signal 130' INT
+  trap 'sluice_on_signal 143' TERM HUP
   sluice_setup_node
   sluice_setup_deps
   sluice_setup_build
+  trap - EXIT INT TERM HUP
 }
