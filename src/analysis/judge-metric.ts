@@ -203,7 +203,7 @@ function describeSubject(metric: MetricPolicy, canary: Observation, value: numbe
 /** `; stable: 3 of 2120 (0.1 %)`, or nothing where stable has no value. */
 function describeStable(metric: MetricPolicy, stable: Observation | null): string {
   const value = finiteOrNull(stable?.value);
-  if (stable === null || value === null || stable.problem !== undefined) return '';
+  if (stable === null || value === null || stable.problem !== undefined || !countsAreSane(stable)) return '';
   const text = formatValue(value, metric.unit);
   if (stable.events === undefined) return `; stable: ${text}`;
   return `; stable: ${formatCount(stable.events.bad)} of ${formatCount(stable.events.total)} (${text})`;

@@ -43,6 +43,8 @@ export interface HttpAnswer {
   readonly status: number;
   /** Media type without parameters, lower case; empty when the answer has none. */
   readonly contentType: string;
+  /** Names in lower case; repeated headers joined with commas. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly text: string;
   /** The parsed body when it is JSON; undefined otherwise. */
   readonly json: unknown;
@@ -185,7 +187,9 @@ function answerOf(response: AxiosResponse<unknown>): HttpAnswer {
   const header: unknown = response.headers['content-type'];
   const contentType = (typeof header === 'string' ? (header.split(';')[0] ?? '') : '').trim().toLowerCase();
   const text = typeof response.data === 'string' ? response.data : '';
-  return { status, contentType, text, json: parseJson(text) };
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(response.headers)) headers[name.toLowerCase()] = String(value);
+  return { status, contentType, headers, text, json: parseJson(text) };
 }
 
 function parseJson(text: string): unknown {

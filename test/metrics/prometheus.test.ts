@@ -1,0 +1,318 @@
+import type { Observation, Sample } from '../../src/analysis/sample';
+import { createPrometheusSource, type PrometheusOptions } from '../../src/metrics/prometheus';
+import type { SampleRequest } from '../../src/metrics/metric-source';
+import { json, refusedUrl, startFakeServer, type FakeServer, type Handler } from './fake-server';
+import { AT, ERROR_RATE, metricOf, P95, requestOf } from './requests';
+
+const cleanups: (() => Promise<void> | void)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+});
+
+async function serve(handler: Handler): Promise<FakeServer> {
+  const server = await startFakeServer(handler);
+  cleanups.push(() => server.close());
+  return server;
+}
+
+async function sampleAt(
+  url: string,
+  request: SampleRequest,
+  options: Partial<PrometheusOptions> = {},
+): Promise<Sample> {
+  const source = createPrometheusSource({ url, timeoutMs: 10_000, ...options });
+  cleanups.push(() => source.close());
+  return source.sample(request);
+}
+
+async function observe(
+  handler: Handler,
+  metric = ERROR_RATE,
+  options: Partial<PrometheusOptions> = {},
+): Promise<Observation> {
+  const server = await serve(handler);
+  const { metrics } = await sampleAt(server.url, requestOf([metric]), options);
+  const observation = metrics[0]?.canary;
+  if (observation === undefined) throw new Error('no observation');
+  return observation;
+}
+
+function vector(...values: string[]): unknown {
+  const result = values.map((value, index) => ({ metric: { index: String(index) }, value: [AT / 1000, value] }));
+  return { status: 'success', data: { resultType: 'vector', result } };
+}
+
+function scalar(value: string): unknown {
+  return { status: 'success', data: { resultType: 'scalar', result: [AT / 1000, value] } };
+}
+
+/** Answers by the beginning of the query. */
+function answering(answers: Readonly<Record<string, unknown>>): Handler {
+  return (request, response) => {
+    const query = new URLSearchParams(request.body).get('query') ?? '';
+    const [, answer] = Object.entries(answers).find(([start]) => query.startsWith(start)) ?? [];
+    json(response, answer ?? vector());
+  };
+}
+
+describe('what is asked', () => {
+  it('posts the resolved queries as of the time asked for, with its own patience', async () => {
+    const server = await serve((_request, response) => json(response, vector('100')));
+
+    const sample = await sampleAt(`${server.url}/prefix/`, requestOf([ERROR_RATE]), { token: 'secret' });
+
+    const sent = server.requests.map(({ body }) => new URLSearchParams(body));
+    expect(sent.map((form) => form.get('query')).sort()).toEqual([
+      'sum(increase(errors{service="checkout",track="canary"}[60s]))',
+      'sum(increase(errors{service="checkout",track="stable"}[60s]))',
+      'sum(increase(requests{service="checkout",track="canary"}[60s]))',
+      'sum(increase(requests{service="checkout",track="stable"}[60s]))',
+    ]);
+    expect(sent[0]?.get('time')).toBe('1700000000.000');
+    expect(sent[0]?.get('timeout')).toBe('10s');
+    expect(server.requests[0]).toMatchObject({
+      method: 'POST',
+      path: '/prefix/api/v1/query',
+      headers: { authorization: 'Bearer secret', 'content-type': 'application/x-www-form-urlencoded;charset=utf-8' },
+    });
+    expect(sample).toMatchObject({ at: AT, windowMs: 60_000 });
+    expect(JSON.stringify(sample)).not.toContain('secret');
+  });
+
+  it('asks at most four at once', async () => {
+    let open = 0;
+    let most = 0;
+    const waiting: (() => void)[] = [];
+    const server = await serve((_request, response) => {
+      open += 1;
+      most = Math.max(most, open);
+      waiting.push(() => {
+        open -= 1;
+        json(response, vector('1'));
+      });
+      // Lets go of them only when no more can be on their way.
+      if (open === 4 || server.requests.length > 8) waiting.splice(0).forEach((answer) => answer());
+    });
+    const metrics = [1, 2, 3].map((index) => ({ ...ERROR_RATE, name: `m${index}` }));
+
+    const sample = await sampleAt(server.url, requestOf(metrics));
+
+    expect(sample.metrics).toHaveLength(3);
+    expect(server.requests).toHaveLength(12);
+    expect(most).toBe(4);
+  });
+});
+
+describe('event metrics', () => {
+  it.each<[string, Readonly<Record<string, unknown>>, Partial<Observation>]>([
+    [
+      'bad of all',
+      { 'sum(increase(errors': vector('7'), 'sum(increase(requests': vector('112') },
+      { value: 0.0625, events: { bad: 7, total: 112 } },
+    ],
+    [
+      'no series of errors: none happened',
+      { 'sum(increase(requests': vector('112') },
+      { value: 0, events: { bad: 0, total: 112 } },
+    ],
+    [
+      'scalars',
+      { 'sum(increase(errors': scalar('0'), 'sum(increase(requests': scalar('2.5') },
+      { value: 0, events: { bad: 0, total: 2.5 } },
+    ],
+    [
+      'no series of requests',
+      {},
+      { value: null, problem: { kind: 'no-data', message: 'the denominator matched no series' } },
+    ],
+    [
+      'errors without requests',
+      { 'sum(increase(errors': vector('7') },
+      { value: null, problem: { kind: 'no-data', message: 'the denominator matched no series' } },
+    ],
+    [
+      'no requests',
+      { 'sum(increase(requests': vector('0') },
+      {
+        value: null,
+        events: { bad: 0, total: 0 },
+        problem: { kind: 'no-data', message: 'there were no requests in the window' },
+      },
+    ],
+    [
+      'NaN requests',
+      { 'sum(increase(requests': vector('NaN') },
+      { value: null, problem: { kind: 'no-data', message: 'the denominator answered NaN, which is no number' } },
+    ],
+    [
+      'infinitely many errors',
+      { 'sum(increase(errors': vector('+Inf'), 'sum(increase(requests': vector('112') },
+      { value: null, problem: { kind: 'no-data', message: 'the numerator answered +Inf, which is no number' } },
+    ],
+    [
+      'fewer than none',
+      { 'sum(increase(errors': vector('-1'), 'sum(increase(requests': vector('112') },
+      { value: null, problem: { kind: 'error', message: 'the query counted fewer than no requests' } },
+    ],
+  ])('%s', async (_name, answers, expected) => {
+    const observation = await observe(answering(answers));
+
+    expect(observation).toEqual({
+      query:
+        '(sum(increase(errors{service="checkout",track="canary"}[60s]))) / (sum(increase(requests{service="checkout",track="canary"}[60s])))',
+      ...expected,
+    });
+  });
+});
+
+describe('value metrics', () => {
+  it.each<[string, Readonly<Record<string, unknown>>, Partial<Observation>]>([
+    ['a value with its requests', { p95: vector('0.31'), requests: vector('200') }, { value: 0.31, requests: 200 }],
+    [
+      'exponents and small numbers',
+      { p95: vector('1.2e-05'), requests: vector('200') },
+      { value: 0.000012, requests: 200 },
+    ],
+    [
+      'NaN for lack of requests',
+      { p95: vector('NaN'), requests: vector('0') },
+      { value: null, requests: 0, problem: { kind: 'no-data', message: 'the query answered NaN, which is no number' } },
+    ],
+    ['nothing', {}, { value: null, requests: 0, problem: { kind: 'no-data', message: 'the query matched no series' } }],
+    ['a value without a series of requests', { p95: vector('0.31') }, { value: 0.31, requests: 0 }],
+    [
+      'requests that are no number',
+      { p95: vector('0.31'), requests: vector('NaN') },
+      { value: null, problem: { kind: 'no-data', message: 'the query for requests answered NaN, which is no number' } },
+    ],
+  ])('%s', async (_name, answers, expected) => {
+    expect(await observe(answering(answers), P95)).toEqual({ query: 'p95{track="canary"}', ...expected });
+  });
+
+  it('may do without a query for requests', async () => {
+    const metric = metricOf({ kind: 'value', expression: 'queue', requests: null }, { unit: 'count' });
+
+    expect(await observe(answering({ queue: vector('3') }), metric)).toEqual({ query: 'queue', value: 3 });
+  });
+});
+
+describe('a Prometheus that cannot be used', () => {
+  const at = (clause: string): RegExp => new RegExp(`^Prometheus at http://127\\.0\\.0\\.1:\\d+ ${clause}$`);
+
+  it.each<[string, Handler, RegExp | string, Partial<PrometheusOptions>?]>([
+    ['500', (_q, r) => void r.writeHead(500).end(), at('answered 500')],
+    [
+      'HTML',
+      (_q, r) => void r.writeHead(200, { 'Content-Type': 'text/html' }).end('<html>login</html>'),
+      at('answered HTML instead of JSON'),
+    ],
+    [
+      'a login page with 401',
+      (_q, r) => void r.writeHead(401, { 'Content-Type': 'text/html' }).end('<html>login</html>'),
+      at('answered 401'),
+    ],
+    ['nothing', (_q, r) => void r.writeHead(200).end(), at('answered nothing instead of JSON')],
+    [
+      'truncated JSON',
+      (_q, r) => void r.writeHead(200).end('{"status":"success","data":{"resultTyp'),
+      at('answered incomplete JSON instead of JSON'),
+    ],
+    ['another API', (_q, r) => json(r, { ok: true }), at('answered JSON that is not a query result of Prometheus')],
+    [
+      'a redirect',
+      (_q, r) => void r.writeHead(301, { Location: '/elsewhere' }).end(),
+      at('answered with a redirect \\(301\\), which is not followed'),
+    ],
+    ['too much', (_q, r) => void r.end('x'.repeat(2_000_000)), at('answered more than 1 MiB')],
+    ['a broken connection', (_q, r) => void r.destroy(), at('broke the connection before the answer was complete')],
+    ['never', () => undefined, at('timed out after 50 ms'), { timeoutMs: 50 }],
+    [
+      'a refusal',
+      (_q, r) => json(r, { status: 'error', errorType: 'bad_data', error: '1:5: parse error: unexpected\n"}"' }, 400),
+      'Prometheus refused the query (bad_data): 1:5: parse error: unexpected "}"',
+    ],
+    [
+      'its own timeout',
+      (_q, r) => json(r, { status: 'error', errorType: 'timeout', error: 'query timed out' }, 503),
+      'Prometheus refused the query (timeout): query timed out',
+    ],
+    [
+      'several series',
+      (_q, r) => json(r, vector('1', '2', '3')),
+      'the query answered 3 series instead of one; aggregate them with sum()',
+    ],
+    [
+      'a range',
+      (_q, r) => json(r, { status: 'success', data: { resultType: 'matrix', result: [] } }),
+      'the query answered a matrix instead of one number',
+    ],
+    [
+      'a text',
+      (_q, r) => json(r, { status: 'success', data: { resultType: 'string', result: [1, 'x'] } }),
+      'the query answered a string instead of one number',
+    ],
+    [
+      'a native histogram',
+      (_q, r) =>
+        json(r, { status: 'success', data: { resultType: 'vector', result: [{ metric: {}, histogram: [1, {}] }] } }),
+      'the query answered a native histogram; take a number of it',
+    ],
+  ])('answers %s', async (_name, handler, message, options = {}) => {
+    const observation = await observe(handler, ERROR_RATE, options);
+
+    expect(observation.value).toBeNull();
+    expect(observation.problem?.kind).toBe('error');
+    expect(observation.problem?.message).toEqual(
+      typeof message === 'string' ? message : expect.stringMatching(message),
+    );
+    expect(observation.query).toContain('track="canary"');
+  });
+
+  it('does not answer at all', async () => {
+    const { metrics } = await sampleAt(await refusedUrl(), requestOf([P95]));
+
+    expect(metrics[0]?.canary.problem).toEqual({
+      kind: 'error',
+      message: expect.stringMatching(at('refused the connection')) as string,
+    });
+  });
+
+  it('breaks for one metric only', async () => {
+    const server = await serve(
+      answering({
+        p95: { status: 'error', error: 'no' },
+        'sum(increase(requests': vector('10'),
+        requests: vector('10'),
+      }),
+    );
+
+    const { metrics } = await sampleAt(server.url, requestOf([P95, ERROR_RATE]));
+
+    expect(metrics.map(({ canary }) => canary.problem?.kind ?? canary.value)).toEqual(['error', 0]);
+  });
+
+  it('is not shown with its password', async () => {
+    const url = (await refusedUrl()).replace('http://', 'http://user:hunter2@');
+
+    expect(JSON.stringify(await sampleAt(url, requestOf([P95])))).not.toContain('hunter2');
+  });
+});
+
+describe('a query that cannot be asked', () => {
+  it.each([
+    [
+      'an unknown placeholder',
+      metricOf({ kind: 'value', expression: 'x{a="{{nonsense}}"}', requests: null }),
+      /template/,
+    ],
+    ['a metric of the router', metricOf({ kind: 'builtin', metric: 'error-rate' }), /in-app router/],
+  ])('%s', async (_name, metric, message) => {
+    const server = await serve((_request, response) => json(response, vector('1')));
+
+    const { metrics } = await sampleAt(server.url, requestOf([metric]));
+
+    expect(metrics[0]?.canary.problem).toEqual({ kind: 'error', message: expect.stringMatching(message) as string });
+    expect(server.requests).toEqual([]);
+  });
+});

@@ -1,0 +1,238 @@
+import { createCohortRouter, type CohortRouter, type CohortRouterOptions } from '../../src/router/index';
+import { createRouterSource } from '../../src/metrics/router';
+import type { SampleRequest } from '../../src/metrics/metric-source';
+import type { Sample } from '../../src/analysis/sample';
+import { observedShare } from '../../src/analysis/observed-share';
+import { json, refusedUrl, startFakeServer, type FakeServer } from './fake-server';
+import { metricOf, requestOf } from './requests';
+
+const ERRORS = metricOf({ kind: 'builtin', metric: 'error-rate' });
+const P95 = metricOf(
+  { kind: 'builtin', metric: 'latency', quantile: 0.95 },
+  { name: 'p95-latency', unit: 'seconds', max: 1 },
+);
+const REQUESTS = metricOf({ kind: 'builtin', metric: 'requests' }, { name: 'requests', unit: 'count', max: null });
+
+const cleanups: (() => Promise<void> | void)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+});
+
+/** An instance of an app with the real router, without the app: requests are begun and finished by the test. */
+interface Instance {
+  readonly router: CohortRouter;
+  readonly server: FakeServer;
+  /** Serves requests to one cohort, each taking `latencyMs`; those of `bad` fail. */
+  serve(cohort: 'canary' | 'stable', total: number, bad: number, latencyMs?: number): void;
+  pass(ms: number): void;
+}
+
+async function startInstance(options: CohortRouterOptions = {}): Promise<Instance> {
+  let now = 1_700_000_000_000;
+  const router = createCohortRouter({
+    stableVersion: '1.4.1',
+    canaryVersion: '1.4.2',
+    salt: 'r',
+    weight: 50,
+    guard: false,
+    environment: {},
+    logger: { info: () => undefined, warn: () => undefined, error: () => undefined },
+    clock: { now: () => now, monotonic: () => now },
+    ...options,
+  });
+  const server = await startFakeServer((request, response) => {
+    const url = new URL(request.path, 'http://instance');
+    const answer = router.handleAdmin({
+      method: request.method,
+      path: url.pathname,
+      headers: request.headers,
+      query: url.searchParams,
+    });
+    response.writeHead(answer.status, answer.headers).end(answer.body);
+  });
+  cleanups.push(() => server.close());
+  let user = 0;
+  return {
+    router,
+    server,
+    pass: (ms) => {
+      now += ms;
+    },
+    serve: (cohort, total, bad, latencyMs = 20) => {
+      for (let done = 0; done < total;) {
+        const exchange = router.begin({ userId: `user-${(user += 1)}` });
+        if (exchange.assignment.cohort !== cohort) continue;
+        now += latencyMs;
+        exchange.finish({ status: done < bad ? 500 : 200 });
+        now -= latencyMs;
+        done += 1;
+      }
+    },
+  };
+}
+
+async function sampleOf(urls: readonly string[], changes: Partial<SampleRequest> = {}): Promise<Sample> {
+  const source = createRouterSource({ instances: urls });
+  cleanups.push(() => source.close());
+  return source.sample(requestOf([ERRORS, P95, REQUESTS], changes));
+}
+
+describe('the in-app router as a metric source', () => {
+  it('sums what all instances counted', async () => {
+    const [a, b] = [await startInstance(), await startInstance()];
+    a.serve('canary', 60, 3);
+    b.serve('canary', 40, 1);
+    a.serve('stable', 500, 2);
+    b.serve('stable', 400, 0);
+
+    const sample = await sampleOf([a.server.url, `${b.server.url}/`]);
+
+    expect(sample.metrics[0]).toMatchObject({
+      canary: { value: 0.04, events: { bad: 4, total: 100 } },
+      stable: { value: 2 / 900, events: { bad: 2, total: 900 } },
+    });
+    expect(sample.metrics[2]).toMatchObject({
+      canary: { value: 100, requests: 100 },
+      stable: { value: 900, requests: 900 },
+    });
+    expect(observedShare(sample)).toBe(0.1);
+    expect(sample.metrics[0]?.canary.query).toBe(
+      `GET /canary/metrics?window=60 at ${a.server.url}, ${b.server.url}: error-rate of canary 1.4.2`,
+    );
+    expect(sample.metrics[1]?.stable?.query).toMatch(/: p95 latency of stable 1\.4\.1$/);
+  });
+
+  it('takes quantiles from the summed buckets, as the router does from its own', async () => {
+    const [a, b] = [await startInstance(), await startInstance()];
+    a.serve('canary', 90, 0, 30);
+    b.serve('canary', 10, 0, 700);
+    const single = await startInstance();
+    single.serve('canary', 90, 0, 30);
+    single.serve('canary', 10, 0, 700);
+
+    const sample = await sampleOf([a.server.url, b.server.url]);
+
+    const expected = single.router.metrics(60).cohorts.canary.window.latencyMs.p95 ?? Number.NaN;
+    expect(sample.metrics[1]?.canary).toMatchObject({ value: expected / 1000, requests: 100 });
+    expect(expected).toBeGreaterThan(500);
+  });
+
+  it('looks back no further than it is asked to', async () => {
+    const instance = await startInstance();
+    instance.serve('canary', 50, 50);
+    instance.pass(10_000);
+    instance.serve('canary', 30, 0);
+
+    const { metrics, windowMs } = await sampleOf([instance.server.url], { windowMs: 5_900 });
+
+    expect(metrics[0]?.canary.events).toEqual({ bad: 0, total: 30 });
+    expect(windowMs).toBe(5_000);
+  });
+
+  it.each([
+    [200, 1],
+    [3_600_000, 300],
+  ])('asks for %d ms as %d whole seconds', async (windowMs, seconds) => {
+    const instance = await startInstance();
+
+    await sampleOf([instance.server.url], { windowMs });
+
+    expect(instance.server.requests[0]?.path).toBe(`/canary/metrics?window=${seconds}`);
+  });
+
+  it('has no data without requests, and says that there were none', async () => {
+    const instance = await startInstance();
+    instance.serve('canary', 5, 0);
+
+    const { metrics } = await sampleOf([instance.server.url]);
+
+    const problem = { kind: 'no-data', message: 'there were no requests in the window' };
+    expect(metrics.map((metric) => metric.stable)).toMatchObject([
+      { value: null, events: { bad: 0, total: 0 }, problem },
+      { value: null, requests: 0, problem },
+      { value: 0, requests: 0 },
+    ]);
+  });
+
+  it('fails a limit below the last bucket, and cannot keep one above it', async () => {
+    const instance = await startInstance();
+    instance.serve('canary', 20, 0, 60_000);
+    const source = createRouterSource({ instances: [instance.server.url] });
+    cleanups.push(() => source.close());
+    const lenient = { ...P95, name: 'lenient', max: 45 };
+
+    const { metrics } = await source.sample(requestOf([P95, lenient]));
+
+    expect(metrics[0]?.canary.value).toBe(30);
+    expect(metrics[1]?.canary).toMatchObject({
+      value: null,
+      problem: {
+        kind: 'no-data',
+        message: 'it is above 30 s, the last bucket, and cannot be held against a limit of 45 s',
+      },
+    });
+  });
+});
+
+describe('instances that cannot be used', () => {
+  async function problemWith(urls: readonly string[]): Promise<string> {
+    const { metrics } = await sampleOf(urls);
+    const problems = metrics.map(({ canary }) => canary.problem);
+    expect(problems.every((problem) => problem?.kind === 'error')).toBe(true);
+    expect(metrics.every(({ canary }) => canary.value === null)).toBe(true);
+    return problems[0]?.message ?? '';
+  }
+
+  it('never takes a part for the whole', async () => {
+    const well = await startInstance();
+    well.serve('canary', 100, 0);
+    const gone = await refusedUrl();
+
+    expect(await problemWith([well.server.url, gone])).toBe(`instance ${gone} refused the connection`);
+  });
+
+  it('names an instance that has forgotten the release', async () => {
+    const restarted = await startInstance({ canaryVersion: undefined, weight: 0 } as unknown as CohortRouterOptions);
+
+    expect(await problemWith([restarted.server.url])).toBe(
+      `instance ${restarted.server.url} has no canary version, not 1.4.2`,
+    );
+  });
+
+  it('names an instance with another version', async () => {
+    const other = await startInstance({ canaryVersion: '1.5.0' });
+
+    expect(await problemWith([other.server.url])).toBe(
+      `instance ${other.server.url} serves 1.5.0 as canary, not 1.4.2`,
+    );
+  });
+
+  it.each([
+    ['answers another document', { hello: 'world' }, 200, 'answered JSON that is not a metrics document of the router'],
+    ['has no router', { error: 'Cannot GET' }, 404, 'answered 404: Cannot GET'],
+  ])('names an instance that %s', async (_name, body, status, clause) => {
+    const server = await startFakeServer((_request, response) => json(response, body, status));
+    cleanups.push(() => server.close());
+
+    expect(await problemWith([server.url])).toBe(`instance ${server.url} ${clause}`);
+  });
+
+  it('has a problem without instances', async () => {
+    expect(await problemWith([])).toBe('the target has no instances');
+  });
+
+  it('answers no PromQL', async () => {
+    const instance = await startInstance();
+    instance.serve('canary', 100, 0);
+    const source = createRouterSource({ instances: [instance.server.url] });
+    cleanups.push(() => source.close());
+
+    const { metrics } = await source.sample(requestOf([metricOf({ kind: 'value', expression: 'up', requests: null })]));
+
+    expect(metrics[0]?.canary.problem).toEqual({
+      kind: 'error',
+      message: 'the in-app router knows error-rate, latency and requests, and answers no PromQL',
+    });
+  });
+});
