@@ -14,7 +14,7 @@ const rooms = {
   targets: ['traffic', 'metrics', 'router'],
   notify: ['workflows'],
   activities: ['workflows', 'targets', 'metrics', 'notify', 'traffic', 'analysis'],
-  worker: ['activities', 'targets', 'metrics', 'notify', 'workflows', 'client'],
+  worker: ['activities', 'targets', 'metrics', 'notify', 'workflows', 'client', 'devserver'],
   client: ['workflows'],
   devserver: ['client', 'workflows'],
   cli: ['client', 'server', 'workflows', 'worker', 'devserver', 'metrics', 'targets', 'router', 'notify'],
@@ -40,7 +40,12 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) => {
               message: `src/${room} may only import from: ${[...usable].join(', ')} (docs/architecture.md).`,
             },
             ...(room === 'workflows'
-              ? [{ group: ['node:*', '@temporalio/client', '@temporalio/worker', '@temporalio/activity'], message: 'Workflow code is deterministic.' }]
+              ? [
+                  {
+                    group: ['node:*', '@temporalio/client', '@temporalio/worker', '@temporalio/activity'],
+                    message: 'Workflow code is deterministic.',
+                  },
+                ]
               : []),
           ],
         },

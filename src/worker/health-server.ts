@@ -1,5 +1,7 @@
 import { createServer } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { messageOf, ReleaseError } from '../errors';
 
 export interface HealthServer {
   readonly url: string;
@@ -15,22 +17,27 @@ export interface HealthServerOptions {
   readonly runtimeMetricsUrl: string | null;
 }
 
-/** `/healthz` for the process, `/readyz` for a worker that takes tasks. */
+/** `/healthz` for the process, `/readyz` for a worker that takes tasks, `/metrics` for Prometheus. */
 export async function startHealthServer(options: HealthServerOptions): Promise<HealthServer> {
   const server = createServer((request, response) => {
-    const path = new URL(request.url ?? '/', 'http://worker').pathname;
-    const state = options.state();
-    if (path === '/healthz' || path === '/readyz') {
-      const well = path === '/healthz' ? state !== 'FAILED' && state !== 'STOPPED' : state === 'RUNNING';
-      response.writeHead(well ? 200 : 503, { 'Content-Type': 'application/json' });
-      response.end(`${JSON.stringify({ state })}\n`);
-      return;
-    }
-    response.writeHead(404, { 'Content-Type': 'application/json' });
-    response.end(`${JSON.stringify({ error: `There is no ${path}; try /healthz or /readyz.` })}\n`);
+    answer(options, request).then(
+      ({ status, type, body }) => response.writeHead(status, { 'Content-Type': type }).end(body),
+      (error: unknown) => response.writeHead(500, { 'Content-Type': JSON_TYPE }).end(problem(messageOf(error))),
+    );
   });
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (cause) => {
+      reject(
+        new ReleaseError(
+          'usage',
+          `The health endpoints cannot listen on ${options.host}:${options.port}: ${cause.message}`,
+          {
+            hint: 'Choose another port with --health-port; 0 takes a free one.',
+            cause,
+          },
+        ),
+      );
+    });
     server.listen(options.port, options.host, resolve);
   });
   const { port } = server.address() as AddressInfo;
@@ -42,4 +49,46 @@ export async function startHealthServer(options: HealthServerOptions): Promise<H
         server.close(() => resolve());
       }),
   };
+}
+
+const JSON_TYPE = 'application/json';
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+async function answer(options: HealthServerOptions, request: IncomingMessage): Promise<Answer> {
+  const { pathname } = new URL(request.url ?? '/', 'http://worker');
+  const state = options.state();
+  switch (pathname) {
+    case '/healthz':
+      return health(state !== 'FAILED' && state !== 'STOPPED', state);
+    case '/readyz':
+      return health(state === 'RUNNING', state);
+    case '/metrics':
+      return metrics(options.runtimeMetricsUrl);
+    default:
+      return {
+        status: 404,
+        type: JSON_TYPE,
+        body: problem(`There is no ${pathname}; there are /healthz, /readyz and /metrics.`),
+      };
+  }
+}
+
+function health(well: boolean, state: string): Answer {
+  return { status: well ? 200 : 503, type: JSON_TYPE, body: `${JSON.stringify({ state })}\n` };
+}
+
+/** The SDK's exporter listens on a port of its own; people scrape one. */
+async function metrics(url: string | null): Promise<Answer> {
+  if (url === null) return { status: 404, type: JSON_TYPE, body: problem('Metrics are off in this process.') };
+  const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+  return { status: response.status, type: 'text/plain; version=0.0.4; charset=utf-8', body: await response.text() };
+}
+
+function problem(sentence: string): string {
+  return `${JSON.stringify({ error: sentence })}\n`;
 }

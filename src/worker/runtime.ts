@@ -2,22 +2,38 @@ import { makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import type { Logger, LogLevel } from '@temporalio/worker';
 import { pino } from 'pino';
 import type { Logger as PinoLogger } from 'pino';
+import { freePort } from '../devserver/free-port';
 
-let installed: { metricsUrl: string | null } | null = null;
+export interface RuntimeSettings {
+  readonly logger?: PinoLogger;
+  /** Whether Temporal's and Sluice's metrics are exported, on a free port of 127.0.0.1. */
+  readonly metrics?: boolean;
+}
+
+export interface InstalledRuntime {
+  /** Where the exporter answers; null when it is off. */
+  readonly metricsUrl: string | null;
+}
+
+let installed: InstalledRuntime | null = null;
 
 /**
  * Temporal's native runtime, once for the process: one stream of structured lines for Core's, the SDK's and our own
- * logs. A second call keeps what there is.
+ * logs, and one exporter for their metrics. A second call keeps what there is.
  */
-export function installRuntime(logger: PinoLogger = createLogger()): { metricsUrl: string | null } {
+export async function installRuntime(settings: RuntimeSettings = {}): Promise<InstalledRuntime> {
   if (installed !== null) return installed;
+  const bindAddress = settings.metrics === true ? `127.0.0.1:${await freePort()}` : null;
   Runtime.install({
-    logger: adapt(logger),
+    logger: adapt(settings.logger ?? createLogger()),
     // The command that hosts the worker owns the signals: it also stops what it started beside it, in order.
     shutdownSignals: [],
-    telemetryOptions: { logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} } },
+    telemetryOptions: {
+      logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} },
+      ...(bindAddress === null ? {} : { metrics: { prometheus: { bindAddress, countersTotalSuffix: true } } }),
+    },
   });
-  installed = { metricsUrl: null };
+  installed = { metricsUrl: bindAddress === null ? null : `http://${bindAddress}/metrics` };
   return installed;
 }
 

@@ -12,9 +12,13 @@ import { ensureSearchAttributes } from '../client/search-attributes';
 import { messageOf, ReleaseError } from '../errors';
 import { TASK_QUEUE } from '../workflows/api';
 import { createDeps } from './create-deps';
+import { activityLogging } from './activity-logging';
 import { startHealthServer } from './health-server';
 import type { HealthServer } from './health-server';
 import { installRuntime } from './runtime';
+import type { Tracing } from './tracing';
+import type * as TracingModule from './tracing';
+import { TRACING_ENV } from './tracing-setting';
 
 export interface StartWorkerOptions extends ConnectionSettings {
   readonly taskQueue?: string;
@@ -54,19 +58,32 @@ const CONCURRENT_WORKFLOW_TASKS = 100;
  */
 export async function startWorker(options: StartWorkerOptions = {}): Promise<RunningWorker> {
   const { address, namespace, options: connectionOptions } = resolveConnection(options);
-  const runtime = installRuntime(options.logger);
+  const runtime = await installRuntime({
+    ...(options.logger === undefined ? {} : { logger: options.logger }),
+    metrics: typeof options.healthPort === 'number',
+  });
   await prepareNamespace(connectionOptions, address, namespace);
 
   const connection = await NativeConnection.connect(connectionOptions);
-  const owned = options.deps === undefined ? createDeps(options.env ?? process.env) : null;
+  const env = options.env ?? process.env;
+  const owned = options.deps === undefined ? createDeps(env) : null;
+  const tracing = openTracing(env);
   let health: HealthServer | null = null;
+  const closeAll = async (): Promise<void> => {
+    await health?.close();
+    owned?.close();
+    await tracing?.close();
+    await connection.close();
+  };
   try {
     const worker = await Worker.create({
       connection,
       namespace,
       taskQueue: options.taskQueue ?? TASK_QUEUE,
-      ...workflowCode(),
-      activities: createActivities(options.deps ?? owned ?? createDeps(process.env)),
+      ...workflowCode(tracing !== null),
+      activities: createActivities(options.deps ?? owned ?? createDeps(env)),
+      interceptors: { activity: [activityLogging] },
+      ...(tracing === null ? {} : { plugins: [tracing.plugin] }),
       maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES,
       maxConcurrentWorkflowTaskExecutions: CONCURRENT_WORKFLOW_TASKS,
       shutdownGraceTime: SHUTDOWN_GRACE,
@@ -80,11 +97,7 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
         runtimeMetricsUrl: runtime.metricsUrl,
       });
     }
-    const stopped = worker.run().finally(async () => {
-      await health?.close();
-      owned?.close();
-      await connection.close();
-    });
+    const stopped = worker.run().finally(closeAll);
     return {
       stopped,
       stop: async () => {
@@ -94,18 +107,29 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
       healthUrl: health?.url ?? null,
     };
   } catch (error) {
-    await health?.close();
-    owned?.close();
-    await connection.close();
+    await closeAll();
     throw error;
   }
 }
 
-/** The bundle made at build time; beside sources (tests) the worker bundles by itself. */
-function workflowCode(): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'> {
+/** The bundle made at build time; beside sources (tests), and for tracing, the worker bundles by itself. */
+function workflowCode(traced: boolean): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'> {
   const codePath = join(__dirname, '..', 'workflow-bundle.js');
-  if (existsSync(codePath)) return { workflowBundle: { codePath } };
+  if (!traced && existsSync(codePath)) return { workflowBundle: { codePath } };
   return { workflowsPath: require.resolve('../workflows/index') };
+}
+
+/** @throws ReleaseError `usage` for a setting that is not known. */
+function openTracing(env: Readonly<Record<string, string | undefined>>): Tracing | null {
+  const setting = env[TRACING_ENV]?.trim() ?? '';
+  if (setting === '' || setting === 'none') return null;
+  if (setting !== 'otlp') {
+    throw new ReleaseError('usage', `${TRACING_ENV} is "${setting}"; allowed are otlp and none.`);
+  }
+  // Loaded only now: OpenTelemetry's packages cost a start most people need not pay.
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  const { createTracing } = require('./tracing') as typeof TracingModule;
+  return createTracing(env);
 }
 
 async function prepareNamespace(options: TemporalAccess, address: string, namespace: string): Promise<void> {
