@@ -1,5 +1,6 @@
 import { WebAPIHTTPError, WebAPIPlatformError, WebAPIRateLimitedError, WebAPIRequestError } from '@slack/web-api';
 import { messageOf } from '../errors';
+import { slackText } from './slack-text';
 
 /**
  * Slack did not take a message. `retryable` is for the activity's retry policy: the notifier itself never tries again.
@@ -50,9 +51,10 @@ const HINTS: Readonly<Record<string, string>> = {
   is_archived: 'Name a channel that is not archived.',
 };
 
-/** What any error of the client means; never holds an answer's body. */
-export function slackFailureOf(error: unknown, timeoutMs: number): SlackFailure {
+/** What any error of Slack's client means; never holds an answer's body. */
+export function slackFailureOf(error: unknown): SlackFailure {
   if (error instanceof SlackFailure) return error;
+  if (error instanceof WebAPIRequestError) return slackFailureOf(error.original);
   if (error instanceof WebAPIRateLimitedError) {
     return new SlackFailure(`Slack limits the rate, and asks to wait ${error.retryAfter} s.`, {
       retryable: true,
@@ -62,15 +64,14 @@ export function slackFailureOf(error: unknown, timeoutMs: number): SlackFailure 
   }
   if (error instanceof WebAPIPlatformError) return platformFailure(error.data.error);
   if (error instanceof WebAPIHTTPError) {
-    const retryable = error.statusCode >= 500 || error.statusCode === 429 || error.statusCode === 408;
+    const retryable = error.statusCode >= 500 || error.statusCode === 408;
     return new SlackFailure(`Slack answered ${error.statusCode}.`, { retryable });
   }
-  const cause = error instanceof WebAPIRequestError ? error.original : error;
-  if (isTimeout(cause)) return new SlackFailure(`Slack timed out after ${timeoutMs / 1000} s.`, { retryable: true });
-  if (/Retry header did not contain/.test(messageOf(cause))) {
+  // The client's words for 429 without a time; it has no type of its own.
+  if (/Retry header did not contain/.test(messageOf(error))) {
     return new SlackFailure('Slack limits the rate.', { retryable: true, slackError: 'ratelimited' });
   }
-  return new SlackFailure(`Slack cannot be reached${codeOf(cause)}.`, { retryable: true });
+  return new SlackFailure(`Slack could not be told: ${slackText(messageOf(error), 200)}`, { retryable: true });
 }
 
 function platformFailure(code: unknown): SlackFailure {
@@ -83,16 +84,4 @@ function platformFailure(code: unknown): SlackFailure {
     slackError: code,
     hint: HINTS[code],
   });
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError');
-}
-
-/** ` (ECONNREFUSED)` when the system gave a code, somewhere down the causes. */
-function codeOf(error: unknown): string {
-  if (typeof error !== 'object' || error === null) return '';
-  if ('code' in error && typeof error.code === 'string' && /^[A-Z][A-Z0-9_]+$/.test(error.code))
-    return ` (${error.code})`;
-  return 'cause' in error ? codeOf(error.cause) : '';
 }

@@ -3,6 +3,7 @@ import type { NotifySlackInput } from '../workflows/activity-types';
 import type { ReleaseEvent, ReleaseStatus } from '../workflows/api';
 import { renderMessage, renderNews } from './render-slack';
 import { SlackFailure, slackFailureOf } from './slack-failure';
+import { createSlackFetch } from './slack-fetch';
 
 /** Where a message is. */
 export interface SlackHandle {
@@ -54,6 +55,7 @@ export function createSlackNotifier(options: SlackOptions): SlackNotifier {
   const client = new WebClient(options.token, {
     ...(options.apiUrl === undefined ? {} : { slackApiUrl: options.apiUrl }),
     timeout: timeoutMs,
+    fetch: createSlackFetch(timeoutMs),
     // The activity's policy decides about trying again, where it is visible; the client's own would last half an hour.
     retryConfig: { retries: 0 },
     rejectRateLimitedCalls: true,
@@ -69,7 +71,7 @@ export function createSlackNotifier(options: SlackOptions): SlackNotifier {
         await tellNews(client, handle, input);
         return handle;
       } catch (error) {
-        throw slackFailureOf(error, timeoutMs);
+        throw slackFailureOf(error);
       }
     },
   };
@@ -180,7 +182,7 @@ async function readable<Answer>(call: Promise<Answer>): Promise<Answer | null> {
   try {
     return await call;
   } catch (error) {
-    const failure = slackFailureOf(error, 0);
+    const failure = slackFailureOf(error);
     if (failure.slackError !== undefined && !failure.retryable) return null;
     throw error;
   }
@@ -208,7 +210,7 @@ function handleOf(answer: { channel?: string; ts?: string }): SlackHandle {
 }
 
 function slackErrorOf(error: unknown): string | undefined {
-  return slackFailureOf(error, 0).slackError;
+  return slackFailureOf(error).slackError;
 }
 
 /** Slack's timestamps are epoch seconds with six decimals. */
