@@ -1,3 +1,4 @@
+import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput, MeasureResult, ReleaseActivities } from '../../src/workflows/activity-types';
@@ -9,109 +10,230 @@ export type ActivityName = keyof ReleaseActivities;
 /** What a test plugs into an activity: runs before the faithful part; throwing is the fault. */
 export type Hook = (input: unknown, call: number) => void | Promise<void>;
 
+/** One change that landed, or one look that found nothing to change. */
 export interface Write {
   readonly activity: ActivityName;
   readonly fence: Fence;
+  readonly attempt: number;
+  readonly before: number;
   readonly weight: number;
+  /** It came after the attempt it belongs to had been given up. */
+  readonly late: boolean;
 }
 
 /**
  * A target and a metric source in memory that keep the promises real ones keep: fenced writes, idempotent repeats,
- * a version that is stable and perhaps one that is the canary. Tests script verdicts and faults.
+ * a version that is stable and perhaps one that is the canary. Tests script verdicts and faults. It is also the
+ * witness: what no target should ever be asked for is written down in `violations`.
  */
 export class FakeWorld {
   stable = 'v1';
   canary: string | null = null;
   weight = 0;
-  fence: Fence | null = null;
+  held: { fence: Fence; attempt: number } | null = null;
   readonly writes: Write[] = [];
+  /** Writes that the fence kept out. */
+  readonly refused: { activity: ActivityName; fence: Fence; late: boolean }[] = [];
   readonly calls: { activity: ActivityName; input: unknown }[] = [];
-  readonly hooks = new Map<ActivityName, Hook>();
+  readonly violations: string[] = [];
   /** The verdict of each measurement; `pass` when it answers nothing. */
   verdict: (input: MeasureInput, call: number) => Verdict | undefined = () => undefined;
   guardTripped: string | null = null;
-  foreignEdits: string[] = [];
+  /** Before a write, with what it is to change: for tests that look at the release at that moment. */
+  beforeWrite: (activity: ActivityName, fence: Fence) => Promise<void> = () => Promise.resolve();
+  readonly #hooks = new Map<ActivityName, Hook>();
+  readonly #waiting: { activity: ActivityName; call: number; resolve: () => void }[] = [];
+  readonly #late: (() => void)[] = [];
 
   on(activity: ActivityName, hook: Hook): this {
-    this.hooks.set(activity, hook);
+    this.#hooks.set(activity, hook);
     return this;
+  }
+
+  /** Every call of the activity fails so; `calls` limits it to the first ones. */
+  fail(activity: ActivityName, type: string, calls = Infinity): this {
+    return this.on(activity, (_, call) => {
+      if (call <= calls) throw failure(type, `${activity} failed on purpose`);
+    });
+  }
+
+  /**
+   * Every call hangs until its cancellation arrives or the worker shuts down, and then still does what it was asked:
+   * the late write of a superseded attempt. `deaf` ones do not heartbeat and hear of no cancellation.
+   */
+  hang(activity: ActivityName, options: { deaf?: boolean; calls?: number } = {}): this {
+    return this.on(activity, async (_, call) => {
+      if (call > (options.calls ?? Infinity)) return;
+      await new Promise<void>((resolve) => {
+        const beat = options.deaf === true ? undefined : setInterval(() => heartbeat(), 20);
+        cancellationSignal().addEventListener('abort', () => {
+          clearInterval(beat);
+          resolve();
+        });
+      });
+    });
   }
 
   count(activity: ActivityName): number {
     return this.calls.filter((call) => call.activity === activity).length;
   }
 
+  /** Resolves when the activity is called for the n-th time. */
+  begun(activity: ActivityName, call = 1): Promise<void> {
+    if (this.count(activity) >= call) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ activity, call, resolve }));
+  }
+
+  /** Weights that the target was put to, one after the other. */
   get weights(): number[] {
-    return this.writes.map((write) => write.weight);
+    return this.writes.filter(({ activity }) => activity === 'setWeight').map(({ weight }) => weight);
+  }
+
+  /** The inverses that were run, in order. */
+  get compensated(): string[] {
+    return this.calls
+      .filter(({ activity }) => activity === 'compensate')
+      .map(({ input }) => (input as { compensation: { op: string } }).compensation.op);
+  }
+
+  get allOld(): boolean {
+    return this.stable === 'v1' && this.canary === null && this.weight === 0;
+  }
+
+  get allNew(): boolean {
+    return this.stable === 'v2' && this.canary === null && this.weight === 0;
+  }
+
+  /** Makes this attempt's write land later, at `landLateWrites`; the attempt itself fails as one that was lost. */
+  postpone(activity: ActivityName, input: { fence: Fence }, change: () => void): never {
+    const { attempt } = activityInfo();
+    this.#late.push(() => {
+      try {
+        this.#write(activity, input.fence, attempt, change, true);
+      } catch {
+        // Refused by the fence, and written down there.
+      }
+    });
+    throw failure('Lost', 'the answer was lost');
+  }
+
+  landLateWrites(): void {
+    for (const land of this.#late.splice(0)) land();
   }
 
   readonly activities: ReleaseActivities = {
     observe: (input) =>
-      this.run('observe', input, () => ({
+      this.#run('observe', input, () => ({
         stableVersion: this.stable,
         canaryVersion: this.canary,
         weight: this.weight,
       })),
     deploy: (input) =>
-      this.run('deploy', input, () => {
-        this.write('deploy', input.fence, () => {
-          this.canary = input.version;
-          this.weight = 0;
-        });
+      this.#run('deploy', input, async () => {
+        await this.#fenced('deploy', input.fence, this.changeOf('deploy', input));
         return { sentence: `${input.version} is ready beside ${this.stable}.` };
       }),
     smokeTest: (input) =>
-      this.run('smokeTest', input, () => ({ sentence: `${input.version} answered the smoke test.` })),
+      this.#run('smokeTest', input, () => ({ sentence: `${input.version} answered the smoke test.` })),
     setWeight: (input) =>
-      this.run('setWeight', input, () => {
-        this.write('setWeight', input.fence, () => {
-          this.weight = input.weight;
-        });
+      this.#run('setWeight', input, async () => {
+        await this.#fenced('setWeight', input.fence, this.changeOf('setWeight', input));
         return { weight: input.weight, sentence: 'All of it.' };
       }),
-    measure: (input) => this.run('measure', input, () => this.measured(input)),
+    measure: (input) => this.#run('measure', input, () => this.#measured(input)),
     promote: (input) =>
-      this.run('promote', input, () => {
-        this.write('promote', input.fence, () => {
-          this.stable = input.version;
-          this.canary = null;
-          this.weight = 0;
-        });
+      this.#run('promote', input, async () => {
+        await this.#fenced('promote', input.fence, this.changeOf('promote', input));
         return { sentence: `${input.version} is the stable version.` };
       }),
     compensate: (input) =>
-      this.run('compensate', input, () => {
-        const { compensation } = input;
-        this.write('compensate', input.fence, () => {
-          if (compensation.op === 'restoreWeight') this.weight = compensation.weight;
-          if (compensation.op === 'removeCanary') this.canary = null;
-          if (compensation.op === 'restoreStable') this.stable = compensation.version;
-        });
-        return { sentence: `Done: ${compensation.op}.` };
+      this.#run('compensate', input, async () => {
+        await this.#fenced('compensate', input.fence, this.changeOf('compensate', input));
+        return { sentence: `Done: ${input.compensation.op}.` };
       }),
-    notifySlack: (input) => this.run('notifySlack', input, () => ({ channel: input.channel, ts: '1.1' })),
+    notifySlack: (input) => this.#run('notifySlack', input, () => ({ channel: input.channel, ts: '1.1' })),
   };
 
-  private async run<T>(activity: ActivityName, input: unknown, act: () => T): Promise<T> {
+  /** What an activity changes, as a function that does it; tests use it to land a write late. */
+  changeOf<Name extends 'deploy' | 'setWeight' | 'promote' | 'compensate'>(
+    activity: Name,
+    input: Parameters<ReleaseActivities[Name]>[0],
+  ): () => void {
+    const asked: unknown = input;
+    switch (activity) {
+      case 'deploy':
+        return () => {
+          this.canary = (asked as Parameters<ReleaseActivities['deploy']>[0]).version;
+          this.weight = 0;
+        };
+      case 'setWeight':
+        return () => {
+          const { weight, version } = asked as Parameters<ReleaseActivities['setWeight']>[0];
+          if (weight > 0 && this.canary !== version) this.violations.push(`weight ${weight} without a canary`);
+          this.weight = weight;
+        };
+      case 'promote':
+        return () => {
+          const { version } = asked as Parameters<ReleaseActivities['promote']>[0];
+          if (this.weight < 100) this.violations.push(`promoted at weight ${this.weight}`);
+          this.stable = version;
+          this.canary = null;
+          this.weight = 0;
+        };
+      default:
+        return () => {
+          const { compensation } = asked as Parameters<ReleaseActivities['compensate']>[0];
+          if (compensation.op === 'restoreWeight') this.weight = compensation.weight;
+          if (compensation.op === 'restoreStable') this.stable = compensation.version;
+          if (compensation.op === 'removeCanary') {
+            if (this.weight > 0) this.violations.push(`canary removed at weight ${this.weight}`);
+            this.canary = null;
+          }
+        };
+    }
+  }
+
+  async #run<T>(activity: ActivityName, input: unknown, act: () => T | Promise<T>): Promise<T> {
     this.calls.push({ activity, input });
-    await this.hooks.get(activity)?.(input, this.count(activity));
+    const call = this.count(activity);
+    for (const waiting of this.#waiting) if (waiting.activity === activity && waiting.call <= call) waiting.resolve();
+    await this.#hooks.get(activity)?.(input, call);
     return act();
   }
 
-  private write(activity: ActivityName, fence: Fence, change: () => void): void {
-    const held = this.fence;
-    if (held !== null && (held.epoch > fence.epoch || (held.epoch === fence.epoch && held.step > fence.step))) {
-      throw failure(
-        ACTIVITY_FAILURES.fenceLost,
-        `step ${fence.step} of ${fence.release} comes after ${held.release} ${held.step}.`,
-      );
-    }
-    this.fence = fence;
-    change();
-    this.writes.push({ activity, fence, weight: this.weight });
+  async #fenced(activity: ActivityName, fence: Fence, change: () => void): Promise<void> {
+    await this.beforeWrite(activity, fence);
+    this.#write(activity, fence, activityInfo().attempt, change, false);
   }
 
-  private measured(input: MeasureInput): MeasureResult {
+  #write(activity: ActivityName, fence: Fence, attempt: number, change: () => void, late: boolean): void {
+    this.#check(activity, fence, attempt, late);
+    this.held = { fence, attempt };
+    const before = this.weight;
+    change();
+    this.writes.push({ activity, fence, attempt, before, weight: this.weight, late });
+  }
+
+  /** Compared by epoch, then step, then attempt. */
+  #check(activity: ActivityName, fence: Fence, attempt: number, late: boolean): void {
+    if (this.held === null) return;
+    const { fence: held } = this.held;
+    const order = held.epoch - fence.epoch || held.step - fence.step || this.held.attempt - attempt;
+    if (order <= 0) return;
+    this.refused.push({ activity, fence, late });
+    throw failure(
+      ACTIVITY_FAILURES.fenceLost,
+      `step ${fence.step} of ${fence.release} comes after ${held.release} ${held.step}.`,
+    );
+  }
+
+  #measured(input: MeasureInput): MeasureResult {
+    this.#check('measure', input.fence, activityInfo().attempt, false);
+    const foreignEdits: string[] = [];
+    if (this.weight !== input.weight && this.guardTripped === null) {
+      foreignEdits.push(`It was at ${this.weight} %; put back to ${input.weight} %.`);
+      this.#write('measure', input.fence, activityInfo().attempt, () => (this.weight = input.weight), false);
+    }
     const verdict = this.verdict(input, this.count('measure')) ?? 'pass';
     const before = input.judge ?? {
       kind: 'threshold',
@@ -138,24 +260,20 @@ export class FakeWorld {
       sentence: `It was ${verdict}.`,
       metrics: [],
     };
-    const edits = this.foreignEdits;
-    this.foreignEdits = [];
+    const { failureLimit, consecutiveErrorLimit } = input.analysis;
+    const failed = state.failed > failureLimit;
+    const broken = state.consecutiveErrors > consecutiveErrorLimit;
     return {
       measurement,
       judgement: {
         verdict,
         sentence: measurement.sentence,
         state,
-        decision:
-          verdict === 'fail'
-            ? 'fail'
-            : state.consecutiveErrors > input.analysis.consecutiveErrorLimit
-              ? 'error'
-              : 'continue',
-        stepVerdict: verdict === 'pass' || state.passed === 0 ? verdict : 'pass',
+        decision: failed ? 'fail' : broken ? 'error' : 'continue',
+        stepVerdict: failed ? 'fail' : verdict === 'pass' || state.passed === 0 ? verdict : 'pass',
         stepSentence: `${state.passed} of ${state.measurements} measurements passed.`,
       },
-      foreignEdits: edits,
+      foreignEdits,
       guardTripped: this.guardTripped,
     };
   }

@@ -58,6 +58,12 @@ export function testSteps(middle: PlanStep[] = weights(5, 25, 50, 100)): PlanSte
   ];
 }
 
+/** The same with two weights of two measurements each, for tests that are about something else. */
+export function shortPlan(more: Parameters<typeof testPlan>[0] = {}): Plan {
+  const { analysis, ...rest } = more;
+  return testPlan({ steps: testSteps(weights(25, 100)), ...rest, analysis: { intervalMs: 30 * SECOND, ...analysis } });
+}
+
 export function weights(...percents: number[]): PlanStep[] {
   return percents.map((weight) => ({ kind: 'weight', name: `weight ${weight} %`, weight, soakMs: 60 * SECOND }));
 }

@@ -1,0 +1,423 @@
+import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
+import { FakeWorld } from './fake-world';
+import type { ActivityName } from './fake-world';
+import { approve, shortPlan, testPlan, testSteps, weights } from './plans';
+import { ADA, ONCALL, refusalOf, send, statusOf, TimeSkipping } from './time-skipping';
+
+let time: TimeSkipping;
+beforeAll(async () => {
+  time = await TimeSkipping.start();
+});
+afterAll(() => time.stop());
+
+describe('a healthy release', () => {
+  it('goes through every weight, measures, and is promoted', async () => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, testPlan());
+      const result = await handle.result();
+      const status = await statusOf(handle);
+
+      expect(result).toMatchObject({ outcome: 'promoted', version: 'v2', reason: 'v2 is the stable version.' });
+      expect(world.allNew).toBe(true);
+      expect(world.weights).toEqual([5, 25, 50, 100]);
+      expect(world.count('measure')).toBe(48);
+      expect(status).toMatchObject({ phase: 'promoted', outcome: 'promoted', step: 7, compensations: [] });
+      expect(status.steps.every((step) => step.state === 'passed')).toBe(true);
+      expect(status.events.map((e) => e.type)).toEqual([
+        'started',
+        'deployed',
+        'smokeTestPassed',
+        ...[5, 25, 50, 100].flatMap(() => ['weightChanged', 'stepPassed']),
+        'promoted',
+      ]);
+      expect(status.events.map((e) => e.seq)).toEqual(status.events.map((_, index) => index + 1));
+      // Rule 8: what passed says by which numbers.
+      expect(status.events.filter((e) => e.type === 'stepPassed').every((e) => e.evidence?.verdict === 'pass')).toBe(
+        true,
+      );
+    });
+  });
+
+  it('does nothing when the version is stable already', async () => {
+    const world = new FakeWorld();
+    world.stable = 'v2';
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, testPlan());
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      expect(world.calls.map((call) => call.activity)).toEqual(['observe']);
+      expect((await statusOf(handle)).steps.every((step) => step.state === 'skipped')).toBe(true);
+    });
+  });
+
+  it('puts right what somebody else changed, says so, and does not drown in it', async () => {
+    const world = new FakeWorld();
+    world.on('measure', () => {
+      world.weight = 3;
+    });
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, testPlan({ steps: testSteps(weights(100)) }));
+      await handle.result();
+      const edits = (await statusOf(handle)).events.filter((e) => e.type === 'foreignEdit');
+
+      expect(edits[0]?.message).toBe('It was at 3 %; put back to 100 %.');
+      // Twelve measurements; the eleventh and twelfth edit are not told any more.
+      expect(edits).toHaveLength(10);
+    });
+  });
+});
+
+/** Every way of failing at every step: what fails, and what is then taken back, traffic first. */
+const faults: [string, (world: FakeWorld) => void, string[], { outcome?: string; held?: boolean }?][] = [
+  ['the look at the target', (w) => w.fail('observe', ACTIVITY_FAILURES.invalidTarget), []],
+  ['deploy', (w) => w.fail('deploy', ACTIVITY_FAILURES.unknownVersion), ['removeCanary']],
+  ['an unreachable target in deploy', (w) => w.fail('deploy', ACTIVITY_FAILURES.unreachable), ['removeCanary']],
+  ['the smoke test', (w) => w.fail('smokeTest', ACTIVITY_FAILURES.smokeTestFailed), ['removeCanary']],
+  ...[25, 100].map((weight): (typeof faults)[number] => [
+    `the change to weight ${weight} %`,
+    (w) =>
+      w.on('setWeight', (input) => {
+        if ((input as { weight: number }).weight === weight) throw new Error('no way');
+      }),
+    ['restoreWeight', 'removeCanary'],
+  ]),
+  ...[25, 100].map((weight): (typeof faults)[number] => [
+    `the verdict at weight ${weight} %`,
+    (w) => (w.verdict = (input) => (input.weight === weight ? 'fail' : 'pass')),
+    ['restoreWeight', 'removeCanary'],
+  ]),
+  [
+    'promote',
+    (w) => w.fail('promote', ACTIVITY_FAILURES.unsupported),
+    ['restoreWeight', 'restoreStable', 'removeCanary'],
+  ],
+];
+
+describe.each(faults)('when %s fails', (_, inject, compensations) => {
+  it('ends all-old, compensated in reverse with traffic first', async () => {
+    const world = new FakeWorld();
+    inject(world);
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan());
+      const result = await handle.result();
+      const status = await statusOf(handle);
+
+      expect(result.outcome).toBe('rolledBack');
+      expect(world.allOld).toBe(true);
+      expect(world.compensated).toEqual(compensations);
+      expect(status).toMatchObject({ phase: 'rolledBack', weight: 0, compensations: [] });
+      expect(status.events.map((e) => e.type)).toEqual(
+        expect.arrayContaining(['stepFailed', 'rollbackStarted', 'rolledBack']),
+      );
+      expect(status.steps.filter((step) => step.state === 'failed')).toHaveLength(1);
+    });
+  });
+
+  it('under onFailure: pause holds until a recorded resume, which tries the step again', async () => {
+    const world = new FakeWorld();
+    inject(world);
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan({ onFailure: 'pause' }));
+      const held = await time.until(handle, (s) => s.paused?.cause === 'failure');
+      const { weight } = held;
+      const failedAt = held.step;
+      // A day of waiting moves nothing.
+      await time.env.sleep('1h');
+
+      expect(world.weight).toBe(weight);
+      expect((await statusOf(handle)).phase).toBe('paused');
+      if (failedAt >= 2) {
+        expect(await refusalOf(send(handle, 'promote'))).toMatchObject({ type: 'Refused' });
+        if (weight < 100) {
+          expect((await refusalOf(send(handle, 'setWeight', { weight: weight + 1 }))).message).toMatch(/resume it/);
+        }
+      }
+
+      world
+        .on('observe', () => undefined)
+        .on('deploy', () => undefined)
+        .on('smokeTest', () => undefined);
+      world.on('setWeight', () => undefined).on('promote', () => undefined);
+      world.verdict = () => 'pass';
+      await send(handle, 'resume', { reason: 'it was the test' });
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      expect(world.allNew).toBe(true);
+      const { events } = await statusOf(handle);
+      const resumed = events.findIndex((e) => e.type === 'resumed');
+      expect(events[resumed]?.actor).toEqual(ADA);
+      const between = events.slice(
+        events.findIndex((e) => e.type === 'stepFailed'),
+        resumed,
+      );
+      expect(between.every((e) => e.weight === weight)).toBe(true);
+    });
+  });
+});
+
+describe('held after a failure', () => {
+  it('can be rolled back, and its weight lowered by hand but not raised again', async () => {
+    const world = new FakeWorld();
+    world.verdict = ({ weight }) => (weight === 25 ? 'fail' : 'pass');
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan({ onFailure: 'pause' }));
+      await time.until(handle, (s) => s.paused?.cause === 'failure');
+      await send(handle, 'setWeight', { weight: 1 });
+      await time.until(handle, (s) => s.weight === 1);
+
+      expect((await refusalOf(send(handle, 'setWeight', { weight: 2 }))).message).toMatch(/paused after a failure/);
+      await send(handle, 'rollback', { reason: 'enough' });
+      expect(await handle.result()).toMatchObject({ outcome: 'aborted' });
+      expect(world.allOld).toBe(true);
+    });
+  });
+
+  it('does not carry out what was asked for before the failure was known', async () => {
+    const world = new FakeWorld();
+    world.verdict = () => 'fail';
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan({ onFailure: 'pause' }));
+      // While the measurement that is to fail is being made.
+      world.on('measure', async (_, call) => {
+        if (call === 1) await send(handle, 'setWeight', { weight: 80 });
+      });
+      await time.until(handle, (s) => s.paused?.cause === 'failure');
+      await time.env.sleep('5m');
+
+      expect(world.weights).toEqual([25]);
+      expect((await statusOf(handle)).events.map((e) => e.type)).toContain('messageIgnored');
+      await send(handle, 'rollback');
+      await handle.result();
+    });
+  });
+
+  it('puts a weight whose write was never answered back, so that it cannot rise late', async () => {
+    const world = new FakeWorld();
+    world.on('setWeight', (input) => {
+      const asked = input as Parameters<FakeWorld['activities']['setWeight']>[0];
+      if (asked.weight === 100) world.postpone('setWeight', asked, world.changeOf('setWeight', asked));
+    });
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan({ onFailure: 'pause' }));
+      await time.until(handle, (s) => s.events.some((e) => e.message === 'The weight is held at 25 %.'));
+      world.landLateWrites();
+
+      expect(world.weight).toBe(25);
+      expect(world.refused.some((one) => one.late)).toBe(true);
+      await send(handle, 'rollback');
+      await handle.result();
+      expect(world.allOld).toBe(true);
+    });
+  });
+});
+
+describe('what ends a release whatever onFailure says', () => {
+  it.each(['rollback', 'pause'] as const)("the target's own guard (%s)", async (onFailure) => {
+    const world = new FakeWorld();
+    world.on('measure', (_, call) => {
+      if (call === 2) {
+        world.weight = 0;
+        world.guardTripped = 'The error rate was 7 %.';
+      }
+    });
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan({ onFailure }));
+
+      expect(await handle.result()).toMatchObject({ outcome: 'rolledBack' });
+      expect(world.allOld).toBe(true);
+      const { events } = await statusOf(handle);
+      expect(events.find((e) => e.type === 'guardTripped')?.message).toBe('The error rate was 7 %.');
+    });
+  });
+
+  const writers: ActivityName[] = ['deploy', 'setWeight', 'measure', 'promote'];
+  it.each(writers)('a later release that holds the target, found in %s', async (activity) => {
+    const world = new FakeWorld();
+    world.on(activity, () => {
+      world.held ??= { fence: { release: 'other', epoch: 1, step: 1 }, attempt: 1 };
+      world.held = { fence: { release: 'other', epoch: Number.MAX_SAFE_INTEGER, step: 1 }, attempt: 1 };
+      world.canary = null;
+      world.weight = 0;
+    });
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan({ onFailure: 'pause' }));
+      const result = await handle.result();
+
+      expect(result.outcome).toBe('superseded');
+      expect(world.held?.fence.release).toBe('other');
+      expect(world.allOld).toBe(true);
+      // Everything recorded was looked at, and found to be another's.
+      expect((await statusOf(handle)).compensations).toEqual([]);
+    });
+  });
+});
+
+describe('by hand', () => {
+  it('skips a soak, and only that one', async () => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan());
+      expect((await refusalOf(send(handle, 'skipSoak'))).message).toBe('No soak is running.');
+      await time.until(handle, (s) => s.phase === 'soaking');
+      await send(handle, 'skipSoak', { reason: 'in a hurry' });
+      await handle.result();
+      const status = await statusOf(handle);
+
+      expect(status.events.find((e) => e.type === 'soakSkipped')?.message).toMatch(/skipped by ada: in a hurry/);
+      expect(status.steps[2]).toMatchObject({ state: 'skipped' });
+      expect(world.count('measure')).toBe(2);
+    });
+  });
+
+  it('a skip that comes with the passing measurement does not skip the next soak', async () => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan());
+      world.on('measure', async (_, call) => {
+        if (call === 2) await send(handle, 'skipSoak');
+      });
+      await handle.result();
+
+      expect(world.count('measure')).toBe(4);
+      expect((await statusOf(handle)).steps.slice(2, 4)).toMatchObject([{ state: 'passed' }, { state: 'passed' }]);
+    });
+  });
+
+  it('sets the weight down and up, pauses there, and resume goes on with the plan', async () => {
+    const world = new FakeWorld();
+    const plan = shortPlan({ steps: testSteps(weights(5, 25, 50, 100)) });
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, plan);
+      expect((await refusalOf(send(handle, 'setWeight', { weight: 0 }))).message).toMatch(/not deployed and tested/);
+      await time.until(handle, (s) => s.phase === 'soaking' && s.weight === 25);
+      await send(handle, 'setWeight', { weight: 2 });
+      await time.until(handle, (s) => s.paused?.cause === 'manualWeight');
+      expect(world.weight).toBe(2);
+      await send(handle, 'resume');
+      // The step begins anew at its own weight, with a soak of its own.
+      await time.until(handle, (s) => s.phase === 'soaking' && s.weight === 25);
+      await send(handle, 'setWeight', { weight: 60 });
+      await time.until(handle, (s) => s.weight === 60);
+      await send(handle, 'resume');
+      await handle.result();
+      const status = await statusOf(handle);
+
+      expect(world.weights).toEqual([5, 25, 2, 25, 60, 100]);
+      expect(status.steps.map((s) => s.state).slice(2, 6)).toEqual(['passed', 'skipped', 'skipped', 'passed']);
+      expect((await statusOf(handle)).outcome).toBe('promoted');
+    });
+  });
+
+  it.each([-1, 101, Number.NaN, '50'])('refuses the weight %s', async (weight) => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan());
+      await time.until(handle, (s) => s.phase === 'soaking');
+      expect((await refusalOf(send(handle, 'setWeight', { weight }))).message).toMatch(/allowed is 0 to 100/);
+      await send(handle, 'rollback');
+      await handle.result();
+    });
+  });
+
+  it('promotes early, by way of 100 %', async () => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, testPlan());
+      await time.until(handle, (s) => s.phase === 'soaking' && s.weight === 5);
+      await send(handle, 'promote', { reason: 'hot fix' });
+      const result = await handle.result();
+      const status = await statusOf(handle);
+
+      expect(result.outcome).toBe('promoted');
+      expect(world.weights).toEqual([5, 100]);
+      expect(world.allNew).toBe(true);
+      expect(status.steps.slice(2, 6).every((step) => step.state === 'skipped')).toBe(true);
+      expect(status.events.find((e) => e.type === 'promotionRequested')?.message).toMatch(/hot fix/);
+    });
+  });
+
+  it('a pause after the wish to promote is kept, and resume promotes', async () => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, shortPlan());
+      await time.until(handle, (s) => s.phase === 'soaking');
+      world.hang('measure');
+      await time.until(handle, () => world.count('measure') > 0);
+      // Both while a measurement is under way, which then ends.
+      await send(handle, 'promote');
+      await send(handle, 'pause');
+      world.on('measure', () => undefined);
+      await time.until(handle, (s) => s.phase === 'paused');
+      await time.env.sleep('10m');
+      expect(world.weights).toEqual([25]);
+
+      await send(handle, 'resume');
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+    });
+  });
+
+  it.each([
+    ['promote', {}],
+    ['setWeight', { weight: 50 }],
+  ] as const)('%s does not walk around an approval', async (name, message) => {
+    const world = new FakeWorld();
+    const plan = shortPlan({ steps: testSteps([...weights(25), approve(), ...weights(100)]) });
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, plan);
+      await time.until(handle, (s) => s.phase === 'soaking');
+      const refusal = await refusalOf(send(handle, name, message));
+      expect(refusal).toMatchObject({ type: 'Forbidden', message: expect.stringMatching(/which is for oncall; ada/) });
+
+      // Those who may approve may pass it.
+      await send(handle, name, { ...message, actor: ONCALL });
+      await time.until(handle, (s) => s.outcome !== null || s.paused !== null);
+      if (name === 'setWeight') await send(handle, 'rollback');
+      expect(await handle.result()).toMatchObject({ outcome: name === 'promote' ? 'promoted' : 'aborted' });
+    });
+  });
+
+  it('a weight that the plan reaches before the approval needs none', async () => {
+    const world = new FakeWorld();
+    const plan = shortPlan({ steps: testSteps([...weights(5, 25), approve(), ...weights(100)]) });
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, plan);
+      await time.until(handle, (s) => s.phase === 'soaking');
+      await send(handle, 'setWeight', { weight: 25 });
+      await time.until(handle, (s) => s.weight === 25);
+      await send(handle, 'rollback');
+      await handle.result();
+    });
+  });
+
+  it('an approval after the last weight is not passed by promote either', async () => {
+    const world = new FakeWorld();
+    const plan = shortPlan({ steps: testSteps([...weights(100), approve()]) });
+
+    await time.run(world, async (queue) => {
+      const handle = await time.startRelease(queue, plan);
+      await time.until(handle, (s) => s.phase === 'soaking');
+      expect((await refusalOf(send(handle, 'promote'))).type).toBe('Forbidden');
+      await send(handle, 'rollback');
+      await handle.result();
+    });
+  });
+});
