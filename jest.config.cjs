@@ -1,5 +1,8 @@
 /** Jest runs the TypeScript sources through swc, without a type check: `npm run typecheck` is its own step. */
-const swc = ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2023' }, module: { type: 'commonjs' } }];
+const swc = [
+  '@swc/jest',
+  { jsc: { parser: { syntax: 'typescript' }, target: 'es2023' }, module: { type: 'commonjs' } },
+];
 
 module.exports = {
   testEnvironment: 'node',

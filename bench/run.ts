@@ -1,0 +1,87 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { arch, cpus, platform, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { defaultRelease } from './default-release';
+import type { BenchResult } from './lib/result';
+import { manyReleases } from './many-releases';
+import { rollbackLatency } from './rollback-latency';
+import { routerDecision } from './router-decision';
+import { virtualTime } from './virtual-time';
+
+const BENCHES: Record<string, () => BenchResult | Promise<BenchResult>> = {
+  'router-decision': routerDecision,
+  'rollback-latency': rollbackLatency,
+  'default-release': defaultRelease,
+  'many-releases': manyReleases,
+  'virtual-time': virtualTime,
+};
+
+async function main(names: readonly string[]): Promise<number> {
+  const unknown = names.filter((name) => BENCHES[name] === undefined);
+  if (unknown.length > 0) {
+    process.stderr.write(
+      `There is no benchmark ${unknown.join(', ')}; there are: ${Object.keys(BENCHES).join(', ')}.\n`,
+    );
+    return 2;
+  }
+  const results: BenchResult[] = [];
+  for (const [name, run] of Object.entries(BENCHES)) {
+    if (names.length > 0 && !names.includes(name)) continue;
+    process.stderr.write(`bench: ${name} ...\n`);
+    results.push(await run());
+  }
+  print(results);
+  process.stderr.write(`bench: written to ${write(results)}\n`);
+  return 0;
+}
+
+function print(results: readonly BenchResult[]): void {
+  const rows = results.flatMap((result) =>
+    result.figures.map((figure) => [
+      figure.name,
+      `${format(figure.value)} ${figure.unit}`.trim(),
+      figure.goal,
+      figure.met === null ? '' : figure.met ? 'met' : 'MISSED',
+    ]),
+  );
+  const table = [['figure', 'measured', 'goal', ''], ...rows];
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  for (const row of table) {
+    process.stdout.write(
+      `${row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd()}\n`,
+    );
+  }
+}
+
+function format(value: number): string {
+  return Number.isInteger(value) ? String(value) : value.toPrecision(3);
+}
+
+function write(results: readonly BenchResult[]): string {
+  const folder = join(__dirname, '..', '..', '..', 'bench', 'results');
+  mkdirSync(folder, { recursive: true });
+  const at = new Date().toISOString();
+  const file = join(folder, `${at.replace(/[:.]/g, '-')}.json`);
+  const machine = {
+    platform: platform(),
+    arch: arch(),
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    node: process.version,
+  };
+  writeFileSync(file, `${JSON.stringify({ at, machine, results }, null, 2)}\n`);
+  return file;
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exitCode = 1;
+  },
+);
