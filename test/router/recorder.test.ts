@@ -39,6 +39,15 @@ describe('the sliding window', () => {
     expect(counts.guardCounts(1005)).toEqual({ requests: 1, errors: 0, slow: 0 });
   });
 
+  it('lets go of the oldest second when the guard looks back over all of it', () => {
+    const counts = recorder(300);
+    counts.record(0, failed);
+    counts.record(150, ok);
+
+    expect(counts.guardCounts(299)).toEqual({ requests: 2, errors: 1, slow: 1 });
+    expect(counts.guardCounts(310)).toEqual({ requests: 1, errors: 0, slow: 0 });
+  });
+
   it('counts into its newest second when the clock seems to go back', () => {
     const counts = recorder();
     counts.record(10, ok);
