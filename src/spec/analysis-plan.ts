@@ -13,6 +13,8 @@ import type { Parsed } from './units';
 /** Something that only several keys together tell. `path` is from the document's root. */
 export interface Finding {
   readonly path: readonly (string | number)[];
+  /** Which end of `key: value` is meant; the value when left out. */
+  readonly on?: 'key' | 'value';
   readonly message: string;
 }
 

@@ -25,7 +25,7 @@ export function checkDocument(raw: unknown): {
   const analysis = field(spec, 'analysis');
   if (analysis === undefined && target !== 'router') {
     const message = `the key "analysis" is missing: a ${target} target has no counters of its own. Allowed: analysis: { source: { prometheus: { url: … } } }.`;
-    problems.push({ path: ['spec'], message });
+    problems.push({ path: ['spec'], on: 'key', message });
     return { problems, warnings };
   }
   const parsed = analysisSchema.safeParse(analysis ?? {});

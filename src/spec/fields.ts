@@ -64,7 +64,8 @@ function examples(min: number, max: number): string {
   const fitting = ['500ms', '5s', '60s', '5m', '1h30m'].filter(
     (text) => milliseconds(text) >= min && milliseconds(text) <= max,
   );
-  return fitting.slice(-3).join(' or ');
+  const [last, ...others] = fitting.slice(-3).reverse();
+  return others.length === 0 ? (last ?? '') : `${others.reverse().join(', ')} or ${last}`;
 }
 
 /** Milliseconds of a duration of our own that is known to be well formed. */
@@ -117,7 +118,11 @@ export function oneOf<T extends z.core.$ZodLooseShape>(title: string, shape: T):
       const chosen = keys.filter((key) => (value as Record<string, unknown>)[key] !== undefined);
       if (chosen.length === 1) return;
       const what = chosen.length === 0 ? 'nothing is chosen' : `${chosen.join(' and ')} are given together`;
-      context.addIssue({ code: 'custom', message: `${what}. Allowed: exactly one of ${keys.join(', ')}.` });
+      context.addIssue({
+        code: 'custom',
+        message: `${what}. Allowed: exactly one of ${keys.join(', ')}.`,
+        params: { absence: chosen.length === 0 },
+      });
     })
     .meta({ title, minProperties: 1, maxProperties: 1 });
 }

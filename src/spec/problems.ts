@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { Finding } from './analysis-plan';
 import { found } from './fields';
 import { mappingSchemaAt } from './json-schema';
 import { nearest } from './nearest';
@@ -42,17 +43,17 @@ export function describeIssues(issues: readonly z.core.$ZodIssue[], raw: unknown
 }
 
 /** A finding about several keys, in the same form. */
-export function describeFinding(finding: {
-  readonly path: readonly PropertyKey[];
-  readonly message: string;
-}): UnplacedProblem {
-  return { path: finding.path, on: 'value', message: withName(finding.path, finding.message) };
+export function describeFinding({ path, on, message }: Finding): UnplacedProblem {
+  return { path, on: on ?? 'value', message: withName(path, message) };
 }
 
 interface Described extends UnplacedProblem {
-  /** The key that a typo stands for, or that is missing. */
+  readonly unknown?: boolean;
+  /** The key that is missing, or that a typo stands for. */
   readonly misses?: string;
   readonly suggests?: string;
+  /** Something is missing from the mapping at `path`; an unknown key in it explains that well enough. */
+  readonly absence?: boolean;
 }
 
 function describeIssue(issue: z.core.$ZodIssue, raw: unknown): Described[] {
@@ -68,7 +69,8 @@ function describeIssue(issue: z.core.$ZodIssue, raw: unknown): Described[] {
     return [{ path, on: 'key', message: withName(path, issue.issues[0]?.message ?? issue.message) }];
   const key = path.at(-1);
   if (typeof key === 'string' && valueAt(raw, path) === undefined) return [missingKey(path.slice(0, -1), key)];
-  return [{ path, on: 'value', message: withName(path, issue.message) }];
+  const absence = issue.code === 'custom' && issue.params?.absence === true;
+  return [{ path, on: 'value', message: withName(path, issue.message), absence }];
 }
 
 function unknownKey(path: readonly PropertyKey[]): Described {
@@ -83,6 +85,7 @@ function unknownKey(path: readonly PropertyKey[]): Described {
     path,
     on: 'key',
     message: `unknown key ${found(key)} in ${mapping?.title ?? formatPath(parent)}${hint} Allowed: ${keys}.`,
+    unknown: true,
     ...(near === null ? {} : { suggests: near }),
   };
 }
@@ -97,18 +100,23 @@ function missingKey(parent: readonly PropertyKey[], key: string): Described {
   return { path: parent, on: 'key', message, misses: key };
 }
 
-/** A missing key is not reported beside the typo that was meant to be it. */
+/** What is missing is not reported beside the typo that was meant to be it. */
 function dropExplained(problems: readonly Described[]): UnplacedProblem[] {
-  const typos = new Set(
-    problems
-      .filter((problem) => problem.suggests !== undefined)
-      .map((problem) => keyOf(problem.path.slice(0, -1), problem.suggests)),
-  );
-  return problems.filter((problem) => problem.misses === undefined || !typos.has(keyOf(problem.path, problem.misses)));
+  const typos = new Set<string>();
+  const strange = new Set<string>();
+  for (const { unknown, path, suggests } of problems) {
+    if (unknown !== true) continue;
+    strange.add(JSON.stringify(path.slice(0, -1)));
+    if (suggests !== undefined) typos.add(keyOf(path.slice(0, -1), suggests));
+  }
+  return problems.filter(({ misses, absence, path }) => {
+    if (absence === true) return !strange.has(JSON.stringify(path));
+    return misses === undefined || !typos.has(keyOf(path, misses));
+  });
 }
 
-function keyOf(path: readonly PropertyKey[], key: string | undefined): string {
-  return JSON.stringify([...path.map(String), key]);
+function keyOf(path: readonly PropertyKey[], key: string): string {
+  return JSON.stringify([...path, key]);
 }
 
 function withName(path: readonly PropertyKey[], message: string): string {

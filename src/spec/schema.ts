@@ -36,10 +36,23 @@ function environmentVariable(prefix: string): z.ZodString {
   });
 }
 
+function refuseTwins(instances: readonly string[], context: z.RefinementCtx): void {
+  for (const [index, instance] of instances.entries()) {
+    if (instances.indexOf(instance) === index) continue;
+    context.addIssue({
+      code: 'custom',
+      path: [index],
+      message: `${found(instance)} is given twice. Allowed: each instance once.`,
+    });
+  }
+}
+
 const router = mapping('target.router', {
-  instances: list(httpUrl(), { what: 'addresses', bounds: BOUNDS.instances }).describe(
-    'Admin addresses of the instances of the app that carries the router. All of them reach a weight, or none keeps it.',
-  ),
+  instances: list(httpUrl(), { what: 'addresses', bounds: BOUNDS.instances })
+    .superRefine(refuseTwins)
+    .describe(
+      'Admin addresses of the instances of the app that carries the router. All of them reach a weight, or none keeps it.',
+    ),
   tokenEnv: environmentVariable(ROUTER_TOKEN_ENV)
     .default(ROUTER_TOKEN_ENV)
     .describe("Which of the worker's environment variables holds the token of the admin endpoints."),
@@ -154,7 +167,8 @@ export const stepSchema = mapping('a step', {
 })
   .superRefine((step, context) => {
     const message = stepProblem(step);
-    if (message !== null) context.addIssue({ code: 'custom', message });
+    const absence = step.weight === undefined && step.approve === undefined;
+    if (message !== null) context.addIssue({ code: 'custom', message, params: { absence } });
   })
   .meta({
     title: 'a step',

@@ -69,7 +69,8 @@ function whyNoDuration(text: string): string {
   if (/^\d*\.\d+/.test(text)) return 'has a decimal point: write whole numbers, 1h30m for one and a half hours';
   const unknown = [...text.matchAll(/\d\s*([^\d\s]+)/g)].map(([, unit]) => unit ?? '');
   const unit = unknown.find((name) => !DURATION_UNITS.some(([known]) => known === name));
-  if (unit !== undefined && /^\d/.test(text)) return `has the unknown unit "${unit}"`;
+  if (unit !== undefined && /^\d+\s*\p{L}/u.test(text)) return `has the unknown unit "${unit}"`;
+  if (/\d{10}/.test(text)) return 'has a number of more than nine digits';
   if (/^(\d+(ms|[dhms]))+$/.test(text)) return 'must name each unit once, the largest first';
   return 'is not a duration';
 }
