@@ -1,0 +1,99 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** The binary named by SLUICE_PROMETHEUS, or the one on the PATH; null when there is none. */
+export function findPrometheus(): string | null {
+  const candidates = [process.env['SLUICE_PROMETHEUS'], 'prometheus'];
+  for (const candidate of candidates) {
+    if (candidate === undefined || candidate === '') continue;
+    try {
+      execFileSync(candidate, ['--version'], { stdio: 'ignore' });
+      return candidate;
+    } catch {
+      continue; // not there: the next one, or none
+    }
+  }
+  return null;
+}
+
+export interface ScrapeTarget {
+  /** host:port */
+  readonly address: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface RunningPrometheus {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** A real Prometheus on loopback with its data in a directory of its own, scraping the targets every second. */
+export async function startPrometheus(binary: string, targets: readonly ScrapeTarget[]): Promise<RunningPrometheus> {
+  const directory = await mkdtemp(join(tmpdir(), 'sluice-prometheus-'));
+  const port = await freePort();
+  const config = {
+    global: { scrape_interval: '1s', scrape_timeout: '1s' },
+    scrape_configs: [
+      {
+        job_name: 'app',
+        static_configs: targets.map(({ address, labels }) => ({ targets: [address], labels })),
+      },
+    ],
+  };
+  // JSON is YAML.
+  await writeFile(join(directory, 'prometheus.yml'), JSON.stringify(config));
+  const output: string[] = [];
+  const child = spawn(
+    binary,
+    [
+      `--config.file=${join(directory, 'prometheus.yml')}`,
+      `--storage.tsdb.path=${join(directory, 'data')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  child.stderr.on('data', (chunk: Buffer) => output.push(chunk.toString('utf8')));
+  const url = `http://127.0.0.1:${port}`;
+  try {
+    await until('Prometheus is ready', async () => {
+      if (child.exitCode !== null) throw new Error(`Prometheus ended:\n${output.join('')}`);
+      const response = await fetch(`${url}/-/ready`).catch(() => null);
+      return response?.ok === true;
+    });
+  } catch (error) {
+    await stop(child, directory);
+    throw error;
+  }
+  return { url, stop: () => stop(child, directory) };
+}
+
+/** Looks again and again until the condition holds; the test's own time limit is the last resort. */
+export async function until(what: string, condition: () => Promise<boolean>, limitMs = 45_000): Promise<void> {
+  const deadline = Date.now() + limitMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`Waited ${limitMs / 1000} s in vain: ${what}.`);
+    await sleep(50);
+  }
+}
+
+async function stop(child: ChildProcess, directory: string): Promise<void> {
+  if (child.exitCode === null) {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await ended;
+  }
+  await rm(directory, { recursive: true, force: true });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
