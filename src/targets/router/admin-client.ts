@@ -1,4 +1,4 @@
-import { describeHttpFailure, displayUrl } from '../../metrics/http';
+import { describeHttpFailure, displayUrl, HttpFailure } from '../../metrics/http';
 import type { HttpAnswer, HttpClient } from '../../metrics/http';
 import { RouterPaths } from '../../router/protocol';
 import type { Fence, Problem, ProblemCode, StateDocument } from '../../router/protocol';
@@ -56,7 +56,11 @@ export function createAdminClient(options: AdminClientOptions): AdminClient {
         ...(body === undefined ? {} : { body }),
       });
     } catch (error) {
-      throw new TargetFailure('unreachable', `${name} ${describeHttpFailure(error)}.`, { cause: error });
+      // A redirect and an address that is never asked are settings; everything else may pass.
+      const lasting = error instanceof HttpFailure && (error.kind === 'redirect' || error.kind === 'address');
+      throw new TargetFailure(lasting ? 'invalidTarget' : 'unreachable', `${name} ${describeHttpFailure(error)}.`, {
+        cause: error,
+      });
     }
     if (answer.status >= 200 && answer.status < 300 && answer.json !== undefined) return answer.json;
     throw refusalOf(name, answer);
@@ -72,18 +76,25 @@ export function createAdminClient(options: AdminClientOptions): AdminClient {
       return document;
     },
     declare: async (body, signal) => {
-      await call('PUT', RouterPaths.release, signal, body);
+      confirm(await call('PUT', RouterPaths.release, signal, body), 'canaryVersion', body.version);
     },
     remove: async (body, signal) => {
-      await call('DELETE', RouterPaths.release, signal, body);
+      confirm(await call('DELETE', RouterPaths.release, signal, body), 'canaryVersion', null);
     },
     setWeight: async (body, signal) => {
-      await call('PUT', RouterPaths.weight, signal, body);
+      confirm(await call('PUT', RouterPaths.weight, signal, body), 'weight', body.weight);
     },
     promote: async (body, signal) => {
-      await call('POST', RouterPaths.promote, signal, body);
+      confirm(await call('POST', RouterPaths.promote, signal, body), 'stableVersion', body.version);
     },
   };
+
+  /** A write is done when the router says what it is at now: a proxy's own friendly answer is none. */
+  function confirm(answer: unknown, field: string, value: string | number | null): void {
+    const said: unknown = typeof answer === 'object' && answer !== null ? Reflect.get(answer, field) : undefined;
+    if (said === value) return;
+    throw new TargetFailure('invalidTarget', `${name} does not answer like a cohort router at ${base}.`);
+  }
 }
 
 /** Which refusals mean what; every other answer is taken for a passing fault of whatever stands before the app. */

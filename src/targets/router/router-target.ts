@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createHttpClient, describeHttpFailure } from '../../metrics/http';
+import { createHttpClient, describeHttpFailure, displayUrl } from '../../metrics/http';
 import type { HttpClient } from '../../metrics/http';
 import { signOverride } from '../../router/override-token';
 import { RouterHeaders } from '../../router/protocol';
@@ -18,11 +18,16 @@ const OVERRIDE_VALID_MS = 5 * 60_000;
 
 /**
  * The in-app cohort router as a target: one or several instances of an app, steered by their admin addresses. Every
- * instance is asked at the same time; a raise that one of them misses is taken back on all.
+ * instance is asked at the same time; a raise that one of them misses is taken back on all. `adminTimeoutMs` bounds each
+ * call of an admin endpoint; 5,000 by default.
  *
  * @throws TargetFailure `invalidTarget` when the token's environment variable is not set.
  */
-export function createRouterTarget(plan: RouterTargetPlan, env: Readonly<Record<string, string | undefined>>): Target {
+export function createRouterTarget(
+  plan: RouterTargetPlan,
+  env: Readonly<Record<string, string | undefined>>,
+  options: { readonly adminTimeoutMs?: number } = {},
+): Target {
   const token = env[plan.tokenEnv]?.trim() ?? '';
   if (token === '') {
     throw new TargetFailure(
@@ -30,7 +35,7 @@ export function createRouterTarget(plan: RouterTargetPlan, env: Readonly<Record<
       `The environment variable ${plan.tokenEnv}, which should hold the routers' admin token, is not set where the worker runs.`,
     );
   }
-  const http = createHttpClient({ timeoutMs: ADMIN_TIMEOUT_MS });
+  const http = createHttpClient({ timeoutMs: options.adminTimeoutMs ?? ADMIN_TIMEOUT_MS });
   const instances = plan.instances.map((instance) => createAdminClient({ http, instance, token }));
   // The router signs and checks overrides with its admin token where it has no secret of its own.
   const overrideSecret = env[plan.overrideSecretEnv]?.trim() || token;
@@ -80,9 +85,10 @@ class RouterTarget implements Target {
         if (problems.length === 0)
           return `${version} answered ${test.path} with ${test.expectStatus} on ${this.all()}.`;
       }
+      const tries = test.attempts === 1 ? '' : ` ${test.attempts} times`;
       throw new TargetFailure(
         'smokeTestFailed',
-        `The smoke test of ${version} failed ${test.attempts} times: ${problems.join('; ')}.`,
+        `The smoke test of ${version} failed${tries}: ${problems.join('; ')}.`,
       );
     } finally {
       client.close();
@@ -102,6 +108,7 @@ class RouterTarget implements Target {
       expires: Date.now() + OVERRIDE_VALID_MS,
       salt: release,
     });
+    const shown = displayUrl(url);
     try {
       const answer = await client.request({
         method: 'GET',
@@ -109,44 +116,66 @@ class RouterTarget implements Target {
         headers: { [RouterHeaders.override]: override },
         signal,
       });
-      if (answer.status !== test.expectStatus)
-        return `${url} answered ${answer.status} instead of ${test.expectStatus}`;
-      if (test.expectBody !== null && !answer.text.includes(test.expectBody)) {
-        return `${url} answered without the text "${test.expectBody}"`;
-      }
+      // Before the status: an answer of the wrong version says nothing about the right one.
       const served = answer.headers[RouterHeaders.version.toLowerCase()];
-      if (served !== version) {
-        return `${url} was answered by ${served ?? 'an unnamed version'} instead of ${version}: the router did not accept the signed override`;
+      if (served !== undefined && served !== version) {
+        return `${shown} was answered by ${served} instead of ${version}: the router did not accept the signed override`;
+      }
+      if (answer.status !== test.expectStatus)
+        return `${shown} answered ${answer.status} instead of ${test.expectStatus}`;
+      if (served === undefined) {
+        return `${shown} was answered by an unnamed version instead of ${version}: the request did not pass the cohort router`;
+      }
+      if (test.expectBody !== null && !answer.text.includes(test.expectBody)) {
+        return `${shown} answered without the text "${test.expectBody}"`;
       }
       return null;
     } catch (error) {
       if (signal.aborted) throw error;
-      return `${url} ${describeHttpFailure(error)}`;
+      return `${shown} ${describeHttpFailure(error)}`;
     }
   }
 
   async setWeight(write: TargetWrite & { weight: number; previousWeight: number }): Promise<string> {
-    const { weight, previousWeight, fence, signal } = write;
-    const results = await Promise.allSettled(this.instances.map((instance) => this.weigh(instance, write, weight)));
-    const failures = results.flatMap((result) => (result.status === 'rejected' ? [toFailure(result.reason)] : []));
-    if (failures.length === 0)
-      return `${capital(this.all())} ${this.instances.length === 1 ? 'is' : 'are'} at ${weight} %.`;
-    if (weight <= previousWeight) throw worst(failures);
+    const { weight, previousWeight } = write;
+    if (weight > previousWeight) await this.raise(write);
+    else await this.onAll((instance) => this.weigh(instance, write, weight), leastDone);
+    return `${capital(this.all())} ${this.instances.length === 1 ? 'is' : 'are'} at ${weight} %.`;
+  }
 
-    // One missed it, so none keeps it. Those that failed are asked too: an answer may have been lost, not the write.
+  /** All instances or none: what one of them misses is taken back on the others. */
+  private async raise(write: TargetWrite & { weight: number; previousWeight: number }): Promise<void> {
+    const { weight, previousWeight, fence, signal } = write;
+    // One that cannot even be looked at would miss the raise: then nobody is raised, not even for a moment.
+    const looks = await Promise.allSettled(this.instances.map((instance) => instance.state(signal)));
+    const looked = failuresOf(looks);
+    const raises =
+      looked.length > 0 ? [] : await Promise.allSettled(this.instances.map((one) => this.weigh(one, write, weight)));
+    const failures = [...looked, ...failuresOf(raises)];
+    if (failures.length === 0) return;
+    const first = worst(failures);
+    // Who cancelled this says what comes next, and with a higher fence.
+    if (signal.aborted) throw first;
+
+    // All are asked, also after a failed look and those that failed: an earlier attempt may have raised some, and an
+    // answer may have been lost, not the write.
     const back: WriteFence = { ...fence, attempt: fence.attempt + 1 };
     const undone = await Promise.allSettled(
-      this.instances.map((instance) => instance.setWeight({ weight: previousWeight, fence: back }, signal)),
+      this.instances.map((instance) => takeBack(instance, { weight: previousWeight, fence: back }, signal)),
     );
-    const kept = this.instances.filter(
-      (_, index) => results[index]?.status === 'fulfilled' && undone[index]?.status === 'rejected',
+    const left = this.instances.flatMap((instance, index) =>
+      undone[index]?.status === 'rejected' ? [{ instance, raise: raises[index]?.status ?? null }] : [],
     );
-    const first = worst(failures);
-    const rest =
-      kept.length === 0
-        ? `all instances are back at ${previousWeight} %`
-        : `${kept.map((instance) => instance.name).join(', ')} could not be taken back to ${previousWeight} % yet`;
-    throw new TargetFailure(first.kind, `${first.message} Not every instance reached ${weight} %; ${rest}.`, {
+    const names = (raise: 'fulfilled' | 'rejected'): string =>
+      left.flatMap((one) => (one.raise === raise ? [one.instance.name] : [])).join(', ');
+    const rest = [
+      ...(names('fulfilled') === ''
+        ? []
+        : [`${names('fulfilled')} could not be taken back to ${previousWeight} % yet`]),
+      ...(names('rejected') === '' ? [] : [`whether ${names('rejected')} took it is not known`]),
+      ...(left.length === this.instances.length ? [] : [`${this.others(left.length)} at ${previousWeight} %`]),
+    ].join('; ');
+    throw new TargetFailure(first.kind, `${first.message} Not every instance reached ${weight} %: ${rest}.`, {
       cause: first,
     });
   }
@@ -156,28 +185,29 @@ class RouterTarget implements Target {
     const foreignEdits: string[] = [];
     const unreachable: string[] = [];
     let guardTripped: string | null = null;
-    await Promise.all(
+    // All of them are waited for, whatever one says: no write is under way any more when this has answered.
+    const looks = await Promise.allSettled(
       this.instances.map(async (instance) => {
-        try {
-          const state = await instance.state(signal);
-          refuseForeignRelease(instance, state, fence);
-          const { tripped } = state.guard;
-          if (tripped !== null && tripped.release === fence.release) {
-            guardTripped ??= `${instance.name} took ${tripped.version} back by itself from ${tripped.previousWeight} %: ${tripped.reason}`;
-            return;
-          }
-          const edit = describeEdit(instance, state, { weight, version, release: fence.release });
-          if (edit === null) return;
-          await this.weigh(instance, write, weight);
-          foreignEdits.push(edit);
-        } catch (error) {
-          const failure = toFailure(error);
-          if (failure.kind === 'guardTripped') guardTripped ??= failure.message;
-          else if (failure.kind === 'unreachable') unreachable.push(failure.message);
-          else throw failure;
+        const state = await instance.state(signal);
+        refuseForeignRelease(instance, state, fence);
+        const { tripped } = state.guard;
+        if (tripped !== null && tripped.release === fence.release) {
+          guardTripped ??= `${instance.name} took ${tripped.version} back by itself from ${tripped.previousWeight} %: ${tripped.reason}.`;
+          return;
         }
+        const edit = describeEdit(instance, state, { weight, version, release: fence.release });
+        if (edit === null) return;
+        await this.weigh(instance, write, weight);
+        foreignEdits.push(edit);
       }),
     );
+    const lasting: TargetFailure[] = [];
+    for (const failure of failuresOf(looks)) {
+      if (failure.kind === 'guardTripped') guardTripped ??= failure.message;
+      else if (failure.kind === 'unreachable') unreachable.push(failure.message);
+      else lasting.push(failure);
+    }
+    if (lasting.length > 0) throw worst(lasting);
     return { foreignEdits, guardTripped, unreachable };
   }
 
@@ -197,16 +227,18 @@ class RouterTarget implements Target {
 
   async restoreStable({ fence, signal, stableVersion }: TargetWrite & { stableVersion: string }): Promise<string> {
     await this.onAll(async (instance) => {
+      // Before the look: from here on a late promotion of an older attempt is refused, so that what is seen stays.
+      await instance.setWeight({ weight: 0, fence }, signal);
       const state = await instance.state(signal);
       if (state.config.stableVersion.value === stableVersion) return;
       await instance.declare({ version: stableVersion, salt: fence.release, fence, rearm: true }, signal);
       await instance.promote({ version: stableVersion, fence }, signal);
-    });
+    }, leastDone);
     return `${stableVersion} is the stable version on ${this.all()}.`;
   }
 
   async removeCanary({ version, fence, signal }: TargetWrite): Promise<string> {
-    await this.onAll((instance) => instance.remove({ fence }, signal));
+    await this.onAll((instance) => instance.remove({ fence }, signal), leastDone);
     return `${version} is no longer the canary on ${this.all()}.`;
   }
 
@@ -226,25 +258,70 @@ class RouterTarget implements Target {
     }
   }
 
-  /** Asks every instance, waits for all of them, and only then throws the worst of what went wrong. */
-  private async onAll<T>(ask: (instance: AdminClient) => Promise<T>): Promise<T[]> {
+  /** Asks every instance, waits for all of them, and only then throws what `choose` makes of what went wrong. */
+  private async onAll<T>(
+    ask: (instance: AdminClient) => Promise<T>,
+    choose: (failures: readonly TargetFailure[]) => TargetFailure = worst,
+  ): Promise<T[]> {
     const results = await Promise.allSettled(this.instances.map(ask));
-    const failures = results.flatMap((result) => (result.status === 'rejected' ? [toFailure(result.reason)] : []));
-    if (failures.length > 0) throw worst(failures);
+    const failures = failuresOf(results);
+    if (failures.length > 0) throw choose(failures);
     return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   }
 
   private all(): string {
     return this.instances.length === 1 ? (this.instances[0]?.name ?? '') : `all ${this.instances.length} instances`;
   }
+
+  /** All but some, with their verb. */
+  private others(without: number): string {
+    if (without > 0) return 'the others are';
+    return this.instances.length === 1 ? 'it is' : 'all are';
+  }
 }
 
-/** Refusals that no retry mends come before those that one may. */
+/**
+ * An instance back at the weight before. One that does not know the release any more, whose guard refuses it, or that a
+ * later release holds has kept nothing of the raise.
+ */
+async function takeBack(
+  instance: AdminClient,
+  body: { weight: number; fence: WriteFence },
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await instance.setWeight(body, signal);
+  } catch (error) {
+    const { kind } = toFailure(error);
+    if (!isForgotten(error) && kind !== 'guardTripped' && kind !== 'fenceLost') throw error;
+  }
+}
+
+/** On the way forward refusals that no retry mends come before those that one may: there is nothing to try again. */
 function worst(failures: readonly TargetFailure[]): TargetFailure {
-  const lasting = failures.find((failure) => failure.kind !== 'unreachable');
-  const first = lasting ?? failures[0] ?? new TargetFailure('unreachable', 'No instance answered.');
-  if (lasting !== undefined || failures.length === 1) return first;
+  return failures.find((failure) => failure.kind !== 'unreachable') ?? joined(failures);
+}
+
+/**
+ * On the way back what may still be done comes first. Above all it is no end that a later release holds one of the
+ * instances, while another could not be reached.
+ */
+function leastDone(failures: readonly TargetFailure[]): TargetFailure {
+  const open = failures.filter((failure) => failure.kind !== 'fenceLost');
+  const passing = open.filter((failure) => failure.kind === 'unreachable');
+  return joined(passing.length > 0 ? passing : open.length > 0 ? open : failures);
+}
+
+/** Failures of one kind as one, which names every instance. */
+function joined(failures: readonly TargetFailure[]): TargetFailure {
+  const [first] = failures;
+  if (first === undefined) return new TargetFailure('unreachable', 'No instance answered.');
+  if (failures.length === 1) return first;
   return new TargetFailure(first.kind, failures.map((failure) => failure.message).join(' '), { cause: first });
+}
+
+function failuresOf(results: readonly PromiseSettledResult<unknown>[]): TargetFailure[] {
+  return results.flatMap((result) => (result.status === 'rejected' ? [toFailure(result.reason)] : []));
 }
 
 function toFailure(error: unknown): TargetFailure {
@@ -267,7 +344,7 @@ function describeEdit(
   const { canaryVersion, weight } = state.config;
   if (state.holder !== asked.release || canaryVersion.value !== asked.version) {
     const found = canaryVersion.value === null ? 'knew of no canary' : `had ${canaryVersion.value} as its canary`;
-    return `${instance.name} ${found} (started again at ${state.startedAt}?); ${asked.version} was declared again at ${asked.weight} %.`;
+    return `${instance.name} ${found} (it has been up since ${state.startedAt}); ${asked.version} was declared again at ${asked.weight} %.`;
   }
   if (weight.value !== asked.weight) {
     return `${instance.name} was at ${weight.value} %, set by ${weight.origin}; put back to ${asked.weight} %.`;
