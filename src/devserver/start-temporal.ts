@@ -75,6 +75,8 @@ const DYNAMIC_CONFIG = {
   'frontend.namespaceRPS': 20_000,
   'frontend.namespaceRPS.visibility': 1_000,
   'frontend.namespaceCount': 10_000,
+  // Timers fire up to this much late; the server's default is a second, which would be added to every soak.
+  'history.timerProcessorMaxTimeShift': '10ms',
 } as const;
 
 /**
@@ -189,7 +191,7 @@ function serverArguments(
   for (const [name, type] of Object.entries(options.searchAttributes ?? {})) {
     args.push('--search-attribute', `${name}=${type}`);
   }
-  for (const [key, value] of Object.entries(DYNAMIC_CONFIG)) args.push('--dynamic-config-value', `${key}=${value}`);
+  for (const [key, value] of Object.entries(DYNAMIC_CONFIG)) args.push('--dynamic-config-value', `${key}=${JSON.stringify(value)}`);
   return args;
 }
 
