@@ -31,6 +31,21 @@ spec:
   notify: { slack: { channel: "#deploys" } }
 `;
 
+/** Two typos and a weight that does not rise; docs/spec.md shows what is said about it. */
+export const FAULTY_EXAMPLE = `apiVersion: sluice.dev/v1
+kind: Release
+metadata: { name: checkout, namespace: shop }
+spec:
+  target:
+    kubernetes: { deployment: checkout, service: checkout, traffic: { gatewayAPI: { httpRoute: checkout } } }
+  steps:
+    - { weight: 25, soack: 60s }
+    - { weight: 5, soak: 60 parsecs }
+  analysis:
+    source: { prometheus: { url: "http://127.0.0.1:9" } }
+    preset: http
+`;
+
 /** A release over a router, with further lines under `spec:` (each indented by two). */
 export function routerDocument(lines = ''): string {
   return `apiVersion: sluice.dev/v1
