@@ -1,14 +1,11 @@
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
-import { judge } from '../analysis/threshold-judge';
-import { observedShare } from '../analysis/observed-share';
-import { messageOf, ReleaseError } from '../errors';
-import { TargetFailure } from '../targets/target';
+import { activityInfo, cancellationSignal, Context } from '@temporalio/activity';
+import type { MetricSource } from '../metrics/metric-source';
 import type { Target, TargetWrite, WriteFence } from '../targets/target';
-import { ACTIVITY_FAILURES } from '../workflows/activity-types';
 import type { CompensateInput, MeasureInput, MeasureResult, ReleaseActivities } from '../workflows/activity-types';
 import type { Fence } from '../workflows/api';
 import type { ActivityDeps } from './deps';
+import { toActivityFailure } from './failures';
+import { measure } from './measure';
 
 /** At most half of the heartbeat timeout, so that one late beat is no death. */
 const HEARTBEAT_EVERY_MS = 2_000;
@@ -33,7 +30,7 @@ export function createActivities(deps: ActivityDeps): ReleaseActivities {
         weight,
         sentence: await target.setWeight({ ...writeOf(version, fence, signal), weight, previousWeight }),
       })),
-    measure: (input) => onTarget(deps, input.target, (target, signal) => measure(deps, target, input, signal)),
+    measure: (input) => onTarget(deps, input.target, (target, signal) => look(deps, target, input, signal)),
     promote: (input) =>
       onTarget(deps, input.target, async (target, signal) => ({
         sentence: await target.promote(writeOf(input.version, input.fence, signal)),
@@ -44,47 +41,17 @@ export function createActivities(deps: ActivityDeps): ReleaseActivities {
   };
 }
 
-async function measure(
+async function look(
   deps: ActivityDeps,
   target: Target,
   input: MeasureInput,
   signal: AbortSignal,
 ): Promise<MeasureResult> {
-  const { analysis, at, since, weight, version, stableVersion, step } = input;
-  const { foreignEdits, guardTripped, unreachable } = await target.reassert({
-    ...writeOf(version, input.fence, signal),
-    weight,
-  });
-  // Warm-up is fixed beforehand and left out; what came before the last weight change is another experiment.
-  const from = since + analysis.initialDelayMs;
-  const sample = await deps.source(analysis.source, input.target).sample({
-    service: input.service,
-    namespace: input.namespace,
-    versions: { canary: version, stable: stableVersion },
-    metrics: analysis.metrics,
-    at,
-    windowMs: Math.max(1_000, Math.min(analysis.windowMs, at - from)),
-    weight,
-    signal,
-  });
-  const { metrics, ...judgement } = judge(analysis, input.judge, sample);
-  const away =
-    unreachable.length === 0 ? '' : ` The weight could not be looked at everywhere: ${unreachable.join(' ')}`;
-  return {
-    measurement: {
-      at,
-      step,
-      weight,
-      observedShare: observedShare(sample),
-      verdict: judgement.verdict,
-      sentence: `${judgement.sentence}${away}`,
-      metrics,
-      ...(sample.simulated === true ? { simulated: true } : {}),
-    },
-    judgement,
-    foreignEdits,
-    guardTripped,
-  };
+  const startedAt = Date.now();
+  const write = writeOf(input.version, input.fence, signal);
+  const reassertion = await target.reassert({ ...write, weight: input.weight });
+  const source = (): MetricSource => deps.source(input.analysis.source, input.target);
+  return measure(source, input, { reassertion, startedAt, signal });
 }
 
 async function compensate(target: Target, input: CompensateInput, signal: AbortSignal): Promise<string> {
@@ -120,32 +87,13 @@ function onTarget<T>(
 
 /** Heartbeats while it runs, so that a dead worker is noticed and a cancellation arrives; failures get their names. */
 async function act<T>(run: () => Promise<T>): Promise<T> {
-  const beat = setInterval(() => heartbeat(), HEARTBEAT_EVERY_MS);
+  const context = Context.current();
+  const beat = setInterval(() => context.heartbeat(), HEARTBEAT_EVERY_MS);
   try {
     return await run();
   } catch (error) {
-    throw toApplicationFailure(error);
+    throw toActivityFailure(error);
   } finally {
     clearInterval(beat);
   }
-}
-
-/** Names at the Temporal border: the workflow and the retry policies go by them. */
-export function toApplicationFailure(error: unknown): unknown {
-  if (error instanceof TargetFailure) {
-    const type = ACTIVITY_FAILURES[error.kind];
-    return ApplicationFailure.create({ message: error.message, type, cause: error });
-  }
-  if (error instanceof ReleaseError) {
-    const message = error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
-    const type =
-      error.code === 'unreachable'
-        ? ACTIVITY_FAILURES.unreachable
-        : error.code === 'unsupported'
-          ? ACTIVITY_FAILURES.unsupported
-          : ACTIVITY_FAILURES.invalidTarget;
-    return ApplicationFailure.create({ message, type, cause: error });
-  }
-  // Cancellations and failures that are Temporal's own already pass; a defect keeps its stack and is retried.
-  return error instanceof Error ? error : new Error(messageOf(error));
 }

@@ -8,7 +8,8 @@ const COUNT = 3;
 
 /** What happens between two weight changes, and in the middle of one. */
 type Act =
-  | { readonly kind: 'die' | 'restart'; readonly instance: number }
+  | { readonly kind: 'die'; readonly instance: number }
+  | { readonly kind: 'restart'; readonly instance: number }
   | { readonly kind: 'setWeight'; readonly weight: number; readonly deaths: readonly Death[] };
 
 /** An instance dies at the so many-th request of a call, before or after it did what it was asked. */
@@ -21,7 +22,7 @@ interface Death {
 }
 
 const instance = fc.nat({ max: COUNT - 1 });
-const death: fc.Arbitrary<Death> = fc.record({
+const death: fc.Arbitrary<Death> = fc.record<Death>({
   instance,
   request: fc.nat({ max: 3 }),
   when: fc.constantFrom('before', 'after'),

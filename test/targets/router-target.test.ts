@@ -152,7 +152,7 @@ describe('a raise', () => {
     let deliver = (): void => undefined;
     let arrived = 0;
     const held = new Promise<void>((resolve) => (deliver = resolve));
-    started[1]!.proxy = async (request) => {
+    started[1]!.proxy = async (request): Promise<Fate> => {
       const isRaise = request.path === '/canary/weight' && JSON.stringify(request.body).includes('"weight":25');
       if (!isRaise || arrived > 0) return 'pass';
       arrived += 1;
@@ -213,7 +213,7 @@ describe('a raise', () => {
     const { target, started } = await released(2, 5);
     faults(started[1]!, '/canary/weight', 500);
     let calls = 0;
-    started[0]!.proxy = async (request) => {
+    started[0]!.proxy = async (request): Promise<Fate> => {
       if (request.path !== '/canary/weight' || ++calls !== 2) return 'pass';
       await started[0]!.die();
       await started[0]!.start();
@@ -753,7 +753,7 @@ describe('a promotion', () => {
     const { target, started } = await released(1, 100);
     let deliver = (): void => undefined;
     const held = new Promise<void>((resolve) => (deliver = resolve));
-    started[0]!.proxy = async (request) => {
+    started[0]!.proxy = async (request): Promise<Fate> => {
       if (request.path === '/canary/promote') await held;
       return 'pass';
     };

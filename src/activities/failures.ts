@@ -1,0 +1,57 @@
+import { cancellationSignal } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { messageOf, ReleaseError } from '../errors';
+import { SlackFailure } from '../notify/slack-failure';
+import { TargetFailure } from '../targets/target';
+import { ACTIVITY_FAILURES, NON_RETRYABLE } from '../workflows/activity-types';
+
+/**
+ * Names at the Temporal border: the workflow and the retry policies go by them. What a cancellation broke off is one;
+ * Temporal's own failures pass as they are; a defect keeps its stack and is tried again.
+ */
+export function toActivityFailure(error: unknown): Error {
+  const signal = cancellationSignal();
+  if (signal.aborted) {
+    const reason: unknown = signal.reason;
+    return reason instanceof CancelledFailure ? reason : new CancelledFailure('The activity was cancelled.');
+  }
+  if (error instanceof TargetFailure) return named(ACTIVITY_FAILURES[error.kind], error.message, error);
+  if (error instanceof SlackFailure) return ofSlack(error);
+  if (error instanceof ReleaseError) return named(typeOf(error), withHint(error), error);
+  return error instanceof Error ? error : new Error(messageOf(error));
+}
+
+type FailureType = (typeof ACTIVITY_FAILURES)[keyof typeof ACTIVITY_FAILURES];
+
+function named(type: FailureType, message: string, cause: Error, nextRetryDelay?: number): ApplicationFailure {
+  return ApplicationFailure.create({
+    message,
+    type,
+    // The retry policies know them, too; a failure that says so itself is final under any policy.
+    nonRetryable: NON_RETRYABLE.includes(type),
+    cause,
+    ...(nextRetryDelay === undefined ? {} : { nextRetryDelay }),
+  });
+}
+
+/** What Slack says about the app, the channel or the message is as lasting as any setting. */
+function ofSlack(error: SlackFailure): ApplicationFailure {
+  const type = error.retryable ? ACTIVITY_FAILURES.unreachable : ACTIVITY_FAILURES.invalidTarget;
+  return named(type, withHint(error), error, error.retryable ? error.retryAfterMs : undefined);
+}
+
+function typeOf(error: ReleaseError): FailureType {
+  switch (error.code) {
+    case 'unreachable':
+    case 'timeout':
+      return ACTIVITY_FAILURES.unreachable;
+    case 'unsupported':
+      return ACTIVITY_FAILURES.unsupported;
+    default:
+      return ACTIVITY_FAILURES.invalidTarget;
+  }
+}
+
+function withHint(error: { readonly message: string; readonly hint: string | undefined }): string {
+  return error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
+}

@@ -1,0 +1,115 @@
+import { activityInfo } from '@temporalio/activity';
+import { observedShare } from '../analysis/observed-share';
+import type { Sample } from '../analysis/sample';
+import { judge } from '../analysis/threshold-judge';
+import { ReleaseError } from '../errors';
+import type { MetricSource, SampleRequest } from '../metrics/metric-source';
+import type { Reassertion } from '../targets/target';
+import type { MeasureInput, MeasureResult } from '../workflows/activity-types';
+
+/** No source has news about less. */
+const SHORTEST_WINDOW_MS = 1_000;
+
+/** What is kept of the activity's time to tell the result. */
+const MARGIN_MS = 2_000;
+
+/** The guard has decided: the numbers are for the record, and not waited for. */
+const AFTER_A_TRIP_MS = 2_000;
+
+/**
+ * One look at the evidence, after the weight was re-asserted. A source that fails or never answers makes a measurement
+ * with verdict `error`, in time: so that what the target itself said (a guard that tripped, a foreign edit) is told.
+ */
+export async function measure(
+  source: () => MetricSource,
+  input: MeasureInput,
+  { reassertion, startedAt, signal }: { reassertion: Reassertion; startedAt: number; signal: AbortSignal },
+): Promise<MeasureResult> {
+  const { analysis, at, step, weight } = input;
+  const { foreignEdits, guardTripped, unreachable } = reassertion;
+  const left = activityInfo().startToCloseTimeoutMs - (Date.now() - startedAt) - MARGIN_MS;
+  const budgetMs = Math.max(0, guardTripped === null ? left : Math.min(left, AFTER_A_TRIP_MS));
+  const sample = await takeSample(source, input, { budgetMs, signal });
+  signal.throwIfAborted();
+  const { metrics, ...judgement } = judge(analysis, input.judge, sample);
+  const away =
+    unreachable.length === 0 ? '' : ` The weight could not be looked at everywhere: ${unreachable.join(' ')}`;
+  return {
+    measurement: {
+      at,
+      step,
+      weight,
+      observedShare: observedShare(sample),
+      verdict: judgement.verdict,
+      sentence: `${judgement.sentence}${away}`,
+      metrics,
+      ...(sample.simulated === true ? { simulated: true } : {}),
+    },
+    judgement,
+    foreignEdits,
+    guardTripped,
+  };
+}
+
+async function takeSample(
+  source: () => MetricSource,
+  input: MeasureInput,
+  { budgetMs, signal }: { budgetMs: number; signal: AbortSignal },
+): Promise<Sample> {
+  const { analysis, at, version, stableVersion } = input;
+  // Warm-up is fixed beforehand and left out; what came before the last weight change is another experiment.
+  const begin = input.since + analysis.initialDelayMs;
+  const windowMs = Math.min(analysis.windowMs, at - begin);
+  if (windowMs < SHORTEST_WINDOW_MS) {
+    return without(input, { kind: 'no-data', message: 'nothing that counts has been seen since the weight changed' });
+  }
+  const request: SampleRequest = {
+    service: input.service,
+    namespace: input.namespace,
+    versions: { canary: version, stable: stableVersion },
+    metrics: analysis.metrics,
+    at,
+    windowMs,
+    weight: input.weight,
+  };
+  const late = new AbortController();
+  const sampling = sampleOf(source, { ...request, signal: AbortSignal.any([signal, late.signal]) }, input);
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<Sample>((resolve) => {
+    timer = setTimeout(() => {
+      const seconds = Math.round(budgetMs / 100) / 10;
+      resolve(without(input, { kind: 'error', message: `the metric source did not answer within ${seconds} s` }));
+      late.abort();
+    }, budgetMs);
+  });
+  // What a source says after that is not heard any more.
+  sampling.catch(() => undefined);
+  try {
+    return await Promise.race([sampling, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What a source throws is a setting that no retry mends, for people to read: in the verdict, and not instead of it. */
+async function sampleOf(source: () => MetricSource, request: SampleRequest, input: MeasureInput): Promise<Sample> {
+  try {
+    return await source().sample(request);
+  } catch (error) {
+    if (!(error instanceof ReleaseError)) throw error;
+    const message = error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
+    return without(input, { kind: 'error', message });
+  }
+}
+
+/** A sample in which no metric has a value, for one reason. */
+function without(
+  { at, analysis }: MeasureInput,
+  problem: { readonly kind: 'error' | 'no-data'; readonly message: string },
+): Sample {
+  return {
+    at,
+    windowMs: 0,
+    metrics: analysis.metrics.map(({ name }) => ({ name, canary: { query: '', value: null, problem }, stable: null })),
+  };
+}

@@ -1,0 +1,190 @@
+import { CancelledFailure } from '@temporalio/common';
+import fc from 'fast-check';
+import { ReleaseError } from '../../src/errors';
+import { measured, measureInput, sampleOf, world } from './fakes';
+
+describe('the window of a measurement', () => {
+  it.each([
+    ['is the plan’s when the weight is old enough', { windowMs: 60_000, initialDelayMs: 0, age: 100_000 }, 60_000],
+    ['ends at the last weight change', { windowMs: 60_000, initialDelayMs: 0, age: 12_345 }, 12_345],
+    ['leaves the warm-up out', { windowMs: 60_000, initialDelayMs: 10_000, age: 12_345 }, 2_345],
+    ['is the plan’s once the warm-up is far behind', { windowMs: 60_000, initialDelayMs: 10_000, age: 70_000 }, 60_000],
+  ])('%s', async (_, { windowMs, initialDelayMs, age }, expected) => {
+    const all = world();
+    const { source } = all;
+
+    await measured(all, measureInput({ since: 1_000_000 - age, plan: { windowMs, initialDelayMs } }));
+
+    expect(source.asked).toEqual([
+      expect.objectContaining({
+        at: 1_000_000,
+        windowMs: expected,
+        weight: 25,
+        service: 'checkout',
+        namespace: 'shop',
+        versions: { canary: 'v2', stable: 'v1' },
+      }),
+    ]);
+  });
+
+  it('never reaches past the last weight change or into the warm-up, whatever the plan', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          windowMs: fc.integer({ min: 1_000, max: 86_400_000 }),
+          initialDelayMs: fc.integer({ min: 0, max: 86_400_000 }),
+          age: fc.integer({ min: 0, max: 200_000_000 }),
+        }),
+        async ({ windowMs, initialDelayMs, age }) => {
+          const all = world();
+          const { source } = all;
+          const at = 1_700_000_000_000;
+
+          const { measurement } = await measured(
+            all,
+            measureInput({ at, since: at - age, plan: { windowMs, initialDelayMs } }),
+          );
+
+          for (const asked of source.asked) {
+            expect(asked.windowMs).toBeLessThanOrEqual(windowMs);
+            expect(asked.at - asked.windowMs).toBeGreaterThanOrEqual(at - age + initialDelayMs);
+            expect(asked.windowMs).toBeGreaterThanOrEqual(1_000);
+          }
+          if (source.asked.length === 0) expect(measurement.verdict).toBe('insufficient-data');
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it('that would lie in the warm-up asks nothing: no data, and nobody’s fault', async () => {
+    const all = world();
+    const { source } = all;
+    const input = measureInput({ since: 995_000, plan: { initialDelayMs: 10_000 } });
+
+    const { measurement, judgement } = await measured(all, input);
+
+    expect(source.asked).toEqual([]);
+    expect(measurement.verdict).toBe('insufficient-data');
+    expect(measurement.sentence).toContain('nothing that counts has been seen since the weight changed');
+    expect(judgement.decision).toBe('continue');
+  });
+});
+
+describe('a measurement', () => {
+  it('re-asserts the weight before it asks, and carries verdict, share and evidence', async () => {
+    const all = world();
+    const { source, target } = all;
+    const order: string[] = [];
+    target.behave = (name) => void order.push(name);
+    source.answer = (request) => {
+      order.push('sample');
+      return sampleOf(request, { bad: 1, total: 100 });
+    };
+
+    const { measurement, judgement, foreignEdits, guardTripped } = await measured(all, measureInput());
+
+    expect(order).toEqual(['reassert', 'sample']);
+    expect(target.calls[0]?.write).toMatchObject({ weight: 25, version: 'v2', fence: { release: 'r1', step: 3 } });
+    expect(measurement).toMatchObject({ at: 1_000_000, step: 2, weight: 25, observedShare: 0.25, verdict: 'pass' });
+    expect(measurement.metrics).toEqual([expect.objectContaining({ name: 'error-rate', canary: 0.01, query: 'q' })]);
+    expect(judgement).not.toHaveProperty('metrics');
+    expect({ foreignEdits, guardTripped }).toEqual({ foreignEdits: [], guardTripped: null });
+  });
+
+  it('fails a canary that fails', async () => {
+    const all = world();
+    const { source } = all;
+    source.answer = (request) => sampleOf(request, { bad: 20, total: 100 });
+
+    const { measurement, judgement } = await measured(all, measureInput());
+
+    expect(measurement.verdict).toBe('fail');
+    expect(judgement.decision).toBe('fail');
+  });
+
+  it('tells foreign edits and instances that could not be looked at', async () => {
+    const all = world();
+    const { target } = all;
+    target.found = { foreignEdits: ['It was at 90 %.'], guardTripped: null, unreachable: ['http://b refused.'] };
+
+    const { measurement, foreignEdits } = await measured(all, measureInput());
+
+    expect(foreignEdits).toEqual(['It was at 90 %.']);
+    expect(measurement.sentence).toContain('The weight could not be looked at everywhere: http://b refused.');
+  });
+
+  it('says that the numbers are made up where they are', async () => {
+    const all = world();
+    const { source } = all;
+    source.answer = (request) => ({ ...sampleOf(request, { bad: 0, total: 100 }), simulated: true });
+
+    const { measurement } = await measured(all, measureInput());
+
+    expect(measurement.simulated).toBe(true);
+  });
+
+  it('is an error in time when the source never answers, and breaks the question off', async () => {
+    const all = world({ startToCloseTimeoutMs: 2_200 });
+    const { source } = all;
+    let brokenOff = false;
+    source.answer = ({ signal }) =>
+      new Promise(() => signal?.addEventListener('abort', () => (brokenOff = true), { once: true }));
+
+    const { measurement, judgement } = await measured(all, measureInput());
+
+    expect(measurement.verdict).toBe('error');
+    expect(measurement.sentence).toMatch(/the metric source did not answer within 0\.\d s/);
+    expect(judgement.decision).toBe('continue');
+    expect(brokenOff).toBe(true);
+  });
+
+  it('tells a trip of the guard even when the source never answers', async () => {
+    const all = world({ startToCloseTimeoutMs: 60_000 });
+    const { source, target } = all;
+    target.found = { foreignEdits: [], guardTripped: 'http://a took v2 back by itself.', unreachable: [] };
+    source.answer = () => new Promise(() => undefined);
+
+    const { guardTripped, measurement } = await measured(all, measureInput());
+
+    expect(guardTripped).toBe('http://a took v2 back by itself.');
+    expect(measurement.verdict).toBe('error');
+  });
+
+  it('is an error with the way out where the source cannot be set up', async () => {
+    const all = world({
+      deps: {
+        source: () => {
+          throw new ReleaseError('usage', 'The variable T is not set.', { hint: 'Set T.' });
+        },
+      },
+    });
+
+    const { measurement } = await measured(all, measureInput());
+
+    expect(measurement.verdict).toBe('error');
+    expect(measurement.sentence).toContain('The variable T is not set. Set T.');
+  });
+
+  it('ends as cancelled when it was cancelled while the source was asked', async () => {
+    const all = world();
+    const { source } = all;
+    source.answer = (request) =>
+      new Promise((resolve) => {
+        request.signal?.addEventListener('abort', () => resolve(sampleOf(request, { bad: 0, total: 100 })));
+        setImmediate(() => all.env.cancel('CANCELLED'));
+      });
+
+    await expect(measured(all, measureInput())).rejects.toBeInstanceOf(CancelledFailure);
+  });
+
+  it('goes on from what the judge remembers', async () => {
+    const all = world();
+    const first = await measured(all, measureInput({ plan: { minMeasurements: 2 } }));
+
+    const second = await measured(all, measureInput({ plan: { minMeasurements: 2 }, judge: first.judgement.state }));
+
+    expect(first.judgement.stepVerdict).toBe('insufficient-data');
+    expect(second.judgement.stepVerdict).toBe('pass');
+  });
+});
