@@ -58,6 +58,8 @@ const CONCURRENT_WORKFLOW_TASKS = 100;
  */
 export async function startWorker(options: StartWorkerOptions = {}): Promise<RunningWorker> {
   const { address, namespace, options: connectionOptions } = resolveConnection(options);
+  const env = options.env ?? process.env;
+  const tracing = openTracing(env);
   const runtime = await installRuntime({
     ...(options.logger === undefined ? {} : { logger: options.logger }),
     metrics: typeof options.healthPort === 'number',
@@ -65,9 +67,7 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
   await prepareNamespace(connectionOptions, address, namespace);
 
   const connection = await NativeConnection.connect(connectionOptions);
-  const env = options.env ?? process.env;
   const owned = options.deps === undefined ? createDeps(env) : null;
-  const tracing = openTracing(env);
   let health: HealthServer | null = null;
   const closeAll = async (): Promise<void> => {
     await health?.close();

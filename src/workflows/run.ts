@@ -1,4 +1,4 @@
-import { setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { log, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { CancellationScope } from '@temporalio/workflow';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Verdict } from '../analysis/verdict';
@@ -104,6 +104,8 @@ export function record(
     ...(more.evidence === undefined ? {} : { evidence: more.evidence }),
   };
   state.events.push(event);
+  // The worker's log tells the same story; the SDK leaves replays out.
+  log.info(message, { release: run.input.release, event: type, seq: event.seq, weight: event.weight });
   state.message = message;
   showDetails(run);
   return event;
