@@ -33,9 +33,10 @@ export async function act(session: Session, service: string, options: ActOptions
   let release = options.release;
   if (what.ask !== undefined && options.yes !== true) {
     const status = await client.status(ref);
-    if (!(await confirm(cli, confirmQuestion(what.ask(status), status), false))) {
+    const answer = await confirm(cli, confirmQuestion(what.ask(status), status), false);
+    if (answer !== 'yes') {
       session.warn('Nothing was done.');
-      return EXIT.error;
+      return answer === 'interrupted' ? EXIT.interrupted : EXIT.error;
     }
     // What was shown is what is meant: if another release has taken its place, the message is refused.
     release = status.release;

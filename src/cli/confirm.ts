@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline/promises';
+import { createInterface } from 'node:readline';
 import type { ReleaseStatus } from '../workflows/api';
 import { ReleaseError } from '../errors';
 import { safeText } from './display-width';
@@ -30,16 +30,22 @@ export function confirmQuestion(verb: string, status: ReleaseStatus): string {
   ].join('\n');
 }
 
-/** True when the person typed y or yes, or said --yes beforehand. The end of the input is a no. */
-export async function confirm(io: ConfirmIo, question: string, yes: boolean): Promise<boolean> {
-  if (yes) return true;
+/** What a person answered; the end of the input is a no. */
+export type Answer = 'yes' | 'no' | 'interrupted';
+
+/** Asks on stderr, so that stdout stays the result alone. Only y and yes are a yes; so is --yes beforehand. */
+export async function confirm(io: ConfirmIo, question: string, yes: boolean): Promise<Answer> {
+  if (yes) return 'yes';
   requireConfirmable(io, yes);
-  // On stderr, so that stdout stays the result alone.
   const prompt = createInterface({ input: io.stdin, output: io.stderr });
   try {
-    const closed = new Promise<string>((resolve) => prompt.once('close', () => resolve('')));
-    const answer = await Promise.race([prompt.question(`${question}\nGo on? [y/N] `), closed]);
-    return /^y(es)?$/iu.test(answer.trim());
+    return await new Promise<Answer>((resolve) => {
+      prompt.once('line', (line) => resolve(/^y(es)?$/iu.test(line.trim()) ? 'yes' : 'no'));
+      prompt.once('SIGINT', () => resolve('interrupted'));
+      prompt.once('close', () => resolve('no'));
+      prompt.setPrompt(`${question}\nGo on? [y/N] `);
+      prompt.prompt();
+    });
   } finally {
     prompt.close();
   }

@@ -2,6 +2,7 @@ import { messageOf, ReleaseError } from '../errors';
 import type { ConnectChoice } from './cli';
 import { findDev } from './dev-state';
 import { lazy } from './lazy';
+import { probe } from './probe';
 
 /** Where to connect to, and who said so. */
 export interface ResolvedConnection extends ConnectChoice {
@@ -38,4 +39,16 @@ function settingsNameAddress(choice: ConnectChoice, env: NodeJS.ProcessEnv): boo
 
 function definedOnly(env: NodeJS.ProcessEnv): Record<string, string> {
   return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+/**
+ * Throws at once where nothing listens: gRPC would try again and again until its timeout. Anything else that may be
+ * wrong is for the client to find out.
+ */
+export async function refuseUnreachable(choice: ConnectChoice, env: NodeJS.ProcessEnv): Promise<void> {
+  const { address } = lazy.connectionOptions().resolveConnection({ ...choice, env });
+  if ((await probe(address)) !== 'refused') return;
+  throw new ReleaseError('unreachable', `Temporal does not answer at ${address}: nothing listens there.`, {
+    hint: 'Start one with `sluice dev`, or say where it is: --address, TEMPORAL_ADDRESS or a profile.',
+  });
 }

@@ -1,16 +1,15 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Cli } from './cli';
-import { resolveConnection } from './connection';
+import { refuseUnreachable, resolveConnection } from './connection';
 import { lazy } from './lazy';
 import { createSpecTools } from './spec-source';
 
 /** Between asking Temporal and giving up on it; a person waits. */
 const CONNECT_TIMEOUT_MS = 5000;
 
-/** The command line of this process. */
-export function createCli(): Cli {
-  const { env } = process;
+/** The command line of this process; `env` stands in for its environment. */
+export function createCli(env: NodeJS.ProcessEnv = process.env): Cli {
   return {
     stdin: process.stdin,
     stdout: process.stdout,
@@ -21,11 +20,12 @@ export function createCli(): Cli {
     now: () => Date.now(),
     async connect(choice) {
       const { origin: _, ...resolved } = await resolveConnection(choice, env);
-      return lazy.connect().connect({ ...resolved, timeoutMs: CONNECT_TIMEOUT_MS });
+      await refuseUnreachable(resolved, env);
+      return lazy.connect().connect({ ...resolved, env, timeoutMs: CONNECT_TIMEOUT_MS });
     },
     async startWorker(choice) {
       const { origin: _, ...resolved } = await resolveConnection(choice, choice.env ?? env);
-      return lazy.startWorker().startWorker({ ...choice, ...resolved });
+      return lazy.startWorker().startWorker({ env, ...choice, ...resolved });
     },
     findTemporal: (onProgress) => lazy.findTemporal().findTemporalCli({ onProgress }),
     startTemporal: (options) => lazy.startTemporal().startTemporal(options),

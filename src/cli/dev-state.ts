@@ -1,8 +1,8 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
+import { probe } from './probe';
 
 /** What a running `sluice dev` leaves behind so that every other command finds it. */
 export interface DevConnection {
@@ -47,7 +47,7 @@ export async function findDev(env: NodeJS.ProcessEnv): Promise<DevConnection | n
   const parsed = DevConnection.safeParse(parseJson(content));
   if (!parsed.success || !isAlive(parsed.data.pid)) return null;
   // A process id may have been given to another program since; only one that also answers is ours.
-  return (await answers(parsed.data.address)) ? parsed.data : null;
+  return (await probe(parsed.data.address)) === 'listening' ? parsed.data : null;
 }
 
 export async function writeDevConnection(env: NodeJS.ProcessEnv, connection: DevConnection): Promise<void> {
@@ -82,20 +82,4 @@ function isAlive(pid: number): boolean {
     // It lives, but belongs to somebody else.
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
-}
-
-const ANSWER_WITHIN_MS = 1000;
-
-function answers(address: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const { hostname, port } = new URL(`tcp://${address}`);
-    const socket = connect({ host: hostname.replace(/^\[|\]$/gu, ''), port: Number(port), timeout: ANSWER_WITHIN_MS });
-    const done = (answer: boolean): void => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', () => done(true));
-    socket.once('timeout', () => done(false));
-    socket.once('error', () => done(false));
-  });
 }

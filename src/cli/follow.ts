@@ -1,7 +1,7 @@
 import type { ServiceRef, SluiceClient } from '../client/client-types';
 import type { ReleaseStatus } from '../workflows/api';
 import type { InterruptSignal } from './cli';
-import { safeText } from './display-width';
+import { safeText, truncate } from './display-width';
 import { EXIT, exitCodeOfStatus } from './exit-codes';
 import type { ExitCode } from './exit-codes';
 import { changeLines, newEvents, renderFrame } from './live-view';
@@ -143,8 +143,9 @@ export function createFrameViewer(session: Session, footer: () => readonly strin
     // Asked for at each frame: the terminal may have been resized.
     const width = (cli.stdout.columns ?? session.look.width) - session.mark('').length;
     const lines = renderFrame(status, { ...session.look, width, now: cli.now() });
-    lines.push(...footer());
-    if (trouble !== null) lines.push(paint(`${glyphs(session.look).warn} ${safeText(trouble)}`, 'warn', session.look));
+    for (const line of footer()) lines.push(paint(truncate(line, width), 'dim', session.look));
+    if (trouble !== null)
+      lines.push(paint(truncate(`${glyphs(session.look).warn} ${safeText(trouble)}`, width), 'warn', session.look));
     screen.draw(lines.map((line) => session.mark(line)));
   };
   const clock = setInterval(draw, FRAME_MS);

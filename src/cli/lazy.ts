@@ -4,6 +4,7 @@
 import type * as Envconfig from '@temporalio/envconfig';
 import type * as Slack from '@slack/web-api';
 import type * as Connect from '../client/connect';
+import type * as ConnectionOptions from '../client/connection-options';
 import type * as StartWorker from '../worker/start-worker';
 import type * as FindTemporal from '../devserver/find-temporal';
 import type * as StartTemporal from '../devserver/start-temporal';
@@ -16,6 +17,8 @@ import type * as JsonSchema from '../spec/json-schema';
 /** The modules that are loaded when a command first needs them. */
 export const lazy = {
   connect: (): typeof Connect => require('../client/connect') as typeof Connect,
+  connectionOptions: (): typeof ConnectionOptions =>
+    require('../client/connection-options') as typeof ConnectionOptions,
   envconfig: (): typeof Envconfig => require('@temporalio/envconfig') as typeof Envconfig,
   startWorker: (): typeof StartWorker => require('../worker/start-worker') as typeof StartWorker,
   findTemporal: (): typeof FindTemporal => require('../devserver/find-temporal') as typeof FindTemporal,

@@ -1,9 +1,17 @@
 import type { ReleaseEvent, ReleaseStatus, StepStatus, EventType, Measurement } from '../workflows/api';
 import type { MetricVerdict, Verdict } from '../analysis/verdict';
-import { displayWidth, padEnd, safeText, truncate } from './display-width';
-import { glyphs, paint } from './style';
+import { displayWidth, padEnd, safeText, truncate, wrap } from './display-width';
+import { glyphs, paint, toAscii } from './style';
 import type { Glyphs, Look, Tone } from './style';
-import { formatClock, formatCount, formatDuration, formatPercent, formatTime, formatValue } from './units';
+import {
+  formatClock,
+  formatCount,
+  formatDuration,
+  formatElapsed,
+  formatPercent,
+  formatTime,
+  formatValue,
+} from './units';
 
 /** A release as a person watches it: pure rendering, so that every width and alphabet can be tested. */
 
@@ -66,10 +74,11 @@ function statusSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): S
     parts.push(span(`  soak ${formatClock(gone)}/${formatClock(total)}`, null));
     if (status.soak.extended) parts.push(span(' extended', 'warn'));
   }
-  const until = status.endedAt ?? options.now;
-  parts.push(
-    span(`  ${status.endedAt === null ? 'running' : 'took'} ${formatDuration(until - status.startedAt)}`, 'dim'),
-  );
+  const spent =
+    status.endedAt === null
+      ? `running ${formatElapsed(options.now - status.startedAt)}`
+      : `took ${formatDuration(status.endedAt - status.startedAt)}`;
+  parts.push(span(`  ${spent}`, 'dim'));
   return parts;
 }
 
@@ -81,7 +90,10 @@ function weightSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): S
     span(g.empty.repeat(columns - full), 'dim'),
     span(` target ${status.weight} %`, null),
   ];
-  if (status.observedShare !== null) spans.push(span(`  observed ${formatPercent(status.observedShare)}`, null));
+  // Of the last measurement: once the release has ended it says nothing about now.
+  if (status.observedShare !== null && status.endedAt === null) {
+    spans.push(span(`  observed ${formatPercent(status.observedShare)}`, null));
+  }
   return spans;
 }
 
@@ -113,7 +125,7 @@ function stepLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
 
 function stepTime(step: StepStatus, now: number): string {
   if (step.startedAt === null || step.state === 'skipped') return '';
-  return formatDuration((step.endedAt ?? now) - step.startedAt);
+  return step.endedAt === null ? formatElapsed(now - step.startedAt) : formatDuration(step.endedAt - step.startedAt);
 }
 
 function stepNote(step: StepStatus): string {
@@ -166,7 +178,8 @@ function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
       span(`${status.successors.length} more waiting: ${status.successors.map(safeText).join(', ')}`, 'warn'),
     ]);
   }
-  lines.push([span(safeText(status.message), status.endedAt === null ? null : phaseLook(status, g).tone)]);
+  const tone = status.endedAt === null ? null : phaseLook(status, g).tone;
+  for (const line of wrap(safeText(status.message), options.width)) lines.push([span(line, tone)]);
   const next = nextSentence(status, options.now);
   if (next !== null) lines.push([span(`Next: ${next}`, 'dim')]);
   return lines;
@@ -202,18 +215,19 @@ const VERDICT_WORDS: Record<Verdict, string> = {
 
 // ---- one line per change: pipes, logs, CI ------------------------------------------------------------------
 
-/** What changed from one status to the next, one line each, oldest first. */
+/** What changed from one status to the next, one line each, in the order it happened. */
 export function changeLines(previous: ReleaseStatus | null, next: ReleaseStatus, look: Look): string[] {
-  const g = glyphs(look);
-  const lines = newEvents(previous, next).map((event) => eventLine(event, look));
-  const verdict = newVerdict(previous, next);
-  if (verdict !== null) {
-    const { symbol, tone } = verdictLook(verdict.verdict, g);
-    lines.push(
-      `${paint(formatTime(verdict.at), 'dim', look)} ${weightColumn(verdict.weight)} ${paint(`${symbol} ${VERDICT_WORDS[verdict.verdict]}`, tone, look)}: ${safeText(verdict.sentence)}`,
-    );
-  }
-  return lines;
+  const lines = newEvents(previous, next).map((event) => ({ at: event.at, line: eventLine(event, look) }));
+  const measurement = newVerdict(previous, next);
+  // Before what happened at the same moment: that was because of it.
+  if (measurement !== null) lines.unshift({ at: measurement.at, line: verdictLine(measurement, look) });
+  return lines.sort((a, b) => a.at - b.at).map(({ line }) => line);
+}
+
+function verdictLine({ at, weight, verdict, sentence }: Measurement, look: Look): string {
+  const { symbol, tone } = verdictLook(verdict, glyphs(look));
+  const word = paint(`${symbol} ${VERDICT_WORDS[verdict]}`, tone, look);
+  return `${paint(formatTime(at), 'dim', look)} ${weightColumn(weight)} ${word}: ${safeText(sentence)}`;
 }
 
 /** The events of `next` that `previous` does not have yet; of another release, all of them. */
@@ -381,27 +395,19 @@ function lineWidth(line: Line): number {
 
 function paintLine(line: Line, look: Look, g: Glyphs): string {
   let left = look.width;
-  let painted = '';
+  const cut: Span[] = [];
   for (const part of line) {
     if (left <= 0) break;
     const text = truncate(toAscii(part.text, look), left, g.ellipsis);
     left -= displayWidth(text);
-    painted += paint(text, part.tone, look);
+    cut.push(span(text, part.tone));
   }
-  return painted.trimEnd();
+  return withoutTrailingSpace(cut)
+    .map(({ text, tone }) => paint(text, tone, look))
+    .join('');
 }
 
-/** Sentences of the workflow carry typography that an ASCII terminal cannot show. */
-function toAscii(text: string, look: Pick<Look, 'ascii'>): string {
-  if (!look.ascii) return text;
-  return text
-    .replace(/[‘’]/gu, "'")
-    .replace(/[“”]/gu, '"')
-    .replace(/[–—]/gu, '-')
-    .replace(/…/gu, '...')
-    .replace(/→/gu, '->')
-    .replace(/≥/gu, '>=')
-    .replace(/≤/gu, '<=')
-    .replace(/×/gu, 'x')
-    .replace(/[^\x20-\x7e]/gu, '?');
+function withoutTrailingSpace(line: readonly Span[]): readonly Span[] {
+  const last = line.findLastIndex(({ text }) => text.trim() !== '');
+  return line.slice(0, last + 1).map((part, index) => (index === last ? span(part.text.trimEnd(), part.tone) : part));
 }

@@ -8,7 +8,7 @@ import { exitCodeOfError, EXIT } from './exit-codes';
 import type { ExitCode } from './exit-codes';
 import { errorDocument, FORMATS, formatDocument } from './output';
 import type { Format } from './output';
-import { decideLook, paint } from './style';
+import { decideLook, paint, toAscii } from './style';
 import type { Look } from './style';
 
 /** Options every command takes. */
@@ -90,7 +90,7 @@ export class Session {
 
   /** One line of the result, for people. */
   print(line: string): void {
-    this.cli.stdout.write(`${this.mark(line)}\n`);
+    this.cli.stdout.write(`${toAscii(this.mark(line), this.look)}\n`);
   }
 
   /** One document of a stream, for machines. */
@@ -105,7 +105,7 @@ export class Session {
 
   /** What must be said, even with --quiet. */
   warn(line: string): void {
-    this.cli.stderr.write(`${this.mark(line)}\n`);
+    this.cli.stderr.write(`${toAscii(this.mark(line), this.noteLook)}\n`);
   }
 
   mark(line: string): string {

@@ -120,3 +120,18 @@ function decideAscii({ ascii, env }: LookRequest): boolean {
 function isSet(value: string | undefined): value is string {
   return value !== undefined && value !== '';
 }
+
+/** Sentences carry typography that an ASCII terminal cannot show. Colour sequences are left as they are. */
+export function toAscii(text: string, look: Pick<Look, 'ascii'>): string {
+  if (!look.ascii) return text;
+  return text
+    .replace(/[‘’]/gu, "'")
+    .replace(/[“”]/gu, '"')
+    .replace(/[–—]/gu, '-')
+    .replace(/…/gu, '...')
+    .replace(/→/gu, '->')
+    .replace(/≥/gu, '>=')
+    .replace(/≤/gu, '<=')
+    .replace(/×/gu, 'x')
+    .replace(/[^\x1b\x20-\x7e]/gu, '?');
+}

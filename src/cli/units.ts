@@ -45,6 +45,11 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(hours / 24)}d${pad(hours % 24)}h`;
 }
 
+/** The same in whole seconds: for what is still growing, and would flicker otherwise. */
+export function formatElapsed(ms: number): string {
+  return ms < 10_000 ? `${Math.max(0, Math.floor(ms / 1000))}s` : formatDuration(ms);
+}
+
 /** `02:10`, or `1:02:10` from an hour on. */
 export function formatClock(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));

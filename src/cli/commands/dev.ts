@@ -3,6 +3,7 @@ import { SEARCH_ATTRIBUTES } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
 import type { RunningTemporal } from '../../devserver/start-temporal';
 import type { RunningWorker } from '../cli';
+import { isPortFree } from '../../devserver/free-port';
 import { devStateDirectory, findDev, removeDevConnection, writeDevConnection } from '../dev-state';
 import { EXIT } from '../exit-codes';
 import type { ExitCode } from '../exit-codes';
@@ -14,13 +15,16 @@ import type { Session } from '../session';
 import { parsePort } from '../units';
 
 interface DevOptions {
-  readonly port: string;
-  readonly uiPort: string;
+  readonly port?: string;
+  readonly uiPort?: string;
   readonly state?: string;
   readonly healthPort?: string;
 }
 
 export const DEV_NAMESPACE = 'default';
+/** Where Temporal's own tools look. */
+const USUAL_PORT = 7233;
+const USUAL_UI_PORT = 8233;
 
 /** `sluice dev`: all of Sluice on one machine: Temporal with its UI, and a worker, until Ctrl-C. */
 export function addDevCommand(registry: Registry): void {
@@ -29,8 +33,8 @@ export function addDevCommand(registry: Registry): void {
       'sluice dev',
       'sluice dev --port 7233 --ui-port 8233 --state ~/sluice-state',
     ])
-    .option('--port <port>', "Temporal's port; 0 takes a free one", '0')
-    .option('--ui-port <port>', "the UI's port; 0 takes a free one", '0')
+    .option('--port <port>', "Temporal's port; 0 takes a free one (default: 7233, or a free one)")
+    .option('--ui-port <port>', "the UI's port; 0 takes a free one (default: 8233, or a free one)")
     .option('--state <directory>', 'where releases are kept over restarts (default: $XDG_STATE_HOME/sluice/dev)')
     .option('--health-port <port>', "answer the worker's /healthz and /metrics there")
     .action(async (options: DevOptions, command) => {
@@ -40,8 +44,9 @@ export function addDevCommand(registry: Registry): void {
 
 async function dev(session: Session, options: DevOptions): Promise<ExitCode> {
   const { cli } = session;
-  const port = parsePort(options.port, '--port');
-  const uiPort = parsePort(options.uiPort, '--ui-port');
+  const port = options.port === undefined ? await preferredPort(USUAL_PORT) : parsePort(options.port, '--port');
+  const uiPort =
+    options.uiPort === undefined ? await preferredPort(USUAL_UI_PORT) : parsePort(options.uiPort, '--ui-port');
   const healthPort = options.healthPort === undefined ? undefined : parsePort(options.healthPort, '--health-port');
   const running = await findDev(cli.env);
   if (running !== null) {
@@ -91,6 +96,11 @@ async function dev(session: Session, options: DevOptions): Promise<ExitCode> {
     await temporal?.stop();
     session.note('Stopped. Releases in progress continue when `sluice dev` runs again.');
   }
+}
+
+/** The usual one where it is free, so that bookmarks and other tools keep working; else any. */
+async function preferredPort(usual: number): Promise<number> {
+  return (await isPortFree(usual)) ? usual : 0;
 }
 
 function announce(session: Session, temporal: RunningTemporal, worker: RunningWorker): void {

@@ -49,8 +49,8 @@ export function addWaitCommand(registry: Registry): void {
         const { status } = end;
         if (status !== null) {
           session.result(status, () => {
-            const { symbol, tone, word } = phaseLook(status, glyphs(session.look));
-            return [`${paint(`${symbol} ${word}`, tone, session.look)}: ${safeText(status.message)}`];
+            const { symbol, tone } = phaseLook(status, glyphs(session.look));
+            return [`${paint(symbol, tone, session.look)} ${safeText(status.message)}`];
           });
         }
         if (end.kind === 'ended') return failedGoalCode(end.status);

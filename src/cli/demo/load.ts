@@ -109,6 +109,8 @@ export function startLoad(options: LoadOptions): Load {
       return;
     }
     const target = Math.floor((elapsed / 1000) * options.perSecond);
+    // After a long pause of this process only a little is made up for: users do not come in crowds.
+    due = Math.max(due, target - Math.ceil(options.perSecond / 4));
     for (; due < target; due += 1) send();
   }, TICK_MS);
 

@@ -32,7 +32,7 @@ function createPeopleReporter(session: Session): DemoReporter {
       session.print(paint(`Releasing ${version}`, 'strong', look));
     },
     viewer(load) {
-      if (live) return createFrameViewer(session, () => [paint(countsLine(load.counts()), 'dim', look)]);
+      if (live) return createFrameViewer(session, () => [countsLine(load.counts())]);
       return createLineViewer(session, (line) => session.print(line));
     },
     released: () => undefined,
@@ -46,7 +46,7 @@ function createPeopleReporter(session: Session): DemoReporter {
 
 function countsLine({ sent, stable, canary, unanswered }: LoadCounts): string {
   const of = ({ answers, errors }: LoadCounts['stable']): string => `${answers} answers, ${errors} errors`;
-  return `Load     ${sent} requests; stable users: ${of(stable)}; canary users: ${of(canary)}; unanswered: ${unanswered}`;
+  return `Load     ${sent} sent  stable ${of(stable)}  canary ${of(canary)}  unanswered ${unanswered}`;
 }
 
 function createJsonReporter(session: Session): DemoReporter {

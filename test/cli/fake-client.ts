@@ -1,0 +1,253 @@
+import type {
+  DeployOptions,
+  DeployResult,
+  ListOptions,
+  ReleaseSummary,
+  ServiceRef,
+  SluiceClient,
+  WatchOptions,
+  WorkerInfo,
+} from '../../src/client/client-types';
+import { ReleaseError } from '../../src/errors';
+import type { Plan } from '../../src/spec/plan-types';
+import type {
+  ApproveMessage,
+  MessageAck,
+  MessageBase,
+  QueueStatus,
+  ReleaseEvent,
+  ReleaseStatus,
+  RollbackMessage,
+  SetWeightMessage,
+} from '../../src/workflows/api';
+import { aStatus, aStep, START } from './statuses';
+
+/** A message as it reached the release. */
+export interface Sent {
+  readonly name: string;
+  readonly ref: ServiceRef;
+  readonly message: MessageBase & Partial<ApproveMessage & SetWeightMessage & RollbackMessage>;
+}
+
+/**
+ * Sluice's client without Temporal: releases in memory that keep the client's promises (what is refused and with which
+ * code, what a watch yields). Time and evidence are the test's: `update` is what a worker would have done.
+ */
+export class FakeSluice implements SluiceClient {
+  readonly where = '127.0.0.1:1, namespace default';
+  readonly sent: Sent[] = [];
+  readonly plans: Plan[] = [];
+  pollers: WorkerInfo[] = [{ identity: 'worker-1', lastSeen: START }];
+  closed = false;
+  readonly #releases: ReleaseStatus[] = [];
+  readonly #waiting = new Map<string, { release: string; version: string; supersede: boolean }[]>();
+  #changed = Promise.withResolvers<void>();
+
+  constructor(...releases: ReleaseStatus[]) {
+    this.#releases.push(...releases);
+  }
+
+  /** What a worker would have done; whoever watches sees it. */
+  update(release: string, change: Partial<ReleaseStatus>, event?: Partial<ReleaseEvent>): void {
+    const index = this.#releases.findIndex((each) => each.release === release);
+    const before = this.#releases[index];
+    if (before === undefined) throw new Error(`there is no release ${release}`);
+    const seq = (before.events.at(-1)?.seq ?? 0) + 1;
+    const events =
+      event === undefined
+        ? before.events
+        : [
+            ...before.events,
+            {
+              seq,
+              at: START + seq * 1000,
+              type: 'weightChanged' as const,
+              message: 'The weight changed.',
+              actor: { name: 'sluice', via: 'workflow' as const },
+              weight: change.weight ?? before.weight,
+              ...event,
+            },
+          ];
+    this.#releases[index] = { ...before, ...change, events };
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+
+  get newest(): ReleaseStatus {
+    const last = this.#releases.at(-1);
+    if (last === undefined) throw new Error('there is no release');
+    return last;
+  }
+
+  deploy(plan: Plan, options: DeployOptions): Promise<DeployResult> {
+    this.plans.push(plan);
+    const running = this.#releases.findLast((each) => nameOf(each) === nameOf(plan) && each.outcome === null);
+    const release = `${plan.service}-${String(this.plans.length).padStart(4, '0')}`;
+    const workflowId = `release:${nameOf(plan)}`;
+    if (running !== undefined) {
+      const policy = options.onConflict ?? plan.onConflict;
+      if (policy === 'reject') {
+        return refuse('conflict', `Release ${running.release} of ${nameOf(plan)} is in progress.`);
+      }
+      const waiting = this.#waiting.get(nameOf(plan)) ?? [];
+      this.#waiting.set(nameOf(plan), [
+        ...waiting,
+        { release, version: plan.version, supersede: policy === 'supersede' },
+      ]);
+      return Promise.resolve({ release, workflowId, state: 'queued', behind: running.release });
+    }
+    this.begin(plan, release, options);
+    return Promise.resolve({ release, workflowId, state: 'started', behind: null });
+  }
+
+  /** Starts a release, also one that waited. */
+  begin(plan: Plan, release: string, options: DeployOptions): void {
+    const waiting = this.#waiting.get(nameOf(plan)) ?? [];
+    this.#waiting.set(
+      nameOf(plan),
+      waiting.filter((each) => each.release !== release),
+    );
+    this.#releases.push(
+      aStatus({
+        release,
+        service: plan.service,
+        namespace: plan.namespace,
+        version: { from: null, to: plan.version },
+        phase: 'starting',
+        message: 'The release starts.',
+        weight: 0,
+        observedShare: null,
+        step: 0,
+        steps: plan.steps.map(({ name, kind }) => aStep(name, { kind })),
+        soak: null,
+        measurements: [],
+        startedBy: options.actor,
+        reason: options.reason ?? null,
+        simulated: plan.analysis.source.kind === 'simulated',
+      }),
+    );
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+
+  status(ref: ServiceRef): Promise<ReleaseStatus> {
+    const found = this.#find(ref);
+    return found === undefined ? refuse('not-found', `There is no release of ${nameOf(ref)}.`) : Promise.resolve(found);
+  }
+
+  async *watch(ref: ServiceRef, { signal }: WatchOptions = {}): AsyncIterable<ReleaseStatus> {
+    let shown: ReleaseStatus | null = null;
+    const aborted = new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
+    while (signal?.aborted !== true) {
+      // Taken before the look, so that no change between look and wait is missed.
+      const changed = this.#changed.promise;
+      const status = await this.status(ref);
+      if (status !== shown) {
+        shown = status;
+        yield status;
+        if (status.outcome !== null) return;
+      }
+      await Promise.race([changed, aborted]);
+    }
+  }
+
+  list(options: ListOptions = {}): Promise<ReleaseSummary[]> {
+    const found = this.#releases
+      .filter((each) => options.service === undefined || each.service === options.service)
+      .filter((each) => options.namespace === undefined || each.namespace === options.namespace)
+      .filter((each) => options.open !== true || each.outcome === null)
+      .map((each) => ({ ...each, version: each.version.to }));
+    return Promise.resolve(found.reverse().slice(0, options.limit));
+  }
+
+  queue(ref: ServiceRef): Promise<QueueStatus | null> {
+    const waiting = this.#waiting.get(nameOf(ref)) ?? [];
+    return Promise.resolve(waiting.length === 0 ? null : { service: ref.service, namespace: ref.namespace, waiting });
+  }
+
+  approve(ref: ServiceRef, message: ApproveMessage): Promise<MessageAck> {
+    return this.#decide('approve', ref, message);
+  }
+
+  reject(ref: ServiceRef, message: ApproveMessage): Promise<MessageAck> {
+    return this.#decide('reject', ref, message);
+  }
+
+  pause(ref: ServiceRef, message: MessageBase): Promise<MessageAck> {
+    return this.#take('pause', ref, message);
+  }
+
+  resume(ref: ServiceRef, message: MessageBase): Promise<MessageAck> {
+    return this.#take('resume', ref, message, (status) => (status.paused === null ? 'is not paused' : null));
+  }
+
+  promote(ref: ServiceRef, message: MessageBase): Promise<MessageAck> {
+    return this.#take('promote', ref, message);
+  }
+
+  rollback(ref: ServiceRef, message: RollbackMessage): Promise<MessageAck> {
+    return this.#take('rollback', ref, message);
+  }
+
+  setWeight(ref: ServiceRef, message: SetWeightMessage): Promise<MessageAck> {
+    return this.#take('setWeight', ref, message);
+  }
+
+  skipSoak(ref: ServiceRef, message: MessageBase): Promise<MessageAck> {
+    return this.#take('skipSoak', ref, message, (status) => (status.soak === null ? 'does not soak' : null));
+  }
+
+  workers(): Promise<WorkerInfo[]> {
+    return Promise.resolve(this.pollers);
+  }
+
+  close(): Promise<void> {
+    this.closed = true;
+    return Promise.resolve();
+  }
+
+  #find(ref: ServiceRef): ReleaseStatus | undefined {
+    return this.#releases.findLast(
+      (each) => nameOf(each) === nameOf(ref) && (ref.release === undefined || each.release === ref.release),
+    );
+  }
+
+  #decide(name: string, ref: ServiceRef, message: ApproveMessage): Promise<MessageAck> {
+    const { approval } = this.#find(ref) ?? {};
+    const known = [message.actor.name, ...(message.actor.groups ?? [])];
+    if (approval != null && approval.by.length > 0 && !approval.by.some((each) => known.includes(each))) {
+      return refuse('forbidden', `${message.actor.name} may not approve; ${approval.by.join(', ')} may.`);
+    }
+    return this.#take(name, ref, message, (status) => {
+      if (status.approval === null) return 'waits for no approval';
+      return message.step !== undefined && message.step !== status.approval.step ? 'waits for another approval' : null;
+    });
+  }
+
+  #take(
+    name: string,
+    ref: ServiceRef,
+    message: Sent['message'],
+    objection: (status: ReleaseStatus) => string | null = () => null,
+  ): Promise<MessageAck> {
+    const status = this.#find(ref);
+    if (status === undefined) return refuse('not-found', `There is no release of ${nameOf(ref)}.`);
+    if (status.outcome !== null) return refuse('conflict', `No release of ${nameOf(ref)} is in progress.`);
+    if (message.release !== undefined && message.release !== status.release) {
+      return refuse('conflict', `The current release of ${nameOf(ref)} is ${status.release}.`);
+    }
+    const why = objection(status);
+    if (why !== null) return refuse('conflict', `The release ${why}.`);
+    this.sent.push({ name, ref, message });
+    const seq = (status.events.at(-1)?.seq ?? 0) + 1;
+    return Promise.resolve({ release: status.release, seq, message: `The wish of ${message.actor.name} is recorded.` });
+  }
+}
+
+function nameOf({ namespace, service }: { namespace: string; service: string }): string {
+  return `${namespace}/${service}`;
+}
+
+function refuse<T>(code: 'not-found' | 'conflict' | 'forbidden', message: string): Promise<T> {
+  return Promise.reject(new ReleaseError(code, message, { hint: 'See `sluice list`.' }));
+}

@@ -1,0 +1,170 @@
+import { stripVTControlCharacters } from 'node:util';
+import { displayWidth } from '../../src/cli/display-width';
+import { changeLines, renderFrame } from '../../src/cli/live-view';
+import type { Look } from '../../src/cli/style';
+import { anEvent, aRolledBackStatus, aStatus, MEASUREMENT, START } from './statuses';
+
+const NOW = START + 191_000;
+const PLAIN: Look = { color: false, ascii: false, width: 100 };
+
+function frame(look: Partial<Look>, status = aStatus()): string[] {
+  return renderFrame(status, { ...PLAIN, ...look, now: NOW });
+}
+
+describe('the frame of a release', () => {
+  it('reads like this at 80 columns', () => {
+    expect(`\n${frame({ width: 80 }).join('\n')}\n`).toMatchInlineSnapshot(`
+     "
+     shop/checkout                     release checkout-20261121-140000-0001 (router)
+     Status   ◌ Soaking  step 4/7  soak 02:09/05:00  running 3m11s
+     Version  1.41.0 → 1.42.0
+     Weight   ████████░░░░░░░░░░░░░░░░░░░░░░ target 25 %  observed 24.6 %
+     By       alice via ci: the new basket
+     ├─✔ 1 deploy            1.2s    Up.
+     ├─✔ 2 smoke test        300ms
+     ├─✔ 3 weight 5 %        1m00s   12 measured  12 of 12 measurements passed, at l…
+     ├─◌ 4 weight 25 %       2m09s   26 measured
+     │   ├─✔ error-rate    canary 0.21 %  stable 0.19 %  max 1 %  n=18.2k
+     │   └─• p95-latency   insufficient data  stable 290 ms  max 1 s  p95-latency: n…
+     ├─• 5 approval
+     ├─• 6 weight 100 %
+     └─• 7 promote
+     The canary holds 25 % and is analysed.
+     Next: approval in 02:50, if the evidence is good
+     "
+    `);
+  });
+
+  it('reads like this at 60 columns in ASCII', () => {
+    expect(`\n${frame({ width: 60, ascii: true }).join('\n')}\n`).toMatchInlineSnapshot(`
+     "
+     shop/checkout
+     Status   * Soaking  step 4/7  soak 02:09/05:00  running 3m1~
+     Version  1.41.0 -> 1.42.0
+     Weight   ###....... target 25 %  observed 24.6 %
+     By       alice via ci: the new basket
+     |-+ 1 deploy            1.2s    Up.
+     |-+ 2 smoke test        300ms
+     |-+ 3 weight 5 %        1m00s   12 measured  12 of 12 measu~
+     |-* 4 weight 25 %       2m09s   26 measured
+     |   |-+ error-rate    canary 0.21 %  stable 0.19 %  max 1 %~
+     |   \`-. p95-latency   insufficient data  stable 290 ms  max~
+     |-. 5 approval
+     |-. 6 weight 100 %
+     \`-. 7 promote
+     The canary holds 25 % and is analysed.
+     Next: approval in 02:50, if the evidence is good
+     "
+    `);
+  });
+
+  it('reads like this at 120 columns after a roll back', () => {
+    expect(`\n${frame({ width: 120 }, aRolledBackStatus()).join('\n')}\n`).toMatchInlineSnapshot(`
+     "
+     shop/checkout                                                             release checkout-20261121-140000-0001 (router)
+     Status   ✖ Rolled back  took 3m20s
+     Version  1.41.0 → 1.42.0
+     Weight   ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ target 0 %
+     By       alice via ci: the new basket
+     ├─✔ 1 deploy            1.2s    Up.
+     ├─✔ 2 smoke test        300ms
+     ├─✔ 3 weight 5 %        1m00s   12 measured  12 of 12 measurements passed, at least 3 had to.
+     ├─✖ 4 weight 25 %       2m17s   26 measured  12 of 60 canary requests failed (20 %), more than the allowed 5 %.
+     │   └─✖ error-rate    FAIL  canary 20 %  stable 0.19 %  max 1 %  n=18.2k
+     ├─• 5 approval
+     ├─• 6 weight 100 %
+     └─• 7 promote
+     Rolled back to 1.41.0: 12 of 60 canary requests failed (20 %), more than the allowed 5 %.
+     "
+    `);
+  });
+
+  const statuses = {
+    soaking: aStatus(),
+    rolledBack: aRolledBackStatus(),
+    paused: aStatus({
+      phase: 'paused',
+      paused: { since: START, by: { name: 'bob', via: 'cli' }, reason: 'looking', cause: 'person' },
+    }),
+    approval: aStatus({
+      phase: 'awaitingApproval',
+      soak: null,
+      approval: { step: 4, by: ['oncall', 'leads'], since: START, expiresAt: START + 14_400_000, onExpiry: 'rollback' },
+    }),
+    stuck: aStatus({ phase: 'rollingBack', stuck: { since: START, message: 'no instance answers', attempts: 12 } }),
+    simulated: aStatus({ simulated: true, successors: ['checkout-2', 'checkout-3'] }),
+    wide: aStatus({ service: 'カート', message: '新しいカートを出しています 🎉🎉 '.repeat(5), reason: '新しい' }),
+  };
+
+  describe.each(Object.entries(statuses))('of a release that is %s', (_name, status) => {
+    it.each([40, 60, 80, 120, 200])('is never wider than %i columns', (width) => {
+      for (const color of [false, true]) {
+        for (const line of frame({ width, color }, status)) expect(displayWidth(line)).toBeLessThanOrEqual(width);
+      }
+    });
+
+    it('is ASCII where only ASCII can be shown', () => {
+      for (const line of frame({ ascii: true }, status)) expect(line).toMatch(/^[\x20-\x7e]*$/u);
+    });
+
+    it('says the same with and without colours', () => {
+      expect(frame({ color: true }, status).map(stripVTControlCharacters)).toEqual(frame({ color: false }, status));
+    });
+  });
+
+  it('lets nothing from outside move the cursor', () => {
+    const status = aStatus({ message: 'all\u001b[2Jgone\r\nand\u0007rung', reason: '\u001b]0;title\u0007x' });
+
+    // eslint-disable-next-line no-control-regex
+    for (const line of frame({}, status)) expect(line).not.toMatch(/[\x00-\x1f\x7f]/u);
+  });
+
+  it('says whose help it waits for', () => {
+    const text = frame({}, statuses.approval).join('\n');
+
+    expect(text).toContain('`sluice approve shop/checkout` by oncall, leads within 3h56m, else it rolls back');
+  });
+
+  it('says on its own line that numbers are made up', () => {
+    expect(frame({}, statuses.simulated)[1]).toContain('SIMULATED');
+  });
+});
+
+describe('one line per change', () => {
+  it('tells each event once', () => {
+    const before = aStatus();
+    const after = aStatus({
+      events: [...before.events, anEvent(2, { type: 'paused', message: 'Paused.', weight: 25 })],
+    });
+
+    expect(changeLines(before, after, PLAIN)).toEqual([expect.stringContaining('25 % ⚠ Paused.')]);
+    expect(changeLines(after, after, PLAIN)).toEqual([]);
+  });
+
+  it('tells a measurement only when the verdict changes', () => {
+    const before = aStatus();
+    const again = { ...MEASUREMENT, at: MEASUREMENT.at + 5000 };
+    const failed = {
+      ...MEASUREMENT,
+      at: MEASUREMENT.at + 5000,
+      verdict: 'fail' as const,
+      sentence: 'Too many errors.',
+    };
+
+    expect(changeLines(before, aStatus({ measurements: [MEASUREMENT, again] }), PLAIN)).toEqual([]);
+    expect(changeLines(before, aStatus({ measurements: [MEASUREMENT, failed] }), PLAIN)).toEqual([
+      expect.stringContaining('✖ FAIL: Too many errors.'),
+    ]);
+  });
+
+  it('tells them in the order they happened', () => {
+    const lines = changeLines(null, aRolledBackStatus(), PLAIN);
+
+    expect(lines.map((line) => line.replace(/^\S+ +/u, '').slice(0, 12))).toEqual([
+      '0 % ◌ alice ',
+      '25 % ✖ FAIL:',
+      '25 % ✖ 12 of',
+      '0 % ✖ Rolled',
+    ]);
+  });
+});

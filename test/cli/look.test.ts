@@ -1,0 +1,235 @@
+import { FakeSluice } from './fake-client';
+import { run, start } from './harness';
+import { aRolledBackStatus, aStatus } from './statuses';
+
+describe('sluice status', () => {
+  it('prints a frame', async () => {
+    const ran = await run(['status', 'shop/checkout'], { client: new FakeSluice(aStatus()) });
+
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('◌ Soaking');
+    expect(ran.out).toContain('canary 0.21 %  stable 0.19 %');
+  });
+
+  it('prints the whole status for machines', async () => {
+    const client = new FakeSluice(aStatus());
+
+    const json = await run(['status', 'shop/checkout', '-o', 'json'], { client });
+    const yaml = await run(['status', 'shop/checkout', '-o', 'yaml'], { client });
+    const jsonl = await run(['status', 'shop/checkout', '-o', 'jsonl'], { client });
+
+    expect(JSON.parse(json.out)).toEqual(JSON.parse(JSON.stringify(aStatus())));
+    expect(yaml.out).toMatch(/^---\napiVersion: sluice.dev\/v1\nkind: ReleaseStatus\n/u);
+    expect(jsonl.out.trimEnd().split('\n')).toHaveLength(1);
+  });
+
+  it.each([
+    [aStatus(), 8],
+    [aRolledBackStatus(), 3],
+    [aStatus({ outcome: 'promoted', phase: 'promoted' }), 0],
+    [aStatus({ outcome: 'superseded', phase: 'rolledBack' }), 5],
+  ])('says by its code how it stands, when asked to', async (status, code) => {
+    const client = new FakeSluice(status);
+
+    expect((await run(['status', 'shop/checkout', '--exit-code'], { client })).code).toBe(code);
+    expect((await run(['status', 'shop/checkout'], { client })).code).toBe(0);
+  });
+
+  it('is an error for a service that never had a release', async () => {
+    const ran = await run(['status', 'nobody', '--json'], { client: new FakeSluice() });
+
+    expect(ran.code).toBe(1);
+    expect(JSON.parse(ran.out)).toMatchObject({ error: { code: 'not-found' } });
+    expect(ran.err).toContain('There is no release of default/nobody.');
+  });
+});
+
+describe('sluice watch', () => {
+  it('prints one line per change where there is no terminal', async () => {
+    const client = new FakeSluice(aStatus());
+    const running = start(['watch', 'shop/checkout'], { client });
+
+    await running.wrote('alice started the release.');
+    client.update(aStatus().release, { weight: 50 }, { message: 'Weight 25 % → 50 %.' });
+    await running.wrote('Weight 25 % → 50 %.');
+    client.update(aStatus().release, { outcome: 'promoted', phase: 'promoted', endedAt: 1 });
+    const ran = await running.ended;
+
+    expect(ran.code).toBe(0);
+    expect(ran.err).toBe('');
+    expect(ran.out).not.toContain('\u001b');
+    expect(ran.out.match(/Weight 25/gu)).toHaveLength(1);
+  });
+
+  it('streams one event a line', async () => {
+    const ran = await run(['watch', 'shop/checkout', '-o', 'jsonl'], { client: new FakeSluice(aRolledBackStatus()) });
+
+    const events = ran.out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { kind: string; seq: number });
+    expect(events.map(({ kind, seq }) => [kind, seq])).toEqual([
+      ['ReleaseEvent', 1],
+      ['ReleaseEvent', 2],
+      ['ReleaseEvent', 3],
+    ]);
+    expect(ran.code).toBe(3);
+  });
+
+  it('draws no frames on a dumb terminal', async () => {
+    const client = new FakeSluice(aRolledBackStatus());
+
+    const ran = await run(['watch', 'shop/checkout'], { client, tty: 80, env: { TERM: 'dumb' } });
+
+    expect(ran.out).not.toContain('\u001b');
+    // A dumb terminal is told in ASCII, too.
+    expect(ran.out).toMatch(/^[\x20-\x7e\n]*$/u);
+  });
+
+  it('detaches on Ctrl-C', async () => {
+    const client = new FakeSluice(aStatus());
+    const running = start(['watch', 'shop/checkout'], { client, tty: 100 });
+
+    await running.wrote('Soaking');
+    running.interrupt();
+    const ran = await running.ended;
+
+    expect(ran.code).toBe(130);
+    expect(ran.err).toContain('The release continues.');
+  });
+});
+
+describe('sluice wait', () => {
+  const HELD = aStatus({ phase: 'paused', message: 'Paused by bob.' });
+
+  it.each([
+    ['completed', aStatus({ outcome: 'promoted', phase: 'promoted', endedAt: 1 }), 0],
+    ['completed', aRolledBackStatus(), 3],
+    ['promoted', aStatus({ outcome: 'rejected', phase: 'rolledBack', endedAt: 1 }), 5],
+    ['rolled-back', aRolledBackStatus(), 0],
+    ['rolled-back', aStatus({ outcome: 'promoted', phase: 'promoted', endedAt: 1 }), 1],
+    ['paused', HELD, 0],
+    ['approval', aStatus({ phase: 'awaitingApproval' }), 0],
+    ['step=4', aStatus(), 0],
+    ['step=7', aStatus({ outcome: 'promoted', phase: 'promoted', endedAt: 1 }), 0],
+    ['step=7', aRolledBackStatus(), 3],
+  ])('for %s', async (goal, status, code) => {
+    const ran = await run(['wait', 'shop/checkout', '--for', goal, '-q'], { client: new FakeSluice(status) });
+
+    expect(ran.code).toBe(code);
+  });
+
+  it('waits no longer than it may, and tells a held release from a slow one', async () => {
+    const slow = await run(['wait', 'shop/checkout', '--timeout', '20ms'], { client: new FakeSluice(aStatus()) });
+    const held = await run(['wait', 'shop/checkout', '--timeout', '20ms'], { client: new FakeSluice(HELD) });
+    const atOnce = await run(['wait', 'shop/checkout', '--exit-on-hold'], { client: new FakeSluice(HELD) });
+
+    expect([slow.code, held.code, atOnce.code]).toEqual([124, 8, 8]);
+  });
+
+  it.each(['done', 'step=0', 'step=x'])('knows no %s', async (goal) => {
+    const ran = await run(['wait', 'shop/checkout', '--for', goal], { client: new FakeSluice(aStatus()) });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('completed, promoted, rolled-back, paused, approval, step=N');
+  });
+});
+
+describe('sluice list', () => {
+  const client = new FakeSluice(
+    aRolledBackStatus(),
+    aStatus({ service: 'search', release: 'search-1', namespace: 'shop' }),
+  );
+
+  it('prints a table, newest first', async () => {
+    const ran = await run(['list'], { client, tty: 120, env: { NO_COLOR: '1' } });
+
+    const lines = ran.out.trimEnd().split('\n');
+    expect(lines[0]).toMatch(/^SERVICE +VERSION +STATE +WEIGHT +STARTED +TOOK +RELEASE$/u);
+    expect(lines[1]).toMatch(/^shop\/search +1\.42\.0 +◌ Soaking +25 %/u);
+    expect(lines[2]).toMatch(/^shop\/checkout +1\.42\.0 +✖ Rolled back +0 %/u);
+  });
+
+  it('answers machines with a list, or one release a line', async () => {
+    const json = await run(['list', '--json'], { client });
+    const open = await run(['list', '--open', '-o', 'jsonl'], { client });
+    const one = await run(['list', 'shop/checkout', '--json'], { client });
+
+    expect(JSON.parse(json.out)).toMatchObject({
+      kind: 'ReleaseList',
+      items: [{ service: 'search' }, { service: 'checkout' }],
+    });
+    expect(
+      open.out
+        .trimEnd()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { service: string }).service),
+    ).toEqual(['search']);
+    expect((JSON.parse(one.out) as { items: unknown[] }).items).toHaveLength(1);
+  });
+
+  it('says on stderr that there are none', async () => {
+    expect(await run(['list'], { client: new FakeSluice() })).toEqual({
+      code: 0,
+      out: '',
+      err: 'There are no such releases.\n',
+    });
+  });
+
+  it('takes only a number of releases', async () => {
+    expect((await run(['list', '--limit', 'many'], { client })).code).toBe(2);
+  });
+});
+
+describe('sluice history', () => {
+  it('tells the story with its evidence and who did what', async () => {
+    const ran = await run(['history', 'shop/checkout'], { client: new FakeSluice(aRolledBackStatus()) });
+
+    expect(ran.code).toBe(0);
+    expect(ran.out).toContain('2026-11-21 14:00:01Z   0 % ◌ alice started the release.');
+    expect(ran.out).toContain('by alice via ci');
+    expect(ran.out).toContain('✖ error-rate  FAIL  canary 20 %');
+  });
+
+  it('answers machines with all events', async () => {
+    const client = new FakeSluice(aRolledBackStatus());
+
+    const json = await run(['history', 'shop/checkout', '--json'], { client });
+    const jsonl = await run(['history', 'shop/checkout', '-o', 'jsonl'], { client });
+
+    expect(JSON.parse(json.out)).toMatchObject({ kind: 'ReleaseHistory', items: [{ seq: 1 }, { seq: 2 }, { seq: 3 }] });
+    expect(jsonl.out.trimEnd().split('\n')).toHaveLength(3);
+  });
+});
+
+describe('sluice explain', () => {
+  it('says why each step ended as it did, with numbers, counts and queries', async () => {
+    const ran = await run(['explain', 'shop/checkout'], { client: new FakeSluice(aRolledBackStatus()) });
+
+    expect(ran.code).toBe(0);
+    expect(ran.out).toContain('Step 4, weight 25 %: failed after 2m17s, verdict fail');
+    expect(ran.out).toContain('12 of 60 canary requests failed (20 %), more than the allowed 5 %.');
+    expect(ran.out).toContain('counts: canary 18200 requests, stable 54600 requests');
+    expect(ran.out).toContain('query: sum(increase(http_requests_total{track="canary"}[60s]))');
+    expect(ran.out).not.toContain('Step 5');
+  });
+
+  it('explains one step, also to machines', async () => {
+    const ran = await run(['explain', 'shop/checkout', '--step', '4', '--json'], {
+      client: new FakeSluice(aRolledBackStatus()),
+    });
+
+    expect(JSON.parse(ran.out)).toMatchObject({
+      kind: 'ReleaseExplanation',
+      outcome: 'rolledBack',
+      steps: [{ number: 4, state: 'failed', evidence: { verdict: 'fail' } }],
+    });
+  });
+
+  it('names the steps there are when asked for another', async () => {
+    const ran = await run(['explain', 'shop/checkout', '--step', '9'], { client: new FakeSluice(aStatus()) });
+
+    expect(ran.code).toBe(1);
+    expect(ran.err).toContain('It has 7: 1 deploy, 2 smoke test');
+  });
+});

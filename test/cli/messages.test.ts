@@ -1,0 +1,168 @@
+import { FakeSluice } from './fake-client';
+import { run } from './harness';
+import { aRolledBackStatus, aStatus, START } from './statuses';
+
+const WAITING = {
+  phase: 'awaitingApproval',
+  soak: null,
+  approval: { step: 4, by: ['oncall'], since: START, expiresAt: START + 1000, onExpiry: 'rollback' },
+} as const;
+const PAUSED = { paused: { since: START, by: { name: 'bob', via: 'cli' }, reason: 'x', cause: 'person' } } as const;
+
+describe.each([
+  { args: ['approve', 'shop/checkout'], sends: 'approve', status: WAITING, asks: false },
+  { args: ['reject', 'shop/checkout'], sends: 'reject', status: WAITING, asks: true },
+  { args: ['pause', 'shop/checkout'], sends: 'pause', status: {}, asks: false },
+  { args: ['resume', 'shop/checkout'], sends: 'resume', status: PAUSED, asks: false },
+  { args: ['promote', 'shop/checkout'], sends: 'promote', status: {}, asks: true },
+  { args: ['rollback', 'shop/checkout'], sends: 'rollback', status: {}, asks: true },
+  { args: ['traffic', 'shop/checkout', '30'], sends: 'setWeight', status: {}, asks: true },
+  { args: ['skip-soak', 'shop/checkout'], sends: 'skipSoak', status: {}, asks: true },
+])('sluice $args.0', ({ args, sends, status, asks }) => {
+  const env = { SLUICE_GROUPS: 'oncall' };
+  const yes = asks ? ['--yes'] : [];
+
+  it('says it to the release, with who and why, and prints what was recorded', async () => {
+    const client = new FakeSluice(aStatus(status));
+
+    const ran = await run([...args, ...yes, '--reason', 'because', '--as', 'alice'], { client, env });
+
+    expect(ran).toEqual({ code: 0, out: '✔ The wish of alice is recorded.\n', err: '' });
+    expect(client.sent).toEqual([
+      {
+        name: sends,
+        ref: { service: 'checkout', namespace: 'shop' },
+        message: expect.objectContaining({
+          actor: { name: 'alice', via: 'cli', groups: ['oncall'] },
+          reason: 'because',
+          ...(sends === 'setWeight' ? { weight: 30 } : {}),
+        }),
+      },
+    ]);
+    expect(client.closed).toBe(true);
+  });
+
+  it('answers in JSON with one document', async () => {
+    const ran = await run([...args, ...yes, '--json'], { client: new FakeSluice(aStatus(status)), env });
+
+    expect(JSON.parse(ran.out)).toEqual({
+      apiVersion: 'sluice.dev/v1',
+      kind: 'MessageAck',
+      service: 'checkout',
+      namespace: 'shop',
+      release: 'checkout-20261121-140000-0001',
+      seq: 2,
+      message: 'The wish of tester is recorded.',
+    });
+  });
+
+  it('fails when the release is over, and when there is none', async () => {
+    const over = await run([...args, ...yes, '--json'], { client: new FakeSluice(aRolledBackStatus()), env });
+    const none = await run([...args, ...yes], { client: new FakeSluice(), env });
+
+    expect(over.code).toBe(1);
+    expect(JSON.parse(over.out)).toMatchObject({
+      kind: 'Error',
+      error: { code: 'conflict', hint: 'See `sluice list`.' },
+    });
+    expect(none).toMatchObject({ code: 1, out: '' });
+    expect(none.err).toContain('There is no release of shop/checkout.');
+  });
+
+  it('is refused when it means another release', async () => {
+    const client = new FakeSluice(aStatus(status));
+
+    const ran = await run([...args, ...yes, '--release', 'checkout-0'], { client, env });
+
+    expect(ran.code).toBe(1);
+    expect(client.sent).toEqual([]);
+  });
+
+  it('says at once that no worker is running', async () => {
+    const client = new FakeSluice(aStatus(status));
+    client.pollers = [];
+
+    const ran = await run([...args, ...yes], { client, env });
+
+    expect(ran.err).toContain('No worker is running at 127.0.0.1:1, namespace default');
+  });
+
+  if (asks) {
+    it('asks on a terminal, showing what it is about, and binds the answer to it', async () => {
+      const client = new FakeSluice(aStatus(status));
+
+      const ran = await run(args, { client, env, tty: 80, input: 'y\n' });
+
+      expect(ran.code).toBe(0);
+      expect(ran.err).toContain('shop/checkout?');
+      expect(ran.err).toContain('version 1.41.0 -> 1.42.0');
+      expect(ran.err).toContain('weight  25 % now');
+      expect(client.sent[0]?.message.release).toBe('checkout-20261121-140000-0001');
+    });
+
+    it.each(['n\n', '\n', ''])('does nothing when the answer is %j', async (input) => {
+      const client = new FakeSluice(aStatus(status));
+
+      const ran = await run(args, { client, env, tty: 80, input });
+
+      expect(ran.code).toBe(1);
+      expect(ran.err).toContain('Nothing was done.');
+      expect(client.sent).toEqual([]);
+    });
+
+    it('never waits for an answer where there is no terminal', async () => {
+      const client = new FakeSluice(aStatus(status));
+
+      const ran = await run(args, { client, env });
+
+      expect(ran.code).toBe(2);
+      expect(ran.err).toBe(
+        'Error: This asks for confirmation, and there is no terminal to ask on.\n' +
+          '       Add --yes to do it without being asked.\n',
+      );
+      expect(client.sent).toEqual([]);
+    });
+  }
+});
+
+describe('who may', () => {
+  it('approve is answered with code 4 for those who may not', async () => {
+    const ran = await run(['approve', 'shop/checkout', '--as', 'mallory'], {
+      client: new FakeSluice(aStatus(WAITING)),
+    });
+
+    expect(ran.code).toBe(4);
+    expect(ran.err).toContain('mallory may not approve; oncall may.');
+  });
+
+  it('approve counts steps from 1', async () => {
+    const client = new FakeSluice(aStatus(WAITING));
+    const env = { SLUICE_GROUPS: 'oncall' };
+
+    const wrong = await run(['approve', 'shop/checkout', '--step', '4'], { client, env });
+    const right = await run(['approve', 'shop/checkout', '--step', '5'], { client, env });
+    const odd = await run(['approve', 'shop/checkout', '--step', 'five'], { client, env });
+
+    expect([wrong.code, right.code, odd.code]).toEqual([1, 0, 2]);
+    expect(client.sent[0]?.message.step).toBe(4);
+  });
+});
+
+describe('bad input', () => {
+  it.each([
+    [['traffic', 'shop/checkout', '101', '--yes'], 'which is no whole percentage'],
+    [['traffic', 'shop/checkout', '--yes'], "Missing required argument 'percent'"],
+    [['rollback', 'Shop/Checkout', '--yes'], 'names no service'],
+    [['rollback', 'a/b/c', '--yes'], 'names no service'],
+    [['rollback', 'missing.yaml', '--yes'], 'missing.yaml does not exist'],
+    [['rollback', 'checkout', '--yes', '-o', 'xml'], 'There is no output format "xml"'],
+    [['rollback', 'checkout', '--yes', '--json', '-o', 'yaml'], 'contradict each other'],
+    [['rollback', 'checkout', '--yse'], "Unknown option '--yse'"],
+  ])('%j is answered with code 2 and a sentence', async (args, sentence) => {
+    const ran = await run(args, { client: new FakeSluice(aStatus()) });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain(sentence);
+    expect(ran.err).not.toMatch(/^\s+at /mu);
+  });
+});
