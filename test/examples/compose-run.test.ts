@@ -19,11 +19,12 @@ const compose = readComposeFile(path.join(ROOT, 'docker-compose.yml'));
  * server on SQLite: that the server's image works with PostgreSQL cannot be shown without that image.
  */
 (prometheus === null ? describe.skip : describe)('the services of docker-compose.yml as plain processes', () => {
-  const bin = mkdtempSync(path.join(tmpdir(), 'sluice-bin-'));
+  let bin = '';
   let temporal: RunningTemporal | null = null;
   let processes: PlainProcesses | null = null;
 
   beforeAll(async () => {
+    bin = mkdtempSync(path.join(tmpdir(), 'sluice-bin-'));
     const binary = await findTemporalCli({ onProgress: () => undefined });
     symlinkSync(binary.path, path.join(bin, 'temporal'));
     temporal = await startTemporal({ binary: binary.path, headless: true, namespace: 'unused' });
