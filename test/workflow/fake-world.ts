@@ -44,6 +44,8 @@ export class FakeWorld {
   readonly #hooks = new Map<ActivityName, Hook>();
   readonly #waiting: { activity: ActivityName; call: number; resolve: () => void }[] = [];
   readonly #late: (() => void)[] = [];
+  readonly #hanging: (() => void)[] = [];
+  #released = false;
 
   on(activity: ActivityName, hook: Hook): this {
     this.#hooks.set(activity, hook);
@@ -58,20 +60,28 @@ export class FakeWorld {
   }
 
   /**
-   * Every call hangs until its cancellation arrives or the worker shuts down, and then still does what it was asked:
+   * Every call hangs until its cancellation arrives or `release` is called, and then still does what it was asked:
    * the late write of a superseded attempt. `deaf` ones do not heartbeat and hear of no cancellation.
    */
   hang(activity: ActivityName, options: { deaf?: boolean; calls?: number } = {}): this {
     return this.on(activity, async (_, call) => {
-      if (call > (options.calls ?? Infinity)) return;
+      if (this.#released || call > (options.calls ?? Infinity)) return;
       await new Promise<void>((resolve) => {
         const beat = options.deaf === true ? undefined : setInterval(() => heartbeat(), 20);
-        cancellationSignal().addEventListener('abort', () => {
+        const end = (): void => {
           clearInterval(beat);
           resolve();
-        });
+        };
+        cancellationSignal().addEventListener('abort', end);
+        this.#hanging.push(end);
       });
     });
+  }
+
+  /** Lets go of what hangs, which then does what it was asked; nothing hangs any more. */
+  release(): void {
+    this.#released = true;
+    for (const end of this.#hanging.splice(0)) end();
   }
 
   count(activity: ActivityName): number {

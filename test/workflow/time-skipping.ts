@@ -2,18 +2,23 @@ import { randomUUID } from 'node:crypto';
 import { ApplicationFailure } from '@temporalio/common';
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
+import { temporal } from '@temporalio/proto';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { WorkerOptions, WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { findTestServer } from '../../src/devserver/find-test-server';
 import { releaseStartOptions } from '../../src/workflows/start-options';
 import { SEARCH_ATTRIBUTES } from '../../src/workflows/api';
+import type { ReleaseActivities } from '../../src/workflows/activity-types';
 import type { Actor, MessageAck, ReleaseInput, ReleaseStatus, UpdateName } from '../../src/workflows/api';
 import { release } from '../../src/workflows/release';
 import type { Plan } from '../../src/spec/plan-types';
 import type { FakeWorld } from './fake-world';
 
 export type ReleaseHandle = WorkflowHandleWithFirstExecutionRunId<typeof release>;
+
+const TASK_QUEUE = 'sluice-test';
+const STARTED = temporal.api.enums.v1.PendingActivityState.PENDING_ACTIVITY_STATE_STARTED;
 
 export const ADA: Actor = { name: 'ada', via: 'cli' };
 /** Of the group that `approve()` in plans.ts asks for. */
@@ -29,15 +34,26 @@ const SHORTER: readonly [RegExp, string][] = [
   [/GRACE_MS = 10_?000/g, 'GRACE_MS = 500'],
 ];
 
-/** The workers of a test, when it needs to stop the one that runs the workflow and start it again. */
-export interface Apart {
-  readonly queue: string;
+/** Where a test's releases live. */
+export interface Room {
+  readonly namespace: string;
+  readonly taskQueue: string;
+}
+
+/** The same, with a worker for the workflow that is stopped and started again. */
+export interface Apart extends Room {
   stopWorkflows(): Promise<void>;
   startWorkflows(): Promise<void>;
 }
 
-/** One time-skipping server and one bundle for a test file; a worker and a task queue for each test. */
+/**
+ * One time-skipping server, one bundle and one worker for a test file, because starting them takes longer than a
+ * release. Each test has a namespace of Sluice's of its own, by which its activities find its world.
+ */
 export class TimeSkipping {
+  readonly #worlds = new Map<string, FakeWorld>();
+  #stopWorker: () => Promise<void> = () => Promise.resolve();
+
   private constructor(
     readonly env: TestWorkflowEnvironment,
     readonly bundle: WorkflowBundleWithSourceMap,
@@ -49,51 +65,51 @@ export class TimeSkipping {
       telemetryOptions: { logging: { filter: 'error', forward: {} } },
     });
     const { path } = await findTestServer({ onProgress: () => undefined });
-    const env = await TestWorkflowEnvironment.createTimeSkipping({
-      server: { executable: { type: 'existing-path', path } },
-    });
-    const bundle = await bundleWorkflows();
+    const [env, bundle] = await Promise.all([
+      TestWorkflowEnvironment.createTimeSkipping({ server: { executable: { type: 'existing-path', path } } }),
+      bundleWorkflows(),
+    ]);
     await registerSearchAttributes(env);
-    return new TimeSkipping(env, options.shortTimeouts === true ? shorten(bundle) : bundle);
+    const time = new TimeSkipping(env, options.shortTimeouts === true ? shorten(bundle) : bundle);
+    time.#stopWorker = runWorker(
+      await time.worker(TASK_QUEUE, { workflowBundle: time.bundle, activities: time.#activities() }),
+    );
+    return time;
   }
 
-  /** Runs `act` beside a worker that hosts the workflows and the world's activities. */
-  async run<T>(world: FakeWorld, act: (queue: string) => Promise<T>): Promise<T> {
-    const queue = `test-${randomUUID()}`;
-    const worker = await this.worker(queue, { workflowBundle: this.bundle, activities: world.activities });
-    const result = await worker.runUntil(() => act(queue));
-    expect(world.violations).toEqual([]);
-    return result;
-  }
-
-  /** The same with two workers, so that messages and answers can pile up while the workflow's is away. */
-  async runApart<T>(world: FakeWorld, act: (workers: Apart) => Promise<T>): Promise<T> {
-    const queue = `test-${randomUUID()}`;
-    const activities = await this.worker(queue, { activities: world.activities });
-    let workflows: { stop(): Promise<void> } | null = null;
-    const apart: Apart = {
-      queue,
-      stopWorkflows: async () => {
-        await workflows?.stop();
-        workflows = null;
-      },
-      startWorkflows: async () => {
-        const worker = await this.worker(queue, { workflowBundle: this.bundle });
-        const running = worker.run();
-        workflows = {
-          stop: async () => {
-            worker.shutdown();
-            await running;
-          },
-        };
-      },
-    };
+  /** Runs `act` in a namespace where the activities work on this world. */
+  async run<T>(world: FakeWorld, act: (room: Room) => Promise<T>): Promise<T> {
+    const namespace = `ns-${randomUUID().slice(0, 13)}`;
+    this.#worlds.set(namespace, world);
     try {
-      const result = await activities.runUntil(() => act(apart));
+      const result = await act({ namespace, taskQueue: TASK_QUEUE });
       expect(world.violations).toEqual([]);
       return result;
     } finally {
-      await apart.stopWorkflows();
+      world.release();
+    }
+  }
+
+  /** The same with workers of its own, so that messages and answers can pile up while the workflow's is away. */
+  async runApart<T>(world: FakeWorld, act: (room: Apart) => Promise<T>): Promise<T> {
+    const taskQueue = `apart-${randomUUID()}`;
+    const stopActivities = runWorker(await this.worker(taskQueue, { activities: this.#activities() }));
+    let stopWorkflows = (): Promise<void> => Promise.resolve();
+    try {
+      return await this.run(world, ({ namespace }) =>
+        act({
+          namespace,
+          taskQueue,
+          startWorkflows: async () => {
+            // Without a cache, so that nothing waits for a worker that is gone; every task is a replay, too.
+            const options = { workflowBundle: this.bundle, maxCachedWorkflows: 0 };
+            stopWorkflows = runWorker(await this.worker(taskQueue, options));
+          },
+          stopWorkflows: () => stopWorkflows(),
+        }),
+      );
+    } finally {
+      await Promise.all([stopWorkflows(), stopActivities()]);
     }
   }
 
@@ -111,33 +127,67 @@ export class TimeSkipping {
     } as WorkerOptions);
   }
 
-  inputOf(plan: Plan, more: Partial<ReleaseInput> = {}): ReleaseInput {
-    // Each release is of a service of its own, unless the test names the namespace.
-    const own = plan.namespace === 'default' ? { ...plan, namespace: randomUUID().slice(0, 13) } : plan;
-    return { release: `${plan.service}-${randomUUID().slice(0, 8)}`, plan: own, startedBy: ADA, ...more };
+  /** Each call goes to the world of the release that it is for. */
+  #activities(): ReleaseActivities {
+    const worldOf = (namespace: string): ReleaseActivities => {
+      const world = this.#worlds.get(namespace);
+      if (world === undefined) throw new Error(`There is no world ${namespace}.`);
+      return world.activities;
+    };
+    return {
+      observe: (input) => worldOf(input.namespace).observe(input),
+      deploy: (input) => worldOf(input.namespace).deploy(input),
+      smokeTest: (input) => worldOf(input.namespace).smokeTest(input),
+      setWeight: (input) => worldOf(input.namespace).setWeight(input),
+      measure: (input) => worldOf(input.namespace).measure(input),
+      promote: (input) => worldOf(input.namespace).promote(input),
+      compensate: (input) => worldOf(input.namespace).compensate(input),
+      notifySlack: (input) => worldOf(input.status.namespace).notifySlack(input),
+    };
   }
 
-  async startRelease(taskQueue: string, plan: Plan, more: Partial<ReleaseInput> = {}): Promise<ReleaseHandle> {
-    const input = this.inputOf(plan, more);
-    return this.env.client.workflow.start(release, { ...releaseStartOptions(input, taskQueue), args: [input] });
+  inputOf(room: Room, plan: Plan, more: Partial<ReleaseInput> = {}): ReleaseInput {
+    const release = `${plan.service}-${randomUUID().slice(0, 8)}`;
+    return { release, plan: { ...plan, namespace: room.namespace }, startedBy: ADA, ...more };
+  }
+
+  async startRelease(room: Room, plan: Plan, more: Partial<ReleaseInput> = {}): Promise<ReleaseHandle> {
+    const input = this.inputOf(room, plan, more);
+    return this.env.client.workflow.start(release, { ...releaseStartOptions(input, room.taskQueue), args: [input] });
   }
 
   /** Advances the clock in small steps until the release's status is as wanted, and answers it. */
   async until(
-    handle: Pick<ReleaseHandle, 'query'>,
+    handle: Pick<ReleaseHandle, 'query' | 'describe'>,
     wanted: (status: ReleaseStatus) => boolean,
-    stepMs = 1_000,
+    stepMs = 5_000,
   ): Promise<ReleaseStatus> {
-    let status = await statusOf(handle);
-    for (let steps = 0; !wanted(status); steps += 1) {
+    for (let steps = 0; ; steps += 1) {
+      await this.quiet(handle);
+      const status = await statusOf(handle);
+      if (wanted(status)) return status;
       if (steps > 600) throw new Error(`The release never became so; it is ${status.phase}: ${status.message}`);
       await this.env.sleep(stepMs);
-      status = await statusOf(handle);
     }
-    return status;
+  }
+
+  /**
+   * Until the release waits for nothing but time or a person. The test server refuses the cancellation of an activity
+   * that has just ended (Temporal's own does not), and then loses the update that came with it: so a message that
+   * cancels something is sent when the release is quiet, or from within the activity itself.
+   */
+  async quiet(handle: Pick<ReleaseHandle, 'describe'>): Promise<void> {
+    for (let looks = 0; looks < 2_000; looks += 1) {
+      const { raw, status } = await handle.describe();
+      const busy =
+        isSet(raw.pendingWorkflowTask) || (raw.pendingActivities ?? []).some((activity) => isAtWork(activity));
+      if (!busy || status.name !== 'RUNNING') return;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 
   async stop(): Promise<void> {
+    await this.#stopWorker();
     await this.env.teardown();
   }
 }
@@ -168,6 +218,24 @@ export async function refusalOf(sent: Promise<unknown>): Promise<{ type: string;
     return { type: error.cause.type ?? '', message: error.cause.message };
   }
   throw new Error('The message was accepted.');
+}
+
+/** Slack is nobody's way, and one that waits for its next try waits for time. */
+function isAtWork(activity: temporal.api.workflow.v1.IPendingActivityInfo): boolean {
+  if (activity.activityType?.name === 'notifySlack') return false;
+  return activity.state === STARTED || !isSet(activity.lastFailure);
+}
+
+function isSet(value: unknown): boolean {
+  return value !== null && value !== undefined;
+}
+
+function runWorker(worker: Worker): () => Promise<void> {
+  const running = worker.run();
+  return async () => {
+    if (worker.getState() === 'RUNNING') worker.shutdown();
+    await running;
+  };
 }
 
 export function bundleWorkflows(path = '../../src/workflows/index.ts'): Promise<WorkflowBundleWithSourceMap> {
