@@ -5,6 +5,7 @@ import { startLoad, startShop } from '../integration/shop';
 import type { Load, Shop } from '../integration/shop';
 import { startStack } from '../integration/stack';
 import type { Stack } from '../integration/stack';
+import { BUILD_WITHIN_MS, builtSluice } from './built-sluice';
 import { Checkout, readGitHubWorkflow, readGitLabFile } from './ci-jobs';
 import { fencedBlocks } from './markdown';
 
@@ -28,9 +29,10 @@ describe('the scripts of the CI jobs, against a real Temporal, worker and shop',
   let checkout: Checkout;
 
   beforeAll(async () => {
+    await builtSluice();
     stack = await startStack();
     await stack.startWorker();
-  }, 180_000);
+  }, BUILD_WITHIN_MS);
 
   beforeEach(async () => {
     shops = [await startShop(), await startShop()];

@@ -5,6 +5,7 @@ import { findTemporalCli } from '../../src/devserver/find-temporal';
 import { startTemporal } from '../../src/devserver/start-temporal';
 import type { RunningTemporal } from '../../src/devserver/start-temporal';
 import type { ReleaseStatus } from '../../src/workflows/api';
+import { BUILD_WITHIN_MS, builtSluice } from './built-sluice';
 import { readComposeFile } from './compose-file';
 import { PlainProcesses } from './plain-processes';
 import { findPrometheusExecutable } from './prometheus-executable';
@@ -32,14 +33,14 @@ const compose = readComposeFile(path.join(ROOT, 'docker-compose.yml'));
       compose,
       provided: new Map([['temporal:7233', Number(temporal.address.split(':')[1])]]),
       programs: {
-        sluice: path.join(ROOT, 'scripts', 'sluice'),
+        sluice: await builtSluice(),
         node: process.execPath,
         '/bin/prometheus': prometheus ?? '',
       },
       path: [bin, path.dirname(process.execPath)],
     });
     for (const name of ['shop-1', 'shop-2', 'prometheus', 'worker', 'users']) await processes.start(name);
-  }, 240_000);
+  }, BUILD_WITHIN_MS);
 
   afterAll(async () => {
     await processes?.stop();

@@ -18,7 +18,7 @@ function findCompose(): string[] | null {
     encoding: 'utf8',
   });
   if (found.status === 0) return found.stdout.trim().split(' ');
-  console.warn(`Skipped: docker-compose's own check of docker-compose.yml: ${found.stderr.trim()}`);
+  process.stderr.write(`Skipped: docker-compose's own check of docker-compose.yml: ${found.stderr.trim()}\n`);
   return null;
 }
 

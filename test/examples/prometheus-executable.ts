@@ -23,8 +23,8 @@ export function findPrometheusExecutable(): string | null {
       // Missing or not runnable is the same here: the next place is looked at.
     }
   }
-  console.warn(
-    'Skipped: tests against a real Prometheus, since there is none (SLUICE_PROMETHEUS, the PATH or the cache; ./scripts/test fetches it).',
+  process.stderr.write(
+    'Skipped: tests against a real Prometheus, since there is none (SLUICE_PROMETHEUS, the PATH or the cache; ./scripts/test fetches it).\n',
   );
   return null;
 }
