@@ -89,9 +89,15 @@ async function readBounded(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
+/** By what an error carries and not by its class: fetch's come from a realm of their own in some hosts. */
 function why(error: unknown): string {
-  if (error instanceof Error && error.name === 'TimeoutError') return `did not answer within ${TIMEOUT_MS / 1000} s`;
-  const cause = error instanceof Error ? error.cause : undefined;
-  if (cause instanceof Error && 'code' in cause) return `does not answer (${String(cause.code)})`;
-  return error instanceof SyntaxError ? 'answered something that is not JSON' : `does not answer (${messageOf(error)})`;
+  if (propertyOf(error, 'name') === 'TimeoutError') return `did not answer within ${TIMEOUT_MS / 1000} s`;
+  const code = propertyOf(propertyOf(error, 'cause'), 'code');
+  if (typeof code === 'string') return `does not answer (${code})`;
+  if (propertyOf(error, 'name') === 'SyntaxError') return 'answered something that is not JSON';
+  return `does not answer (${messageOf(error)})`;
+}
+
+function propertyOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

@@ -41,7 +41,7 @@ export class FakeSluice implements SluiceClient {
   closed = false;
   readonly #releases: ReleaseStatus[] = [];
   readonly #waiting = new Map<string, { release: string; version: string; supersede: boolean }[]>();
-  #changed = Promise.withResolvers<void>();
+  #changed = nextChange();
 
   constructor(...releases: ReleaseStatus[]) {
     this.#releases.push(...releases);
@@ -70,7 +70,7 @@ export class FakeSluice implements SluiceClient {
           ];
     this.#releases[index] = { ...before, ...change, events };
     this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
+    this.#changed = nextChange();
   }
 
   get newest(): ReleaseStatus {
@@ -127,7 +127,7 @@ export class FakeSluice implements SluiceClient {
       }),
     );
     this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
+    this.#changed = nextChange();
   }
 
   status(ref: ServiceRef): Promise<ReleaseStatus> {
@@ -215,7 +215,12 @@ export class FakeSluice implements SluiceClient {
   #decide(name: string, ref: ServiceRef, message: ApproveMessage): Promise<MessageAck> {
     const { approval } = this.#find(ref) ?? {};
     const known = [message.actor.name, ...(message.actor.groups ?? [])];
-    if (approval != null && approval.by.length > 0 && !approval.by.some((each) => known.includes(each))) {
+    if (
+      approval !== undefined &&
+      approval !== null &&
+      approval.by.length > 0 &&
+      !approval.by.some((each) => known.includes(each))
+    ) {
       return refuse('forbidden', `${message.actor.name} may not approve; ${approval.by.join(', ')} may.`);
     }
     return this.#take(name, ref, message, (status) => {
@@ -250,4 +255,12 @@ function nameOf({ namespace, service }: { namespace: string; service: string }):
 
 function refuse<T>(code: 'not-found' | 'conflict' | 'forbidden', message: string): Promise<T> {
   return Promise.reject(new ReleaseError(code, message, { hint: 'See `sluice list`.' }));
+}
+
+function nextChange(): { promise: Promise<void>; resolve: () => void } {
+  let resolve: () => void = () => undefined;
+  const promise = new Promise<void>((resolvePromise) => {
+    resolve = resolvePromise;
+  });
+  return { promise, resolve };
 }

@@ -115,7 +115,6 @@ describe('the frame of a release', () => {
   it('lets nothing from outside move the cursor', () => {
     const status = aStatus({ message: 'all\u001b[2Jgone\r\nand\u0007rung', reason: '\u001b]0;title\u0007x' });
 
-    // eslint-disable-next-line no-control-regex
     for (const line of frame({}, status)) expect(line).not.toMatch(/[\x00-\x1f\x7f]/u);
   });
 

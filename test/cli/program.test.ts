@@ -111,18 +111,26 @@ describe('sluice', () => {
     expect((await run(['completion', 'tcsh'])).code).toBe(2);
   });
 
-  it('does not load Temporal before it needs it', async () => {
-    const loaded = (await readFile(path.join(__dirname, '../../src/cli/lazy.ts'), 'utf8')).match(
-      /require\('([^']+)'\)/gu,
-    );
+  it('loads no Temporal for help and validation', async () => {
+    const heavy = ['@temporalio/client', '@temporalio/worker', '@temporalio/envconfig', '@slack/web-api'];
+    for (const name of heavy) {
+      jest.doMock(name, () => {
+        throw new Error(`${name} was loaded`);
+      });
+    }
+    const file = path.join(directory, 'odd.yaml');
+    await writeFile(file, 'kind: Release\n');
+    try {
+      await jest.isolateModulesAsync(async () => {
+        const isolated = jest.requireActual<{ run: typeof run }>('./harness');
 
-    await jest.isolateModulesAsync(async () => {
-      const { runCli } = jest.requireActual<typeof import('../../src/cli/program')>('../../src/cli/program');
-      expect(typeof runCli).toBe('function');
-      await Promise.resolve();
-    });
-
-    expect(loaded?.length).toBeGreaterThan(5);
+        expect((await isolated.run(['--help'])).code).toBe(0);
+        expect((await isolated.run(['validate', file])).code).toBe(2);
+        expect((await isolated.run(['list', '--address', '127.0.0.1:1'])).err).toContain('was loaded');
+      });
+    } finally {
+      for (const name of heavy) jest.dontMock(name);
+    }
   });
 });
 

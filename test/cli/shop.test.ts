@@ -1,0 +1,355 @@
+import { get } from 'node:http';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { demoSpec } from '../../src/cli/demo/demo-spec';
+import { startLoad } from '../../src/cli/demo/load';
+import { createReporter } from '../../src/cli/demo/reporter';
+import { startShop } from '../../src/cli/demo/shop';
+import type { Shop } from '../../src/cli/demo/shop';
+import { Session } from '../../src/cli/session';
+import { createCli } from '../../src/cli/create-cli';
+import { PassThrough } from 'node:stream';
+import { FakeSluice } from './fake-client';
+import { run, start } from './harness';
+import { aRolledBackStatus, aStatus } from './statuses';
+
+const TOKEN = 'token-of-this-test';
+const QUIET = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** What is tried on a shop of real processes elsewhere is tried here on one in this process. */
+let shop: Shop;
+let directory: string;
+let spec: string;
+
+beforeEach(async () => {
+  shop = await startShop({ port: 0, adminToken: TOKEN, logger: QUIET });
+  directory = await mkdtemp(path.join(tmpdir(), 'sluice-cli-'));
+  spec = path.join(directory, 'release.yaml');
+  await writeFile(spec, demoSpec([shop.url]));
+});
+
+afterEach(async () => {
+  await shop.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function buy(user: string): Promise<{ status: number; cohort: unknown; version: unknown; body: string }> {
+  return new Promise((resolve, reject) => {
+    get(`${shop.url}/checkout`, { headers: { 'x-user-id': user } }, (response) => {
+      let body = '';
+      response.on('data', (chunk: Buffer) => (body += chunk.toString()));
+      response.on('end', () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          cohort: response.headers['x-deployment-cohort'],
+          version: response.headers['x-deployment-version'],
+          body,
+        }),
+      );
+    }).on('error', reject);
+  });
+}
+
+async function admin(method: string, route: string, body: object): Promise<void> {
+  const response = await fetch(`${shop.url}/canary/${route}`, {
+    method,
+    headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  expect(response.status).toBe(200);
+}
+
+async function canaryAt(version: string, weight: number): Promise<void> {
+  await admin('PUT', 'release', { version, salt: 'test' });
+  await admin('PUT', 'weight', { weight });
+}
+
+describe('the shop of the demo', () => {
+  it('serves v1, and the version a canary declares', async () => {
+    expect(await buy('u1')).toEqual({ status: 200, cohort: 'stable', version: 'v1', body: 'sold, by v1\n' });
+
+    await canaryAt('v2', 100);
+
+    expect(await buy('u1')).toEqual({ status: 200, cohort: 'canary', version: 'v2', body: 'sold, by v2\n' });
+    expect((await fetch(`${shop.url}/healthz`)).status).toBe(200);
+  });
+
+  it('cannot serve a crowd with v3', async () => {
+    await canaryAt('v3', 100);
+
+    const answers = await Promise.all(Array.from({ length: 40 }, (_, index) => buy(`user-${index}`)));
+
+    const failed = answers.filter(({ status }) => status === 503).length;
+    expect(failed).toBeGreaterThan(20);
+    expect(failed).toBeLessThan(40);
+  });
+});
+
+describe('the load of the demo', () => {
+  it('counts answers by cohort, and errors', async () => {
+    await canaryAt('v2', 100);
+    const load = startLoad({ urls: [shop.url], path: '/checkout', perSecond: 500, users: 50, maxMs: 10_000 });
+
+    while (load.counts().canary.answers < 20) await new Promise((resolve) => setImmediate(resolve));
+    await load.stop();
+
+    const counts = load.counts();
+    expect(counts.canary.answers).toBe(counts.sent);
+    expect(counts).toMatchObject({ stable: { answers: 0, errors: 0 }, canary: { errors: 0 }, unanswered: 0 });
+    expect(load.takeShare()).toBe(1);
+    expect(load.takeShare()).toBeNull();
+  });
+
+  it('counts what is not answered, and goes nowhere but to loopback', async () => {
+    const { url } = shop;
+    await shop.close();
+    const load = startLoad({ urls: [url], path: '/checkout', perSecond: 500, users: 50, maxMs: 10_000 });
+
+    while (load.counts().unanswered < 3) await new Promise((resolve) => setImmediate(resolve));
+    await load.stop();
+
+    expect(load.counts().unanswered).toBe(load.counts().sent);
+    expect(() => startLoad({ urls: ['http://example.com:80'], path: '/', perSecond: 1, users: 1, maxMs: 1 })).toThrow(
+      'not on loopback',
+    );
+  });
+});
+
+describe("the demo's reports", () => {
+  it('are one JSON event a line, but for the last', () => {
+    let out = '';
+    const stdout = new PassThrough();
+    stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+    const session = new Session({ ...createCli({}), stdout, now: () => 7 }, { json: true });
+    const report = createReporter(session);
+    const load = { counts: jest.fn(), takeShare: () => 0.051, stop: () => Promise.resolve() };
+
+    report.setUp('Temporal UI: http://127.0.0.1:1', { uiUrl: 'http://127.0.0.1:1' });
+    const viewer = report.viewer(load);
+    viewer.show(aStatus());
+    viewer.show(aRolledBackStatus());
+    viewer.finish();
+    report.released('v3', aRolledBackStatus());
+    report.finish('demo: v2 promoted, v3 rolled back');
+
+    const lines = out.trimEnd().split('\n');
+    const events = lines.slice(0, -1).map((line) => JSON.parse(line) as { kind: string; type: string });
+    expect(events.map(({ type }) => type)).toEqual(['setUp', 'event', 'measurement', 'event', 'event', 'released']);
+    expect(events.every(({ kind }) => kind === 'DemoEvent')).toBe(true);
+    expect(lines.at(-1)).toBe('demo: v2 promoted, v3 rolled back');
+  });
+});
+
+describe('sluice monitor', () => {
+  const quick = ['--duration', '90ms', '--interval', '30ms', '--window', '60s'];
+  const env = { SLUICE_ROUTER_TOKEN: TOKEN };
+
+  async function buyALot(count = 40): Promise<void> {
+    for (let index = 0; index < count; index += 1) await buy(`user-${index}`);
+  }
+
+  /** The clock of the looks is the real one here. */
+  const now = (): number => Date.now();
+
+  it('prints a line for each look and a table at the end', async () => {
+    await buyALot();
+
+    const ran = await run(['monitor', spec, ...quick], { now });
+
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toMatch(/^\[0s\/0\.1s\] error 0 % p95 \d+(\.\d+)? ms rps 0\.7$/mu);
+    expect(ran.out).toMatch(/^ +MIN +MEAN +MAX$/mu);
+    expect(ran.out).toContain('3 of 3 looks had data, and all kept the thresholds.');
+  });
+
+  it('answers machines with one document, and looks line by line with jsonl', async () => {
+    await buyALot();
+
+    const json = await run(['monitor', spec, ...quick, '--json'], { now });
+    const jsonl = await run(['monitor', spec, ...quick, '-o', 'jsonl'], { now });
+
+    expect(JSON.parse(json.out)).toMatchObject({
+      kind: 'Monitoring',
+      track: 'stable',
+      verdict: 'pass',
+      validLooks: 3,
+      statistics: { errorRate: { min: 0, mean: 0, max: 0 } },
+    });
+    expect(
+      jsonl.out
+        .trimEnd()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { kind: string }).kind),
+    ).toEqual(['MonitoringLook', 'MonitoringLook', 'MonitoringLook', 'Monitoring']);
+  });
+
+  it('never takes no data for good', async () => {
+    const ran = await run(['monitor', spec, ...quick], { now });
+
+    expect(ran.code).toBe(1);
+    expect(ran.out).toContain('Only 0 of 3 looks had enough data, at least 3 must');
+  });
+
+  it('ends with code 3 when a threshold is broken, and rolls the running release back when told to', async () => {
+    await canaryAt('v3', 100);
+    await Promise.all(Array.from({ length: 60 }, (_, index) => buy(`user-${index}`)));
+    const client = new FakeSluice(aStatus({ service: 'shop', namespace: 'demo' }));
+
+    const seen = await run(['monitor', spec, ...quick], { now, client });
+    const acted = await run(['monitor', spec, ...quick, '--auto-rollback'], { now, client, env });
+
+    expect(seen.code).toBe(3);
+    expect(client.sent).toHaveLength(1);
+    expect(acted.code).toBe(3);
+    expect(client.sent[0]).toMatchObject({
+      name: 'rollback',
+      message: {
+        actor: { name: 'tester' },
+        reason: expect.stringMatching(/^sluice monitor: error rate .* is above 5 %$/u),
+      },
+    });
+    expect(acted.out).toContain('was asked to roll back');
+  });
+
+  it('tells the router itself where there is no release to roll back', async () => {
+    await canaryAt('v3', 100);
+    await Promise.all(Array.from({ length: 60 }, (_, index) => buy(`user-${index}`)));
+    const args = ['monitor', spec, ...quick, '--auto-rollback'];
+
+    const without = await run(args, { now, client: new FakeSluice() });
+    const ran = await run(args, { now, client: new FakeSluice(), env });
+
+    expect(without.code).toBe(2);
+    expect(without.err).toContain('SLUICE_ROUTER_TOKEN, which opens the router, is not set');
+    expect(ran.code).toBe(3);
+    expect(ran.out).toContain('the canary was taken to 0 on 1 instances of the router');
+    expect((await buy('user-1')).version).toBe('v1');
+  });
+
+  it('says when no instance answers', async () => {
+    await shop.close();
+
+    const ran = await run(['monitor', spec, ...quick], { now });
+
+    expect(ran.code).toBe(1);
+    expect(ran.err).toContain('No instance of demo/shop answers');
+    expect(ran.err).toContain('ECONNREFUSED');
+  });
+
+  it('says on every line that numbers are made up', async () => {
+    const ran = await run(['monitor', spec, ...quick, '--simulate', 'failing'], { now });
+
+    expect(ran.code).toBe(3);
+    for (const line of `${ran.out}${ran.err}`.trimEnd().split('\n')) expect(line).toMatch(/^\[simulated\] /u);
+  });
+
+  it.each([
+    [['--interval', '10s', '--duration', '5s'], 'there is no look every 10s'],
+    [['--track', 'middle'], 'There is no track "middle"'],
+    [['--max-error-rate', '5'], '--max-error-rate is "5", which has no percent sign'],
+    [['--min-requests', 'some'], 'which is no count'],
+    [['--track', 'canary'], 'demo/shop has no canary now'],
+  ])('refuses %j with a sentence', async (args, sentence) => {
+    const ran = await run(['monitor', spec, ...args], { now });
+
+    expect(ran.code).toBeGreaterThan(0);
+    expect(ran.err).toContain(sentence);
+  });
+});
+
+describe('sluice doctor', () => {
+  const now = (): number => Date.now();
+
+  it('finds nothing wrong where nothing is', async () => {
+    for (let index = 0; index < 5; index += 1) await buy(`user-${index}`);
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(), now, env: { SLUICE_ROUTER_TOKEN: TOKEN } });
+
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    for (const line of ran.out.trimEnd().split('\n')) expect(line).toMatch(/^✔ /u);
+    for (const name of ['Temporal', 'worker', 'spec', 'instance', 'SLUICE_ROUTER_TOKEN', 'metric error-rate']) {
+      expect(ran.out).toContain(`✔ ${name}`);
+    }
+  });
+
+  it('says what to do about each thing that is wrong', async () => {
+    const client = new FakeSluice();
+    client.pollers = [];
+
+    const ran = await run(['doctor', spec, '--json'], { client, now, env: { SLUICE_ROUTER_TOKEN: 'wrong' } });
+
+    const { healthy, checks } = JSON.parse(ran.out) as {
+      healthy: boolean;
+      checks: { name: string; state: string; hint: string }[];
+    };
+    expect(ran.code).toBe(1);
+    expect(healthy).toBe(false);
+    expect(checks.filter(({ state }) => state === 'bad').map(({ name }) => name)).toEqual([
+      'worker',
+      'SLUICE_ROUTER_TOKEN',
+    ]);
+    expect(checks.find(({ name }) => name === 'worker')?.hint).toContain('sluice worker');
+    // Nobody has bought anything: no data is no error, but it is said.
+    expect(checks.find(({ name }) => name === 'metric error-rate')?.state).toBe('warn');
+  });
+
+  it('says when instances do not answer, or answer something else', async () => {
+    const odd: Server = createServer((_request, response) => response.end('<html>'));
+    await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve));
+    const { url } = shop;
+    await shop.close();
+    await writeFile(spec, demoSpec([url, `http://127.0.0.1:${(odd.address() as AddressInfo).port}`]));
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(), now });
+    await new Promise((resolve) => odd.close(resolve));
+
+    expect(ran.code).toBe(1);
+    expect(ran.out).toContain(`✖ instance ${url}: does not answer (ECONNREFUSED).`);
+    expect(ran.out).toContain('answered something that is not JSON');
+    expect(ran.err).toContain('checks failed');
+  });
+
+  it('notices a clock that is off', async () => {
+    const ran = await run(['doctor', spec], { client: new FakeSluice(), now: () => Date.now() + 60_000 });
+
+    expect(ran.out).toMatch(/⚠ instance .* its clock is \d+s off|⚠ instance .* its clock is 1m00s off/u);
+  });
+
+  it('says that Temporal is not reached, and goes on', async () => {
+    const ran = await run(['doctor', spec, '--address', '127.0.0.1:1'], { now });
+
+    expect(ran.code).toBe(1);
+    expect(ran.out).toContain('✖ Temporal: Temporal does not answer at 127.0.0.1:1');
+    expect(ran.out).toContain('✔ spec');
+  });
+});
+
+describe('sluice worker', () => {
+  it('runs until it is told to stop, and stops in order', async () => {
+    let stop: () => void = () => undefined;
+    const stopped = new Promise<void>((resolve) => {
+      stop = resolve;
+    });
+    const startWorker = jest.fn(() =>
+      Promise.resolve({ stopped, stop: () => Promise.resolve(stop()), healthUrl: 'http://127.0.0.1:9464' }),
+    );
+    const running = start(['worker', '--health-port', '0', '--address', 'a:1', '--task-queue', 'q'], {
+      override: { startWorker },
+    });
+
+    await running.wrote('The worker is running');
+    running.interrupt('SIGTERM');
+    const ran = await running.ended;
+
+    expect(ran).toMatchObject({ code: 0, out: '' });
+    expect(ran.err).toContain('Health: http://127.0.0.1:9464');
+    expect(startWorker).toHaveBeenCalledWith(
+      expect.objectContaining({ address: 'a:1', taskQueue: 'q', healthPort: 0 }),
+    );
+    expect((await run(['worker', '--health-port', 'x'])).code).toBe(2);
+  });
+});
