@@ -77,6 +77,11 @@ const DYNAMIC_CONFIG = {
   'frontend.namespaceCount': 10_000,
   // Timers fire up to this much late; the server's default is a second, which would be added to every soak.
   'history.timerProcessorMaxTimeShift': '10ms',
+  // An activity is handed out with the answer that scheduled it, and a task queue on one machine needs one partition:
+  // both are round trips between a roll back's request and its first write.
+  'system.enableActivityEagerExecution': true,
+  'matching.numTaskqueueReadPartitions': 1,
+  'matching.numTaskqueueWritePartitions': 1,
 } as const;
 
 /**
@@ -191,7 +196,8 @@ function serverArguments(
   for (const [name, type] of Object.entries(options.searchAttributes ?? {})) {
     args.push('--search-attribute', `${name}=${type}`);
   }
-  for (const [key, value] of Object.entries(DYNAMIC_CONFIG)) args.push('--dynamic-config-value', `${key}=${JSON.stringify(value)}`);
+  for (const [key, value] of Object.entries(DYNAMIC_CONFIG))
+    args.push('--dynamic-config-value', `${key}=${JSON.stringify(value)}`);
   return args;
 }
 
