@@ -4,7 +4,7 @@
  *
  * `scripts/test` calls this after the set-up; arguments go to jest, which then is all that runs.
  */
-const { spawn } = require('node:child_process');
+const { execFile, spawn } = require('node:child_process');
 const { existsSync, mkdirSync, readFileSync, rmSync } = require('node:fs');
 const path = require('node:path');
 const { cacheDirectory } = require('../../dist/devserver/cache-directory.js');
@@ -63,12 +63,16 @@ async function staticChecks() {
   return results;
 }
 
-/** What tests find their servers by. Temporal's are needed; without Prometheus its tests are skipped. */
+/**
+ * What tests find their servers and tools by. Temporal's are needed; without Prometheus or docker-compose the tests
+ * that need them are skipped.
+ */
 async function servers() {
-  const [cli, testServer, prometheus] = await Promise.all([
+  const [cli, testServer, prometheus, compose] = await Promise.all([
     findTemporalCli({ onProgress: say }),
     findTestServer({ onProgress: say }),
     findPrometheus({ cacheDir: cacheDirectory(), onProgress: say }),
+    findCompose(),
   ]);
   const env = { ...process.env, SLUICE_TEMPORAL_CLI: cli.path, SLUICE_TEMPORAL_TEST_SERVER: testServer.path };
   if ('path' in prometheus) env.SLUICE_PROMETHEUS = prometheus.path;
@@ -76,7 +80,22 @@ async function servers() {
     delete env.SLUICE_PROMETHEUS;
     say(`tests against a real Prometheus are skipped: ${prometheus.reason}`);
   }
+  if ('command' in compose) env.SLUICE_DOCKER_COMPOSE = compose.command;
+  else {
+    delete env.SLUICE_DOCKER_COMPOSE;
+    say(`the check of docker-compose.yml is skipped: ${compose.reason}`);
+  }
   return env;
+}
+
+/** The script prints the command, or why there is none on stderr. */
+function findCompose() {
+  return new Promise((resolve) => {
+    execFile('bash', [path.join(__dirname, 'ensure-compose.sh')], (error, stdout, stderr) => {
+      if (error === null) resolve({ command: stdout.trim() });
+      else resolve({ reason: stderr.trim().split('\n').at(-1) ?? error.message });
+    });
+  });
 }
 
 async function runJest(env, args) {
