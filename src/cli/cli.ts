@@ -24,6 +24,8 @@ export interface WorkerChoice extends ConnectChoice {
   readonly taskQueue?: string;
   /** 0: a free one. Left out: no health endpoint. */
   readonly healthPort?: number;
+  /** Where the health endpoint listens; 127.0.0.1 when left out. */
+  readonly healthHost?: string;
   readonly env?: NodeJS.ProcessEnv;
   readonly logger?: Logger;
 }

@@ -9,6 +9,7 @@ import { parsePort } from '../units';
 interface WorkerCommandOptions extends CommonOptions {
   readonly taskQueue?: string;
   readonly healthPort?: string;
+  readonly healthHost?: string;
   readonly logFormat: 'json' | 'text';
 }
 
@@ -20,7 +21,8 @@ export function addWorkerCommand(registry: Registry): void {
       'sluice worker --health-port 9464 --log-format json',
     ])
     .option('--task-queue <name>', 'the queue to work on, if not the usual one')
-    .option('--health-port <port>', 'answer /healthz and /metrics there')
+    .option('--health-port <port>', 'answer /healthz, /readyz and /metrics there')
+    .option('--health-host <address>', 'on this address instead of 127.0.0.1; 0.0.0.0 in a container')
     .option('--log-format <format>', 'text or json', 'json')
     .action(async (options: WorkerCommandOptions, command) => {
       await registry.run(command, async (session) => {
@@ -38,6 +40,7 @@ export function addWorkerCommand(registry: Registry): void {
           logger,
           ...(options.taskQueue === undefined ? {} : { taskQueue: options.taskQueue }),
           ...(healthPort === undefined ? {} : { healthPort }),
+          ...(options.healthHost === undefined ? {} : { healthHost: options.healthHost }),
         });
         const interruption = listenForInterrupt(cli);
         session.note(
