@@ -19,6 +19,7 @@ const GRPC = {
   permissionDenied: 7,
   resourceExhausted: 8,
   failedPrecondition: 9,
+  unimplemented: 12,
   unavailable: 14,
   unauthenticated: 16,
 } as const;
@@ -41,8 +42,27 @@ export function isUnanswered(error: unknown): boolean {
   );
 }
 
+/**
+ * Temporal dropped a message, because the workflow task it came with could not be completed: the release was just about
+ * to end, say, when an activity answered. The next try finds it in another state.
+ */
+export function isDropped(error: unknown): boolean {
+  return grpcCode(error) === GRPC.failedPrecondition && /workflow task failure/i.test(detailsOf(error));
+}
+
 export function isNotFound(error: unknown): boolean {
   return error instanceof WorkflowNotFoundError || grpcCode(error) === GRPC.notFound;
+}
+
+/** Temporal answered, and does not let the caller do this. */
+export function isRefusedByTemporal(error: unknown): boolean {
+  const code = grpcCode(error);
+  return code === GRPC.permissionDenied || code === GRPC.unauthenticated || code === GRPC.unimplemented;
+}
+
+/** A search attribute that the namespace does not know; a list may name one, and a start. */
+export function isUnknownSearchAttribute(error: unknown): boolean {
+  return grpcCode(error) === GRPC.invalidArgument && /search attribute/i.test(detailsOf(error));
 }
 
 /** Any failure of Temporal's client as an error for people. */
@@ -57,7 +77,7 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
   if (error instanceof QueryNotRegisteredError || error instanceof QueryRejectedError) {
     return new ReleaseError(
       'internal',
-      `The workflow of ${context.subject} does not answer like a release: ${error.message}`,
+      `The workflow of ${context.subject} does not answer like a release: ${clause(error.message)}.`,
       {
         hint: 'Is its id used by something else, or its worker of another version of Sluice?',
         cause: error,
@@ -66,7 +86,7 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
   }
   const details = detailsOf(error);
   if (/namespace .*(not found|is invalid)/i.test(details)) {
-    return new ReleaseError('not-found', `Temporal at ${context.where} has no such namespace: ${details}`, {
+    return new ReleaseError('not-found', `Temporal at ${context.where} has no such namespace: ${clause(details)}.`, {
       hint: 'Set TEMPORAL_NAMESPACE or --namespace to one that exists.',
       cause: error,
     });
@@ -77,12 +97,13 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
       return unreachable(context.where, error);
     case GRPC.permissionDenied:
     case GRPC.unauthenticated:
-      return new ReleaseError('forbidden', `Temporal at ${context.where} refuses: ${details}`, {
+    case GRPC.unimplemented:
+      return new ReleaseError('forbidden', `Temporal at ${context.where} refuses: ${clause(details)}.`, {
         hint: 'Check TEMPORAL_API_KEY, the TLS files, and what this identity may do.',
         cause: error,
       });
     case GRPC.resourceExhausted:
-      return new ReleaseError('unreachable', `Temporal at ${context.where} is overloaded: ${details}`, {
+      return new ReleaseError('unreachable', `Temporal at ${context.where} is overloaded: ${clause(details)}.`, {
         hint: 'Try again in a moment.',
         cause: error,
       });
@@ -95,7 +116,7 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
       cause: error,
     });
   }
-  return new ReleaseError('internal', `Temporal at ${context.where} answered unexpectedly: ${details}`, {
+  return new ReleaseError('internal', `Temporal at ${context.where} answered unexpectedly: ${clause(details)}.`, {
     cause: error,
   });
 }
@@ -121,4 +142,9 @@ function detailsOf(error: unknown): string {
 
 function sentence(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** Another's sentence, fit to end ours. */
+function clause(text: string): string {
+  return text.replace(/\.$/, '');
 }

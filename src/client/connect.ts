@@ -1,8 +1,10 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client, isGrpcServiceError } from '@temporalio/client';
+import { ReleaseError } from '../errors';
 import { resolveConnection } from './connection-options';
-import type { ConnectionSettings } from './connection-options';
+import type { ConnectionSettings, TemporalAccess } from './connection-options';
 import type { SluiceClient } from './client-types';
-import { unreachable } from './client-error';
+import { isRefusedByTemporal, toReleaseError, unreachable } from './client-error';
+import { PatientConnection } from './patient-connection';
 import { createSluiceClient } from './sluice-client';
 
 export interface ConnectSettings extends ConnectionSettings {
@@ -16,17 +18,13 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 /**
  * Connects to Temporal as the environment, a profile or the settings say.
  *
- * @throws ReleaseError `unreachable` when nothing answers there in time.
+ * @throws ReleaseError `unreachable` when nothing answers there: at once where nobody listens, else after `timeoutMs`.
+ * `forbidden` when Temporal does not let the caller in.
  */
 export async function connect(settings: ConnectSettings = {}): Promise<SluiceClient> {
   const { address, namespace, options } = resolveConnection(settings);
   const timeoutMs = settings.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  let connection: Connection;
-  try {
-    connection = await Connection.connect({ ...options, connectTimeout: timeoutMs });
-  } catch (cause) {
-    throw unreachable(address, cause);
-  }
+  const connection = await openConnection(options, timeoutMs);
   const client = new Client({ connection, namespace });
   return createSluiceClient({
     client,
@@ -35,4 +33,27 @@ export async function connect(settings: ConnectSettings = {}): Promise<SluiceCli
     timeoutMs,
     ...(settings.taskQueue === undefined ? {} : { taskQueue: settings.taskQueue }),
   });
+}
+
+/** A connection that stands; see `connect` for what it throws. */
+export async function openConnection(options: TemporalAccess, timeoutMs: number): Promise<PatientConnection> {
+  const { address } = options;
+  let connection: PatientConnection;
+  try {
+    connection = PatientConnection.open(options, timeoutMs);
+  } catch (cause) {
+    throw new ReleaseError('usage', `${address} is no address of a Temporal server that could be connected to.`, {
+      hint: 'An address is host:port, for example 127.0.0.1:7233; TLS files are PEM.',
+      cause,
+    });
+  }
+  try {
+    await connection.untilDecided(Date.now() + timeoutMs);
+    await connection.ensureConnected();
+    return connection;
+  } catch (cause) {
+    await connection.close();
+    if (isRefusedByTemporal(cause)) throw toReleaseError(cause, { where: address, subject: 'the connection' });
+    throw unreachable(address, isGrpcServiceError(cause) ? cause.details : cause);
+  }
 }

@@ -2,6 +2,7 @@ import type { Connection } from '@temporalio/client';
 import { temporal } from '@temporalio/proto';
 import { SEARCH_ATTRIBUTES } from '../workflows/api';
 import { messageOf, ReleaseError } from '../errors';
+import { isRefusedByTemporal } from './client-error';
 
 const TYPES = {
   KEYWORD: temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -24,14 +25,21 @@ export async function missingSearchAttributes(connection: Connection, namespace:
 }
 
 /**
- * Registers what is missing. Throws `forbidden` with the command for an administrator where the caller may not:
- * without them Temporal refuses every start of a release.
+ * Registers what is missing. Where the caller may not even look, it is left to the start of a release to find out.
+ *
+ * @throws ReleaseError `forbidden`, with the command for an administrator, where something is missing and the caller may
+ * not add it; other failures of Temporal as they are.
  */
 export async function ensureSearchAttributes(connection: Connection, namespace: string): Promise<void> {
-  let missing: string[] = Object.keys(SEARCH_ATTRIBUTES);
+  let missing: string[];
   try {
     missing = await missingSearchAttributes(connection, namespace);
-    if (missing.length === 0) return;
+  } catch (error) {
+    if (isRefusedByTemporal(error)) return;
+    throw error;
+  }
+  if (missing.length === 0) return;
+  try {
     await connection.operatorService.addSearchAttributes({
       namespace,
       searchAttributes: Object.fromEntries(
@@ -41,10 +49,16 @@ export async function ensureSearchAttributes(connection: Connection, namespace: 
   } catch (cause) {
     // Two workers that start at once both add them; the second is told that they are there.
     if (/already exist/i.test(messageOf(cause))) return;
-    throw new ReleaseError(
-      'forbidden',
-      `The search attributes ${missing.join(', ')} are not registered in the namespace ${namespace}, and cannot be registered from here: ${messageOf(cause)}`,
-      { hint: `Ask an administrator of Temporal to run: ${searchAttributesCommand(namespace, missing)}`, cause },
-    );
+    if (!isRefusedByTemporal(cause)) throw cause;
+    throw searchAttributesMissing(namespace, missing, cause);
   }
+}
+
+/** Without them Temporal refuses every start of a release. */
+export function searchAttributesMissing(namespace: string, names: readonly string[], cause: unknown): ReleaseError {
+  return new ReleaseError(
+    'forbidden',
+    `The search attributes ${names.join(', ')} are not registered in the namespace ${namespace}, and cannot be registered from here.`,
+    { hint: `Ask an administrator of Temporal to run: ${searchAttributesCommand(namespace, names)}`, cause },
+  );
 }

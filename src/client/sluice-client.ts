@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Client, Connection, WorkflowExecutionInfo } from '@temporalio/client';
+import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
 import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import type { Plan } from '../spec/plan-types';
@@ -9,6 +10,7 @@ import {
   RELEASE_WORKFLOW,
   releaseQueueWorkflowId,
   releaseWorkflowId,
+  SEARCH_ATTRIBUTES,
   TASK_QUEUE,
 } from '../workflows/api';
 import type {
@@ -24,8 +26,10 @@ import type {
   UpdateName,
 } from '../workflows/api';
 import { releaseStartOptions } from '../workflows/start-options';
+import type { ReleaseStartOptions } from '../workflows/start-options';
 import { messageOf, ReleaseError } from '../errors';
-import { isNotFound, isUnanswered, toReleaseError } from './client-error';
+import { isDropped, isNotFound, isUnanswered, isUnknownSearchAttribute, toReleaseError } from './client-error';
+import type { PatientConnection } from './patient-connection';
 import type {
   DeployOptions,
   DeployResult,
@@ -37,11 +41,11 @@ import type {
   WorkerInfo,
 } from './client-types';
 import { newReleaseId } from './release-id';
-import { ensureSearchAttributes } from './search-attributes';
+import { ensureSearchAttributes, searchAttributesMissing } from './search-attributes';
 
 export interface SluiceClientParts {
   readonly client: Client;
-  readonly connection: Connection;
+  readonly connection: PatientConnection;
   readonly where: string;
   readonly timeoutMs: number;
   readonly taskQueue?: string;
@@ -54,21 +58,70 @@ const POLLER_FRESH_MS = 75_000;
 
 const LIST_LIMIT = 50;
 
+/** A worker that is there answers in milliseconds; after this it is worth a question whether there is one. */
+const SOON_MS = 700;
+
+/** Before a message is sent again that Temporal dropped. */
+const DROPPED_RETRY_MS = 50;
+
+/** A run that went on as another one is not a release of its own. */
+const NOT_CONTINUED = `ExecutionStatus != 'ContinuedAsNew'`;
+
 /** Over a connection that stands; `connect` makes both. */
 export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
   const { client, connection, where, timeoutMs } = parts;
   const taskQueue = parts.taskQueue ?? TASK_QUEUE;
   const { namespace } = client.options;
   let prepared: Promise<void> | null = null;
+  const underWay = new Set<Promise<unknown>>();
+  const closing = new AbortController();
 
-  /** One question with a deadline, its failure in the domain's words. */
-  async function ask<T>(subject: string, question: () => Promise<T>): Promise<T> {
+  /** Notes a call until it has ended, so that the connection is not closed under it. */
+  function noted<T>(call: Promise<T>): Promise<T> {
+    underWay.add(call);
+    const ended = (): boolean => underWay.delete(call);
+    call.then(ended, ended);
+    return call;
+  }
+
+  /** A question Temporal answers by itself, without a worker; its failure in the domain's words. */
+  async function askTemporal<T>(subject: string, question: () => Promise<T>): Promise<T> {
     try {
-      return await connection.withDeadline(Date.now() + timeoutMs, question);
+      return await noted(
+        connection.withAbortSignal(until([closing.signal]), () =>
+          connection.withDeadline(Date.now() + timeoutMs, question),
+        ),
+      );
+    } catch (error) {
+      throw toReleaseError(error, { where, subject });
+    }
+  }
+
+  /** A question that a worker answers. Where none is, that is said after a moment, and not only at the deadline. */
+  async function ask<T>(subject: string, question: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const over = new AbortController();
+    const ended = until([over.signal, closing.signal, ...(signal === undefined ? [] : [signal])]);
+    const asked = noted(
+      connection.withAbortSignal(ended, () => connection.withDeadline(Date.now() + timeoutMs, question)),
+    );
+    try {
+      return await Promise.race([asked, nobodyThere(ended)]);
     } catch (error) {
       if (isUnanswered(error)) throw await unanswered(error, subject);
       throw toReleaseError(error, { where, subject });
+    } finally {
+      over.abort();
+      // The loser of the race: its failure is no news any more.
+      asked.catch(() => undefined);
     }
+  }
+
+  /** Rejects when nobody polls the task queue, and otherwise never settles. */
+  async function nobodyThere(ended: AbortSignal): Promise<never> {
+    await rest(SOON_MS, ended);
+    const workers = ended.aborted ? null : await sluice.workers().catch(() => null);
+    if (workers?.length === 0) throw noWorker(taskQueue, where);
+    return new Promise<never>(() => undefined);
   }
 
   /** Temporal holds the question, but gave no answer in time: is anybody there to work on it? */
@@ -76,8 +129,11 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     const workers = await sluice.workers().catch(() => null);
     if (workers === null) return toReleaseError(error, { where, subject });
     if (workers.length === 0) return noWorker(taskQueue, where, error);
-    return new ReleaseError('timeout', `${subject} did not answer within ${timeoutMs / 1000} s.`, {
-      hint: 'Its worker may be overloaded, or the release stuck on an error: look at it in the Temporal UI.',
+    const seen = Math.max(...workers.map((worker) => worker.lastSeen ?? 0));
+    const ago =
+      seen === 0 ? '' : ` Its worker was last seen ${Math.max(0, Math.round((Date.now() - seen) / 1000))} s ago.`;
+    return new ReleaseError('timeout', `${subject} did not answer within ${timeoutMs / 1000} s.${ago}`, {
+      hint: 'The worker may be gone or overloaded, or the release stuck on an error: look at it in the Temporal UI.',
       cause: error,
     });
   }
@@ -90,33 +146,107 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     await prepared;
   }
 
-  /** The run that knows a release that is not its service's newest; one release may be several runs. */
+  /** The last run of a release that is not its service's newest; one release may be several runs. */
   async function findRun(ref: ServiceRef, release: string): Promise<string> {
-    const workflowId = releaseWorkflowId(ref.namespace, ref.service);
-    const query = `WorkflowId = '${quoted(workflowId)}' AND SluiceRelease = '${quoted(release)}'`;
-    for await (const info of client.workflow.list({ query, pageSize: 1 })) return info.runId;
+    const query = [
+      `WorkflowId = '${quoted(releaseWorkflowId(ref.namespace, ref.service))}'`,
+      `SluiceRelease = '${quoted(release)}'`,
+      NOT_CONTINUED,
+    ].join(' AND ');
+    try {
+      for await (const info of client.workflow.list({ query, pageSize: 1 })) return info.runId;
+    } catch (error) {
+      // A namespace without them has never had a release.
+      if (!isUnknownSearchAttribute(error)) throw error;
+    }
     throw new ReleaseError('not-found', `There is no release ${release} of ${nameOf(ref)} at ${where}.`, {
       hint: `See \`sluice list --service ${ref.service}\` for those there are.`,
     });
   }
 
+  /**
+   * A release's status. `knownRun` is a run of it seen before: it is asked where a newer release has taken the
+   * service's id, because lists are a little late.
+   */
+  async function look(ref: ServiceRef, more: { knownRun?: string; signal?: AbortSignal } = {}): Promise<ReleaseStatus> {
+    const newest = await ask(nameOf(ref), () => lookAt(ref), more.signal);
+    if (ref.release === undefined || newest.release === ref.release) return newest;
+    const wanted = ref.release;
+    if (more.knownRun !== undefined) {
+      const known = await ask(nameOf(ref), () => lookAt(ref, more.knownRun), more.signal);
+      if (known.endedAt !== null) return known;
+    }
+    const run = await askTemporal(nameOf(ref), () => findRun(ref, wanted));
+    return ask(nameOf(ref), () => lookAt(ref, run), more.signal);
+  }
+
+  /** What one run says, and what Temporal knows of its end where that came from outside and it could not say so. */
+  async function lookAt(ref: ServiceRef, runId?: string): Promise<ReleaseStatus> {
+    const handle = client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service), runId);
+    const [status, info] = await Promise.all([handle.query<ReleaseStatus>('status'), handle.describe()]);
+    if (status.endedAt !== null || info.runId !== status.runId || !endedFromOutside(info)) return status;
+    return {
+      ...status,
+      phase: 'failed',
+      outcome: 'failed',
+      endedAt: info.closeTime?.getTime() ?? Date.now(),
+      message: `The workflow was ended at Temporal (${info.status.name.toLowerCase().replace('_', ' ')}) and could take nothing back: the target is as it was left, with weight ${status.weight} %.`,
+    };
+  }
+
   async function send(ref: ServiceRef, update: UpdateName, message: MessageBase): Promise<MessageAck> {
-    const bound = ref.release === undefined ? message : { ...message, release: message.release ?? ref.release };
     const handle = client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service));
+    // One id for all tries: what was carried out and not answered is not carried out twice.
+    const request = { args: [bound(ref, message)] as [MessageBase], updateId: randomUUID() };
     return ask(nameOf(ref), async () => {
-      try {
-        return await handle.executeUpdate<MessageAck, [MessageBase]>(update, { args: [bound], updateId: randomUUID() });
-      } catch (error) {
-        if (isNotFound(error)) throw await notRunning(ref, error);
-        throw error;
+      for (;;) {
+        try {
+          return await handle.executeUpdate<MessageAck, [MessageBase]>(update, request);
+        } catch (error) {
+          if (isNotFound(error)) throw await notRunning(ref, error);
+          if (!isDropped(error)) throw error;
+          await rest(DROPPED_RETRY_MS, undefined);
+        }
       }
+    });
+  }
+
+  /** A signal is kept by Temporal until somebody works on it; a roll back must not get lost for want of a worker. */
+  async function leaveRollback(ref: ServiceRef, message: RollbackMessage, why: ReleaseError): Promise<MessageAck> {
+    return askTemporal(nameOf(ref), async () => {
+      const workflowId = releaseWorkflowId(ref.namespace, ref.service);
+      const found = await client.workflow.getHandle(workflowId).describe();
+      if (found.status.name !== 'RUNNING') throw await notRunning(ref, why);
+      const release = String(found.memo?.['release'] ?? '');
+      const wanted = bound(ref, message).release;
+      if (wanted !== undefined && wanted !== release) {
+        throw new ReleaseError('conflict', `The message is for release ${wanted}; the current one is ${release}.`);
+      }
+      // To this very run: another release may begin in between.
+      await client.workflow.getHandle(workflowId, found.runId).signal('rollback', {
+        by: message.actor.name,
+        ...(message.actor.groups === undefined ? {} : { groups: message.actor.groups }),
+        ...(message.reason === undefined ? {} : { reason: message.reason }),
+      });
+      const when =
+        why.code === 'no-worker' ? `no worker polls the task queue ${taskQueue}` : 'no worker answered in time';
+      return {
+        release,
+        seq: 0,
+        message: `The roll back is stored at Temporal, but ${when}: it is carried out as soon as one does.`,
+      };
     });
   }
 
   /** A message for a release that is over, or for a service that never had one. */
   async function notRunning(ref: ServiceRef, cause: unknown): Promise<ReleaseError> {
-    const [last] = await sluice.list({ service: ref.service, namespace: ref.namespace, limit: 1 });
-    if (last === undefined) return toReleaseError(cause, { where, subject: nameOf(ref) });
+    let last: ReleaseSummary;
+    try {
+      // Not from a list, which may be a moment behind.
+      last = summaryOf(await client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service)).describe());
+    } catch (error) {
+      return toReleaseError(error, { where, subject: nameOf(ref) });
+    }
     return new ReleaseError(
       'conflict',
       `No release of ${nameOf(ref)} is in progress; the last one, ${last.release}, ended as ${last.outcome ?? last.phase}.`,
@@ -139,6 +269,20 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       describe(releaseQueueWorkflowId(plan.namespace, plan.service)),
     ]);
     return { release: release === null ? null : String(release['release'] ?? 'unknown'), queued: queue !== null };
+  }
+
+  /** False when a release runs already. */
+  async function started(start: ReleaseStartOptions, input: ReleaseInput): Promise<boolean> {
+    try {
+      await client.workflow.start(RELEASE_WORKFLOW, { ...start, args: [input] });
+      return true;
+    } catch (error) {
+      if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
+      if (isUnknownSearchAttribute(error)) {
+        throw searchAttributesMissing(namespace, Object.keys(SEARCH_ATTRIBUTES), error);
+      }
+      throw error;
+    }
   }
 
   async function enqueue(input: ReleaseInput, supersede: boolean): Promise<void> {
@@ -168,60 +312,53 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       const subject = `${plan.namespace}/${plan.service}`;
       const start = releaseStartOptions(input, taskQueue);
       const result = { release: input.release, workflowId: start.workflowId };
-      await ask(subject, prepare);
-      return ask(subject, async () => {
+      await askTemporal(subject, prepare);
+      return askTemporal(subject, async () => {
         const now = await running(plan);
-        if (now.release === null && !now.queued) {
-          try {
-            await client.workflow.start(RELEASE_WORKFLOW, { ...start, args: [input] });
-            return { ...result, state: 'started', behind: null };
-          } catch (error) {
-            if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-          }
+        if (now.release === null && !now.queued && (await started(start, input))) {
+          return { ...result, state: 'started', behind: null };
         }
-        const behind = (await running(plan)).release ?? now.release;
+        const behind = now.release ?? (await running(plan)).release;
         if (policy === 'reject') {
-          throw new ReleaseError(
-            'conflict',
-            `Release ${behind ?? 'that waits in the queue'} of ${subject} is in progress.`,
-            {
-              hint: 'Wait for it, take it back with `sluice rollback`, or say --on-conflict queue or supersede.',
-            },
-          );
+          const which = behind === null ? `Another release of ${subject}` : `Release ${behind} of ${subject}`;
+          throw new ReleaseError('conflict', `${which} is in progress${now.queued ? ', and others wait' : ''}.`, {
+            hint: 'Wait for it, take it back with `sluice rollback`, or say --on-conflict queue or supersede.',
+          });
         }
         await enqueue(input, policy === 'supersede');
         return { ...result, state: 'queued', behind };
       });
     },
 
-    async status(ref: ServiceRef): Promise<ReleaseStatus> {
-      const workflowId = releaseWorkflowId(ref.namespace, ref.service);
-      return ask(nameOf(ref), async () => {
-        const newest = await client.workflow.getHandle(workflowId).query<ReleaseStatus>('status');
-        if (ref.release === undefined || newest.release === ref.release) return newest;
-        return client.workflow.getHandle(workflowId, await findRun(ref, ref.release)).query<ReleaseStatus>('status');
-      });
-    },
+    status: (ref: ServiceRef) => look(ref),
 
     async *watch(ref: ServiceRef, options: WatchOptions = {}): AsyncIterable<ReleaseStatus> {
       const { signal, everyMs = WATCH_EVERY_MS, onTrouble } = options;
       let shown: string | null = null;
       let trouble: string | null = null;
       let pinned = ref;
-      while (signal?.aborted !== true) {
+      let knownRun: string | undefined;
+      while (!isAborted(signal)) {
         try {
-          const status = await sluice.status(pinned);
+          const status = await look(pinned, {
+            ...(knownRun === undefined ? {} : { knownRun }),
+            ...(signal === undefined ? {} : { signal }),
+          });
           // From the first look on it is this release that is watched, not whichever is the newest.
           pinned = { ...ref, release: status.release };
+          knownRun = status.runId;
           trouble = null;
           const text = JSON.stringify(status);
           if (text !== shown) {
             shown = text;
             yield status;
           }
-          if (status.outcome !== null) return;
+          if (status.endedAt !== null) return;
         } catch (error) {
-          if (!isPassing(error)) throw error;
+          if (isAborted(signal)) return;
+          // What was seen once is there; a list that does not name it yet is late.
+          const late = knownRun !== undefined && error instanceof ReleaseError && error.code === 'not-found';
+          if (!isPassing(error) && !late) throw error;
           const sentence = messageOf(error);
           if (sentence !== trouble) onTrouble?.(sentence);
           trouble = sentence;
@@ -234,21 +371,22 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       const limit = options.limit ?? LIST_LIMIT;
       const conditions = [
         `WorkflowType = '${RELEASE_WORKFLOW}'`,
-        // A run that went on as another one is not a release of its own.
-        `ExecutionStatus != 'ContinuedAsNew'`,
+        NOT_CONTINUED,
         ...(options.service === undefined ? [] : [`SluiceService = '${quoted(options.service)}'`]),
         ...(options.namespace === undefined ? [] : [`SluiceNamespace = '${quoted(options.namespace)}'`]),
         ...(options.open === true ? [`ExecutionStatus = 'Running'`] : []),
       ];
-      await ask('the list of releases', prepare);
-      return ask('the list of releases', async () => {
+      return askTemporal('the list of releases', async () => {
         const found: ReleaseSummary[] = [];
-        for await (const info of client.workflow.list({
-          query: conditions.join(' AND '),
-          pageSize: Math.min(limit, 1000),
-        })) {
-          found.push(summaryOf(info));
-          if (found.length >= limit) break;
+        try {
+          const query = conditions.join(' AND ');
+          for await (const info of client.workflow.list({ query, pageSize: Math.min(limit, 1000) })) {
+            found.push(summaryOf(info));
+            if (found.length >= limit) break;
+          }
+        } catch (error) {
+          // A namespace that does not know them has never had a release.
+          if (!isUnknownSearchAttribute(error)) throw error;
         }
         return found.sort((a, b) => b.startedAt - a.startedAt);
       });
@@ -279,20 +417,9 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       try {
         return await send(ref, 'rollback', message);
       } catch (error) {
-        if (!(error instanceof ReleaseError) || error.code !== 'no-worker' || message.abandon === true) throw error;
-        // A signal is kept by Temporal until somebody works on it; a roll back must not get lost for want of a worker.
-        await ask(nameOf(ref), () =>
-          client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service)).signal('rollback', {
-            by: message.actor.name,
-            ...(message.actor.groups === undefined ? {} : { groups: message.actor.groups }),
-            ...(message.reason === undefined ? {} : { reason: message.reason }),
-          }),
-        );
-        return {
-          release: ref.release ?? '',
-          seq: 0,
-          message: `The roll back is stored at Temporal, but no worker polls the task queue ${taskQueue}: it is carried out as soon as one does.`,
-        };
+        const unheard = error instanceof ReleaseError && (error.code === 'no-worker' || error.code === 'timeout');
+        if (!unheard || message.abandon === true) throw error;
+        return leaveRollback(ref, message, error);
       }
     },
 
@@ -302,7 +429,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
         temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
         temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
       ]) {
-        const { pollers } = await askTemporal(() =>
+        const { pollers } = await askTemporal(`the task queue ${taskQueue}`, () =>
           connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: taskQueue }, taskQueueType }),
         );
         for (const poller of pollers ?? []) {
@@ -314,17 +441,12 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       return [...seen].map(([identity, lastSeen]) => ({ identity, lastSeen }));
     },
 
-    close: () => connection.close(),
+    close: async () => {
+      closing.abort();
+      await Promise.allSettled(underWay);
+      await connection.close();
+    },
   };
-
-  /** A question Temporal answers by itself, without a worker. */
-  async function askTemporal<T>(question: () => Promise<T>): Promise<T> {
-    try {
-      return await connection.withDeadline(Date.now() + timeoutMs, question);
-    } catch (error) {
-      throw toReleaseError(error, { where, subject: `the task queue ${taskQueue}` });
-    }
-  }
 
   return sluice;
 }
@@ -341,12 +463,28 @@ function isPassing(error: unknown): boolean {
   return error instanceof ReleaseError && ['unreachable', 'no-worker', 'timeout'].includes(error.code);
 }
 
+/** A signal for one question: the SDK leaves a listener on it for every call, and a list is many. */
+function until(signals: AbortSignal[]): AbortSignal {
+  const signal = AbortSignal.any(signals);
+  setMaxListeners(0, signal);
+  return signal;
+}
+
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
+}
+
 async function rest(ms: number, signal: AbortSignal | undefined): Promise<void> {
   try {
     await delay(ms, undefined, signal === undefined ? {} : { signal });
   } catch (error) {
     if (signal?.aborted !== true) throw error;
   }
+}
+
+/** A message for a certain release only, where one is named. */
+function bound<M extends MessageBase>(ref: ServiceRef, message: M): M {
+  return ref.release === undefined || message.release !== undefined ? message : { ...message, release: ref.release };
 }
 
 function nameOf(ref: ServiceRef): string {
@@ -368,16 +506,26 @@ const keys = {
   weight: defineSearchAttributeKey('SluiceWeight', 'INT'),
 };
 
-function summaryOf(info: WorkflowExecutionInfo): ReleaseSummary {
+/** What a list and a description of a workflow have in common, as far as it is read here. */
+type KnownRun = Pick<
+  WorkflowExecutionInfo,
+  'workflowId' | 'runId' | 'status' | 'startTime' | 'typedSearchAttributes'
+> & { readonly closeTime?: Date | undefined };
+
+/** Terminated, timed out or failed: a release ends otherwise by itself, also when it is cancelled. */
+function endedFromOutside({ status }: Pick<KnownRun, 'status'>): boolean {
+  return status.name === 'TERMINATED' || status.name === 'TIMED_OUT' || status.name === 'FAILED';
+}
+
+function summaryOf(info: KnownRun): ReleaseSummary {
   const attributes = info.typedSearchAttributes;
-  const stopped =
-    info.status.name !== 'RUNNING' && info.status.name !== 'COMPLETED' && info.status.name !== 'CANCELLED';
+  const stopped = endedFromOutside(info);
   return {
     release: attributes.get(keys.release) ?? '',
     service: attributes.get(keys.service) ?? '',
     namespace: attributes.get(keys.namespace) ?? '',
     version: attributes.get(keys.version) ?? '',
-    // Terminated, timed out or failed from outside: it could not say so itself.
+    // It could not say so itself.
     phase: stopped ? 'failed' : ((attributes.get(keys.phase) ?? 'starting') as Phase),
     outcome: stopped ? 'failed' : ((attributes.get(keys.outcome) ?? null) as Outcome | null),
     weight: attributes.get(keys.weight) ?? 0,

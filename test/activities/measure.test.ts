@@ -140,7 +140,7 @@ describe('a measurement', () => {
   });
 
   it('tells a trip of the guard even when the source never answers', async () => {
-    const all = world({ startToCloseTimeoutMs: 60_000 });
+    const all = world({ startToCloseTimeoutMs: 600_000 });
     const { source, target } = all;
     target.found = { foreignEdits: [], guardTripped: 'http://a took v2 back by itself.', unreachable: [] };
     source.answer = () => new Promise(() => undefined);

@@ -1,0 +1,642 @@
+import { connect as connectTcp, createServer } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { randomUUID } from 'node:crypto';
+import { Client, Connection } from '@temporalio/client';
+import type { ActivityDeps } from '../../src/activities/deps';
+import { connect } from '../../src/client/connect';
+import type { DeployResult, SluiceClient } from '../../src/client/client-types';
+import { newReleaseId } from '../../src/client/release-id';
+import { ReleaseError } from '../../src/errors';
+import type { Plan } from '../../src/spec/plan-types';
+import { RELEASE_WORKFLOW } from '../../src/workflows/api';
+import type { Actor, MessageAck, ReleaseInput, ReleaseStatus } from '../../src/workflows/api';
+import { releaseStartOptions } from '../../src/workflows/start-options';
+import { FakeSource, FakeTarget } from '../activities/fakes';
+import { planOf, startStack, until } from '../integration/stack';
+import type { Stack } from '../integration/stack';
+import { eventually } from '../targets/instance';
+
+const ada: Actor = { name: 'ada', via: 'cli' };
+const namespace = 'test';
+
+/** The world of a worker: targets that do as they are told and evidence that is good. */
+function world(): ActivityDeps {
+  return {
+    target: () => new FakeTarget(),
+    source: () => new FakeSource(),
+    slack: () => {
+      throw new Error('nobody is told here');
+    },
+  };
+}
+
+let services = 0;
+/** Every test has a service of its own, so that none meets another's release. */
+function newService(): string {
+  services += 1;
+  return `service-${services}`;
+}
+
+function specOf(service: string, steps: string): string {
+  return `
+apiVersion: sluice.dev/v1
+kind: Release
+metadata: { name: ${service}, namespace: ${namespace} }
+spec:
+  target: { router: { instances: [http://127.0.0.1:1] } }
+  steps:
+${steps}
+  analysis:
+    interval: 1s
+    minRequests: 1
+    metrics:
+      - { name: error-rate, max: 20% }
+`;
+}
+
+const QUICK = '    - { weight: 100, soak: 1s }';
+const LONG = '    - { weight: 50, soak: 1h }\n    - { weight: 100, soak: 1s }';
+const APPROVAL = '    - approve: { by: [oncall], timeout: 1h }\n    - { weight: 100, soak: 1s }';
+
+const quick = (service: string): Plan => planOf(specOf(service, QUICK), 'v2');
+const long = (service: string): Plan => planOf(specOf(service, LONG), 'v2');
+
+async function failureOf(call: Promise<unknown>): Promise<ReleaseError> {
+  const result = await call.then(
+    (value) => value,
+    (error: unknown) => error,
+  );
+  if (!(result instanceof ReleaseError)) throw new Error(`no failure but ${JSON.stringify(result)}`);
+  expect(result.message).toMatch(/^\S.*\.$/s);
+  return result;
+}
+
+describe('the client', () => {
+  let stack: Stack;
+  let client: SluiceClient;
+  let raw: Client;
+  const opened: SluiceClient[] = [];
+
+  /** A client with an hour's patience: what it says before a test's deadline, it said without waiting it out. */
+  async function patient(taskQueue: string, address = stack.temporal.address): Promise<SluiceClient> {
+    const one = await connect({ env: {}, address, taskQueue, timeoutMs: 3_600_000 });
+    opened.push(one);
+    return one;
+  }
+
+  beforeAll(async () => {
+    stack = await startStack();
+    client = stack.client;
+    await stack.startWorker({ deps: world() });
+    raw = new Client({ connection: await Connection.connect({ address: stack.temporal.address }) });
+  });
+  afterAll(async () => {
+    for (const one of opened) await one.close();
+    await raw?.connection.close();
+    await stack?.stop();
+  });
+
+  const rollback = (service: string): Promise<MessageAck> =>
+    client.rollback({ service, namespace }, { actor: ada, reason: 'the test is over' });
+  const ended = (service: string): Promise<ReleaseStatus> =>
+    until(client, service, (status) => status.endedAt !== null);
+  const soaking = (service: string): Promise<ReleaseStatus> =>
+    until(client, service, (status) => status.phase === 'soaking');
+
+  describe('deploying', () => {
+    it('starts a release, and refuses a second one by naming the first', async () => {
+      const service = newService();
+      const first = await client.deploy(long(service), { actor: ada, reason: 'because' });
+      await soaking(service);
+
+      const refused = await failureOf(client.deploy(long(service), { actor: ada }));
+      const status = await client.status({ service, namespace });
+
+      expect(first).toMatchObject({ state: 'started', behind: null, workflowId: `release:${namespace}/${service}` });
+      expect(status).toMatchObject({ release: first.release, reason: 'because', startedBy: ada });
+      expect(refused.code).toBe('conflict');
+      expect(refused.message).toBe(`Release ${first.release} of ${namespace}/${service} is in progress.`);
+      await rollback(service);
+      await ended(service);
+    });
+
+    it('lets one of two that are started at the same time begin', async () => {
+      const service = newService();
+
+      const results = await Promise.allSettled([1, 2].map(() => client.deploy(long(service), { actor: ada })));
+
+      expect(results.map((result) => result.status).sort()).toEqual(['fulfilled', 'rejected']);
+      await rollback(service);
+    });
+
+    it('queues a second one, which begins when the first is over', async () => {
+      const service = newService();
+      const first = await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+      const second = await client.deploy(quick(service), { actor: ada, onConflict: 'queue' });
+      expect(second).toMatchObject({ state: 'queued', behind: first.release });
+      await eventually(async () => {
+        const queue = await client.queue({ service, namespace });
+        return queue?.waiting.length === 1 && queue.waiting[0]?.release === second.release;
+      }, 'the second waits in the queue');
+
+      await rollback(service);
+      const done = await until(
+        client,
+        service,
+        (status) => status.release === first.release && status.endedAt !== null,
+      );
+      await begun(service, second);
+
+      expect(done.outcome).toBe('aborted');
+      expect((await ended(service)).outcome).toBe('promoted');
+      await eventually(async () => (await client.queue({ service, namespace })) === null, 'the queue is over');
+    });
+
+    it('supersedes: the first is taken back, and the second begins', async () => {
+      const service = newService();
+      const first = await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+
+      const second = await client.deploy(quick(service), { actor: ada, onConflict: 'supersede' });
+      await begun(service, second);
+
+      expect(second.state).toBe('queued');
+      expect((await ended(service)).outcome).toBe('promoted');
+      const before = await client.status({ service, namespace, release: first.release });
+      expect(before).toMatchObject({ release: first.release, outcome: 'superseded' });
+    });
+
+    async function begun(service: string, { release }: DeployResult): Promise<void> {
+      await eventually(
+        async () => (await client.status({ service, namespace })).release === release,
+        `${release} has begun`,
+      );
+    }
+  });
+
+  describe('asking', () => {
+    it('knows older releases by their id, and says when there is none', async () => {
+      const service = newService();
+      const first = await client.deploy(quick(service), { actor: ada });
+      await ended(service);
+      const second = await client.deploy(quick(service), { actor: ada });
+      await ended(service);
+
+      const older = await client.status({ service, namespace, release: first.release });
+      const newest = await client.status({ service, namespace });
+      const unknown = await failureOf(client.status({ service, namespace, release: 'never-was' }));
+
+      expect(older).toMatchObject({ release: first.release, outcome: 'promoted' });
+      expect(newest.release).toBe(second.release);
+      expect(unknown.code).toBe('not-found');
+      expect(unknown.message).toContain(`There is no release never-was of ${namespace}/${service}`);
+    });
+
+    it('says when a service never had a release', async () => {
+      const failure = await failureOf(client.status({ service: "no'such", namespace }));
+      const message = await failureOf(client.pause({ service: "no'such", namespace }, { actor: ada }));
+
+      expect(failure).toMatchObject({ code: 'not-found' });
+      expect(failure.message).toContain(`There is no release of ${namespace}/no'such`);
+      expect(message).toMatchObject({ code: 'not-found', message: failure.message });
+      expect(await client.queue({ service: "no'such", namespace })).toBeNull();
+      expect(await client.list({ service: "no'such", namespace })).toEqual([]);
+    });
+
+    it('lists newest first, of one service, and those in progress', async () => {
+      const service = newService();
+      const first = await client.deploy(quick(service), { actor: ada });
+      await ended(service);
+      const second = await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+
+      const listed = async (open?: boolean): Promise<string[]> =>
+        (await client.list({ service, namespace, ...(open === undefined ? {} : { open }) })).map((one) => one.release);
+      await eventually(async () => (await listed()).length === 2, 'both are listed');
+
+      expect(await listed()).toEqual([second.release, first.release]);
+      expect(await listed(true)).toEqual([second.release]);
+      expect(await client.list({ service, namespace, limit: 1 })).toHaveLength(1);
+      const [open, closed] = await client.list({ service, namespace });
+      expect(open).toMatchObject({ service, namespace, version: 'v2', outcome: null, weight: 50, endedAt: null });
+      expect(closed).toMatchObject({ service, version: 'v2', phase: 'promoted', outcome: 'promoted' });
+      await rollback(service);
+    });
+
+    it('lists a release once that went on in several runs, and knows it by its id', async () => {
+      const service = newService();
+      const input: ReleaseInput = {
+        release: newReleaseId(service),
+        plan: long(service),
+        startedBy: ada,
+        historyLimit: 40,
+      };
+      await raw.workflow.start(RELEASE_WORKFLOW, { ...releaseStartOptions(input), args: [input] });
+      const handle = raw.workflow.getHandle(`release:${namespace}/${service}`);
+      const first = (await client.status({ service, namespace })).runId;
+      await eventually(async () => (await handle.describe()).runId !== first, 'it went on as another run');
+
+      await rollback(service);
+      const status = await ended(service);
+      await eventually(
+        async () => (await client.list({ service, namespace })).some((one) => one.outcome === 'aborted'),
+        'its end is listed',
+      );
+
+      expect(status.runId).not.toBe(first);
+      expect((await client.list({ service, namespace })).map((one) => one.release)).toEqual([input.release]);
+      const newer = await client.deploy(quick(service), { actor: ada });
+      expect(newer.release).not.toBe(input.release);
+      const older = await client.status({ service, namespace, release: input.release });
+      expect(older).toMatchObject({ release: input.release, outcome: 'aborted', runId: status.runId });
+      await ended(service);
+    });
+
+    it('says that a release was terminated, and does not take its last word for its state', async () => {
+      const service = newService();
+      await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+
+      await raw.workflow.getHandle(`release:${namespace}/${service}`).terminate('a test');
+      const status = await ended(service);
+
+      expect(status).toMatchObject({ phase: 'failed', outcome: 'failed', weight: 50 });
+      expect(status.message).toContain('ended at Temporal (terminated)');
+      const over = await failureOf(client.rollback({ service, namespace }, { actor: ada }));
+      expect(over.code).toBe('conflict');
+      expect(over.message).toContain('ended as failed');
+    });
+  });
+
+  describe('watching', () => {
+    it('begins with the present status, tells changes only, and ends with the release', async () => {
+      const service = newService();
+      await client.deploy(quick(service), { actor: ada });
+
+      const seen: ReleaseStatus[] = [];
+      for await (const status of client.watch({ service, namespace }, { everyMs: 20 })) seen.push(status);
+
+      expect(seen.at(-1)).toMatchObject({ outcome: 'promoted', phase: 'promoted' });
+      expect(seen.filter((status) => status.endedAt !== null)).toHaveLength(1);
+      expect(new Set(seen.map((status) => JSON.stringify(status))).size).toBe(seen.length);
+    });
+
+    it('stays with its release though a newer one has taken the service', async () => {
+      const service = newService();
+      const first = await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+      const watching = client.watch({ service, namespace }, { everyMs: 20 })[Symbol.asyncIterator]();
+      expect((await watching.next()).value).toMatchObject({ release: first.release });
+      const second = await client.deploy(long(service), { actor: ada, onConflict: 'supersede' });
+      // The watcher looks away until the newer one runs.
+      await eventually(
+        async () => (await client.status({ service, namespace })).release === second.release,
+        'the newer one runs',
+      );
+
+      const seen: ReleaseStatus[] = [];
+      for (let next = await watching.next(); next.done !== true; next = await watching.next()) seen.push(next.value);
+
+      expect(seen.at(-1)).toMatchObject({ release: first.release, outcome: 'superseded' });
+      expect(new Set(seen.map((status) => status.release))).toEqual(new Set([first.release]));
+      await rollback(service);
+    });
+
+    it('ends when it is told to, also while nothing answers', async () => {
+      const service = newService();
+      const alone = await patient(`nobody-${service}`);
+      await alone.deploy(long(service), { actor: ada });
+      const stop = new AbortController();
+      let troubles = 0;
+
+      const seen: ReleaseStatus[] = [];
+      const options = {
+        signal: stop.signal,
+        everyMs: 10,
+        onTrouble: () => {
+          troubles += 1;
+          setImmediate(() => stop.abort());
+        },
+      };
+      for await (const status of alone.watch({ service, namespace }, options)) seen.push(status);
+
+      expect({ seen, troubles }).toEqual({ seen: [], troubles: 1 });
+    });
+
+    it('rides out restarts of the worker, saying once what is missing', async () => {
+      const service = newService();
+      const taskQueue = `restarted-${service}`;
+      const one = await connect({ env: {}, address: stack.temporal.address, taskQueue, timeoutMs: 1_500 });
+      opened.push(one);
+      const before = await stack.startWorker({ deps: world(), taskQueue });
+      await one.deploy(planOf(specOf(service, APPROVAL), 'v2'), { actor: ada });
+      const troubles: string[] = [];
+      const seen: ReleaseStatus[] = [];
+      const watching = (async () => {
+        const options = { everyMs: 50, onTrouble: (sentence: string) => void troubles.push(sentence) };
+        for await (const status of one.watch({ service, namespace }, options)) seen.push(status);
+      })();
+      await eventually(() => seen.some((status) => status.phase === 'awaitingApproval'), 'the approval is waited for');
+
+      await before.stop();
+      await eventually(() => troubles.length > 0, 'the watcher told of the missing worker');
+      await stack.startWorker({ deps: world(), taskQueue });
+      await one.approve({ service, namespace }, { actor: { ...ada, groups: ['oncall'] } });
+      await watching;
+
+      expect(seen.at(-1)?.outcome).toBe('promoted');
+      expect(new Set(troubles).size).toBe(troubles.length);
+      expect(troubles[0]).toMatch(/No worker polls the task queue|did not answer within 1.5 s/);
+    });
+
+    it('rides out a short absence of Temporal', async () => {
+      const service = newService();
+      const door = await openDoor(stack.temporal.address);
+      const one = await connect({ env: {}, address: door.address, timeoutMs: 2_000 });
+      opened.push(one);
+      await client.deploy(planOf(specOf(service, APPROVAL), 'v2'), { actor: ada });
+      const troubles: string[] = [];
+      const seen: ReleaseStatus[] = [];
+      const watching = (async () => {
+        const options = { everyMs: 50, onTrouble: (sentence: string) => void troubles.push(sentence) };
+        for await (const status of one.watch({ service, namespace }, options)) seen.push(status);
+      })();
+      await eventually(() => seen.some((status) => status.phase === 'awaitingApproval'), 'the approval is waited for');
+
+      await door.shut();
+      await eventually(() => troubles.length > 0, 'the watcher told of the absence');
+      await door.open();
+      await client.approve({ service, namespace }, { actor: { ...ada, groups: ['oncall'] } });
+      await watching;
+      await one.close();
+      await door.shut();
+
+      expect(seen.at(-1)?.outcome).toBe('promoted');
+      expect(troubles[0]).toContain(`Temporal does not answer at ${door.address}`);
+    });
+  });
+
+  describe('messages', () => {
+    it('that are not allowed now are a conflict, with the release’s own sentence', async () => {
+      const service = newService();
+      await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+
+      const approval = await failureOf(client.approve({ service, namespace }, { actor: ada }));
+      const other = await failureOf(client.pause({ service, namespace, release: 'another' }, { actor: ada }));
+      await client.pause({ service, namespace }, { actor: ada, reason: 'lunch' });
+      const again = await failureOf(client.pause({ service, namespace }, { actor: ada }));
+
+      expect(approval).toMatchObject({ code: 'conflict', message: 'No approval is waited for.' });
+      expect(other.code).toBe('conflict');
+      expect(other.message).toContain('The message is for release another');
+      expect(again).toMatchObject({ code: 'conflict', message: 'The release is paused already, by ada.' });
+      await client.resume({ service, namespace }, { actor: ada });
+      await rollback(service);
+    });
+
+    it('from those who may not are forbidden', async () => {
+      const service = newService();
+      await client.deploy(planOf(specOf(service, APPROVAL), 'v2'), { actor: ada });
+      await until(client, service, (status) => status.phase === 'awaitingApproval');
+
+      const failure = await failureOf(client.approve({ service, namespace }, { actor: ada }));
+      const ack = await client.reject({ service, namespace }, { actor: { name: 'oncall', via: 'cli' }, reason: 'no' });
+
+      expect(failure.code).toBe('forbidden');
+      expect(failure.message).toContain('ada is none of them');
+      expect(ack.release).toBe((await client.status({ service, namespace })).release);
+      expect((await ended(service)).outcome).toBe('rejected');
+    });
+
+    it('to a release that is over say how it ended', async () => {
+      const service = newService();
+      const { release } = await client.deploy(quick(service), { actor: ada });
+      await ended(service);
+      await eventually(
+        async () =>
+          (await raw.workflow.getHandle(`release:${namespace}/${service}`).describe()).status.name !== 'RUNNING',
+        'the workflow is closed',
+      );
+
+      for (const late of [client.pause, client.rollback, client.promote]) {
+        const failure = await failureOf(late({ service, namespace }, { actor: ada }));
+
+        expect(failure).toMatchObject({
+          code: 'conflict',
+          message: `No release of ${namespace}/${service} is in progress; the last one, ${release}, ended as promoted.`,
+        });
+      }
+    });
+
+    it('carry out what they say', async () => {
+      const service = newService();
+      await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+      const ref = { service, namespace };
+
+      const weight = await client.setWeight(ref, { actor: ada, weight: 70 });
+      await until(client, service, (status) => status.weight === 70 && status.paused?.cause === 'manualWeight');
+      await client.resume(ref, { actor: ada });
+      await soakingAt(service, 70);
+      await client.promote(ref, { actor: ada });
+
+      expect(weight.message).toContain('70 %');
+      expect((await ended(service)).outcome).toBe('promoted');
+    });
+
+    async function soakingAt(service: string, weight: number): Promise<void> {
+      await until(client, service, (status) => status.paused === null && status.weight >= weight);
+    }
+
+    it('ends a soak on a person’s word', async () => {
+      const service = newService();
+      await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+
+      await client.skipSoak({ service, namespace }, { actor: ada });
+
+      const status = await ended(service);
+      expect(status.outcome).toBe('promoted');
+      expect(status.steps.find((step) => step.name.includes('50'))?.state).toBe('skipped');
+    });
+
+    it('reach a release that has only just begun: no roll back gets lost', async () => {
+      const started = await Promise.all(
+        Array.from({ length: 6 }, async () => {
+          const service = newService();
+          await client.deploy(long(service), { actor: ada });
+          return { service, ack: await client.rollback({ service, namespace }, { actor: ada, reason: 'at once' }) };
+        }),
+      );
+
+      for (const { service } of started) expect((await ended(service)).outcome).toBe('aborted');
+    });
+
+    it('with the same id are carried out once, and answered the same', async () => {
+      const service = newService();
+      await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+      const handle = raw.workflow.getHandle(`release:${namespace}/${service}`);
+      const updateId = randomUUID();
+      const pause = (): Promise<MessageAck> =>
+        handle.executeUpdate<MessageAck, [{ actor: Actor }]>('pause', { updateId, args: [{ actor: ada }] });
+
+      const [one, two] = [await pause(), await pause()];
+
+      const { events } = await client.status({ service, namespace });
+      expect(one).toEqual(two);
+      expect(events.filter((event) => event.type === 'paused')).toHaveLength(1);
+      await rollback(service);
+    });
+  });
+
+  describe('without a worker', () => {
+    it('says so at once, for what a worker would have to answer', async () => {
+      const service = newService();
+      const taskQueue = `nobody-${service}`;
+      const alone = await patient(taskQueue);
+      const started = await alone.deploy(long(service), { actor: ada });
+      expect(started.state).toBe('started');
+
+      for (const ask of [
+        () => alone.status({ service, namespace }),
+        () => alone.approve({ service, namespace }, { actor: ada }),
+        () => alone.pause({ service, namespace }, { actor: ada }),
+        () => alone.rollback({ service, namespace }, { actor: ada, abandon: true }),
+      ]) {
+        const failure = await failureOf(ask());
+
+        expect(failure.code).toBe('no-worker');
+        expect(failure.message).toBe(`No worker polls the task queue ${taskQueue} at ${alone.where}.`);
+        expect(failure.hint).toContain('sluice worker');
+      }
+      expect(await alone.workers()).toEqual([]);
+      expect((await client.workers()).length).toBeGreaterThan(0);
+    });
+
+    it('keeps a roll back at Temporal, and it is carried out when a worker comes', async () => {
+      const service = newService();
+      const taskQueue = `later-${service}`;
+      const alone = await patient(taskQueue);
+      const { release } = await alone.deploy(long(service), { actor: ada });
+
+      const stale = await failureOf(
+        alone.rollback({ service, namespace, release: 'an-older-one' }, { actor: ada, reason: 'stale' }),
+      );
+      const ack = await alone.rollback({ service, namespace }, { actor: ada, reason: 'a hunch' });
+      await stack.startWorker({ deps: world(), taskQueue });
+      const status = await until(alone, service, ({ endedAt }) => endedAt !== null);
+
+      expect(stale).toMatchObject({ code: 'conflict' });
+      expect(stale.message).toContain(`The message is for release an-older-one; the current one is ${release}.`);
+      expect(ack).toMatchObject({ release, seq: 0 });
+      expect(ack.message).toContain('The roll back is stored at Temporal');
+      expect(status.outcome).toBe('aborted');
+      expect(status.message).toContain('a hunch');
+    });
+
+    it('keeps a roll back also when a worker that died lately was thought to be there', async () => {
+      const service = newService();
+      const taskQueue = `gone-${service}`;
+      const one = await connect({ env: {}, address: stack.temporal.address, taskQueue, timeoutMs: 1_500 });
+      opened.push(one);
+      const worker = await stack.startWorker({ deps: world(), taskQueue });
+      await one.deploy(long(service), { actor: ada });
+      await until(one, service, (status) => status.phase === 'soaking');
+      await worker.stop();
+
+      const ack = await one.rollback({ service, namespace }, { actor: ada, reason: 'a hunch' });
+      await stack.startWorker({ deps: world(), taskQueue });
+
+      expect(ack.message).toContain('The roll back is stored at Temporal');
+      expect((await until(one, service, ({ endedAt }) => endedAt !== null)).outcome).toBe('aborted');
+    });
+  });
+
+  describe('a namespace that is not there', () => {
+    it('is named, whatever is asked', async () => {
+      const lost = await connect({ env: {}, address: stack.temporal.address, namespace: 'nowhere', timeoutMs: 5_000 });
+      opened.push(lost);
+      const service = newService();
+
+      for (const ask of [
+        () => lost.deploy(quick(service), { actor: ada }),
+        () => lost.status({ service, namespace }),
+        () => lost.list(),
+        () => lost.rollback({ service, namespace }, { actor: ada }),
+        () => lost.workers(),
+      ]) {
+        const failure = await failureOf(ask());
+
+        expect(failure.code).toBe('not-found');
+        expect(failure.message).toContain('has no such namespace');
+        expect(failure.message).toContain('nowhere');
+      }
+    });
+  });
+
+  describe('when Temporal goes away', () => {
+    it('says so in one sentence', async () => {
+      const door = await openDoor(stack.temporal.address);
+      const one = await connect({ env: {}, address: door.address, timeoutMs: 1_500 });
+      await door.shut();
+
+      for (const ask of [() => one.list(), () => one.status({ service: 'any', namespace })]) {
+        const failure = await failureOf(ask());
+
+        expect(failure.code).toBe('unreachable');
+        expect(failure.message).toBe(`Temporal does not answer at ${door.address}, namespace default.`);
+      }
+      await one.close();
+    });
+  });
+});
+
+interface Door {
+  readonly address: string;
+  /** Nobody gets in, and those who were in are thrown out. */
+  shut(): Promise<void>;
+  open(): Promise<void>;
+}
+
+/** A door to a server: a TCP proxy that can be shut and opened again at the same port. */
+async function openDoor(to: string): Promise<Door> {
+  const [host = '', port = ''] = to.split(':');
+  const sockets = new Set<Socket>();
+  let server: Server | null = null;
+  let own = 0;
+  const open = async (): Promise<void> => {
+    const opening = createServer((inside) => {
+      const outside = connectTcp(Number(port), host);
+      for (const socket of [inside, outside]) {
+        sockets.add(socket);
+        socket.on('error', () => undefined);
+        socket.on('close', () => {
+          sockets.delete(socket);
+          inside.destroy();
+          outside.destroy();
+        });
+      }
+      inside.pipe(outside).pipe(inside);
+    });
+    await new Promise<void>((resolve, reject) => {
+      opening.once('error', reject);
+      opening.listen(own, '127.0.0.1', resolve);
+    });
+    own = (opening.address() as AddressInfo).port;
+    server = opening;
+  };
+  await open();
+  return {
+    address: `127.0.0.1:${own}`,
+    open,
+    shut: async () => {
+      const shutting = server;
+      server = null;
+      for (const socket of sockets) socket.destroy();
+      if (shutting !== null) await new Promise((resolve) => shutting.close(resolve));
+    },
+  };
+}
