@@ -159,19 +159,26 @@ function observationCheck(name: string, { value, problem, query }: Observation):
   };
 }
 
+/** Only where a token is set. The worker's environment counts; this one is taken to be like it. */
 async function* slackChecks(session: Session): AsyncGenerator<Check> {
-  const token = session.cli.env['SLACK_BOT_TOKEN'] ?? '';
+  const { env } = session.cli;
+  const { SLACK_TOKEN_ENV, SLACK_API_URL_ENV } = lazy.createDeps();
+  const token = env[SLACK_TOKEN_ENV]?.trim() ?? '';
   if (token === '') return;
+  const apiUrl = env[SLACK_API_URL_ENV];
   try {
-    const { WebClient } = lazy.slack();
-    const answer = await new WebClient(token, { retryConfig: { retries: 0 }, timeout: 5000 }).auth.test();
-    yield ok('Slack', `the token is ${answer.user ?? 'somebody'}'s in ${answer.team ?? 'a workspace'}.`);
+    const { WebClient, LogLevel } = lazy.slack();
+    const client = new WebClient(token, {
+      retryConfig: { retries: 0 },
+      timeout: 5000,
+      logLevel: LogLevel.ERROR,
+      ...(apiUrl === undefined ? {} : { slackApiUrl: apiUrl }),
+    });
+    const answer = await client.auth.test();
+    yield ok('Slack', `the token is that of ${answer.user ?? 'somebody'} in ${answer.team ?? 'a workspace'}.`);
   } catch (error) {
-    yield bad(
-      'Slack',
-      `the token is not taken: ${messageOf(error)}.`,
-      'Check SLACK_BOT_TOKEN; a failing Slack never holds a release up.',
-    );
+    const hint = `Check ${SLACK_TOKEN_ENV}. A failing Slack never holds a release up.`;
+    yield bad('Slack', `the token is not taken: ${messageOf(error)}.`, hint);
   }
 }
 

@@ -5,6 +5,7 @@ import type * as Envconfig from '@temporalio/envconfig';
 import type * as Slack from '@slack/web-api';
 import type * as Connect from '../client/connect';
 import type * as ConnectionOptions from '../client/connection-options';
+import type * as CreateDeps from '../worker/create-deps';
 import type * as StartWorker from '../worker/start-worker';
 import type * as FindTemporal from '../devserver/find-temporal';
 import type * as StartTemporal from '../devserver/start-temporal';
@@ -24,6 +25,7 @@ export const lazy = {
   findTemporal: (): typeof FindTemporal => require('../devserver/find-temporal') as typeof FindTemporal,
   startTemporal: (): typeof StartTemporal => require('../devserver/start-temporal') as typeof StartTemporal,
   metrics: (): typeof Metrics => require('../metrics/create-source') as typeof Metrics,
+  createDeps: (): typeof CreateDeps => require('../worker/create-deps') as typeof CreateDeps,
   slack: (): typeof Slack => require('@slack/web-api') as typeof Slack,
   load: (): typeof Load => require('../spec/load') as typeof Load,
   plan: (): typeof Plan => require('../spec/plan') as typeof Plan,

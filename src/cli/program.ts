@@ -97,6 +97,8 @@ export function buildProgram(cli: Cli, exit: (code: ExitCode) => void): Command 
     program.commandsGroup(group);
     for (const add of commands) add(registry(program, cli, exit));
   }
+  // After each command's own, so that its help shows those first.
+  for (const command of program.commands) addCommonOptions(command);
   program.addCommand(helpCommand(program, cli, exit));
   return program;
 }
@@ -107,7 +109,6 @@ function registry(program: Command, cli: Cli, exit: (code: ExitCode) => void): R
     add(nameAndArguments, summary, examples) {
       const command = program.command(nameAndArguments).summary(summary).description(`${summary}.`);
       command.addHelpText('before', examplesText(examples));
-      addCommonOptions(command);
       return command;
     },
     async run(command, body) {

@@ -313,6 +313,36 @@ describe('sluice doctor', () => {
     expect(ran.err).toContain('checks failed');
   });
 
+  it('asks Slack whose token it is', async () => {
+    const slack = createServer((request, response) => {
+      const known = request.headers.authorization === 'Bearer xoxb-good';
+      response.setHeader('content-type', 'application/json');
+      response.end(
+        JSON.stringify(known ? { ok: true, user: 'sluice', team: 'Acme' } : { ok: false, error: 'invalid_auth' }),
+      );
+    });
+    await new Promise<void>((resolve) => slack.listen(0, '127.0.0.1', resolve));
+    const api = { SLUICE_SLACK_API_URL: `http://127.0.0.1:${(slack.address() as AddressInfo).port}/api/` };
+    const client = new FakeSluice();
+
+    const good = await run(['doctor'], { client, now, env: { ...api, SLUICE_SLACK_TOKEN: 'xoxb-good' } });
+    const wrong = await run(['doctor'], { client, now, env: { ...api, SLUICE_SLACK_TOKEN: 'xoxb-secret' } });
+    const silent = await run(['doctor', '--no-slack'], {
+      client,
+      now,
+      env: { ...api, SLUICE_SLACK_TOKEN: 'xoxb-secret' },
+    });
+    slack.closeAllConnections();
+    await new Promise((resolve) => slack.close(resolve));
+
+    expect(good.code).toBe(0);
+    expect(good.out).toContain('✔ Slack: the token is that of sluice in Acme.');
+    expect(wrong.code).toBe(1);
+    expect(wrong.out).toContain('invalid_auth');
+    expect(`${wrong.out}${wrong.err}`).not.toContain('xoxb-secret');
+    expect(silent.out).not.toContain('Slack');
+  });
+
   it('notices a clock that is off', async () => {
     const ran = await run(['doctor', spec], { client: new FakeSluice(), now: () => Date.now() + 60_000 });
 

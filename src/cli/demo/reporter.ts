@@ -1,8 +1,10 @@
 import type { ReleaseStatus } from '../../workflows/api';
+import type { ExitCode } from '../exit-codes';
 import { createFrameViewer, createLineViewer } from '../follow';
 import type { Viewer } from '../follow';
 import { newEvents } from '../live-view';
-import { API_VERSION } from '../output';
+import { API_VERSION, errorDocument } from '../output';
+import { reportError } from '../session';
 import type { Session } from '../session';
 import { paint } from '../style';
 import type { Load, LoadCounts } from './load';
@@ -14,6 +16,8 @@ export interface DemoReporter {
   viewer(load: Load): Viewer;
   released(version: string, status: ReleaseStatus): void;
   counts(counts: LoadCounts): void;
+  /** An error that ends the demo; answers its exit code. */
+  failed(error: unknown): ExitCode;
   /** The last line of stdout. */
   finish(line: string): void;
 }
@@ -40,6 +44,7 @@ function createPeopleReporter(session: Session): DemoReporter {
       session.print('');
       session.print(countsLine(counts));
     },
+    failed: (error) => reportError(cli, error, { format: 'table', look: session.noteLook }),
     finish: (line) => session.print(line),
   };
 }
@@ -58,6 +63,10 @@ function createJsonReporter(session: Session): DemoReporter {
     viewer: (load) => createJsonViewer(load, emit),
     released: (version, { release, outcome, message }) => emit('released', { version, release, outcome, message }),
     counts: (counts) => emit('load', counts),
+    failed(error) {
+      emit('error', errorDocument(error).error);
+      return reportError(session.cli, error, { format: 'table', look: session.noteLook });
+    },
     finish: (line) => session.print(line),
   };
 }

@@ -58,8 +58,9 @@ export async function runDemo(session: Session, options: DemoOptions, report: De
       report.finish('demo: interrupted');
       return interruption.by === 'SIGTERM' ? EXIT.terminated : EXIT.interrupted;
     }
+    const code = report.failed(error);
     report.finish(`demo: ${messageOf(error)}`);
-    throw error;
+    return code;
   } finally {
     interruption.stopListening();
     await started.stopAll((sentence) => session.warn(sentence));
