@@ -102,7 +102,8 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
   // Measurements keep their rhythm; those whose time has passed while one took long are left out, not made up for.
   const now = Date.now();
   while (soak.nextAt <= now) soak.nextAt += intervalMs;
-  soak.nextAt = Math.min(soak.nextAt, soak.endsAt);
+  // The last one is at the end; another just before it would see nothing else.
+  if (soak.nextAt > soak.endsAt - intervalMs / 2) soak.nextAt = soak.endsAt;
   return null;
 }
 
