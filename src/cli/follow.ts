@@ -9,7 +9,7 @@ import { API_VERSION } from './output';
 import { FRAME_MS, Screen } from './screen';
 import { refName } from './service-ref';
 import type { Session } from './session';
-import { glyphs, paint } from './style';
+import { glyphs, paint, toAscii } from './style';
 
 /** How a followed release is shown while it runs. */
 export type View =
@@ -138,17 +138,20 @@ export function createFrameViewer(session: Session, footer: () => readonly strin
   const screen = new Screen(cli.stdout);
   let status: ReleaseStatus | null = null;
   let trouble: string | null = null;
-  const draw = (): void => {
-    if (status === null) return;
+  const frame = (): string[] => {
+    if (status === null) return [];
+    const { look } = session;
+    const g = glyphs(look);
     // Asked for at each frame: the terminal may have been resized.
-    const width = (cli.stdout.columns ?? session.look.width) - session.mark('').length;
-    const lines = renderFrame(status, { ...session.look, width, now: cli.now() });
-    for (const line of footer()) lines.push(paint(truncate(line, width), 'dim', session.look));
-    if (trouble !== null)
-      lines.push(paint(truncate(`${glyphs(session.look).warn} ${safeText(trouble)}`, width), 'warn', session.look));
-    screen.draw(lines.map((line) => session.mark(line)));
+    const width = (cli.stdout.columns ?? look.width) - session.mark('').length;
+    const lines = renderFrame(status, { ...look, width, now: cli.now() });
+    for (const line of footer()) lines.push(paint(truncate(line, width, g.ellipsis), 'dim', look));
+    if (trouble !== null) {
+      lines.push(paint(truncate(`${g.warn} ${toAscii(safeText(trouble), look)}`, width, g.ellipsis), 'warn', look));
+    }
+    return lines.map((line) => session.mark(line));
   };
-  const clock = setInterval(draw, FRAME_MS);
+  const clock = setInterval(() => screen.draw(frame()), FRAME_MS);
   return {
     show(next) {
       status = next;
@@ -159,8 +162,7 @@ export function createFrameViewer(session: Session, footer: () => readonly strin
     },
     finish() {
       clearInterval(clock);
-      draw();
-      screen.finish();
+      screen.finish(frame());
     },
   };
 }

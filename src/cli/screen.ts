@@ -26,17 +26,22 @@ export class Screen {
 
   /** Draws only when something changed. More lines than the terminal has are cut at the top but for the first. */
   draw(lines: readonly string[]): void {
-    const fitted = this.#fit(lines);
+    this.#draw(this.#fit(lines));
+  }
+
+  /** Draws the last frame whole, since nothing will be drawn over it, and gives the cursor back below it. */
+  finish(lines: readonly string[] = this.#drawn): void {
+    if (lines.length === 0) return;
+    this.#draw(lines);
+    this.#stream.write(SHOW_CURSOR);
+    this.#drawn = [];
+  }
+
+  #draw(fitted: readonly string[]): void {
     if (fitted.length === this.#drawn.length && fitted.every((line, index) => line === this.#drawn[index])) return;
     const start = this.#drawn.length === 0 ? HIDE_CURSOR : this.#home();
     this.#stream.write(`${start}${fitted.map((line) => `${line}\x1b[K\n`).join('')}\x1b[J`);
     this.#drawn = fitted;
-  }
-
-  /** Gives the cursor back below the last frame. */
-  finish(): void {
-    if (this.#drawn.length > 0) this.#stream.write(SHOW_CURSOR);
-    this.#drawn = [];
   }
 
   #fit(lines: readonly string[]): readonly string[] {

@@ -108,6 +108,9 @@ describe('the screen', () => {
     expect(written.match(/\n/gu)).toHaveLength(3);
     expect(written).toContain('title');
     expect(written).toContain('d');
+    // But for the last frame: nothing is drawn over it any more.
+    screen.finish(['title', 'a', 'b', 'c', 'd']);
+    expect(written.match(/\n/gu)).toHaveLength(3 + 5);
   });
 });
 
