@@ -3,7 +3,7 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import type { ActivityDeps } from '../../src/activities/deps';
-import { connect } from '../../src/client/connect';
+import { connect, openConnection } from '../../src/client/connect';
 import type { DeployResult, SluiceClient } from '../../src/client/client-types';
 import { newReleaseId } from '../../src/client/release-id';
 import { ReleaseError } from '../../src/errors';
@@ -578,6 +578,21 @@ describe('the client', () => {
   });
 
   describe('when Temporal goes away', () => {
+    it('is closed without ending the process under a call that is being tried again', async () => {
+      const door = await openDoor(stack.temporal.address);
+      const connection = await openConnection({ address: door.address }, 5_000);
+      await door.shut();
+      const call = connection.withDeadline(Date.now() + 60_000, () => connection.workflowService.getSystemInfo({}));
+      let failed: unknown = null;
+      call.catch((error: unknown) => (failed = error));
+      await expect(connection.untilDecided(Date.now() + 10_000)).rejects.toThrow();
+
+      await connection.close();
+
+      // The next try fails like any call; thrown in its timer instead, it would end this process.
+      await eventually(() => failed !== null, 'the call under way has failed');
+    });
+
     it('says so in one sentence', async () => {
       const door = await openDoor(stack.temporal.address);
       const one = await connect({ env: {}, address: door.address, timeoutMs: 1_500 });

@@ -17,17 +17,25 @@ export interface Stack {
   readonly temporal: RunningTemporal;
   readonly client: SluiceClient;
   startWorker(more?: Partial<StartWorkerOptions>): Promise<RunningWorker>;
+  /** Ends Temporal and starts it again at its address; it remembers what is in its file. */
+  restartTemporal(): Promise<void>;
   stop(): Promise<void>;
 }
 
-export async function startStack(): Promise<Stack> {
+export async function startStack(options: { readonly dbFile?: string } = {}): Promise<Stack> {
   const { path } = await findTemporalCli({ onProgress: () => undefined });
-  const temporal = await startTemporal({ binary: path, headless: true });
+  const start = (port?: number): Promise<RunningTemporal> =>
+    startTemporal({ binary: path, headless: true, ...options, ...(port === undefined ? {} : { port }) });
+  let temporal = await start();
   const client = await connect({ address: temporal.address, namespace: 'default' });
   const workers: RunningWorker[] = [];
   return {
     temporal,
     client,
+    restartTemporal: async () => {
+      await temporal.stop();
+      temporal = await start(Number(temporal.address.split(':')[1]));
+    },
     startWorker: async (more = {}) => {
       const worker = await startWorker({
         address: temporal.address,
@@ -54,30 +62,38 @@ export function planOf(text: string, version: string): Plan {
   return plan(parsed.spec, version);
 }
 
+export interface SpecChoices {
+  readonly service?: string;
+  readonly soak?: string;
+  /** 5, 25, 50 and 100 by default. */
+  readonly weights?: readonly number[];
+  /** Lines under `analysis:` in place of the usual ones, indented by four. */
+  readonly analysis?: string;
+  /** Lines under `spec:`, indented by two. */
+  readonly extra?: string;
+}
+
 /** A release of the shop with short soaks. */
-export function shopSpec(
-  instances: readonly string[],
-  more: { soak?: string; service?: string; extra?: string } = {},
-): string {
-  const soak = more.soak ?? '2s';
+export function shopSpec(instances: readonly string[], more: SpecChoices = {}): string {
+  const { service = 'shop', soak = '2s', weights = [5, 25, 50, 100], extra = '' } = more;
+  const analysis =
+    more.analysis ??
+    `    interval: 1s
+    minRequests: 1
+    metrics:
+      - { name: error-rate, max: 20% }`;
   return `
 apiVersion: sluice.dev/v1
 kind: Release
-metadata: { name: ${more.service ?? 'shop'}, namespace: test }
+metadata: { name: ${service}, namespace: test }
 spec:
   target: { router: { instances: [${instances.join(', ')}] } }
   smokeTest: { path: /healthz }
   steps:
-    - { weight: 5, soak: ${soak} }
-    - { weight: 25, soak: ${soak} }
-    - { weight: 50, soak: ${soak} }
-    - { weight: 100, soak: ${soak} }
+${weights.map((weight) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}
   analysis:
-    interval: 1s
-    minRequests: 1
-    metrics:
-      - { name: error-rate, max: 20% }
-${more.extra ?? ''}
+${analysis}
+${extra}
 `;
 }
 
@@ -96,5 +112,5 @@ export async function until(
 }
 
 export async function ended(client: SluiceClient, service: string): Promise<ReleaseStatus> {
-  return until(client, service, (status) => status.outcome !== null);
+  return until(client, service, (status) => status.endedAt !== null);
 }

@@ -1,0 +1,64 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import path from 'node:path';
+import type { SluiceClient } from '../../src/client/client-types';
+import { eventually } from '../targets/instance';
+
+export interface WorkerProcess {
+  readonly pid: number;
+  /** What it wrote on stderr. */
+  readonly log: () => string;
+  /** Sends the signal and resolves, with how it ended, when the process is gone. */
+  end(signal: 'SIGKILL' | 'SIGTERM'): Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+}
+
+const root = path.join(__dirname, '..', '..');
+
+/** `sluice worker` as a process of its own; resolves when it polls. */
+export async function startWorkerProcess(
+  client: SluiceClient,
+  env: Readonly<Record<string, string>>,
+): Promise<WorkerProcess> {
+  const child = spawn(
+    process.execPath,
+    [
+      '--require',
+      path.join(root, 'test/integration/ts-register.cjs'),
+      path.join(root, 'src/cli/main.ts'),
+      'worker',
+      '--log-format',
+      'json',
+    ],
+    {
+      cwd: root,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+    },
+  );
+  let log = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (log = `${log}${text}`.slice(-50_000)));
+  const pid = child.pid ?? -1;
+  const gone = exitOf(child);
+  let over = false;
+  void gone.then(() => (over = true));
+  await eventually(
+    async () => {
+      if (over) throw new Error(`the worker ended:\n${log}`);
+      return (await client.workers()).some(({ identity }) => identity.startsWith(`${pid}@`));
+    },
+    'the worker process polls',
+    60_000,
+  );
+  return {
+    pid,
+    log: () => log,
+    end: async (signal) => {
+      if (!over) child.kill(signal);
+      return gone;
+    },
+  };
+}
+
+function exitOf(child: ChildProcess): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+  return new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+}
