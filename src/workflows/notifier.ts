@@ -20,9 +20,7 @@ export function startNotifier(run: Run): void {
   // Outside of the release's scopes: the news of a cancellation is news too. Its own failures are recorded inside.
   void CancellationScope.nonCancellable(async () => {
     for (;;) {
-      // The news waits where it would hold up something: the first write of a roll back leaves before it, and a
-      // hand-over to the next run is not put off again and again (the next run tells it).
-      await condition(() => (hasNews(run) && !rollbackPending(run) && !handOverDue(run)) || run.closing);
+      await condition(() => (hasNews(run) && !hasToWait(run)) || run.closing);
       if (!hasNews(run)) return;
       await tell(run, slack.channel);
     }
@@ -37,9 +35,13 @@ export async function flushNotifications(run: Run): Promise<void> {
   run.closing = true;
 }
 
-function rollbackPending(run: Run): boolean {
+/**
+ * News waits where it would hold up something: the first write of a roll back leaves before it, and a hand-over to the
+ * next run is not put off again and again (the next run tells it). At the end there is no next run.
+ */
+function hasToWait(run: Run): boolean {
   const { rollback, phase, outcome } = run.state;
-  return rollback !== null && phase !== 'rollingBack' && outcome === null;
+  return outcome === null && ((rollback !== null && phase !== 'rollingBack') || handOverDue(run));
 }
 
 function hasNews(run: Run): boolean {

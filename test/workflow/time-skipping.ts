@@ -59,15 +59,14 @@ export class TimeSkipping {
     readonly bundle: WorkflowBundleWithSourceMap,
   ) {}
 
-  static async start(options: { shortTimeouts?: boolean } = {}): Promise<TimeSkipping> {
-    Runtime.install({
-      logger: new DefaultLogger('ERROR'),
-      telemetryOptions: { logging: { filter: 'error', forward: {} } },
-    });
+  static async start(
+    options: { shortTimeouts?: boolean; bundle?: WorkflowBundleWithSourceMap } = {},
+  ): Promise<TimeSkipping> {
+    installRuntime();
     const { path } = await findTestServer({ onProgress: () => undefined });
     const [env, bundle] = await Promise.all([
       TestWorkflowEnvironment.createTimeSkipping({ server: { executable: { type: 'existing-path', path } } }),
-      bundleWorkflows(),
+      options.bundle ?? bundleWorkflows(),
     ]);
     await registerSearchAttributes(env);
     const time = new TimeSkipping(env, options.shortTimeouts === true ? shorten(bundle) : bundle);
@@ -228,6 +227,18 @@ function isAtWork(activity: temporal.api.workflow.v1.IPendingActivityInfo): bool
 
 function isSet(value: unknown): boolean {
   return value !== null && value !== undefined;
+}
+
+let installed = false;
+
+/** Once for a test file: a process has one. */
+function installRuntime(): void {
+  if (installed) return;
+  installed = true;
+  Runtime.install({
+    logger: new DefaultLogger('ERROR'),
+    telemetryOptions: { logging: { filter: 'error', forward: {} } },
+  });
 }
 
 function runWorker(worker: Worker): () => Promise<void> {
