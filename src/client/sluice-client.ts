@@ -160,7 +160,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       if (!isUnknownSearchAttribute(error)) throw error;
     }
     throw new ReleaseError('not-found', `There is no release ${release} of ${nameOf(ref)} at ${where}.`, {
-      hint: `See \`sluice list --service ${ref.service}\` for those there are.`,
+      hint: `See \`sluice list ${nameOf(ref)}\` for those there are.`,
     });
   }
 
