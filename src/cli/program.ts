@@ -5,6 +5,7 @@ import { EXIT, EXIT_CODE_TABLE } from './exit-codes';
 import type { ExitCode } from './exit-codes';
 import { FORMATS } from './output';
 import type { Format } from './output';
+import type { Registry } from './registry';
 import { COLOR_CHOICES, reportError, runSession } from './session';
 import type { Session } from './session';
 import { decideLook } from './style';
@@ -33,15 +34,6 @@ import { addVersionCommand } from './commands/version';
 import { addWaitCommand } from './commands/wait';
 import { addWatchCommand } from './commands/watch';
 import { addWorkerCommand } from './commands/worker';
-
-/** Where a command puts itself, and how it runs. */
-export interface Registry {
-  readonly cli: Cli;
-  /** Adds a command with the options all have; its examples are printed before its usage. */
-  add(nameAndArguments: string, summary: string, examples: readonly string[]): Command;
-  /** Runs the body of a command's action; its result becomes the exit code. */
-  run(command: Command, body: (session: Session) => Promise<ExitCode | void>): Promise<void>;
-}
 
 const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void)[]])[] = [
   ['Release:', [addDeployCommand, addStatusCommand, addWatchCommand, addWaitCommand, addListCommand]],

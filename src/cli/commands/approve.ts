@@ -1,7 +1,7 @@
 import { ReleaseError } from '../../errors';
 import { act } from '../act';
 import type { ActOptions } from '../act';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 
 interface ApproveOptions extends ActOptions {
   readonly step?: string;

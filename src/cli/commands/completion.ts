@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ReleaseError } from '../../errors';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 
 /** `sluice completion`: a script that makes a shell complete commands and options. */
 export function addCompletionCommand(registry: Registry): void {

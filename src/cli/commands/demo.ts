@@ -1,6 +1,6 @@
 import { createReporter } from '../demo/reporter';
 import { runDemo } from '../demo/run-demo';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { parsePort } from '../units';
 
 interface DemoCommandOptions {

@@ -9,7 +9,7 @@ import { chooseView, follow, reportEnd } from '../follow';
 import type { FollowEnd } from '../follow';
 import { API_VERSION } from '../output';
 import { planLines } from '../plan-lines';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { refName } from '../service-ref';
 import type { Session } from '../session';
 import { parseScript } from '../simulation-script';

@@ -9,7 +9,7 @@ import { EXIT } from '../exit-codes';
 import type { ExitCode } from '../exit-codes';
 import { listenForInterrupt } from '../interrupt';
 import { API_VERSION } from '../output';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { createReadableLogger, readableLine } from '../readable-log';
 import type { Session } from '../session';
 import { parsePort } from '../units';

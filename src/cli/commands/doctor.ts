@@ -3,7 +3,7 @@ import { runChecks } from '../doctor-checks';
 import type { Check } from '../doctor-checks';
 import { EXIT } from '../exit-codes';
 import { API_VERSION } from '../output';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { glyphs, paint } from '../style';
 import type { Look } from '../style';
 

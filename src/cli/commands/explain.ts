@@ -3,7 +3,7 @@ import { ReleaseError } from '../../errors';
 import { safeText, wrap } from '../display-width';
 import { metricNumbers, verdictLook } from '../live-view';
 import { API_VERSION } from '../output';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { resolveServiceRef } from '../service-ref';
 import { glyphs, paint } from '../style';
 import type { Look } from '../style';

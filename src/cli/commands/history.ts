@@ -2,7 +2,7 @@ import type { ReleaseEvent, ReleaseStatus } from '../../workflows/api';
 import { safeText, wrap } from '../display-width';
 import { eventLook, metricNumbers, verdictLook } from '../live-view';
 import { API_VERSION } from '../output';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { resolveServiceRef } from '../service-ref';
 import { glyphs, paint } from '../style';
 import type { Look } from '../style';

@@ -3,7 +3,7 @@ import { ReleaseError } from '../../errors';
 import { safeText } from '../display-width';
 import { phaseLook } from '../live-view';
 import { API_VERSION, renderTable } from '../output';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { refName, resolveServiceRef } from '../service-ref';
 import { glyphs } from '../style';
 import { formatDate, formatDuration } from '../units';

@@ -1,5 +1,5 @@
 import { ReleaseError } from '../../errors';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { EXIT } from '../exit-codes';
 import { runMonitor } from '../monitor';
 import type { MonitorSettings } from '../monitor';

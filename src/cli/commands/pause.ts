@@ -1,6 +1,6 @@
 import { act } from '../act';
 import type { ActOptions } from '../act';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 
 /** `sluice pause`: holds a release at its present weight. */
 export function addPauseCommand(registry: Registry): void {

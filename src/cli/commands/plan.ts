@@ -1,6 +1,6 @@
 import { Option } from 'commander';
 import { planLines } from '../plan-lines';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { makePlan } from './deploy';
 import type { VersionOptions } from './deploy';
 

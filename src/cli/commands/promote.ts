@@ -1,6 +1,6 @@
 import { act } from '../act';
 import type { ActOptions } from '../act';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 
 /** `sluice promote`: makes the new version the stable one now, without the steps that are left. */
 export function addPromoteCommand(registry: Registry): void {

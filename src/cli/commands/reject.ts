@@ -1,6 +1,6 @@
 import { act } from '../act';
 import type { ActOptions } from '../act';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { stepIndex } from './approve';
 
 interface RejectOptions extends ActOptions {

@@ -1,6 +1,6 @@
 import { act } from '../act';
 import type { ActOptions } from '../act';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 
 /** `sluice resume`: lets a paused release go on. */
 export function addResumeCommand(registry: Registry): void {

@@ -1,5 +1,5 @@
 import { formatDocument } from '../output';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 
 /** `sluice schema`: the JSON Schema of release.yaml, for editors. */
 export function addSchemaCommand(registry: Registry): void {

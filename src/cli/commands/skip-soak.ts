@@ -1,6 +1,6 @@
 import { act } from '../act';
 import type { ActOptions } from '../act';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 
 /** `sluice skip-soak`: ends the present soak early. */
 export function addSkipSoakCommand(registry: Registry): void {

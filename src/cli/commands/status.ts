@@ -1,5 +1,5 @@
 import { EXIT, exitCodeOfStatus } from '../exit-codes';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { resolveServiceRef } from '../service-ref';
 import { summaryLines } from '../summary';
 import { warnWithoutWorker } from '../workers';

@@ -1,6 +1,6 @@
 import { act } from '../act';
 import type { ActOptions } from '../act';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { parseWeightArgument } from '../units';
 
 /** `sluice traffic`: sets the canary's weight by hand; the release then waits for a person. */

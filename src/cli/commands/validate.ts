@@ -1,7 +1,7 @@
 import { safeText } from '../display-width';
 import { EXIT } from '../exit-codes';
 import { API_VERSION } from '../output';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import type { SpecFinding, Validation } from '../spec-source';
 import { glyphs, paint } from '../style';
 

@@ -1,5 +1,5 @@
 import { API_VERSION } from '../output';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 
 /** `sluice version`. */
 export function addVersionCommand(registry: Registry): void {

@@ -4,7 +4,7 @@ import { safeText } from '../display-width';
 import { EXIT, exitCodeOfStatus } from '../exit-codes';
 import type { ExitCode } from '../exit-codes';
 import { follow, reportEnd } from '../follow';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { resolveServiceRef } from '../service-ref';
 import { phaseLook } from '../live-view';
 import { glyphs, paint } from '../style';

@@ -1,5 +1,5 @@
 import { chooseView, follow, reportEnd } from '../follow';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { resolveServiceRef } from '../service-ref';
 import { parseDurationArgument } from '../units';
 import { warnWithoutWorker } from '../workers';

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { EXIT } from '../exit-codes';
 import { listenForInterrupt } from '../interrupt';
-import type { Registry } from '../program';
+import type { Registry } from '../registry';
 import { createReadableLogger } from '../readable-log';
 import type { CommonOptions } from '../session';
 import { parsePort } from '../units';
