@@ -7,7 +7,6 @@ import { FORMATS } from './output';
 import type { Format } from './output';
 import type { Registry } from './registry';
 import { COLOR_CHOICES, reportError, runSession } from './session';
-import type { Session } from './session';
 import { decideLook } from './style';
 import { addApproveCommand } from './commands/approve';
 import { addCompletionCommand } from './commands/completion';
