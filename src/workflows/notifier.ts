@@ -37,11 +37,13 @@ export async function flushNotifications(run: Run): Promise<void> {
 
 /**
  * News waits where it would hold up something: the first write of a roll back leaves before it, and a hand-over to the
- * next run is not put off again and again (the next run tells it). At the end there is no next run.
+ * next run is not put off again and again (the next run tells it). At the end there is no next run. Nor is the end told
+ * before all of it is in the state: no later news would edit the message again.
  */
 function hasToWait(run: Run): boolean {
-  const { rollback, phase, outcome } = run.state;
-  return outcome === null && ((rollback !== null && phase !== 'rollingBack') || handOverDue(run));
+  const { rollback, phase, outcome, endedAt } = run.state;
+  if (outcome !== null) return endedAt === null;
+  return (rollback !== null && phase !== 'rollingBack') || handOverDue(run);
 }
 
 function hasNews(run: Run): boolean {
