@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ApplicationFailure } from '@temporalio/common';
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
-import { WorkflowUpdateFailedError } from '@temporalio/client';
+import { WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError } from '@temporalio/client';
 import { temporal } from '@temporalio/proto';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
@@ -195,17 +195,26 @@ export function statusOf(handle: Pick<ReleaseHandle, 'query'>): Promise<ReleaseS
   return handle.query<ReleaseStatus>('status');
 }
 
-/** Sends a message as a person would. */
-export function send(
-  handle: Pick<ReleaseHandle, 'executeUpdate'>,
+/** An update's answer, or the question again: the test server loses the one whose task continued as new. */
+const ANSWER_WITHIN_MS = 4_000;
+
+/** Sends a message as a person would; asked twice it is the same message, and answered the same. */
+export async function send(
+  handle: Pick<ReleaseHandle, 'executeUpdate' | 'client'>,
   name: UpdateName,
   message: Record<string, unknown> = {},
-  updateId?: string,
+  updateId: string = randomUUID(),
 ): Promise<MessageAck> {
-  return handle.executeUpdate<MessageAck, [unknown]>(name, {
-    args: [{ actor: ADA, ...message }],
-    ...(updateId === undefined ? {} : { updateId }),
-  });
+  const args: [unknown] = [{ actor: ADA, ...message }];
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await handle.client.connection.withDeadline(Date.now() + ANSWER_WITHIN_MS, () =>
+        handle.executeUpdate<MessageAck, [unknown]>(name, { args, updateId }),
+      );
+    } catch (error) {
+      if (!(error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) || tries === 3) throw error;
+    }
+  }
 }
 
 /** The refusal of a message: its type and sentence. */

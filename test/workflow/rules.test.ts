@@ -1,0 +1,264 @@
+import fc from 'fast-check';
+import type { PlanStep } from '../../src/spec/plan-types';
+import type { Verdict } from '../../src/analysis/verdict';
+import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
+import type { Actor, Fence, ReleaseStatus, UpdateName } from '../../src/workflows/api';
+import { failure, FakeWorld } from './fake-world';
+import type { ActivityName } from './fake-world';
+import { approve, testPlan, testSteps } from './plans';
+import { ADA, ONCALL, send, statusOf, TimeSkipping } from './time-skipping';
+import type { ReleaseHandle } from './time-skipping';
+
+/**
+ * Random releases through random faults and messages, held against the design's rules. A failure prints its seed:
+ * SLUICE_SEED=… repeats it. SLUICE_RUNS makes more of them than the few that a test run has time for.
+ */
+const seed = Number(process.env['SLUICE_SEED'] ?? Date.now() % 2 ** 31);
+const numRuns = Number(process.env['SLUICE_RUNS'] ?? 30);
+
+let time: TimeSkipping;
+beforeAll(async () => {
+  time = await TimeSkipping.start();
+});
+afterAll(() => time.stop());
+
+const WRITERS = ['deploy', 'setWeight', 'promote', 'compensate'] as const;
+type Writer = (typeof WRITERS)[number];
+
+interface Message {
+  readonly name: UpdateName | 'rollbackSignal' | 'cancel';
+  readonly actor: Actor;
+  readonly weight: number;
+}
+
+/** What happens to one attempt of an activity. `late`: its answer is lost, and its write lands some calls later. */
+interface Fault {
+  readonly activity: ActivityName;
+  readonly call: number;
+  readonly kind: 'retryable' | 'final' | 'late';
+}
+
+interface Scenario {
+  readonly middle: readonly PlanStep[];
+  readonly onFailure: 'rollback' | 'pause';
+  readonly onNoData: { extendMs: number; then: 'pause' | 'rollback' };
+  readonly errorLimit: number;
+  readonly historyLimit: number;
+  readonly slack: boolean;
+  readonly verdicts: readonly Verdict[];
+  readonly faults: readonly Fault[];
+  /** After so many seconds, one after the other. */
+  readonly messages: readonly { readonly after: number; readonly message: Message }[];
+  /** While an activity is at work. */
+  readonly during: readonly { readonly activity: ActivityName; readonly call: number; readonly message: Message }[];
+}
+
+const message: fc.Arbitrary<Message> = fc.record({
+  name: fc.oneof(
+    { weight: 6, arbitrary: fc.constantFrom<UpdateName>('pause', 'resume', 'setWeight', 'skipSoak', 'approve') },
+    { weight: 2, arbitrary: fc.constantFrom<UpdateName>('promote', 'reject') },
+    { weight: 2, arbitrary: fc.constantFrom<Message['name']>('rollback', 'rollbackSignal', 'cancel') },
+  ),
+  actor: fc.constantFrom(ADA, ONCALL),
+  weight: fc.integer({ min: 0, max: 100 }),
+});
+
+const activity = fc.constantFrom<ActivityName>(
+  ...(['observe', 'deploy', 'smokeTest', 'setWeight', 'measure', 'promote', 'compensate'] as const),
+);
+
+const middle: fc.Arbitrary<PlanStep[]> = fc
+  .record({
+    below: fc.uniqueArray(fc.integer({ min: 1, max: 99 }), { maxLength: 2 }),
+    approval: fc.option(
+      fc.record({
+        at: fc.integer({ min: 0, max: 3 }),
+        timeoutMs: fc.constantFrom(45_000, 300_000),
+        onExpiry: fc.constantFrom('rollback' as const, 'pause' as const, 'continue' as const),
+      }),
+    ),
+  })
+  .map(({ below, approval }) => {
+    const steps: PlanStep[] = [...below.sort((a, b) => a - b), 100].map((weight) => ({
+      kind: 'weight',
+      name: `weight ${weight} %`,
+      weight,
+      soakMs: 60_000,
+    }));
+    if (approval !== null) steps.splice(approval.at, 0, approve(approval));
+    return steps;
+  });
+
+const scenario: fc.Arbitrary<Scenario> = fc.record({
+  middle,
+  onFailure: fc.constantFrom('rollback' as const, 'pause' as const),
+  onNoData: fc.record({
+    extendMs: fc.constantFrom(0, 60_000),
+    then: fc.constantFrom('pause' as const, 'rollback' as const),
+  }),
+  errorLimit: fc.integer({ min: 0, max: 2 }),
+  historyLimit: fc.constantFrom(60, 100, 3_800),
+  slack: fc.boolean(),
+  verdicts: fc.array(
+    fc.oneof(
+      { weight: 12, arbitrary: fc.constant<Verdict>('pass') },
+      { weight: 3, arbitrary: fc.constantFrom<Verdict>('inconclusive', 'insufficient-data', 'error') },
+      { weight: 1, arbitrary: fc.constant<Verdict>('fail') },
+    ),
+    { maxLength: 20 },
+  ),
+  faults: fc.array(
+    fc.record({
+      activity,
+      call: fc.integer({ min: 1, max: 4 }),
+      kind: fc.constantFrom('retryable' as const, 'late' as const, 'final' as const),
+    }),
+    { maxLength: 4 },
+  ),
+  messages: fc.array(fc.record({ after: fc.integer({ min: 1, max: 120 }), message }), { maxLength: 4 }),
+  during: fc.array(fc.record({ activity, call: fc.integer({ min: 1, max: 6 }), message }), { maxLength: 2 }),
+});
+
+async function deliver(handle: ReleaseHandle, { name, actor, weight }: Message): Promise<void> {
+  if (name === 'cancel') await handle.cancel();
+  else if (name === 'rollbackSignal') await handle.signal('rollback', { by: actor.name });
+  else await send(handle, name, { actor, ...(name === 'setWeight' ? { weight } : {}) });
+}
+
+/** Refused, or the release is over already: both are good answers to a random message. */
+const anyAnswer = (): undefined => undefined;
+
+function isWriter(name: ActivityName): name is Writer {
+  return (WRITERS as readonly string[]).includes(name);
+}
+
+function script(world: FakeWorld, story: Scenario, handle: () => ReleaseHandle | undefined): void {
+  let calls = 0;
+  let landAt = Infinity;
+  world.verdict = (_, call) => story.verdicts[call - 1];
+  for (const name of ['observe', 'deploy', 'smokeTest', 'setWeight', 'measure', 'promote', 'compensate'] as const) {
+    world.on(name, async (input, call) => {
+      calls += 1;
+      if (calls >= landAt) {
+        landAt = Infinity;
+        world.landLateWrites();
+      }
+      const meant = story.during.filter((one) => one.activity === name && one.call === call);
+      for (const one of meant) {
+        const to = handle();
+        if (to !== undefined) await deliver(to, one.message).catch(anyAnswer);
+      }
+      const fault = story.faults.find((one) => one.activity === name && one.call === call);
+      if (fault === undefined) return;
+      if (fault.kind === 'final') throw failure(ACTIVITY_FAILURES.unsupported, `${name} cannot`);
+      if (fault.kind === 'late' && isWriter(name)) {
+        landAt = calls + 2;
+        world.postpone(name, input as { fence: Fence }, world.changeOf(name, input as never));
+      }
+      throw failure(ACTIVITY_FAILURES.unreachable, `${name} did not answer`);
+    });
+  }
+}
+
+/** Rules 1 and 4, seen from the target at the moment of each write. */
+function watchWrites(world: FakeWorld, handle: () => ReleaseHandle | undefined): void {
+  const inverse = { deploy: 'removeCanary', setWeight: 'restoreWeight', promote: 'restoreStable' } as const;
+  world.beforeWrite = async (name) => {
+    const to = handle();
+    if (to === undefined || name === 'measure' || name === 'compensate') return;
+    const status = await statusOf(to);
+    // One that was cancelled writes late; the fence is its judge, not this.
+    if (status.phase === 'rollingBack' || status.outcome !== null) return;
+    const recorded = (status.compensations ?? []).map((one) => one.op);
+    const needed = inverse[name as keyof typeof inverse];
+    if (!recorded.includes(needed)) world.violations.push(`${name} before ${needed} was recorded`);
+  };
+}
+
+/** To the end, whatever it takes: people who come back, decide, and at last give up on it. */
+async function drive(handle: ReleaseHandle, story: Scenario): Promise<ReleaseStatus> {
+  for (const { after, message } of story.messages) {
+    await time.env.sleep(after * 1_000);
+    await time.quiet(handle);
+    await deliver(handle, message).catch(anyAnswer);
+  }
+  for (let round = 0; round < 60; round += 1) {
+    await time.quiet(handle);
+    const status = await statusOf(handle);
+    if (status.outcome !== null) break;
+    if (status.paused !== null) await send(handle, round < 12 ? 'resume' : 'rollback').catch(anyAnswer);
+    else if (status.phase === 'awaitingApproval') await send(handle, 'approve', { actor: ONCALL }).catch(anyAnswer);
+    await time.env.sleep(60_000);
+  }
+  await handle.result().catch(anyAnswer);
+  return statusOf(handle);
+}
+
+function checkStory(story: Scenario, status: ReleaseStatus, world: FakeWorld): void {
+  const { events, steps, outcome } = status;
+  expect(events.map((event) => event.seq)).toEqual(events.map((_, index) => index + 1));
+
+  // Rule 1, in the story: after a failure, a rejection or a request to roll back the weight rises no more.
+  let barred: 'no' | 'until resumed' | 'for good' = 'no';
+  let weight = 0;
+  for (const event of events) {
+    if (barred !== 'no' && event.weight > weight) throw new Error(`The weight rose after a failure: ${event.message}`);
+    weight = event.weight;
+    if (['rejected', 'rollbackRequested', 'rollbackStarted'].includes(event.type)) barred = 'for good';
+    else if (event.type === 'stepFailed') barred = story.onFailure === 'pause' ? 'until resumed' : 'for good';
+    else if (event.type === 'resumed' && barred === 'until resumed') barred = 'no';
+  }
+  // And in the world: once something was taken back, nothing raises it, however late it comes.
+  const firstBack = world.writes.findIndex((write) => write.activity === 'compensate');
+  const raised = world.writes
+    .slice(firstBack === -1 ? world.writes.length : firstBack)
+    .filter((w) => w.weight > w.before);
+  expect(raised).toEqual([]);
+
+  // Rule 3.
+  world.landLateWrites();
+  if (outcome === 'promoted') expect(world).toMatchObject({ stable: 'v2', canary: null, weight: 0 });
+  else expect(world).toMatchObject({ stable: 'v1', canary: null, weight: 0 });
+  expect(['promoted', 'rolledBack', 'aborted', 'rejected']).toContain(outcome);
+  expect(status.compensations).toEqual([]);
+
+  // Rule 5: each thing asked for has a higher fence than the one before; its repeats have the same.
+  const fences = world.calls.flatMap(({ input }) => (input as { fence?: Fence }).fence?.step ?? []);
+  expect(fences).toEqual([...fences].sort((a, b) => a - b));
+
+  // Rule 6: only a pass, or a person, lets a weight step be over; and a pass has its evidence.
+  const byHand = ['promotionRequested', 'soakSkipped', 'weightRequested'];
+  for (const [index, step] of steps.entries()) {
+    if (step.kind !== 'weight') continue;
+    if (step.state === 'passed') {
+      expect(step.verdict).toBe('pass');
+      expect(events.findLast((event) => event.type === 'stepPassed' && event.step === index)?.evidence).toBeDefined();
+    } else if (outcome === 'promoted') {
+      expect(events.some((event) => byHand.includes(event.type))).toBe(true);
+    }
+  }
+}
+
+it(`keeps the rules of the design under random faults and messages (seed ${seed})`, async () => {
+  await fc.assert(
+    fc.asyncProperty(scenario, async (story) => {
+      const world = new FakeWorld();
+      let started: ReleaseHandle | undefined;
+      script(world, story, () => started);
+      watchWrites(world, () => started);
+
+      await time.run(world, async (room) => {
+        const plan = testPlan({
+          steps: testSteps([...story.middle]),
+          onFailure: story.onFailure,
+          notify: { slack: story.slack ? { channel: '#d' } : null },
+          analysis: { intervalMs: 30_000, onNoData: story.onNoData, consecutiveErrorLimit: story.errorLimit },
+        });
+        started = await time.startRelease(room, plan, { historyLimit: story.historyLimit });
+        const status = await drive(started, story);
+        checkStory(story, status, world);
+      });
+    }),
+    { seed, numRuns, endOnFailure: true, timeout: 45_000 },
+  );
+}, 240_000);
