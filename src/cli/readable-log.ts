@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import type { Logger } from 'pino';
+import { LOG_SERIALIZERS } from '../worker/log-serializers';
 import { safeText } from './display-width';
 import { paint } from './style';
 import type { Look, Tone } from './style';
@@ -18,7 +19,7 @@ const LEFT_OUT = new Set(['level', 'time', 'msg', 'pid', 'hostname', 'v']);
 
 /** A pino logger whose lines are for people: `14:03:07 info  release started  release=… service=…`. */
 export function createReadableLogger(write: (line: string) => void, look: Look, level: string): Logger {
-  return pino({ level }, { write: (json: string) => write(readableLine(json, look)) });
+  return pino({ level, serializers: LOG_SERIALIZERS }, { write: (json: string) => write(readableLine(json, look)) });
 }
 
 /** One JSON line of a log as a person reads it; what is no JSON stays as it is. */

@@ -2,6 +2,7 @@ import { makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import type { Logger, LogLevel } from '@temporalio/worker';
 import { pino } from 'pino';
 import type { Logger as PinoLogger } from 'pino';
+import { LOG_SERIALIZERS } from './log-serializers';
 import { freePort } from '../devserver/free-port';
 
 export interface RuntimeSettings {
@@ -39,7 +40,10 @@ export async function installRuntime(settings: RuntimeSettings = {}): Promise<In
 
 /** JSON lines on stderr, so that stdout stays for results. */
 export function createLogger(level = process.env['SLUICE_LOG_LEVEL'] ?? 'info'): PinoLogger {
-  return pino({ level, base: { component: 'worker' } }, pino.destination({ fd: 2, sync: false }));
+  return pino(
+    { level, base: { component: 'worker' }, serializers: LOG_SERIALIZERS },
+    pino.destination({ fd: 2, sync: false }),
+  );
 }
 
 const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;

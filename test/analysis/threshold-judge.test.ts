@@ -235,8 +235,10 @@ describe('a step', () => {
     ['still last when only missing data came after it', [good, good, bad, empty], 'continue', 'inconclusive'],
     ['one failure more than tolerated', [good, good, bad, good, bad], 'fail', 'fail'],
     ['errors in a row', [good, good, gone, gone], 'error', 'error'],
-    ['errors apart', [gone, good, gone, good, gone], 'continue', 'pass'],
-    ['silence after enough passed', [good, good, empty], 'continue', 'pass'],
+    ['errors apart', [gone, good, gone, good, gone, good], 'continue', 'pass'],
+    ['a backend that went away after enough passed', [good, good, gone], 'continue', 'error'],
+    ['silence after enough passed', [good, good, empty], 'continue', 'insufficient-data'],
+    ['silence that ends', [good, good, empty, good], 'continue', 'pass'],
   ] as const)('%s', (_name, samples, decision, stepVerdict) => {
     const judgement = judgeAll(policy, samples);
 

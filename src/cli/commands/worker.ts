@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { LOG_SERIALIZERS } from '../../worker/log-serializers';
 import { EXIT } from '../exit-codes';
 import { listenForInterrupt } from '../interrupt';
 import type { Registry } from '../registry';
@@ -32,7 +33,7 @@ export function addWorkerCommand(registry: Registry): void {
         const logger =
           options.logFormat === 'text'
             ? createReadableLogger(write, session.noteLook, level)
-            : pino({ level }, { write: (line: string) => void cli.stderr.write(line) });
+            : pino({ level, serializers: LOG_SERIALIZERS }, { write: (line: string) => void cli.stderr.write(line) });
         const healthPort =
           options.healthPort === undefined ? undefined : parsePort(options.healthPort, '--health-port');
         const worker = await cli.startWorker({
