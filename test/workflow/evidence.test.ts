@@ -44,7 +44,7 @@ describe('evidence that does not suffice', () => {
       expect(held).toMatchObject({ weight: 100, phase: 'paused' });
       expect(held.steps[2]?.state).toBe('running');
       world.verdict = () => 'pass';
-      await time.env.sleep('5m');
+      await time.env.sleep(307_000);
       // Passing while it is held does not let it go on.
       expect((await statusOf(handle)).phase).toBe('paused');
       await send(handle, 'resume');

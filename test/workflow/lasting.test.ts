@@ -42,14 +42,14 @@ describe('continue-as-new', () => {
       const handle = await time.startRelease(room, plan, { historyLimit: 60, reason: 'long' });
       const first = await time.until(handle, (s) => s.measurements.length >= 9);
       const ack = await send(handle, 'pause', { reason: 'one' }, 'pause-1');
-      await time.env.sleep('5m');
+      await time.env.sleep(307_000);
       const before = await statusOf(handle);
       // The same message again, though another run answers it.
       expect(before.runId).not.toBe(first.runId);
       expect(await send(handle, 'pause', { reason: 'one' }, 'pause-1')).toEqual(ack);
       await send(handle, 'resume');
       await time.until(handle, (s) => s.phase === 'awaitingApproval');
-      await time.env.sleep('10m');
+      await time.env.sleep(607_000);
       await send(handle, 'approve', { actor: ONCALL });
 
       expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
@@ -97,7 +97,7 @@ describe('continue-as-new', () => {
       const handle = await time.startRelease(room, shortPlan(), { historyLimit: 60 });
       await time.until(handle, (s) => s.phase === 'soaking');
       await send(handle, 'rollback', { reason: 'bad' }, 'roll-1');
-      const stuck = await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 16, 30_000);
+      const stuck = await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 16, 29_300);
       expect(stuck.compensations?.map((one) => one.op)).toEqual(['removeCanary', 'restoreWeight']);
       expect((await runsOf(handle)).length).toBeGreaterThan(1);
       expect((await send(handle, 'rollback', {}, 'roll-1')).message).toBe('The roll back is under way.');
@@ -120,7 +120,7 @@ describe('continue-as-new', () => {
       const handle = await time.startRelease(room, shortPlan(), { historyLimit: 60 });
       await time.until(handle, (s) => s.phase === 'soaking');
       await handle.cancel();
-      await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 10, 30_000);
+      await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 10, 29_300);
       world.on('compensate', () => undefined);
 
       await expect(handle.result()).rejects.toThrow();

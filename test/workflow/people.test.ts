@@ -172,7 +172,7 @@ describe('a pause', () => {
       expect(paused.paused).toMatchObject({ by: ADA, reason: 'lunch', cause: 'person' });
       const left = (soaking.soak?.endsAt ?? 0) - (paused.paused?.since ?? 0);
       expect((await refusalOf(send(handle, 'pause'))).message).toMatch(/paused already, by ada/);
-      await time.env.sleep('10m');
+      await time.env.sleep(607_000);
       expect(world.weight).toBe(100);
 
       await send(handle, 'resume');
@@ -193,11 +193,11 @@ describe('a pause', () => {
       const handle = await time.startRelease(room, withApproval({ timeoutMs: 300_000 }));
       const asked = await time.until(handle, waiting);
       await send(handle, 'pause');
-      await time.env.sleep('2m');
+      await time.env.sleep(127_000);
       // Its weight is set by hand meanwhile: that is the same pause.
       await send(handle, 'setWeight', { weight: 10 });
       await time.until(handle, (s) => s.weight === 10);
-      await time.env.sleep('10m');
+      await time.env.sleep(607_000);
       expect((await statusOf(handle)).approval?.expiresAt).toBe(asked.approval?.expiresAt);
       await send(handle, 'resume');
       const resumed = await statusOf(handle);
@@ -243,7 +243,7 @@ describe('while a person is waited for', () => {
       }
       await time.until(handle, there);
       world.verdict = () => 'insufficient-data';
-      await time.env.sleep('5m');
+      await time.env.sleep(307_000);
       // No data is not held against it.
       expect(there(await statusOf(handle))).toBe(true);
       world.verdict = () => 'fail';

@@ -42,7 +42,7 @@ describe('a second release while one runs', () => {
     time.env.client.workflow.getHandle(releaseWorkflowId(room.namespace, 'shop'));
   /** Advances until the service's current release is of the version, and as wanted. */
   async function untilCurrent(room: Room, version: string, wanted: (s: ReleaseStatus) => boolean): Promise<void> {
-    await time.until(current(room), (s) => s.version.to === version && wanted(s), 20_000);
+    await time.until(current(room), (s) => s.version.to === version && wanted(s), 19_300);
   }
   const over = (s: ReleaseStatus): boolean => s.outcome !== null;
 

@@ -96,7 +96,7 @@ async function advanceTo(handle: ReleaseHandle, world: FakeWorld, activity: Acti
     await send(handle, 'promote');
     return;
   }
-  for (let steps = 0; world.count(activity) === 0 && steps < 60; steps += 1) await time.env.sleep(1_000);
+  for (let steps = 0; world.count(activity) === 0 && steps < 60; steps += 1) await time.env.sleep(1_100);
 }
 
 async function ended(handle: ReleaseHandle, way: string): Promise<void> {
@@ -196,7 +196,7 @@ describe('a roll back that cannot finish', () => {
       const handle = await time.startRelease(room, shortPlan());
       await time.until(handle, (s) => s.phase === 'soaking');
       await send(handle, 'rollback');
-      const stuck = await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 9, 20_000);
+      const stuck = await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 9, 19_300);
 
       expect(stuck.stuck?.message).toMatch(/failed on purpose/);
       expect(stuck.compensations?.map((one) => one.op)).toEqual(['removeCanary', 'restoreWeight']);
@@ -217,7 +217,7 @@ describe('a roll back that cannot finish', () => {
       const handle = await time.startRelease(room, shortPlan());
       await time.until(handle, (s) => s.phase === 'soaking');
       await send(handle, 'rollback');
-      await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 6, 20_000);
+      await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 6, 19_300);
       const tries = world.count('compensate');
       expect((await send(handle, 'resume')).message).toBe('The roll back is tried again now.');
       // The clock stands still here: only the message can have brought it about.

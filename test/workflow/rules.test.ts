@@ -178,7 +178,7 @@ function watchWrites(world: FakeWorld, handle: () => ReleaseHandle | undefined):
 /** To the end, whatever it takes: people who come back, decide, and at last give up on it. */
 async function drive(handle: ReleaseHandle, story: Scenario): Promise<ReleaseStatus> {
   for (const { after, message } of story.messages) {
-    await time.env.sleep(after * 1_000);
+    await time.env.sleep(after * 1_000 + 487);
     await time.quiet(handle);
     await deliver(handle, message).catch(anyAnswer);
   }
@@ -188,7 +188,7 @@ async function drive(handle: ReleaseHandle, story: Scenario): Promise<ReleaseSta
     if (status.outcome !== null) break;
     if (status.paused !== null) await send(handle, round < 12 ? 'resume' : 'rollback').catch(anyAnswer);
     else if (status.phase === 'awaitingApproval') await send(handle, 'approve', { actor: ONCALL }).catch(anyAnswer);
-    await time.env.sleep(60_000);
+    await time.env.sleep(61_387);
   }
   await handle.result().catch(anyAnswer);
   return statusOf(handle);

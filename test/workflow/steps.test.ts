@@ -128,7 +128,7 @@ describe.each(faults)('when %s fails', (_, inject, compensations) => {
       const { weight } = held;
       const failedAt = held.step;
       // Waiting moves nothing.
-      await time.env.sleep('3m');
+      await time.env.sleep(187_000);
 
       expect(world.weight).toBe(weight);
       expect((await statusOf(handle)).phase).toBe('paused');
@@ -190,7 +190,7 @@ describe('held after a failure', () => {
         if (call === 1) await send(handle, 'setWeight', { weight: 80 });
       });
       await time.until(handle, (s) => s.paused?.cause === 'failure');
-      await time.env.sleep('5m');
+      await time.env.sleep(307_000);
 
       expect(world.weights).toEqual([25]);
       expect((await statusOf(handle)).events.map((e) => e.type)).toContain('messageIgnored');
@@ -367,7 +367,7 @@ describe('by hand', () => {
         await send(handle, 'pause');
       });
       await time.until(handle, (s) => s.phase === 'paused');
-      await time.env.sleep('10m');
+      await time.env.sleep(607_000);
       expect(world.weights).toEqual([25]);
 
       await send(handle, 'resume');

@@ -155,11 +155,15 @@ export class TimeSkipping {
     return this.env.client.workflow.start(release, { ...releaseStartOptions(input, room.taskQueue), args: [input] });
   }
 
-  /** Advances the clock in small steps until the release's status is as wanted, and answers it. */
+  /**
+   * Advances the clock in small steps until the release's status is as wanted, and answers it. The steps are odd on
+   * purpose, here and wherever a test sleeps: see `quiet`, of which timers are the other half. A message at the very
+   * moment at which one fires would be lost.
+   */
   async until(
     handle: Pick<ReleaseHandle, 'query' | 'describe'>,
     wanted: (status: ReleaseStatus) => boolean,
-    stepMs = 5_000,
+    stepMs = 4_321,
   ): Promise<ReleaseStatus> {
     for (let steps = 0; ; steps += 1) {
       await this.quiet(handle);
