@@ -16,14 +16,22 @@ const rooms = {
   activities: ['workflows', 'targets', 'metrics', 'notify', 'traffic', 'analysis'],
   worker: ['activities', 'targets', 'metrics', 'notify', 'workflows', 'client', 'devserver'],
   client: ['workflows'],
-  devserver: ['client', 'workflows'],
-  cli: ['client', 'server', 'workflows', 'worker', 'devserver', 'metrics', 'targets', 'router', 'notify'],
+  devserver: [],
+  cli: ['client', 'workflows', 'worker', 'devserver', 'metrics', 'router'],
   server: ['client', 'workflows'],
   router: [],
   flags: [],
   rehearsal: ['workflows'],
 };
 const always = ['spec', 'analysis', 'errors'];
+
+/** Outside of its room and the worker's bundle, a release is known by its types, names and start options alone. */
+const workflowFace = [
+  '**/workflows/*',
+  '!**/workflows/api',
+  '!**/workflows/activity-types',
+  '!**/workflows/start-options',
+];
 
 const roomRules = Object.entries(rooms).map(([room, allowed]) => {
   const usable = new Set([room, ...allowed, ...(room === 'router' || room === 'analysis' ? [] : always)]);
@@ -39,6 +47,9 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) => {
               group: forbidden.flatMap((other) => [`**/${other}/**`, `**/../${other}/*`]),
               message: `src/${room} may only import from: ${[...usable].join(', ')} (docs/architecture.md).`,
             },
+            ...(allowed.includes('workflows')
+              ? [{ group: workflowFace, message: 'Only the public face of the workflows may be imported here.' }]
+              : []),
             ...(room === 'workflows'
               ? [
                   {

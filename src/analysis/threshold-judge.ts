@@ -124,10 +124,12 @@ function judgeStep(
     );
   }
   const taken = `${state.passed} of ${plural(state.measurements, 'measurement')} passed`;
-  if (state.passed >= needed) {
-    const latest = now.verdict === 'pass' ? ` The last: ${now.sentence}` : '';
-    return step('pass', `${taken}, at least ${needed} had to.${latest}`);
+  // Evidence that has dried up is none: a canary that fell silent after a good start, or a backend that went away, has
+  // to be heard once more before the step may pass.
+  if (state.passed >= needed && now.verdict === 'pass') {
+    return step('pass', `${taken}, at least ${needed} had to. The last: ${now.sentence}`);
   }
+  if (state.passed >= needed) return step(now.verdict, `${taken}, but not the last one: ${now.sentence}`);
   const because = now.verdict === 'pass' ? '' : ` ${now.sentence}`;
   const verdict = now.verdict === 'pass' ? 'insufficient-data' : now.verdict;
   return step(verdict, `${taken}, at least ${needed} must.${because}`);

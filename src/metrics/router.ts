@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { Cohort } from '../router/protocol';
+import { RouterDefaults } from '../router/defaults';
 import { RouterPaths } from '../router/protocol';
 import type { MetricPlan, MetricQuery } from '../spec/plan-types';
 import { quantileOf, sumHistograms, type CumulativeHistogram } from './histogram';
@@ -13,8 +14,6 @@ export interface RouterSourceOptions {
   readonly instances: readonly string[];
   /** For one instance, milliseconds. Default 5 s: the answer comes from the instance's memory. */
   readonly timeoutMs?: number;
-  /** Where the router's endpoints are mounted. Default `/canary`. */
-  readonly basePath?: string;
 }
 
 const DEFAULT_TIMEOUT_MS = 5_000;
@@ -64,7 +63,7 @@ export function createRouterSource(options: RouterSourceOptions): ClosableMetric
 
 async function sample(client: HttpClient, options: RouterSourceOptions, request: SampleRequest): Promise<Sample> {
   const seconds = Math.min(MAX_WINDOW_SECONDS, Math.max(1, Math.floor(request.windowMs / 1000)));
-  const path = `${options.basePath ?? '/canary'}${RouterPaths.metrics}?window=${seconds}`;
+  const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=${seconds}`;
   const answers = await mapBounded(options.instances, CONCURRENT_INSTANCES, async (instance) => ({
     instance,
     answer: await ask(client, `${instance.replace(/\/+$/, '')}${path}`, request.signal),

@@ -110,6 +110,8 @@ export interface CohortRouter {
   prometheus(): string;
   /** Takes the canary to 0 at once and holds it there; null when there is none. */
   rollback(reason: string, actor?: string): Trip | null;
+  /** For adapters: a function the app gave them threw. Told in the log at the 1st, 2nd, 4th, 8th … time. */
+  noteAppFault(name: string, error: unknown): void;
 }
 
 /**
@@ -127,6 +129,7 @@ class Router implements CohortRouter {
   readonly #config: RouterConfig;
   readonly #clock: RouterClock;
   readonly #logger: RouterLogger;
+  readonly #appFaults = new Map<string, number>();
   readonly #events: EventLog;
   readonly #state: ReleaseState;
   readonly #thresholds: GuardThresholds;
@@ -294,6 +297,18 @@ class Router implements CohortRouter {
     }
     const { id, setCookie } = this.#anonymous.issue();
     return { subject: { kind: 'anonymous', key: id }, setCookie, variesByCookie: true };
+  }
+
+  noteAppFault(name: string, error: unknown): void {
+    const times = (this.#appFaults.get(name) ?? 0) + 1;
+    this.#appFaults.set(name, times);
+    // Ever more rarely: it may be every request.
+    if (!Number.isInteger(Math.log2(times))) return;
+    this.#logger.error('a function of the app that the router asks threw; the request goes on without its answer', {
+      function: name,
+      times,
+      error: error instanceof Error ? error.message : String(error),
+    });
   }
 
   #addressFrom({ remoteAddress, forwardedFor }: RoutedRequest): string | null {

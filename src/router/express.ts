@@ -46,14 +46,14 @@ export function expressCohortRouter<Req extends IncomingMessage = IncomingMessag
       );
       return;
     }
-    if (guarded(options.skip, request) === true) {
+    if (guarded(router, 'skip', options.skip, request) === true) {
       next();
       return;
     }
     const exchange = router.begin({
       ...routedNodeRequest(request),
-      userId: guarded(options.user, request),
-      clientAddress: guarded(options.address, request),
+      userId: guarded(router, 'user', options.user, request),
+      clientAddress: guarded(router, 'address', options.address, request),
     });
     for (const [name, value] of Object.entries(exchange.headers)) response.setHeader(name, value);
     if (exchange.setCookie !== null) response.appendHeader('Set-Cookie', exchange.setCookie);

@@ -33,11 +33,11 @@ export function fastifyCohortRouter(
         const answer = await answerNodeAdmin(router, request.raw);
         return reply.code(answer.status).headers(answer.headers).send(answer.body);
       }
-      if (guarded(options.skip, request) === true) return;
+      if (guarded(router, 'skip', options.skip, request) === true) return;
       const exchange = router.begin({
         ...routedNodeRequest(request.raw),
-        userId: guarded(options.user, request),
-        clientAddress: guarded(options.address, request),
+        userId: guarded(router, 'user', options.user, request),
+        clientAddress: guarded(router, 'address', options.address, request),
       });
       reply.headers(exchange.headers);
       if (exchange.setCookie !== null) reply.header('Set-Cookie', exchange.setCookie);

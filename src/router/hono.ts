@@ -33,15 +33,15 @@ export function honoCohortRouter(
       const answer = router.handleAdmin(await adminRequest(context));
       return new Response(context.req.method === 'HEAD' ? null : answer.body, answer);
     }
-    if (guarded(options.skip, context) === true) {
+    if (guarded(router, 'skip', options.skip, context) === true) {
       await next();
       return;
     }
     const node = nodeBindings(context);
     const exchange = router.begin({
       ...routedHonoRequest(context, node),
-      userId: guarded(options.user, context),
-      clientAddress: guarded(options.address, context),
+      userId: guarded(router, 'user', options.user, context),
+      clientAddress: guarded(router, 'address', options.address, context),
     });
     context.set('canary', exchange.assignment);
     if (node.outgoing !== undefined) observeNodeResponse(node.outgoing, exchange);

@@ -13,11 +13,20 @@ export interface AdapterOptions<Req> {
   readonly skip?: (request: Req) => boolean;
 }
 
-/** Calls what the app gave us; its exceptions must not become the client's. */
-export function guarded<Req, T>(read: ((request: Req) => T) | undefined, request: Req): T | undefined {
+/**
+ * Calls what the app gave us. Its exceptions must not become the client's; the router's log tells of them, because a
+ * user that is not found moves people between the cohorts.
+ */
+export function guarded<Req, T>(
+  router: Pick<CohortRouter, 'noteAppFault'>,
+  name: keyof AdapterOptions<unknown>,
+  read: ((request: Req) => T) | undefined,
+  request: Req,
+): T | undefined {
   try {
     return read?.(request);
-  } catch {
+  } catch (error) {
+    router.noteAppFault(name, error);
     return undefined;
   }
 }

@@ -269,7 +269,7 @@ export const metricSchema = mapping('a metric', {
 const compare = mapping('analysis.compare', {
   alpha: decimal(BOUNDS.alpha)
     .default(DEFAULTS.analysis.compare.alpha)
-    .describe('Probability of a false alarm that is accepted, for the whole release.'),
+    .describe('Probability of a false alarm that is accepted at one look; a soak has many (docs/analysis.md).'),
   tolerate: decimal(BOUNDS.tolerate)
     .default(DEFAULTS.analysis.compare.tolerate)
     .describe("How many times stable's ratio is tolerated before any doubt counts."),

@@ -22,6 +22,9 @@ const quickRetry: RetryPolicy = {
   nonRetryableErrorTypes: [...NON_RETRYABLE],
 };
 
+/** The SDK wants one to be there; every call of these activities gives its own. */
+const UNLESS_GIVEN = '10m';
+
 /** A read. Two minutes bridge an app's restart; a target that cannot be seen for longer is no place to release to. */
 export const { observe } = proxyActivities<Pick<ReleaseActivities, 'observe'>>({
   ...shared,
@@ -30,17 +33,20 @@ export const { observe } = proxyActivities<Pick<ReleaseActivities, 'observe'>>({
   retry: quickRetry,
 });
 
-/** Its duration is the spec's `deployTimeout`, given with each call; a worker's death in it costs ten seconds. */
+/** Both timeouts are given with each call, from the spec's `deployTimeout`; a worker's death in it costs ten seconds. */
 export const { deploy } = proxyActivities<Pick<ReleaseActivities, 'deploy'>>({
   ...shared,
-  startToCloseTimeout: '1h',
+  startToCloseTimeout: UNLESS_GIVEN,
   retry: quickRetry,
 });
 
-/** The test repeats its own requests as the spec says; a failed test is an answer and not retried. */
+/**
+ * The test repeats its own requests as the spec says, and a failed test is an answer and not retried. Both timeouts are
+ * given with each call: all tries with their waits.
+ */
 export const { smokeTest } = proxyActivities<Pick<ReleaseActivities, 'smokeTest'>>({
   ...shared,
-  startToCloseTimeout: '1h',
+  startToCloseTimeout: UNLESS_GIVEN,
   retry: quickRetry,
 });
 
@@ -63,10 +69,10 @@ export const { measure } = proxyActivities<Pick<ReleaseActivities, 'measure'>>({
   retry: quickRetry,
 });
 
-/** Its duration is the plan's, given with each call. */
+/** Both timeouts are given with each call, from the plan's promote step. */
 export const { promote } = proxyActivities<Pick<ReleaseActivities, 'promote'>>({
   ...shared,
-  startToCloseTimeout: '1h',
+  startToCloseTimeout: UNLESS_GIVEN,
   retry: quickRetry,
 });
 

@@ -36,6 +36,7 @@ export interface TargetObservation {
 
 export interface DeployInput extends TargetRef {
   readonly fence: Fence;
+  /** The step's deadline, for who reads the activity in the Temporal UI; Temporal enforces it. */
   readonly timeoutMs: number;
 }
 
@@ -80,6 +81,7 @@ export interface PromoteInput extends TargetRef {
 export interface CompensateInput extends TargetRef {
   readonly fence: Fence;
   readonly compensation: Compensation;
+  /** For who reads the activity in the Temporal UI. */
   readonly reason: string;
 }
 

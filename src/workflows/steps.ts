@@ -9,8 +9,13 @@ import { beginSoak, soak } from './soak';
 import type { StepEnd } from './soak';
 import { StepFailure, toStepFailure } from './step-failure';
 
-/** The activity keeps the step's deadline itself and says what was missing; Temporal's own only cuts a hanging one. */
+/** Beyond a step's own time: for an attempt on a worker that died at its start, which is noticed after ten seconds. */
 const GRACE_MS = 10_000;
+
+/** One attempt may take the whole of a step's time, and so may all of them together. */
+function within(ms: number): { startToCloseTimeout: number; scheduleToCloseTimeout: number } {
+  return { startToCloseTimeout: ms, scheduleToCloseTimeout: ms };
+}
 
 /** The main loop: one step after the other until the plan is done or a roll back is decided. */
 export async function runSteps(run: Run): Promise<void> {
@@ -119,7 +124,7 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   }
   if (!state.compensations.some((one) => one.op === 'removeCanary')) state.compensations.push({ op: 'removeCanary' });
   const { sentence } = await deploy.executeWithOptions(
-    { summary: `deploy ${plan.version}`, scheduleToCloseTimeout: step.timeoutMs + GRACE_MS },
+    { summary: `deploy ${plan.version}`, ...within(step.timeoutMs + GRACE_MS) },
     [{ ...targetRef(run), fence: nextFence(run), timeoutMs: step.timeoutMs }],
   );
   record(run, 'deployed', sentence, { step: state.step });
@@ -133,7 +138,7 @@ async function smokeTestStep(run: Run, step: SmokeTestStep): Promise<StepEnd> {
   // All tries with their waits, and a quarter more for a worker that dies in between.
   const budget = Math.ceil(step.attempts * (step.timeoutMs + step.intervalMs) * 1.25) + 20_000;
   const { sentence } = await smokeTest.executeWithOptions(
-    { summary: `smoke test ${plan.version}`, scheduleToCloseTimeout: budget },
+    { summary: `smoke test ${plan.version}`, ...within(budget) },
     [{ ...targetRef(run), release: input.release, test: step }],
   );
   record(run, 'smokeTestPassed', sentence, { step: state.step });
@@ -247,7 +252,7 @@ async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd> {
     state.compensations.push({ op: 'restoreStable', version: from });
   }
   const { sentence } = await promote.executeWithOptions(
-    { summary: `promote ${plan.version}`, scheduleToCloseTimeout: step.timeoutMs },
+    { summary: `promote ${plan.version}`, ...within(step.timeoutMs + GRACE_MS) },
     [{ ...targetRef(run), fence: nextFence(run), stableVersion: from }],
   );
   // Asked for while the promotion's answer was on its way: the way back is still known, so it is taken.

@@ -476,7 +476,7 @@ describe('the middleware', () => {
 
 describe('an adapter whose callbacks throw', () => {
   it('treats the client as a guest', async () => {
-    const { router } = testRouter();
+    const { router, logger } = testRouter();
     startRelease(router, 100);
     const broken = () => {
       throw new Error('no session store');
@@ -491,6 +491,7 @@ describe('an adapter whose callbacks throw', () => {
     const response = await fetch(running.url);
 
     expect(await response.json()).toMatchObject({ cohort: 'canary', subject: 'address' });
+    expect(JSON.stringify(logger.lines)).toContain('no session store');
     await running.close();
   });
 });

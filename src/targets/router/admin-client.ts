@@ -1,15 +1,40 @@
+import { z } from 'zod';
 import { describeHttpFailure, displayUrl, HttpFailure } from '../../metrics/http';
 import type { HttpAnswer, HttpClient } from '../../metrics/http';
+import { RouterDefaults } from '../../router/defaults';
 import { RouterPaths } from '../../router/protocol';
-import type { Fence, Problem, ProblemCode, StateDocument } from '../../router/protocol';
+import type { Fence, Problem, ProblemCode } from '../../router/protocol';
 import { TargetFailure } from '../target';
 import type { TargetFailureKind } from '../target';
+
+/** The part of the router's state document that a release reads; src/router/protocol.ts has the whole. */
+const State = z.object({
+  startedAt: z.string(),
+  holder: z.string().nullable(),
+  fence: z.object({ release: z.string(), epoch: z.number(), step: z.number(), attempt: z.number() }).nullable(),
+  config: z.object({
+    stableVersion: z.object({ value: z.string() }),
+    canaryVersion: z.object({ value: z.string().nullable() }),
+    weight: z.object({ value: z.number(), origin: z.string() }),
+  }),
+  guard: z.object({
+    tripped: z
+      .object({
+        release: z.string().nullable(),
+        version: z.string(),
+        reason: z.string(),
+        previousWeight: z.number(),
+      })
+      .nullable(),
+  }),
+});
+export type RouterState = z.infer<typeof State>;
 
 /** The admin endpoints of one instance of an app that carries the cohort router. */
 export interface AdminClient {
   /** How people know it: its address. */
   readonly name: string;
-  state(signal: AbortSignal): Promise<StateDocument>;
+  state(signal: AbortSignal): Promise<RouterState>;
   declare(body: { version: string; salt: string; fence: Fence; rearm?: boolean }, signal: AbortSignal): Promise<void>;
   remove(body: { fence: Fence }, signal: AbortSignal): Promise<void>;
   setWeight(body: { weight: number; fence: Fence }, signal: AbortSignal): Promise<void>;
@@ -21,8 +46,6 @@ export interface AdminClientOptions {
   /** Base URL of the instance. */
   readonly instance: string;
   readonly token: string;
-  /** Where the router's endpoints are mounted. */
-  readonly basePath?: string;
 }
 
 /** A refusal by the router, with its code; `code` is null where the answer was not the router's. */
@@ -37,7 +60,7 @@ export class AdminRefusal extends TargetFailure {
 
 export function createAdminClient(options: AdminClientOptions): AdminClient {
   const name = displayUrl(options.instance);
-  const base = `${options.instance.replace(/\/+$/, '')}${options.basePath ?? '/canary'}`;
+  const base = `${options.instance.replace(/\/+$/, '')}${RouterDefaults.adminPath}`;
   const headers = { Authorization: `Bearer ${options.token}` };
 
   async function call(
@@ -70,10 +93,11 @@ export function createAdminClient(options: AdminClientOptions): AdminClient {
     name,
     state: async (signal) => {
       const document = await call('GET', RouterPaths.state, signal);
-      if (!isState(document)) {
+      const parsed = State.safeParse(document);
+      if (!parsed.success) {
         throw new TargetFailure('invalidTarget', `${name} does not answer like a cohort router at ${base}.`);
       }
-      return document;
+      return parsed.data;
     },
     declare: async (body, signal) => {
       confirm(await call('PUT', RouterPaths.release, signal, body), 'canaryVersion', body.version);
@@ -129,18 +153,6 @@ function problemOf(json: unknown): Problem | null {
   return 'code' in json && typeof json.code === 'string' && 'detail' in json && typeof json.detail === 'string'
     ? (json as Problem)
     : null;
-}
-
-function isState(document: unknown): document is StateDocument {
-  return (
-    typeof document === 'object' &&
-    document !== null &&
-    'config' in document &&
-    typeof document.config === 'object' &&
-    document.config !== null &&
-    'stableVersion' in document.config &&
-    'guard' in document
-  );
 }
 
 /** True for a failure that says the instance has forgotten the release, as one does that was started again. */

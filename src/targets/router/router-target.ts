@@ -3,12 +3,12 @@ import { createHttpClient, describeHttpFailure, displayUrl } from '../../metrics
 import type { HttpClient } from '../../metrics/http';
 import { signOverride } from '../../router/override-token';
 import { RouterHeaders } from '../../router/protocol';
-import type { Fence, StateDocument } from '../../router/protocol';
+import type { Fence } from '../../router/protocol';
 import type { RouterTargetPlan, SmokeTestStep } from '../../spec/plan-types';
 import { TargetFailure } from '../target';
 import type { Reassertion, Target, TargetView, TargetWrite, WriteFence } from '../target';
 import { createAdminClient, isForgotten } from './admin-client';
-import type { AdminClient } from './admin-client';
+import type { AdminClient, RouterState } from './admin-client';
 
 /** One admin call answers from the instance's memory; five seconds are a dead or overloaded instance. */
 const ADMIN_TIMEOUT_MS = 5_000;
@@ -330,7 +330,7 @@ function toFailure(error: unknown): TargetFailure {
 }
 
 /** A later release's fence on an instance: this one must not touch the target any more. */
-function refuseForeignRelease(instance: AdminClient, state: StateDocument, fence: Fence): void {
+function refuseForeignRelease(instance: AdminClient, state: RouterState, fence: Fence): void {
   const held = state.fence;
   if (held === null || held.release === fence.release || held.epoch < fence.epoch) return;
   throw new TargetFailure('fenceLost', `${instance.name} is held by release ${held.release}, which came later.`);
@@ -338,7 +338,7 @@ function refuseForeignRelease(instance: AdminClient, state: StateDocument, fence
 
 function describeEdit(
   instance: AdminClient,
-  state: StateDocument,
+  state: RouterState,
   asked: { weight: number; version: string; release: string },
 ): string | null {
   const { canaryVersion, weight } = state.config;
@@ -354,8 +354,8 @@ function describeEdit(
 
 function agreed<T>(
   instances: readonly AdminClient[],
-  states: readonly StateDocument[],
-  of: (state: StateDocument) => T,
+  states: readonly RouterState[],
+  of: (state: RouterState) => T,
   what: string,
 ): T {
   const first = states[0];
