@@ -16,6 +16,9 @@ import { planOf, startStack, until } from '../integration/stack';
 import type { Stack } from '../integration/stack';
 import { eventually } from '../targets/instance';
 
+// Real servers on a machine that may be busy: a limit for what hangs, and no measure of speed.
+jest.setTimeout(150_000);
+
 const ada: Actor = { name: 'ada', via: 'cli' };
 const namespace = 'test';
 

@@ -11,6 +11,9 @@ import type { Load } from './shop';
 import { ended, planOf, shopSpec, startStack, until } from './stack';
 import type { SpecChoices, Stack } from './stack';
 
+// Real servers on a machine that may be busy: a limit for what hangs, and no measure of speed.
+jest.setTimeout(150_000);
+
 const ada = { name: 'ada', via: 'cli' } as const;
 
 /** What lives around a release goes away and comes back, or does not. */

@@ -11,6 +11,9 @@ import type { Load } from './shop';
 import { ended, planOf, shopSpec, startStack, until } from './stack';
 import type { Stack } from './stack';
 
+// Real servers on a machine that may be busy: a limit for what hangs, and no measure of speed.
+jest.setTimeout(150_000);
+
 const ada = { name: 'ada', via: 'cli' } as const;
 
 describe('a release whose evidence is in a Prometheus', () => {

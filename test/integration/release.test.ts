@@ -3,6 +3,9 @@ import type { Shop } from './shop';
 import { ended, planOf, shopSpec, startStack, until } from './stack';
 import type { Stack } from './stack';
 
+// Real servers on a machine that may be busy: a limit for what hangs, and no measure of speed.
+jest.setTimeout(150_000);
+
 const ada = { name: 'ada', via: 'cli' } as const;
 
 describe('a release of a real app on a real Temporal', () => {

@@ -11,6 +11,9 @@ import type { SpecChoices, Stack } from './stack';
 import { startWorkerProcess } from './worker-process';
 import type { WorkerProcess } from './worker-process';
 
+// Real servers on a machine that may be busy: a limit for what hangs, and no measure of speed.
+jest.setTimeout(150_000);
+
 const ada = { name: 'ada', via: 'cli' } as const;
 const guard = { maxErrorRate: 0.05, minRequests: 20, maxErrorRatio: false, maxLatencyMs: false } as const;
 
