@@ -5,6 +5,8 @@ export type ReleaseErrorCode =
   | 'not-found' // no such service, release, step or metric
   | 'conflict' // another release of the service is in progress, or the release is in the wrong state for the wish
   | 'forbidden' // the caller may not do that
+  | 'queued' // the release waits for another one's end and cannot be asked yet
+  | 'superseded' // the release was never started, because a newer one took its place in the queue
   | 'unreachable' // Temporal, a metric source, an instance or Slack does not answer
   | 'no-worker' // nobody polls the task queue
   | 'unsupported' // understood, but this build or this target cannot do it

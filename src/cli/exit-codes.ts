@@ -39,6 +39,10 @@ export function exitCodeOfError(code: ReleaseErrorCode): ExitCode {
       return EXIT.forbidden;
     case 'timeout':
       return EXIT.timeout;
+    case 'queued':
+      return EXIT.pending;
+    case 'superseded':
+      return EXIT.aborted;
     case 'not-found':
     case 'conflict':
     case 'unreachable':

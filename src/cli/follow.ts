@@ -92,11 +92,11 @@ export function reportEnd(session: Session, ref: ServiceRef, end: FollowEnd): Ex
       session.note(`${safeText(end.status.message)} ${continues(ref)}`);
       return EXIT.pending;
     case 'timeout':
-      session.warn(`The timeout ran out. ${continues(ref)}`);
+      session.warn(`The timeout ran out. ${end.status === null ? waits(ref) : continues(ref)}`);
       // A release that waits for a person is no slow release: CI may want to tell them apart.
       return end.status !== null && isHeld(end.status) ? EXIT.pending : EXIT.timeout;
     case 'interrupted':
-      session.warn(continues(ref));
+      session.warn(end.status === null ? waits(ref) : continues(ref));
       return end.signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated;
     default:
       return end satisfies never;
@@ -106,6 +106,12 @@ export function reportEnd(session: Session, ref: ServiceRef, end: FollowEnd): Ex
 function continues(ref: ServiceRef): string {
   const name = refName(ref);
   return `The release continues. Reattach: \`sluice watch ${name}\`, take it back: \`sluice rollback ${name}\`.`;
+}
+
+/** Not one word of rolling back: the release under way is another one. */
+function waits(ref: ServiceRef): string {
+  const release = ref.release === undefined ? '' : ` --release ${ref.release}`;
+  return `It was not seen yet and goes on without this command; a queued release begins when its turn comes. Watch it: \`sluice watch ${refName(ref)}${release}\`.`;
 }
 
 /** Shows a release that is followed. */

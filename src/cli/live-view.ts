@@ -57,7 +57,7 @@ function headLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
     [label('By'), span(byline(status), null)],
   ];
   if (status.simulated) {
-    lines.splice(1, 0, [label('SIMULATED'), span('the numbers below come from a script, not from traffic', 'warn')]);
+    lines.splice(1, 0, [label('SIMULATED'), span(' the numbers below come from a script, not from traffic', 'warn')]);
   }
   return lines;
 }

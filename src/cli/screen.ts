@@ -52,7 +52,7 @@ export class Screen {
 
   /** Back to the frame's first line. Lines drawn before the terminal was made narrower take several rows now. */
   #home(): string {
-    const columns = this.#stream.columns ?? Number.POSITIVE_INFINITY;
+    const columns = this.#stream.columns || Number.POSITIVE_INFINITY;
     let rows = 0;
     for (const line of this.#drawn) rows += Math.max(1, Math.ceil(displayWidth(line) / columns));
     return `\x1b[${rows}A\r`;

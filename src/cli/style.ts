@@ -96,7 +96,7 @@ export function decideLook(request: LookRequest): Look {
   return {
     color: decideColor(request),
     ascii: decideAscii(request),
-    width: Math.max(40, request.columns ?? (Number(request.env['COLUMNS']) || DEFAULT_COLUMNS)),
+    width: Math.max(40, request.columns || Number(request.env['COLUMNS']) || DEFAULT_COLUMNS),
   };
 }
 

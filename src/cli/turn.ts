@@ -30,7 +30,7 @@ export async function awaitTurn(
     for (;;) {
       const waiting = (await client.queue(ref))?.waiting ?? [];
       const place = waiting.findIndex((queued) => queued.release === ref.release);
-      // No longer in the queue: it has begun, or was dropped for a newer one, which its status tells.
+      // No longer in the queue: it has begun, or a newer one took its place, which the first look at it says.
       if (place < 0) return null;
       const sentence =
         place === 0

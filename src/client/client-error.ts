@@ -87,7 +87,7 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
   const details = detailsOf(error);
   if (/namespace .*(not found|is invalid)/i.test(details)) {
     return new ReleaseError('not-found', `Temporal at ${context.where} has no such namespace: ${clause(details)}.`, {
-      hint: 'Set TEMPORAL_NAMESPACE or --namespace to one that exists.',
+      hint: 'Set TEMPORAL_NAMESPACE or --temporal-namespace to one that exists.',
       cause: error,
     });
   }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
+import type { Client, WorkflowExecutionDescription, WorkflowExecutionInfo } from '@temporalio/client';
 import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import type { Plan } from '../spec/plan-types';
@@ -176,15 +176,57 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       const known = await ask(nameOf(ref), () => lookAt(ref, more.knownRun), more.signal);
       if (known.endedAt !== null) return known;
     }
-    const run = await askTemporal(nameOf(ref), () => findRun(ref, wanted));
+    const run = await findStarted(ref, wanted);
     return ask(nameOf(ref), () => lookAt(ref, run), more.signal);
+  }
+
+  /** Where a release is not to be found, it may wait in the queue, or have lost its place there. */
+  async function findStarted(ref: ServiceRef, release: string): Promise<string> {
+    try {
+      return await askTemporal(nameOf(ref), () => findRun(ref, release));
+    } catch (error) {
+      if (!(error instanceof ReleaseError) || error.code !== 'not-found') throw error;
+      const queue = await lastQueue(ref);
+      const dropped = queue?.dropped?.find((one) => one.release === release);
+      if (dropped !== undefined) {
+        throw new ReleaseError(
+          'superseded',
+          `Release ${release} of ${nameOf(ref)} was never started: ${dropped.supersededBy} took its place in the queue.`,
+          { cause: error },
+        );
+      }
+      if (queue?.waiting.some((one) => one.release === release) === true) {
+        throw new ReleaseError('queued', `Release ${release} of ${nameOf(ref)} waits for the running one to end.`, {
+          hint: `See \`sluice status ${nameOf(ref)}\` for the one that runs.`,
+          cause: error,
+        });
+      }
+      throw error;
+    }
+  }
+
+  /** The service's queue, also when it is empty and over: it remembers whom it dropped. */
+  async function lastQueue(ref: ServiceRef): Promise<QueueStatus | null> {
+    const handle = client.workflow.getHandle(releaseQueueWorkflowId(ref.namespace, ref.service));
+    return ask(nameOf(ref), async () => {
+      try {
+        return await handle.query<QueueStatus>('queue');
+      } catch (error) {
+        if (isNotFound(error)) return null;
+        throw error;
+      }
+    });
   }
 
   /** What one run says, and what Temporal knows of its end where that came from outside and it could not say so. */
   async function lookAt(ref: ServiceRef, runId?: string): Promise<ReleaseStatus> {
     const handle = client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service), runId);
     const [status, info] = await Promise.all([handle.query<ReleaseStatus>('status'), handle.describe()]);
-    if (status.endedAt !== null || info.runId !== status.runId || !endedFromOutside(info)) return status;
+    if (status.endedAt !== null || info.runId !== status.runId) return status;
+    if (!endedFromOutside(info)) {
+      const trouble = troubleOf(info);
+      return trouble === null ? status : { ...status, message: trouble };
+    }
     return {
       ...status,
       phase: 'failed',
@@ -460,7 +502,7 @@ export function noWorker(taskQueue: string, where: string, cause?: unknown): Rel
 }
 
 function isPassing(error: unknown): boolean {
-  return error instanceof ReleaseError && ['unreachable', 'no-worker', 'timeout'].includes(error.code);
+  return error instanceof ReleaseError && ['unreachable', 'no-worker', 'timeout', 'queued'].includes(error.code);
 }
 
 /** A signal for one question: the SDK leaves a listener on it for every call, and a list is many. */
@@ -489,6 +531,14 @@ function bound<M extends MessageBase>(ref: ServiceRef, message: M): M {
 
 function nameOf(ref: ServiceRef): string {
   return `${ref.namespace}/${ref.service}`;
+}
+
+/** Why a release stands still, where an activity is tried again and again: the workflow itself is told only at its end. */
+function troubleOf(info: WorkflowExecutionDescription): string | null {
+  const pending = info.raw.pendingActivities?.find((one) => (one.attempt ?? 0) > 1 && one.lastFailure?.message);
+  if (pending === undefined) return null;
+  const tries = (pending.attempt ?? 1) - 1;
+  return `${pending.activityType?.name ?? 'An activity'} failed ${tries === 1 ? 'once' : `${tries} times`} and is tried again: ${pending.lastFailure?.message ?? ''}`;
 }
 
 /** Temporal's query language quotes with single quotes and escapes with a backslash. */

@@ -99,8 +99,11 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   return {
     request: (request) => send(client, request, { timeoutMs: options.timeoutMs, maxBytes }),
     close: () => {
-      httpAgent.destroy();
-      httpsAgent.destroy();
+      // `destroy` would break requests under way, too: only what is idle goes, and what becomes idle is not kept.
+      for (const agent of [httpAgent, httpsAgent]) {
+        agent.maxFreeSockets = 0;
+        for (const socket of Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? [])) socket.destroy();
+      }
     },
   };
 }

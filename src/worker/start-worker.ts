@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Connection } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { createActivities } from '../activities/activities';
 import type { ActivityDeps } from '../activities/deps';
+import { openConnection } from '../client/connect';
 import { resolveConnection } from '../client/connection-options';
 import type { ConnectionSettings, TemporalAccess } from '../client/connection-options';
 import { ensureSearchAttributes } from '../client/search-attributes';
-import { messageOf, ReleaseError } from '../errors';
+import { ReleaseError } from '../errors';
 import { TASK_QUEUE } from '../workflows/api';
 import { createDeps } from './create-deps';
 import { activityLogging } from './activity-logging';
@@ -57,14 +57,14 @@ const CONCURRENT_WORKFLOW_TASKS = 100;
  * cannot be registered from here.
  */
 export async function startWorker(options: StartWorkerOptions = {}): Promise<RunningWorker> {
-  const { address, namespace, options: connectionOptions } = resolveConnection(options);
+  const { namespace, options: connectionOptions } = resolveConnection(options);
   const env = options.env ?? process.env;
   const tracing = openTracing(env);
   const runtime = await installRuntime({
     ...(options.logger === undefined ? {} : { logger: options.logger }),
     metrics: typeof options.healthPort === 'number',
   });
-  await prepareNamespace(connectionOptions, address, namespace);
+  await prepareNamespace(connectionOptions, namespace);
 
   const connection = await NativeConnection.connect(connectionOptions);
   const owned = options.deps === undefined ? createDeps(env) : null;
@@ -132,16 +132,8 @@ function openTracing(env: Readonly<Record<string, string | undefined>>): Tracing
   return createTracing(env);
 }
 
-async function prepareNamespace(options: TemporalAccess, address: string, namespace: string): Promise<void> {
-  let connection: Connection;
-  try {
-    connection = await Connection.connect({ ...options, connectTimeout: CONNECT_TIMEOUT_MS });
-  } catch (cause) {
-    throw new ReleaseError('unreachable', `Temporal does not answer at ${address}: ${messageOf(cause)}`, {
-      hint: 'Start one with `sluice dev`, or set TEMPORAL_ADDRESS to the one you have.',
-      cause,
-    });
-  }
+async function prepareNamespace(access: TemporalAccess, namespace: string): Promise<void> {
+  const connection = await openConnection(access, CONNECT_TIMEOUT_MS);
   try {
     await ensureSearchAttributes(connection, namespace);
   } finally {

@@ -11,6 +11,7 @@ import type {
   RollbackMessage,
   SetWeightMessage,
   SignalPayload,
+  Wishes,
 } from './api';
 import * as messages from './messages';
 import { record, showDetails } from './run';
@@ -32,8 +33,9 @@ export function installHandlers(run: Run): void {
     description: 'Approves the step that waits.',
     check: (message: ApproveMessage) => checkDecision(run, message),
     act: (message) => {
-      state.wishes.decision = { approved: true, actor: message.actor, reason: message.reason ?? null };
-      return `The approval by ${message.actor.name} is recorded.`;
+      decide(run, { approved: true, actor: message.actor, reason: message.reason ?? null });
+      const held = state.paused === null ? '' : ' The release stays paused until it is resumed.';
+      return `The approval by ${message.actor.name} is recorded.${held}`;
     },
   });
 
@@ -41,7 +43,7 @@ export function installHandlers(run: Run): void {
     description: 'Refuses the step that waits; the release is rolled back.',
     check: (message: ApproveMessage) => checkDecision(run, message),
     act: (message) => {
-      state.wishes.decision = { approved: false, actor: message.actor, reason: message.reason ?? null };
+      decide(run, { approved: false, actor: message.actor, reason: message.reason ?? null });
       return `The rejection by ${message.actor.name} is recorded; the release is rolled back.`;
     },
   });
@@ -167,12 +169,13 @@ export function installHandlers(run: Run): void {
   setHandler(messages.approveSignal, (payload) => {
     const { actor, named, reason } = readSignal(payload);
     const problem =
-      problemWithDecision(run, { actor }) ?? (named ? null : 'it does not say `by` whom; an approval has a name.');
+      problemWithDecision(run, { actor }) ??
+      (named ? null : 'it does not say by whom; send {"by": "NAME", "groups": ["GROUP"], "reason": "WHY"}.');
     if (problem !== null) {
       record(run, 'messageIgnored', `The signal approve was ignored: ${problem}`, { actor });
       return;
     }
-    state.wishes.decision = { approved: true, actor, reason };
+    decide(run, { approved: true, actor, reason });
   });
 
   setHandler(messages.rollbackSignal, (payload) => {
@@ -190,14 +193,30 @@ export function installHandlers(run: Run): void {
     if (typeof successor?.release !== 'string' || typeof successor.actor?.name !== 'string') return;
     const { release, version, supersede, actor } = successor;
     if (!state.successors.includes(release)) {
-      // One that supersedes has made those before it give way in the queue.
+      // One that supersedes has made those before it give way in the queue; they are told of here, for they have no
+      // story of their own.
+      const dropped = supersede ? state.successors : [];
       state.successors = supersede ? [release] : [...state.successors, release];
-      record(run, 'successorWaiting', `Release ${release} of ${version} waits for this one to end.`, { actor });
+      const giveWay = dropped.length === 0 ? '' : ` ${dropped.join(', ')} will not be started: it comes after them.`;
+      record(run, 'successorWaiting', `Release ${release} of ${version} waits for this one to end.${giveWay}`, {
+        actor,
+      });
     }
     if (supersede && state.rollback === null && state.outcome === null && state.phase !== 'promoting') {
       requestRollback(run, { outcome: 'superseded', reason: `superseded by release ${release} of ${version}`, actor });
     }
   });
+}
+
+/** A decision is in the story from the moment it is given. A rejection does not wait for a pause to end. */
+function decide(run: Run, decision: NonNullable<Wishes['decision']>): void {
+  const { state } = run;
+  const { approved, actor, reason } = decision;
+  const why = reason === null ? '' : `: ${reason}`;
+  const sentence = approved ? `Approved by ${actor.name}${why}.` : `${actor.name} rejected the release${why}.`;
+  record(run, approved ? 'approved' : 'rejected', sentence, { actor, step: state.step });
+  state.wishes.decision = decision;
+  if (!approved) state.paused = null;
 }
 
 /**
@@ -256,7 +275,7 @@ function checkRaise(run: Run, actor: Actor, to: number | 'promotion'): void {
     if (to !== 'promotion' && to <= Math.max(0, ...before)) return;
     if (!mayDecide(step.by, actor)) {
       throw refusal(
-        `That passes the approval step ${index}, which is for ${step.by.join(', ')}; ${actor.name} is none of them.`,
+        `That passes the approval step ${index + 1}, which is for ${step.by.join(', ')}; ${actor.name} is none of them.`,
         FAILURES.forbidden,
       );
     }
@@ -267,7 +286,10 @@ function checkDecision(run: Run, message: ApproveMessage): void {
   const problem = problemWithDecision(run, message);
   if (problem === null) return;
   const { approval } = run.state;
-  const forbidden = approval !== null && !mayDecide(approval.by, message.actor);
+  const forbidden =
+    approval !== null &&
+    !mayDecide(approval.by, message.actor) &&
+    (message.step === undefined || message.step === approval.step);
   throw refusal(problem, forbidden ? FAILURES.forbidden : FAILURES.refused);
 }
 
@@ -276,7 +298,7 @@ function problemWithDecision(run: Run, message: Pick<ApproveMessage, 'actor' | '
   if (rollback !== null) return 'the release is being rolled back.';
   if (approval === null) return 'no approval is waited for.';
   if (message.step !== undefined && message.step !== approval.step) {
-    return `step ${approval.step} waits for approval, not step ${message.step}.`;
+    return `step ${approval.step + 1} waits for approval, not step ${message.step + 1}.`;
   }
   if (!mayDecide(approval.by, message.actor)) {
     return `the approval is for ${approval.by.join(', ')}; ${message.actor.name} is none of them.`;
@@ -290,12 +312,14 @@ function mayDecide(by: readonly string[], actor: Actor): boolean {
 }
 
 /** What can be read from a signal, whatever was sent. */
-function readSignal(payload: SignalPayload | null | undefined): {
+function readSignal(payload: unknown): {
   actor: Actor;
   named: boolean;
   reason: string | null;
 } {
-  const { by, groups, reason }: { [key in keyof SignalPayload]: unknown } = payload ?? {};
+  // A bare text is what people type first; it is the reason.
+  const { by, groups, reason }: { [key in keyof SignalPayload]: unknown } =
+    typeof payload === 'string' ? { reason: payload } : typeof payload === 'object' && payload !== null ? payload : {};
   const named = typeof by === 'string' && by !== '';
   const known = Array.isArray(groups) ? groups.filter((group) => typeof group === 'string') : [];
   return {

@@ -1,6 +1,7 @@
 import { isCancellation } from '@temporalio/workflow';
 import type { ApproveStep, DeployStep, PlanStep, PromoteStep, SmokeTestStep, WeightStep } from '../spec/plan-types';
 import { deploy, observe, promote, smokeTest } from './activity-proxies';
+import type { Wishes } from './api';
 import { checkpoint, guardedWait, leaveIfRollingBack, pauseFor } from './hold';
 import { currentStep, endStep, enter, markStep, nextFence, record, SLUICE, targetRef } from './run';
 import type { Run } from './run';
@@ -200,27 +201,13 @@ async function approveStep(run: Run, step: ApproveStep): Promise<StepEnd> {
   }
 }
 
-function decided(
-  run: Run,
-  decision: {
-    approved: boolean;
-    actor: { name: string; via: 'cli' | 'ci' | 'server' | 'signal' | 'workflow' };
-    reason: string | null;
-  },
-): StepEnd {
+function decided(run: Run, { approved, actor, reason }: NonNullable<Wishes['decision']>): StepEnd {
   const { state } = run;
-  const { approved, actor } = decision;
-  const why = decision.reason === null ? '' : `: ${decision.reason}`;
+  const why = reason === null ? '' : `: ${reason}`;
   state.approval = null;
   state.wishes.decision = null;
-  if (!approved) {
-    const sentence = `${actor.name} rejected the release${why}.`;
-    record(run, 'rejected', sentence, { actor, step: state.step });
-    throw new StepFailure(sentence, { final: 'rejected', by: actor });
-  }
-  const sentence = `Approved by ${actor.name}${why}.`;
-  record(run, 'approved', sentence, { actor, step: state.step });
-  endStep(run, 'passed', sentence);
+  if (!approved) throw new StepFailure(`${actor.name} rejected the release${why}.`, { final: 'rejected', by: actor });
+  endStep(run, 'passed', `Approved by ${actor.name}${why}.`);
   return 'done';
 }
 

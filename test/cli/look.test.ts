@@ -145,7 +145,7 @@ describe('sluice list', () => {
     const ran = await run(['list'], { client, tty: 120, env: { NO_COLOR: '1' } });
 
     const lines = ran.out.trimEnd().split('\n');
-    expect(lines[0]).toMatch(/^SERVICE +VERSION +STATE +WEIGHT +STARTED +TOOK +RELEASE$/u);
+    expect(lines[0]).toMatch(/^SERVICE +VERSION +STATE +WEIGHT +RELEASE +STARTED +TOOK$/u);
     expect(lines[1]).toMatch(/^shop\/search +1\.42\.0 +◌ Soaking +25 %/u);
     expect(lines[2]).toMatch(/^shop\/checkout +1\.42\.0 +✖ Rolled back +0 %/u);
   });

@@ -170,6 +170,27 @@ describe('the client', () => {
       expect(before).toMatchObject({ release: first.release, outcome: 'superseded' });
     });
 
+    it('says what became of one that waited: that it waits, and that a newer one took its place', async () => {
+      const service = newService();
+      await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+      const waiting = await client.deploy(quick(service), { actor: ada, onConflict: 'queue' });
+      const asked = { service, namespace, release: waiting.release };
+      await eventually(async () => (await client.queue({ service, namespace })) !== null, 'it is in the queue');
+      await expect(client.status(asked)).rejects.toMatchObject({ code: 'queued' });
+
+      const newer = await client.deploy(quick(service), { actor: ada, onConflict: 'supersede' });
+      await begun(service, newer);
+
+      await expect(client.status(asked)).rejects.toMatchObject({
+        code: 'superseded',
+        message: expect.stringContaining(`${newer.release} took its place`) as unknown,
+      });
+      expect((await ended(service)).outcome).toBe('promoted');
+      // The queue is over by now, and still knows.
+      await expect(client.status(asked)).rejects.toMatchObject({ code: 'superseded' });
+    });
+
     async function begun(service: string, { release }: DeployResult): Promise<void> {
       await eventually(
         async () => (await client.status({ service, namespace })).release === release,

@@ -53,7 +53,7 @@ describe('an approval', () => {
       const forbidden = await refusalOf(send(handle, 'approve'));
       expect(forbidden).toMatchObject({ type: 'Forbidden', message: expect.stringMatching(/for oncall; ada/) });
       expect((await refusalOf(send(handle, 'reject'))).type).toBe('Forbidden');
-      expect((await refusalOf(send(handle, 'approve', { actor: ONCALL, step: 5 }))).message).toMatch(/step 3 waits/);
+      expect((await refusalOf(send(handle, 'approve', { actor: ONCALL, step: 5 }))).message).toMatch(/step 4 waits for approval, not step 6/);
       expect((await refusalOf(send(handle, 'approve', { actor: ONCALL, release: 'old' }))).message).toMatch(
         /is for release old; the current one is shop-/,
       );
@@ -66,6 +66,23 @@ describe('an approval', () => {
       expect((await refusalOf(send(handle, 'reject', { actor: ONCALL }))).message).toBe('otto has decided already.');
       await send(handle, 'resume');
       expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+    });
+  });
+
+  it('rejected during a pause takes the service back at once, without a resume', async () => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, withApproval());
+      await time.until(handle, waiting);
+      await send(handle, 'pause');
+      await send(handle, 'reject', { actor: ONCALL, reason: 'search is slow' });
+
+      expect(await handle.result()).toMatchObject({ outcome: 'rejected' });
+      expect(world.weight).toBe(0);
+      const { events } = await statusOf(handle);
+      expect(events.map((e) => e.type)).not.toContain('resumed');
+      expect(events.filter((e) => e.type === 'rejected')).toHaveLength(1);
     });
   });
 
@@ -129,7 +146,7 @@ describe('an approval', () => {
       await time.until(handle, waiting);
       await handle.signal('approve');
       const ignored = await time.until(handle, (s) => s.events.some((e) => e.type === 'messageIgnored'));
-      expect(ignored.events.at(-1)?.message).toMatch(/does not say `by` whom/);
+      expect(ignored.events.at(-1)?.message).toMatch(/does not say by whom; send \{"by"/);
       await handle.signal('approve', { by: 'eve' });
 
       expect(await handle.result()).toMatchObject({ outcome: 'promoted' });

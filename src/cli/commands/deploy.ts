@@ -175,7 +175,10 @@ function startedLines(plan: Plan, started: DeployResult): string[] {
   const version = safeText(plan.version);
   if (started.state === 'queued') {
     const behind = started.behind === null ? '' : ` behind ${safeText(started.behind)}`;
-    return [`Release ${started.release} of ${name} ${version} is queued${behind}.`, `Watch it: sluice watch ${name}`];
+    return [
+      `Release ${started.release} of ${name} ${version} is queued${behind}.`,
+      `Watch it: sluice watch ${name} --release ${started.release}`,
+    ];
   }
   return [`Release ${started.release} of ${name} ${version} has started.`, `Watch it: sluice watch ${name}`];
 }

@@ -46,7 +46,7 @@ export function addListCommand(registry: Registry): void {
           releases.length === 0
             ? []
             : renderTable(
-                ['SERVICE', 'VERSION', 'STATE', 'WEIGHT', 'STARTED', 'TOOK', 'RELEASE'],
+                ['SERVICE', 'VERSION', 'STATE', 'WEIGHT', 'RELEASE', 'STARTED', 'TOOK'],
                 releases.map((release) =>
                   row(release, now, `${phaseLook(release, mark).symbol} ${phaseLook(release, mark).word}`),
                 ),
@@ -64,9 +64,10 @@ function row(release: ReleaseSummary, now: number, state: string): string[] {
     safeText(release.version),
     state,
     `${release.weight} %`,
+    // Before the times: where a terminal is narrow, the id is what other commands ask for.
+    safeText(release.release),
     formatDate(release.startedAt),
     formatDuration((release.endedAt ?? now) - release.startedAt),
-    safeText(release.release),
   ];
 }
 

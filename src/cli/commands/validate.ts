@@ -1,7 +1,9 @@
+import { ReleaseError } from '../../errors';
 import { safeText } from '../display-width';
 import { EXIT } from '../exit-codes';
 import { API_VERSION } from '../output';
 import type { Registry } from '../registry';
+import type { Session } from '../session';
 import type { SpecFinding, Validation } from '../spec-source';
 import { glyphs, paint } from '../style';
 
@@ -19,7 +21,7 @@ export function addValidateCommand(registry: Registry): void {
     .action(async (files: string[], _options: unknown, command) => {
       await registry.run(command, async (session) => {
         const results: FileValidation[] = [];
-        for (const file of files) results.push({ file, ...(await session.cli.spec.validate(file)) });
+        for (const file of files) results.push({ file, ...(await validateOne(session, file, files.length > 1)) });
         const valid = results.every(({ problems }) => problems.length === 0);
         session.result(toDocument(results, valid), () =>
           results
@@ -34,6 +36,17 @@ export function addValidateCommand(registry: Registry): void {
         return valid ? EXIT.ok : EXIT.usage;
       });
     });
+}
+
+/** Among several files, one that cannot be read is a problem of that file and hides none of the others'. */
+async function validateOne(session: Session, file: string, amongOthers: boolean): Promise<Validation> {
+  try {
+    return await session.cli.spec.validate(file);
+  } catch (error) {
+    if (!amongOthers || !(error instanceof ReleaseError)) throw error;
+    const { message } = error;
+    return { problems: [{ line: 1, column: 1, path: '', message, text: `${file}: ${message}` }], warnings: [] };
+  }
 }
 
 function toDocument(results: readonly FileValidation[], valid: boolean): object {

@@ -82,12 +82,21 @@ function parseGoal(text: string): (status: ReleaseStatus) => boolean {
       const number = Number(step?.[1] ?? 0);
       if (number >= 1) {
         return (status) =>
-          status.outcome === 'promoted' ||
-          (status.outcome === null && status.phase !== 'rollingBack' && status.step >= number - 1);
+          hasStep(status, number) &&
+          (status.outcome === 'promoted' ||
+            (status.outcome === null && status.phase !== 'rollingBack' && status.step >= number - 1));
       }
       throw new ReleaseError('usage', `There is no ${JSON.stringify(text)} to wait for.`, {
         hint: `Choose one of: ${GOALS.join(', ')} (steps count from 1, as \`sluice status\` prints them).`,
       });
     }
   }
+}
+
+/** @throws ReleaseError `usage` for a step that the release does not have: it would be waited for in vain. */
+function hasStep({ steps }: ReleaseStatus, number: number): true {
+  if (number <= steps.length) return true;
+  throw new ReleaseError('usage', `The release has no step ${number}.`, {
+    hint: `It has ${steps.length}: ${steps.map((step, index) => `${index + 1} ${step.name}`).join(', ')}.`,
+  });
 }

@@ -124,7 +124,7 @@ class RouterTarget implements Target {
       if (answer.status !== test.expectStatus)
         return `${shown} answered ${answer.status} instead of ${test.expectStatus}`;
       if (served === undefined) {
-        return `${shown} was answered by an unnamed version instead of ${version}: the request did not pass the cohort router`;
+        return `${shown} was answered by an unnamed version instead of ${version}: the request did not pass the cohort router; test a path that the router does not skip`;
       }
       if (test.expectBody !== null && !answer.text.includes(test.expectBody)) {
         return `${shown} answered without the text "${test.expectBody}"`;
