@@ -1,0 +1,578 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { TrafficCluster } from '../../traffic/cluster-access';
+import { ApiHttp, ApiHttpFailure } from './api-http';
+import type { ApiAnswer, ApiHttpOptions, ApiRequest, ApiServer } from './api-http';
+import { ClusterFailure, failureOfAnswer, isApiStatus } from './cluster-failure';
+import type { Doing } from './cluster-failure';
+import { CLUSTER_DEFAULTS } from './defaults';
+import { loadApiServer } from './kube-config';
+import type { KubeConfigOptions } from './kube-config';
+import { describeRef, refOf } from './objects';
+import type { CollectionRef, JsonPatchOperation, KubernetesObject, ObjectRef } from './objects';
+import { RequestCounter } from './request-counter';
+import { collectionPath, findResource, groupPath, knownResource, permissionName } from './resources';
+import type { Resource } from './resources';
+import { DEFAULT_RETRY, mayPass, nextDelayMs, retryAfterMs } from './retry';
+import type { RetryPolicy } from './retry';
+
+/**
+ * The one place that talks to a Kubernetes API server. Reads and writes that may happen twice are repeated on 429, 5xx
+ * and broken connections within a budget; `create` and `proxyGet` are tried once. Everything throws `ClusterFailure`.
+ */
+export interface Cluster {
+  /** Who our writes belong to in `metadata.managedFields`. */
+  readonly fieldManager: string;
+  /** The namespace of the kubeconfig's context. */
+  readonly defaultNamespace: string;
+  /** @throws ClusterFailure `notFound`, and the others. */
+  get(ref: ObjectRef, options: CallOptions): Promise<KubernetesObject>;
+  /** As `get`, but null for an object that does not exist. A kind that does not exist is a failure. */
+  find(ref: ObjectRef, options: CallOptions): Promise<KubernetesObject | null>;
+  /** All objects of a kind that match, page by page. */
+  list(ref: CollectionRef, options: CallOptions & ListSelection): Promise<readonly KubernetesObject[]>;
+  /** Tried once: a second try could not tell its own first from somebody else's object. */
+  create(object: KubernetesObject, options: WriteOptions): Promise<KubernetesObject>;
+  /**
+   * Server-side apply: the object holds the fields we want to own, and nothing else. A field that somebody else owns is
+   * a `conflict` that names its owners, unless `force`; a `resourceVersion` in the metadata must match.
+   */
+  apply(object: KubernetesObject, options: WriteOptions & { readonly force?: boolean }): Promise<KubernetesObject>;
+  /** A patch that only lands on the given resourceVersion; another one there is a `conflict`. */
+  patch(
+    ref: ObjectRef,
+    patch: Patch,
+    options: WriteOptions & { readonly subresource?: 'status' },
+  ): Promise<KubernetesObject>;
+  /** False when there was nothing to delete. Another uid or resourceVersion than the given one is a `conflict`. */
+  delete(ref: ObjectRef, options: DeleteOptions): Promise<boolean>;
+  /** Sets the number of replicas through the scale subresource, the only right to Deployments this needs. */
+  scale(
+    ref: ObjectRef,
+    replicas: number,
+    options: WriteOptions & { readonly resourceVersion?: string },
+  ): Promise<Scale>;
+  /** Asks the server whether these credentials may do something. Every user may ask this. */
+  mayI(permission: Permission, options: CallOptions): Promise<PermissionAnswer>;
+  /**
+   * Asks a Service's pods through the API server, which works from outside on every cluster. Any status of theirs is an
+   * answer. It is a failure when the API server itself refuses: `forbidden` (the right is get services/proxy), `notFound`,
+   * `unreachable` where no pod is ready.
+   */
+  proxyGet(request: ProxyRequest, options: CallOptions): Promise<ProxyAnswer>;
+  /** Closes all connections; requests under way fail. */
+  close(): void;
+}
+
+export interface CallOptions {
+  readonly signal: AbortSignal;
+}
+
+export interface WriteOptions extends CallOptions {
+  /** Everything is checked and nothing is kept. */
+  readonly dryRun?: boolean;
+}
+
+export interface ListSelection {
+  /** `app=checkout,track in (stable)`. */
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+}
+
+export type Patch =
+  | { readonly type: 'merge'; readonly patch: Readonly<Record<string, unknown>>; readonly resourceVersion?: string }
+  | { readonly type: 'json'; readonly operations: readonly JsonPatchOperation[]; readonly resourceVersion?: string };
+
+export interface DeleteOptions extends WriteOptions {
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  /** What becomes of what it owns. `Background` by default: gone soon after; `Foreground`: gone before it. */
+  readonly propagation?: 'Background' | 'Foreground' | 'Orphan';
+}
+
+export interface Scale {
+  /** Asked for. */
+  readonly replicas: number;
+  /** There, ready or not. */
+  readonly current: number;
+  readonly resourceVersion: string;
+}
+
+/** In the words of RBAC; `group` is empty for the core group. */
+export interface Permission {
+  readonly verb: string;
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly namespace: string;
+  readonly name?: string;
+}
+
+export interface PermissionAnswer {
+  readonly allowed: boolean;
+  /** The server's words; often empty. */
+  readonly reason: string;
+}
+
+export interface ProxyRequest {
+  readonly namespace: string;
+  readonly service: string;
+  /** Number or name; left out for a Service with one port. */
+  readonly port?: number | string;
+  /** How the pods are asked; http by default. */
+  readonly scheme?: 'http' | 'https';
+  /** With its query, begins with "/". */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Milliseconds. */
+  readonly timeoutMs?: number;
+}
+
+export type ProxyAnswer = Pick<ApiAnswer, 'status' | 'headers' | 'text'>;
+
+export interface ClusterOptions extends KubeConfigOptions, ApiHttpOptions {
+  /** In place of a kubeconfig. */
+  readonly server?: ApiServer;
+  readonly fieldManager?: string;
+  readonly retry?: Partial<RetryPolicy>;
+  /** One for all clusters of a process, where there are several. */
+  readonly counter?: RequestCounter;
+  /** In [0, 1), for the jitter of retries. */
+  readonly random?: () => number;
+}
+
+/**
+ * Connects to no one yet: the first request does.
+ *
+ * @throws ClusterFailure `config`.
+ */
+export function connectCluster(options: ClusterOptions = {}): Cluster {
+  return new PooledCluster(options.server ?? loadApiServer(options), options);
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+interface Call extends Doing, CallOptions {
+  readonly method: ApiRequest['method'];
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly body?: { readonly type: string; readonly json: unknown };
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  readonly repeatable: boolean;
+}
+
+const BODY = {
+  json: 'application/json',
+  apply: 'application/apply-patch+yaml', // JSON is YAML
+  merge: 'application/merge-patch+json',
+  jsonPatch: 'application/json-patch+json',
+} as const;
+
+class PooledCluster implements Cluster, TrafficCluster {
+  readonly fieldManager: string;
+  readonly defaultNamespace: string;
+  readonly #http: ApiHttp;
+  readonly #retry: RetryPolicy;
+  readonly #counter: RequestCounter;
+  readonly #random: () => number;
+  readonly #resources = new Map<string, Resource>();
+
+  constructor(server: ApiServer, options: ClusterOptions) {
+    this.fieldManager = options.fieldManager ?? CLUSTER_DEFAULTS.fieldManager;
+    this.defaultNamespace = server.namespace;
+    this.#http = new ApiHttp(server, options);
+    this.#retry = { ...DEFAULT_RETRY, ...options.retry };
+    this.#counter = options.counter ?? new RequestCounter();
+    this.#random = options.random ?? Math.random;
+  }
+
+  async get(ref: ObjectRef, { signal }: CallOptions): Promise<KubernetesObject> {
+    const at = await this.#place(ref, signal);
+    return toObject(await this.#ask({ ...at('get'), method: 'GET', repeatable: true, signal }), ref);
+  }
+
+  async find(ref: ObjectRef, options: CallOptions): Promise<KubernetesObject | null> {
+    // The kind first: that one is missing must not pass for an object that is.
+    const at = await this.#place(ref, options.signal);
+    const call: Call = { ...at('get'), method: 'GET', repeatable: true, signal: options.signal };
+    const answer = await this.#tryAll(call);
+    if (answer.status !== 404) return toObject(expectSuccess(answer, call), ref);
+    // The server says the same of a kind whose definition was removed, but without naming the object.
+    if (!isApiStatus(answer.json)) throw failureOfAnswer(answer, call);
+    return null;
+  }
+
+  async list(ref: CollectionRef, options: CallOptions & ListSelection): Promise<readonly KubernetesObject[]> {
+    const { signal, labelSelector, fieldSelector } = options;
+    const at = await this.#place({ ...ref, name: '' }, signal);
+    const call: Call = { ...at('list'), method: 'GET', repeatable: true, signal };
+    let objects: KubernetesObject[] = [];
+    let next: string | undefined;
+    let restarts = 0;
+    for (let page = 0; page < CLUSTER_DEFAULTS.maxPages; page += 1) {
+      const query = { limit: String(CLUSTER_DEFAULTS.pageSize), labelSelector, fieldSelector, continue: next };
+      const answer = await this.#tryAll({ ...call, query });
+      if (answer.status === 410 && next !== undefined && restarts < 1) {
+        // The server keeps a list's state for some minutes only; from the beginning, then.
+        restarts += 1;
+        objects = [];
+        next = undefined;
+        continue;
+      }
+      const { items, metadata } = expectSuccess(answer, call) as { items?: unknown; metadata?: { continue?: unknown } };
+      if (!Array.isArray(items)) throw notAnObject(call.what);
+      // Items of a list come without the two fields that say what they are.
+      for (const item of items as readonly Json[]) objects.push(toObject({ ...ref, ...item }, { ...ref, name: '' }));
+      next = typeof metadata?.continue === 'string' && metadata.continue !== '' ? metadata.continue : undefined;
+      if (next === undefined) return objects;
+    }
+    throw new ClusterFailure('invalid', `More than ${objects.length} objects match in ${call.what}.`);
+  }
+
+  async create(object: KubernetesObject, { signal, dryRun }: WriteOptions): Promise<KubernetesObject> {
+    const ref = refOf(object);
+    const at = await this.#place(ref, signal);
+    const answer = await this.#ask({
+      ...at('create'),
+      method: 'POST',
+      query: { fieldManager: this.fieldManager, dryRun: dryRun === true ? 'All' : undefined },
+      body: { type: BODY.json, json: object },
+      repeatable: false,
+      signal,
+    });
+    return toObject(answer, ref);
+  }
+
+  async apply(
+    object: KubernetesObject,
+    options: WriteOptions & { readonly force?: boolean },
+  ): Promise<KubernetesObject> {
+    const { signal, dryRun, force } = options;
+    const ref = refOf(object);
+    const at = await this.#place(ref, signal);
+    const answer = await this.#ask({
+      ...at('patch'),
+      method: 'PATCH',
+      query: {
+        fieldManager: this.fieldManager,
+        force: force === true ? 'true' : 'false',
+        dryRun: dryRun === true ? 'All' : undefined,
+      },
+      body: { type: BODY.apply, json: object },
+      repeatable: true,
+      signal,
+    });
+    return toObject(answer, ref);
+  }
+
+  async patch(
+    ref: ObjectRef,
+    patch: Patch,
+    options: WriteOptions & { readonly subresource?: 'status' },
+  ): Promise<KubernetesObject> {
+    const { signal, dryRun, subresource } = options;
+    const at = await this.#place(ref, signal, subresource);
+    const answer = await this.#ask({
+      ...at('patch'),
+      method: 'PATCH',
+      query: { fieldManager: this.fieldManager, dryRun: dryRun === true ? 'All' : undefined },
+      body: bodyOfPatch(patch),
+      // Without a resourceVersion a second landing could undo what somebody did in between.
+      repeatable: patch.resourceVersion !== undefined,
+      signal,
+    });
+    return toObject(answer, ref);
+  }
+
+  async delete(ref: ObjectRef, options: DeleteOptions): Promise<boolean> {
+    const { signal, dryRun, uid, resourceVersion, propagation = 'Background' } = options;
+    const at = await this.#place(ref, signal);
+    const call: Call = {
+      ...at('delete'),
+      method: 'DELETE',
+      body: {
+        type: BODY.json,
+        json: {
+          apiVersion: 'v1',
+          kind: 'DeleteOptions',
+          propagationPolicy: propagation,
+          ...(dryRun === true ? { dryRun: ['All'] } : {}),
+          ...(uid === undefined && resourceVersion === undefined
+            ? {}
+            : { preconditions: { ...(uid && { uid }), ...(resourceVersion && { resourceVersion }) } }),
+        },
+      },
+      repeatable: true,
+      signal,
+    };
+    const answer = await this.#tryAll(call);
+    if (answer.status === 404 && isApiStatus(answer.json)) return false;
+    expectSuccess(answer, call);
+    return true;
+  }
+
+  async scale(
+    ref: ObjectRef,
+    replicas: number,
+    options: WriteOptions & { readonly resourceVersion?: string },
+  ): Promise<Scale> {
+    const { signal, dryRun, resourceVersion } = options;
+    const at = await this.#place(ref, signal, 'scale');
+    const answer = await this.#ask({
+      ...at('patch'),
+      method: 'PATCH',
+      query: { fieldManager: this.fieldManager, dryRun: dryRun === true ? 'All' : undefined },
+      body: bodyOfPatch({
+        type: 'merge',
+        patch: { spec: { replicas } },
+        ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      }),
+      repeatable: true,
+      signal,
+    });
+    const { spec, status, metadata } = answer as {
+      spec?: { replicas?: unknown };
+      status?: { replicas?: unknown };
+      metadata?: { resourceVersion?: unknown };
+    };
+    return {
+      // Kubernetes leaves out what is 0.
+      replicas: Number(spec?.replicas ?? 0),
+      current: Number(status?.replicas ?? 0),
+      resourceVersion: String(metadata?.resourceVersion ?? ''),
+    };
+  }
+
+  async mayI(permission: Permission, { signal }: CallOptions): Promise<PermissionAnswer> {
+    const answer = await this.#ask({
+      method: 'POST',
+      path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+      verb: 'create',
+      resource: 'selfsubjectaccessreviews.authorization.k8s.io',
+      namespace: undefined,
+      what: 'the review of our own permissions',
+      body: {
+        type: BODY.json,
+        json: {
+          apiVersion: 'authorization.k8s.io/v1',
+          kind: 'SelfSubjectAccessReview',
+          spec: { resourceAttributes: permission },
+        },
+      },
+      // Nothing is kept of it.
+      repeatable: true,
+      signal,
+    });
+    const { status } = answer as { status?: { allowed?: unknown; reason?: unknown } };
+    return { allowed: status?.allowed === true, reason: typeof status?.reason === 'string' ? status.reason : '' };
+  }
+
+  async proxyGet(request: ProxyRequest, { signal }: CallOptions): Promise<ProxyAnswer> {
+    const { namespace, service, scheme = 'http', port = '', path, headers, timeoutMs } = request;
+    if (!path.startsWith('/')) throw new ClusterFailure('invalid', `The path ${path} does not begin with "/".`);
+    const parts = [
+      ...(scheme === 'https' ? ['https'] : []),
+      service,
+      ...(port === '' && scheme === 'http' ? [] : [port]),
+    ];
+    const name = parts.map(encodeURIComponent).join(':');
+    const base = `/api/v1/namespaces/${encodeURIComponent(namespace)}/services/${name}/proxy`;
+    const call: Call = {
+      verb: 'get',
+      resource: 'services/proxy',
+      namespace,
+      // The server says the same of a Service that is not there and of one whose pods nobody has looked for yet.
+      what: `Service ${namespace}/${service} (or its endpoints)`,
+      method: 'GET',
+      path: `${base}${path}`,
+      ...(headers === undefined ? {} : { headers }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      // Who tests decides about tries.
+      repeatable: false,
+      signal,
+    };
+    const answer = await this.#try(call);
+    if (isApiStatus(answer.json) && answer.status >= 400) throw failureOfAnswer(answer, call);
+    return { status: answer.status, headers: answer.headers, text: answer.text };
+  }
+
+  close(): void {
+    this.#http.close();
+  }
+
+  /** Where a kind's objects are, with the words for what is done to them. */
+  async #place(
+    ref: ObjectRef,
+    signal: AbortSignal,
+    subresource?: string,
+  ): Promise<(verb: 'get' | 'list' | 'create' | 'patch' | 'delete') => Omit<Call, 'method' | 'repeatable' | 'signal'>> {
+    const resource = await this.#resourceOf(ref, signal);
+    if (resource.namespaced && ref.namespace === undefined && ref.name !== '') {
+      throw new ClusterFailure('invalid', `${describeRef(ref)} needs a namespace.`);
+    }
+    const collection = collectionPath(ref, resource);
+    const whole = ref.name === '';
+    return (verb) => ({
+      verb,
+      resource: permissionName(ref.apiVersion, resource.plural, subresource),
+      namespace: resource.namespaced ? ref.namespace : undefined,
+      what: whole ? `the list of ${resource.plural}` : describeRef(ref),
+      path:
+        verb === 'list' || verb === 'create'
+          ? collection
+          : `${collection}/${encodeURIComponent(ref.name)}${subresource === undefined ? '' : `/${subresource}`}`,
+    });
+  }
+
+  async #resourceOf(ref: ObjectRef, signal: AbortSignal): Promise<Resource> {
+    const key = `${ref.apiVersion}/${ref.kind}`;
+    const known = this.#resources.get(key) ?? knownResource(ref);
+    if (known !== null) return known;
+    const call: Call = {
+      verb: 'get',
+      resource: 'discovery',
+      namespace: undefined,
+      what: `API group ${ref.apiVersion}`,
+      method: 'GET',
+      path: groupPath(ref.apiVersion),
+      repeatable: true,
+      signal,
+    };
+    const answer = await this.#tryAll(call);
+    const found = answer.status === 404 ? null : findResource(expectSuccess(answer, call), ref.kind);
+    if (found === null) {
+      throw new ClusterFailure('notFound', `The cluster knows no kind ${ref.kind} of ${ref.apiVersion}.`, {
+        status: 404,
+      });
+    }
+    this.#resources.set(key, found);
+    return found;
+  }
+
+  /** The JSON of a successful answer. */
+  async #ask(call: Call): Promise<Json> {
+    return expectSuccess(await this.#tryAll(call), call);
+  }
+
+  /** An answer of any status; for what is repeatable the last one of several tries. */
+  async #tryAll(call: Call): Promise<ApiAnswer> {
+    const started = performance.now();
+    for (let tries = 1; ; tries += 1) {
+      const outcome = await this.#try(call).catch((error: unknown) => toClusterFailure(error));
+      const passing =
+        outcome instanceof ClusterFailure
+          ? outcome.kind === 'unreachable' || outcome.kind === 'timeout'
+          : mayPass(outcome.status);
+      const wait =
+        passing && call.repeatable
+          ? nextDelayMs(this.#retry, {
+              tries,
+              elapsedMs: performance.now() - started,
+              wishMs: outcome instanceof ClusterFailure ? null : retryAfterMs(outcome, Date.now()),
+              random: this.#random(),
+            })
+          : null;
+      if (wait === null) {
+        if (outcome instanceof ClusterFailure) throw outcome;
+        return outcome;
+      }
+      await delay(wait, undefined, { signal: call.signal }).catch(() => {
+        throw cancelled(call);
+      });
+    }
+  }
+
+  /** One try; any whole answer of the API server is one. */
+  async #try(call: Call): Promise<ApiAnswer> {
+    const { method, path, query = {}, body, headers, timeoutMs, repeatable, signal } = call;
+    const search = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, value);
+    const request: ApiRequest = {
+      method,
+      path: search.size === 0 ? path : `${path}?${search.toString()}`,
+      ...(headers === undefined ? {} : { headers }),
+      ...(body === undefined ? {} : { body: { type: body.type, text: JSON.stringify(body.json) } }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      repeatable,
+      signal,
+    };
+    const count = (status: string): void => this.#counter.record({ verb: call.verb, resource: call.resource, status });
+    try {
+      const answer = await this.#http.send(request);
+      count(String(answer.status));
+      // A success that is no JSON is a proxy's page or a cut answer: as good as none.
+      if (answer.status < 300 && answer.json === undefined && call.resource !== 'services/proxy') {
+        throw new ClusterFailure(
+          'unreachable',
+          `The API server answered ${call.verb} ${call.resource} with something that is not complete JSON.`,
+          { status: answer.status },
+        );
+      }
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ApiHttpFailure)) throw error;
+      count(error.kind);
+      throw failureOfHttp(error, call);
+    }
+  }
+}
+
+function failureOfHttp(error: ApiHttpFailure, call: Call): ClusterFailure {
+  const doing = `${call.verb} ${call.resource}`;
+  switch (error.kind) {
+    case 'cancelled':
+      return cancelled(call);
+    case 'timeout':
+      return new ClusterFailure('timeout', `The API server ${error.message} (${doing}, ${call.what}).`);
+    case 'tooLarge':
+      return new ClusterFailure('invalid', `The API server ${error.message} (${doing}, ${call.what}).`);
+    case 'credentials':
+      return new ClusterFailure('unauthorized', `The API server ${error.message}.`);
+    case 'unreachable':
+      return new ClusterFailure('unreachable', `The API server ${error.message} (${doing}, ${call.what}).`, {
+        cause: error.cause,
+      });
+  }
+}
+
+function cancelled(call: Call): ClusterFailure {
+  return new ClusterFailure('cancelled', `The request was cancelled (${call.verb} ${call.resource}, ${call.what}).`);
+}
+
+function toClusterFailure(error: unknown): ClusterFailure {
+  if (error instanceof ClusterFailure) return error;
+  throw error;
+}
+
+function expectSuccess(answer: ApiAnswer, call: Call): Json {
+  if (answer.status < 200 || answer.status > 299) throw failureOfAnswer(answer, call);
+  if (typeof answer.json !== 'object' || answer.json === null) throw notAnObject(call.what);
+  return answer.json as Json;
+}
+
+function toObject(json: Json, expected: ObjectRef): KubernetesObject {
+  const metadata = json['metadata'];
+  const named = typeof metadata === 'object' && metadata !== null && 'name' in metadata;
+  if (!named || typeof json['apiVersion'] !== 'string' || typeof json['kind'] !== 'string') {
+    throw notAnObject(describeRef(expected));
+  }
+  return json as KubernetesObject;
+}
+
+function notAnObject(what: string): ClusterFailure {
+  return new ClusterFailure('unreachable', `The API server answered something else than ${what}.`);
+}
+
+function bodyOfPatch(patch: Patch): { type: string; json: unknown } {
+  const { resourceVersion } = patch;
+  if (patch.type === 'merge') {
+    if (resourceVersion === undefined) return { type: BODY.merge, json: patch.patch };
+    const metadata = patch.patch['metadata'];
+    const named = typeof metadata === 'object' && metadata !== null ? metadata : {};
+    return { type: BODY.merge, json: { ...patch.patch, metadata: { ...named, resourceVersion } } };
+  }
+  // Not as a `test`: a failed one is answered as an invalid patch, another version as the conflict that it is.
+  const lock: readonly JsonPatchOperation[] =
+    resourceVersion === undefined ? [] : [{ op: 'replace', path: '/metadata/resourceVersion', value: resourceVersion }];
+  return { type: BODY.jsonPatch, json: [...lock, ...patch.operations] };
+}

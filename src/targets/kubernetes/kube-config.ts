@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs';
+import type { RequestOptions } from 'node:https';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { KubeConfig } from '@kubernetes/client-node';
+import { ApiHttpFailure } from './api-http';
+import type { Access, ApiServer } from './api-http';
+import { ClusterFailure } from './cluster-failure';
+
+export interface KubeConfigOptions {
+  /** Path of a kubeconfig. Left out: KUBECONFIG, then ~/.kube/config, then the pod's own service account. */
+  readonly kubeconfig?: string;
+  /** Left out: the kubeconfig's current one. */
+  readonly context?: string;
+  /** The environment; the process's own by default. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+
+/**
+ * The API server that the options name.
+ *
+ * @throws ClusterFailure `config`, which never repeats what a kubeconfig holds.
+ */
+export function loadApiServer(options: KubeConfigOptions = {}): ApiServer {
+  const config = load(options);
+  if (options.context !== undefined) {
+    if (config.getContextObject(options.context) === null) {
+      const known = config.getContexts().map((context) => context.name);
+      throw new ClusterFailure(
+        'config',
+        `The kubeconfig has no context ${options.context}; it has: ${known.length === 0 ? 'none' : known.join(', ')}.`,
+      );
+    }
+    config.setCurrentContext(options.context);
+  }
+  return apiServerOf(config);
+}
+
+/** The API server of a KubeConfig that was put together elsewhere. */
+export function apiServerOf(config: KubeConfig): ApiServer {
+  const cluster = config.getCurrentCluster();
+  const url = cluster !== null && URL.canParse(cluster.server) ? new URL(cluster.server) : null;
+  if (cluster === null || url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw new ClusterFailure('config', 'The current context of the kubeconfig names no API server by http or https.');
+  }
+  if (url.protocol === 'http:' && !cluster.skipTLSVerify) {
+    throw new ClusterFailure(
+      'config',
+      'The kubeconfig names an API server by plain http, which is accepted only with insecure-skip-tls-verify: true.',
+    );
+  }
+  const proxied = cluster.proxyUrl !== undefined && cluster.proxyUrl !== '';
+  return {
+    url: cluster.server,
+    namespace: config.getContextObject(config.getCurrentContext())?.namespace ?? 'default',
+    access: () => accessOf(config, proxied),
+  };
+}
+
+async function accessOf(config: KubeConfig, proxied: boolean): Promise<Access> {
+  const options: RequestOptions = {};
+  try {
+    await config.applyToHTTPSOptions(options);
+  } catch {
+    // The cause is dropped on purpose: a credential plugin's words may hold what it was to keep secret.
+    const user = config.getCurrentUser()?.name ?? '';
+    throw new ApiHttpFailure(
+      'credentials',
+      `cannot be asked: the credentials of kubeconfig user ${user} are not to be had`,
+    );
+  }
+  const { ca, cert, key, servername, rejectUnauthorized, auth } = options;
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(options.headers ?? {})) {
+    // Token files often end with a line break, which no header may hold.
+    if (typeof value === 'string') headers[name] = value.trim();
+  }
+  if (typeof auth === 'string') headers['Authorization'] = `Basic ${Buffer.from(auth).toString('base64')}`;
+  return {
+    headers,
+    tls: {
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+      ...(servername === undefined ? {} : { servername }),
+      ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
+    },
+    proxyAgent: proxied && typeof options.agent === 'object' ? options.agent : undefined,
+  };
+}
+
+function load({ kubeconfig, env = process.env }: KubeConfigOptions): KubeConfig {
+  if (kubeconfig !== undefined) return readFiles([kubeconfig]);
+  const named = (env['KUBECONFIG'] ?? '').split(delimiter).filter((path) => path !== '');
+  // As kubectl does: of several, those that are not there do not matter.
+  const present = named.length > 1 ? named.filter((path) => existsSync(path)) : named;
+  if (present.length > 0) return readFiles(present);
+  const own = join(env['HOME'] ?? homedir(), '.kube', 'config');
+  if (named.length === 0 && existsSync(own)) return readFiles([own]);
+  if (existsSync(SERVICE_ACCOUNT_TOKEN) && (env['KUBERNETES_SERVICE_HOST'] ?? '') !== '') {
+    const config = new KubeConfig();
+    config.loadFromCluster();
+    return config;
+  }
+  throw new ClusterFailure(
+    'config',
+    'No cluster is configured: KUBECONFIG names no file that exists, there is no ~/.kube/config, and this is no pod with a service account.',
+  );
+}
+
+function readFiles(paths: readonly string[]): KubeConfig {
+  const merged = new KubeConfig();
+  for (const [index, path] of paths.entries()) {
+    const config = index === 0 ? merged : new KubeConfig();
+    try {
+      config.loadFromFile(path);
+      // The first file that names a current context decides, as for kubectl.
+      if (config !== merged) merged.mergeConfig(config, (merged.getCurrentContext() ?? '') !== '');
+    } catch (error) {
+      throw new ClusterFailure('config', `The kubeconfig ${path} ${whyUnreadable(error)}.`);
+    }
+  }
+  return merged;
+}
+
+/** Of a parser's message nothing is repeated: it quotes the lines around the place, tokens included. */
+function whyUnreadable(error: unknown): string {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : '';
+  if (code === 'ENOENT') return 'does not exist';
+  if (code === 'EACCES') return 'may not be read';
+  return 'is not a valid kubeconfig';
+}

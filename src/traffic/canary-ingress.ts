@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { describeObject } from './cluster-access';
+import type { TrafficObject } from './cluster-access';
+import { annotate } from './fence';
+import { refOf } from './held-object';
+import type { Reading, Services } from './route-shape';
+import { TrafficFailure } from './traffic-router';
+import type { TrafficDocument, TrafficMatch } from './traffic-router';
+
+const PREFIX = 'nginx.ingress.kubernetes.io/';
+const CANARY = `${PREFIX}canary`;
+const CLASS = 'kubernetes.io/ingress.class';
+
+/** Says that an object was made by a release and goes with it. */
+export const MANAGED_BY = { name: 'app.kubernetes.io/managed-by', value: 'sluice' } as const;
+
+const Backend = z.looseObject({ service: z.looseObject({ name: z.string() }).optional() });
+
+const IngressSpec = z.looseObject({
+  ingressClassName: z.string().optional(),
+  defaultBackend: Backend.optional(),
+  tls: z.array(z.unknown()).optional(),
+  rules: z
+    .array(
+      z.looseObject({
+        http: z.looseObject({ paths: z.array(z.looseObject({ backend: Backend })) }).optional(),
+      }),
+    )
+    .optional(),
+});
+
+export function canaryNameOf(ingress: string): string {
+  return `${ingress}-canary`;
+}
+
+/** True for a canary Ingress that a release made, and not one that the user keeps. */
+export function isMadeByUs(ingress: TrafficObject): boolean {
+  return ingress.metadata.labels?.[MANAGED_BY.name] === MANAGED_BY.value;
+}
+
+export function isCanary(ingress: TrafficObject): boolean {
+  return ingress.metadata.annotations?.[CANARY] === 'true';
+}
+
+/**
+ * The spec of the canary twin: the same class, TLS and rules, with the canary Service in place of the stable one. Paths
+ * that go elsewhere are left out: they have no canary.
+ *
+ * @throws TrafficFailure `invalidRoute` when no path goes to the stable Service.
+ */
+export function canarySpec(primary: TrafficObject, services: Services): Readonly<Record<string, unknown>> {
+  const parsed = IngressSpec.safeParse(primary['spec']);
+  const { ingressClassName, tls, rules = [] } = parsed.data ?? {};
+  const ours = rules.flatMap((rule) => {
+    const paths = (rule.http?.paths ?? []).flatMap((path) =>
+      path.backend.service?.name === services.stable
+        ? [{ ...path, backend: { ...path.backend, service: { ...path.backend.service, name: services.canary } } }]
+        : [],
+    );
+    return paths.length === 0 ? [] : [{ ...rule, http: { ...rule.http, paths } }];
+  });
+  if (ours.length === 0) {
+    throw new TrafficFailure(
+      'invalidRoute',
+      `${describeObject(refOf(primary))} has no path that goes to Service ${services.stable}, so there is nothing to split.`,
+    );
+  }
+  return {
+    ...(ingressClassName === undefined ? {} : { ingressClassName }),
+    ...(tls === undefined ? {} : { tls }),
+    rules: ours,
+  };
+}
+
+/** A new canary twin, without its routing. */
+export function newCanary(primary: TrafficObject, services: Services): TrafficObject {
+  const { name, namespace } = primary.metadata;
+  return {
+    apiVersion: primary.apiVersion,
+    kind: primary.kind,
+    metadata: {
+      name: canaryNameOf(name),
+      ...(namespace === undefined ? {} : { namespace }),
+      labels: { [MANAGED_BY.name]: MANAGED_BY.value },
+      annotations: inherited(primary),
+    },
+    spec: canarySpec(primary, services),
+  };
+}
+
+/**
+ * What of the primary's annotations holds for the canary, too: how NGINX treats the backend. Not those of others, for
+ * whom the twin would be one more thing to care for: certificates, DNS names, a GitOps tool's own object.
+ */
+function inherited(primary: TrafficObject): Readonly<Record<string, string>> {
+  const entries = Object.entries(primary.metadata.annotations ?? {}).filter(
+    ([name]) => name === CLASS || (name.startsWith(PREFIX) && !name.startsWith(CANARY)),
+  );
+  return Object.fromEntries(entries);
+}
+
+/** The canary's annotations for a document; at most one header and one cookie fit. */
+export function withRouting(canary: TrafficObject, { weight, match }: TrafficDocument): TrafficObject {
+  const headers = match.filter((one) => one.kind === 'header');
+  const cookies = match.filter((one) => one.kind === 'cookie');
+  if (headers.length > 1 || cookies.length > 1) {
+    throw new TrafficFailure('unsupported', 'NGINX routes by at most one header and one cookie to the canary.');
+  }
+  return annotate(canary, {
+    [CANARY]: 'true',
+    [`${CANARY}-weight`]: String(weight),
+    // A total that somebody else set would give the weight another meaning.
+    [`${CANARY}-weight-total`]: null,
+    [`${CANARY}-by-header`]: headers[0]?.name ?? null,
+    [`${CANARY}-by-header-value`]: headers[0]?.value ?? null,
+    [`${CANARY}-by-header-pattern`]: null,
+    [`${CANARY}-by-cookie`]: cookies[0]?.name ?? null,
+  });
+}
+
+/** What the canary's annotations say. NGINX takes a missing weight for 0. */
+export function readRouting(canary: TrafficObject): Reading {
+  const annotations = canary.metadata.annotations ?? {};
+  const weight = Number(annotations[`${CANARY}-weight`] ?? '0');
+  const total = Number(annotations[`${CANARY}-weight-total`] ?? '100');
+  const header = annotations[`${CANARY}-by-header`];
+  const cookie = annotations[`${CANARY}-by-cookie`];
+  const match: TrafficMatch[] = [
+    ...(header === undefined
+      ? []
+      : [{ kind: 'header' as const, name: header, value: annotations[`${CANARY}-by-header-value`] ?? null }]),
+    ...(cookie === undefined ? [] : [{ kind: 'cookie' as const, name: cookie }]),
+  ];
+  if (!isCanary(canary)) return { weight: null, match };
+  return { weight: weight >= 0 && total > 0 ? (100 * weight) / total : null, match };
+}

@@ -1,0 +1,160 @@
+import { z } from 'zod';
+import { describeObject } from './cluster-access';
+import type { TrafficObject } from './cluster-access';
+import { gatewayStatus } from './gateway-status';
+import { refOf } from './held-object';
+import type { RouteShape, Services } from './route-shape';
+import { union } from './route-shape';
+import { TrafficFailure } from './traffic-router';
+import type { TrafficMatch } from './traffic-router';
+import { hasStable, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import type { BackendAccess } from './weighted-pair';
+
+type Backend = z.infer<typeof Backend>;
+const Backend = z.looseObject({
+  name: z.string(),
+  group: z.string().optional(),
+  kind: z.string().optional(),
+  namespace: z.string().optional(),
+  weight: z.number().optional(),
+});
+
+const HeaderMatch = z.looseObject({ name: z.string(), value: z.string(), type: z.string().optional() });
+
+const Match = z.looseObject({ headers: z.array(HeaderMatch).optional() });
+
+type Rule = z.infer<typeof Rule>;
+const Rule = z.looseObject({ matches: z.array(Match).optional(), backendRefs: z.array(Backend).optional() });
+
+const Route = z.looseObject({ spec: z.looseObject({ rules: z.array(Rule).optional() }) });
+
+const Origin = z.array(z.object({ stable: z.number(), hadCanary: z.boolean() }));
+
+/**
+ * Weights of an HTTPRoute or GRPCRoute of the Gateway API: every rule that sends to the stable Service gets the canary
+ * Service beside it. A header match becomes a copy of each such rule with the header in all its matches; the Gateway API
+ * prefers the match with more headers, wherever it stands.
+ */
+export function gatewayRouteShape(services: Services): RouteShape {
+  const access = backendAccess(services);
+  return {
+    read(object, known) {
+      const rules = rulesOf(object);
+      const shares = baseRules(rules, access, known)
+        .filter((rule) => splits(rule, access))
+        .map((rule) => shareOf(rule.backendRefs ?? [], access));
+      const given = shares.flatMap((share) => share ?? []);
+      return {
+        weight: given.length === 0 ? null : Math.max(...given),
+        match: known.filter((match) => rules.some((rule) => isMatchRule(rule, access, [match]))),
+      };
+    },
+    write(object, { weight, match }, known) {
+      const where = describeObject(refOf(object));
+      const base = baseRules(rulesOf(object), access, union(known, match));
+      if (!base.some((rule) => splits(rule, access))) {
+        throw new TrafficFailure(
+          'invalidRoute',
+          `${where} has no rule that sends to Service ${services.stable}, so there is nothing to split.`,
+        );
+      }
+      const matched = match.flatMap((one) =>
+        base.filter((rule) => splits(rule, access)).map((rule) => matchRule(rule, one, access)),
+      );
+      const weighed = base.map((rule) =>
+        splits(rule, access) ? { ...rule, backendRefs: split(rule.backendRefs ?? [], access, weight, where) } : rule,
+      );
+      return withRules(object, [...matched, ...weighed]);
+    },
+    origin(object, known) {
+      return baseRules(rulesOf(object), access, known)
+        .filter((rule) => splits(rule, access))
+        .map((rule) => pairOrigin(rule.backendRefs ?? [], access));
+    },
+    restore(object, origin, known) {
+      const origins = Origin.safeParse(origin).data ?? [];
+      let index = -1;
+      const rules = baseRules(rulesOf(object), access, known).map((rule) => {
+        if (!splits(rule, access)) return rule;
+        index += 1;
+        // A rule that came later is one that we gave the canary ourselves.
+        const before = origins[index] ?? { stable: 1, hadCanary: false };
+        return { ...rule, backendRefs: unsplit(rule.backendRefs ?? [], access, before) };
+      });
+      return withRules(object, rules);
+    },
+    status: gatewayStatus,
+  };
+}
+
+function backendAccess(services: Services): BackendAccess<Backend> {
+  return {
+    trackOf: ({ name, group, kind, namespace }) => {
+      if ((group ?? '') !== '' || (kind ?? 'Service') !== 'Service') return null;
+      if ((namespace ?? services.namespace) !== services.namespace) return null;
+      return name === services.stable ? 'stable' : name === services.canary ? 'canary' : null;
+    },
+    weightOf: ({ weight }) => weight ?? 1,
+    weighted: (backend, weight) => ({ ...backend, weight }),
+    toCanary: (stable) => ({ ...stable, name: services.canary }),
+    describe: ({ kind, name }) => `${kind ?? 'Service'} ${name}`,
+  };
+}
+
+function splits(rule: Rule, access: BackendAccess<Backend>): boolean {
+  return hasStable(rule.backendRefs ?? [], access);
+}
+
+/** The user's own rules. */
+function baseRules(rules: readonly Rule[], access: BackendAccess<Backend>, known: readonly TrafficMatch[]): Rule[] {
+  return rules.filter((rule) => !isMatchRule(rule, access, known));
+}
+
+/** A rule for the canary alone, all of whose matches ask for a header that we route by: one of ours. */
+function isMatchRule(rule: Rule, access: BackendAccess<Backend>, known: readonly TrafficMatch[]): boolean {
+  const [backend, ...more] = rule.backendRefs ?? [];
+  if (backend === undefined || more.length > 0 || access.trackOf(backend) !== 'canary') return false;
+  const matches = rule.matches ?? [];
+  return known.some((one) => matches.length > 0 && matches.every((match) => asksFor(match, one)));
+}
+
+function asksFor(match: z.infer<typeof Match>, { kind, name, ...rest }: TrafficMatch): boolean {
+  const value = 'value' in rest ? rest.value : null;
+  return (
+    kind === 'header' &&
+    (match.headers ?? []).some((header) => header.name.toLowerCase() === name.toLowerCase() && header.value === value)
+  );
+}
+
+function matchRule(rule: Rule, match: TrafficMatch, access: BackendAccess<Backend>): Rule {
+  // Names of rules are unique, and the user's is the user's.
+  const { name: _name, ...copy } = rule;
+  const value = match.kind === 'header' ? (match.value ?? '') : '';
+  const matches = rule.matches === undefined || rule.matches.length === 0 ? [{}] : rule.matches;
+  const header = { type: 'Exact', name: match.name, value };
+  return {
+    ...copy,
+    matches: matches.map((each) => ({
+      ...each,
+      headers: [
+        ...(each.headers ?? []).filter((other) => other.name.toLowerCase() !== match.name.toLowerCase()),
+        header,
+      ],
+    })),
+    backendRefs: (rule.backendRefs ?? [])
+      .filter((backend) => access.trackOf(backend) === 'stable')
+      .map((backend) => access.weighted(access.toCanary(backend), 1)),
+  };
+}
+
+function rulesOf(object: TrafficObject): readonly Rule[] {
+  const route = Route.safeParse(object);
+  if (!route.success) {
+    throw new TrafficFailure('invalidRoute', `${describeObject(refOf(object))} is not made as the Gateway API says.`);
+  }
+  return route.data.spec.rules ?? [];
+}
+
+function withRules(object: TrafficObject, rules: readonly Rule[]): TrafficObject {
+  return { ...object, spec: { ...(object['spec'] as object), rules } };
+}

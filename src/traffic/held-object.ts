@@ -1,0 +1,168 @@
+import { z } from 'zod';
+import { describeObject, wasOvertaken } from './cluster-access';
+import type { PatchOperation, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
+import { annotate, fenceOn, parseJson, refuseStale, withFence } from './fence';
+import type { Fence } from './fence';
+import { diff } from './json-patch';
+import { TrafficFailure } from './traffic-router';
+import type { TrafficDocument, TrafficWrite } from './traffic-router';
+
+/** Holds the document last applied and what the object was like before, while a release holds the object. */
+export const TRAFFIC_ANNOTATION = 'sluice.dev/traffic';
+
+/** What a release remembers on the object it writes to. */
+export interface Held {
+  readonly document: TrafficDocument;
+  /** Whatever it takes to put the object back; the router's own. */
+  readonly origin: unknown;
+}
+
+const HeldSchema: z.ZodType<Held> = z.object({
+  document: z.object({
+    weight: z.number(),
+    match: z.array(
+      z.discriminatedUnion('kind', [
+        z.object({ kind: z.literal('header'), name: z.string(), value: z.string().nullable() }),
+        z.object({ kind: z.literal('cookie'), name: z.string() }),
+      ]),
+    ),
+  }),
+  origin: z.unknown(),
+});
+
+/** Others write statuses all the time, and each takes one try; more than this is somebody who fights us. */
+const MAX_TRIES = 8;
+
+/** Null when no release holds the object. */
+export function heldOn(object: TrafficObject): Held | null {
+  return parseJson(HeldSchema, object.metadata.annotations?.[TRAFFIC_ANNOTATION]);
+}
+
+/** The object with the fence and what the release remembers. */
+export function withHeld(object: TrafficObject, fence: Fence, held: Held | null): TrafficObject {
+  const text = held === null ? null : JSON.stringify({ document: held.document, origin: held.origin });
+  return annotate(withFence(object, fence), { [TRAFFIC_ANNOTATION]: text });
+}
+
+/** @throws TrafficFailure `invalidRoute` when it is not there. */
+export async function findObject(
+  cluster: TrafficCluster,
+  ref: TrafficObjectRef,
+  signal: AbortSignal,
+): Promise<TrafficObject> {
+  const object = await cluster.find(ref, { signal });
+  if (object === null) throw new TrafficFailure('invalidRoute', `${describeObject(ref)} does not exist.`);
+  return object;
+}
+
+/**
+ * Reads, checks the fence, lets `change` say what the object should be, and writes what differs, on the resourceVersion
+ * that was read; from the beginning when somebody else was faster. So a stale write can land neither before the look
+ * (its fence is refused) nor after it (the resourceVersion is another).
+ */
+export async function rewrite(
+  cluster: TrafficCluster,
+  ref: TrafficObjectRef,
+  write: TrafficWrite,
+  change: (live: TrafficObject) => TrafficObject,
+): Promise<{ readonly before: TrafficObject; readonly after: TrafficObject; readonly written: boolean }> {
+  return insist(ref, async () => {
+    const before = await findObject(cluster, ref, write.signal);
+    refuseStale(before, write.fence);
+    const operations = diff(before, change(before));
+    if (operations.length === 0) return { before, after: before, written: false };
+    return { before, after: await patchObject(cluster, before, operations, write.signal), written: true };
+  });
+}
+
+/** @throws the cluster's `conflict` when the object is another by now. */
+export function patchObject(
+  cluster: TrafficCluster,
+  live: TrafficObject,
+  operations: readonly PatchOperation[],
+  signal: AbortSignal,
+): Promise<TrafficObject> {
+  const resourceVersion = live.metadata.resourceVersion ?? '';
+  return cluster.patch(refOf(live), { type: 'json', operations, resourceVersion }, { signal });
+}
+
+/**
+ * Repeats what was overtaken.
+ *
+ * @throws TrafficFailure `contended` when that happens again and again.
+ */
+export async function insist<T>(ref: TrafficObjectRef, attempt: () => Promise<T>): Promise<T> {
+  let last: unknown;
+  for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!wasOvertaken(error)) throw error;
+      last = error;
+    }
+  }
+  throw new TrafficFailure(
+    'contended',
+    `${describeObject(ref)} was changed by somebody else each of the ${MAX_TRIES} times it was to be written.`,
+    { cause: last },
+  );
+}
+
+/**
+ * Gives all fields back: takes our name out of `metadata.managedFields`, so that who applies the object next (a GitOps
+ * tool) meets no owner. A write of its own, since one that also changes fields would own those again.
+ */
+export async function disown(cluster: TrafficCluster, ref: TrafficObjectRef, write: TrafficWrite): Promise<void> {
+  await rewrite(cluster, ref, write, (live) => {
+    const { managedFields } = live.metadata;
+    if (!Array.isArray(managedFields)) return live;
+    const others = (managedFields as readonly unknown[]).filter((entry) => !isOurs(entry, cluster.fieldManager));
+    if (others.length === managedFields.length) return live;
+    // The server takes an empty list for "as before", and one empty entry for "nobody".
+    return { ...live, metadata: { ...live.metadata, managedFields: others.length === 0 ? [{}] : others } };
+  });
+}
+
+/** Who else has written to the object last, by the server's own books; null when nobody is known. */
+export function lastForeignWriter(object: TrafficObject, fieldManager: string): string | null {
+  const { managedFields } = object.metadata;
+  if (!Array.isArray(managedFields)) return null;
+  const others = (managedFields as readonly unknown[])
+    .filter((entry) => !isOurs(entry, fieldManager))
+    .flatMap((entry) => ManagedEntry.safeParse(entry).data ?? [])
+    .filter((entry) => entry.subresource !== 'status')
+    .sort((a, b) => Date.parse(b.time ?? '') - Date.parse(a.time ?? ''));
+  return others[0]?.manager ?? null;
+}
+
+const ManagedEntry = z.object({
+  manager: z.string(),
+  time: z.string().optional(),
+  subresource: z.string().optional(),
+});
+
+/** The newest of several fences; null when there is none. */
+export function newestFence(objects: readonly TrafficObject[]): Fence | null {
+  let newest: Fence | null = null;
+  for (const object of objects) {
+    const fence = fenceOn(object);
+    if (fence === null) continue;
+    const later =
+      newest === null ||
+      fence.epoch > newest.epoch ||
+      (fence.epoch === newest.epoch &&
+        (fence.step > newest.step || (fence.step === newest.step && fence.attempt > newest.attempt)));
+    if (later) newest = fence;
+  }
+  return newest;
+}
+
+export function refOf(object: TrafficObject): TrafficObjectRef {
+  const { apiVersion, kind } = object;
+  const { name, namespace } = object.metadata;
+  return { apiVersion, kind, name, ...(namespace === undefined ? {} : { namespace }) };
+}
+
+function isOurs(entry: unknown, fieldManager: string): boolean {
+  return typeof entry === 'object' && entry !== null && 'manager' in entry && entry.manager === fieldManager;
+}

@@ -1,0 +1,190 @@
+import { z } from 'zod';
+import { describeObject } from './cluster-access';
+import type { TrafficObject } from './cluster-access';
+import { refOf } from './held-object';
+import type { RouteShape, Services } from './route-shape';
+import { union } from './route-shape';
+import { TrafficFailure } from './traffic-router';
+import type { TrafficMatch } from './traffic-router';
+import { hasStable, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import type { BackendAccess } from './weighted-pair';
+
+type Destination = z.infer<typeof Destination>;
+const Destination = z.looseObject({
+  destination: z.looseObject({ host: z.string(), subset: z.string().optional() }),
+  weight: z.number().optional(),
+});
+
+const StringMatch = z.looseObject({ exact: z.string().optional(), regex: z.string().optional() });
+
+const Match = z.looseObject({ headers: z.record(z.string(), StringMatch).optional() });
+
+type Rule = z.infer<typeof Rule>;
+const Rule = z.looseObject({ match: z.array(Match).optional(), route: z.array(Destination).optional() });
+
+const VirtualService = z.looseObject({ spec: z.looseObject({ http: z.array(Rule).optional() }) });
+
+const Origin = z.array(z.object({ stable: z.number(), hadCanary: z.boolean() }));
+
+const Status = z.looseObject({
+  status: z.looseObject({
+    // Istio's API writes 64-bit numbers as text.
+    observedGeneration: z.union([z.number(), z.string()]).optional(),
+    conditions: z
+      .array(z.looseObject({ type: z.string(), status: z.string(), message: z.string().optional() }))
+      .optional(),
+  }),
+});
+
+/**
+ * Route weights of an Istio VirtualService: every http rule that goes to the stable host gets the canary host beside it.
+ * A match becomes a copy of each such rule right before it, since Istio takes the first rule that fits.
+ */
+export function virtualServiceShape(services: Services): RouteShape {
+  const access = destinationAccess(services);
+  return {
+    read(object, known) {
+      const rules = rulesOf(object);
+      const given = baseRules(rules, access, known)
+        .filter((rule) => hasStable(rule.route ?? [], access))
+        .flatMap((rule) => shareOf(rule.route ?? [], access) ?? []);
+      return {
+        weight: given.length === 0 ? null : Math.max(...given),
+        match: known.filter((match) => rules.some((rule) => isMatchRule(rule, access, [match]))),
+      };
+    },
+    write(object, { weight, match }, known) {
+      const where = describeObject(refOf(object));
+      const base = baseRules(rulesOf(object), access, union(known, match));
+      if (!base.some((rule) => hasStable(rule.route ?? [], access))) {
+        throw new TrafficFailure(
+          'invalidRoute',
+          `${where} has no http rule that goes to host ${services.stable}, so there is nothing to split.`,
+        );
+      }
+      const rules = base.flatMap((rule) => {
+        const route = rule.route ?? [];
+        if (!hasStable(route, access)) return [rule];
+        const weighed = { ...rule, route: split(route, access, weight, where) };
+        return [...match.map((one) => matchRule(rule, one, access)), weighed];
+      });
+      return withRules(object, rules);
+    },
+    origin(object, known) {
+      return baseRules(rulesOf(object), access, known)
+        .filter((rule) => hasStable(rule.route ?? [], access))
+        .map((rule) => pairOrigin(rule.route ?? [], access));
+    },
+    restore(object, origin, known) {
+      const origins = Origin.safeParse(origin).data ?? [];
+      let index = -1;
+      const rules = baseRules(rulesOf(object), access, known).map((rule) => {
+        const route = rule.route ?? [];
+        if (!hasStable(route, access)) return rule;
+        index += 1;
+        return { ...rule, route: unsplit(route, access, origins[index] ?? { stable: 100, hadCanary: false }) };
+      });
+      return withRules(object, rules);
+    },
+    status: statusOf,
+  };
+}
+
+function destinationAccess(services: Services): BackendAccess<Destination> {
+  return {
+    trackOf: ({ destination }) =>
+      isHost(destination.host, services.stable, services.namespace)
+        ? 'stable'
+        : isHost(destination.host, services.canary, services.namespace)
+          ? 'canary'
+          : null,
+    // One destination alone gets everything and says nothing; among several, none stands for 0.
+    weightOf: ({ weight }, siblings) => weight ?? (siblings === 1 ? 100 : 0),
+    weighted: (destination, weight) => ({ ...destination, weight }),
+    toCanary: (stable) => {
+      // Subsets are made by labels of stable's pods; the canary has a Service of its own.
+      const { subset: _subset, ...destination } = stable.destination;
+      const rest = destination.host.slice(services.stable.length);
+      return { ...stable, destination: { ...destination, host: `${services.canary}${rest}` } };
+    },
+    describe: ({ destination }) => `host ${destination.host}`,
+  };
+}
+
+/** Short, with the namespace, or whole; the cluster's own domain may be any. */
+function isHost(host: string, service: string, namespace: string): boolean {
+  return (
+    host === service ||
+    host === `${service}.${namespace}` ||
+    host === `${service}.${namespace}.svc` ||
+    host.startsWith(`${service}.${namespace}.svc.`)
+  );
+}
+
+function baseRules(rules: readonly Rule[], access: BackendAccess<Destination>, known: readonly TrafficMatch[]): Rule[] {
+  return rules.filter((rule) => !isMatchRule(rule, access, known));
+}
+
+function isMatchRule(rule: Rule, access: BackendAccess<Destination>, known: readonly TrafficMatch[]): boolean {
+  const [destination, ...more] = rule.route ?? [];
+  if (destination === undefined || more.length > 0 || access.trackOf(destination) !== 'canary') return false;
+  const matches = rule.match ?? [];
+  return known.some((one) => {
+    const [name, wanted] = headerOf(one);
+    return (
+      matches.length > 0 &&
+      matches.every(({ headers = {} }) => {
+        const found = headers[name];
+        return found !== undefined && found.exact === wanted.exact && found.regex === wanted.regex;
+      })
+    );
+  });
+}
+
+function matchRule(rule: Rule, match: TrafficMatch, access: BackendAccess<Destination>): Rule {
+  const { name: _name, ...copy } = rule;
+  const [name, value] = headerOf(match);
+  const matches = rule.match === undefined || rule.match.length === 0 ? [{}] : rule.match;
+  return {
+    ...copy,
+    match: matches.map((each) => ({ ...each, headers: { ...each.headers, [name]: value } })),
+    route: (rule.route ?? [])
+      .filter((destination) => access.trackOf(destination) === 'stable')
+      .map((destination) => access.weighted(access.toCanary(destination), 100)),
+  };
+}
+
+/** Istio wants header names in lower case, and knows cookies only as the header that carries them. */
+function headerOf(match: TrafficMatch): [string, z.infer<typeof StringMatch>] {
+  if (match.kind === 'header') return [match.name.toLowerCase(), { exact: match.value ?? '' }];
+  const name = match.name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+  return ['cookie', { regex: `^(.*;\\s*)?${name}=always(;.*)?$` }];
+}
+
+function rulesOf(object: TrafficObject): readonly Rule[] {
+  const parsed = VirtualService.safeParse(object);
+  if (!parsed.success) {
+    throw new TrafficFailure('invalidRoute', `${describeObject(refOf(object))} is not made as Istio says.`);
+  }
+  return parsed.data.spec.http ?? [];
+}
+
+function withRules(object: TrafficObject, http: readonly Rule[]): TrafficObject {
+  return { ...object, spec: { ...(object['spec'] as object), http } };
+}
+
+/** Istio writes a status only where that is switched on; where it is, it counts. */
+function statusOf(object: TrafficObject): ReturnType<RouteShape['status']> {
+  const where = describeObject(refOf(object));
+  const silent = `${where} says so; Istio reports nothing about it`;
+  const { observedGeneration, conditions = [] } = Status.safeParse(object).data?.status ?? {};
+  const generation = object.metadata.generation ?? 0;
+  if (observedGeneration !== undefined && Number(observedGeneration) < generation) {
+    return { kind: 'pending', reasons: [`Istio has not seen generation ${generation} of ${where} yet.`] };
+  }
+  const reconciled = conditions.find((one) => one.type === 'Reconciled');
+  if (reconciled === undefined) return { kind: 'confirmed', evidence: [silent] };
+  return reconciled.status === 'True'
+    ? { kind: 'confirmed', evidence: [`Istio: Reconciled for ${where}`] }
+    : { kind: 'pending', reasons: [`Istio has not brought ${where} to every proxy yet.`] };
+}

@@ -1,0 +1,192 @@
+import { canaryNameOf, canarySpec, isCanary, isMadeByUs, newCanary, readRouting, withRouting } from './canary-ingress';
+import { describeObject } from './cluster-access';
+import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
+import { fenceOn, refuseStale } from './fence';
+import type { Fence } from './fence';
+import { disown, findObject, heldOn, insist, lastForeignWriter, patchObject, rewrite, withHeld } from './held-object';
+import { diff } from './json-patch';
+import type { Reading, Services } from './route-shape';
+import { sameMatches } from './route-shape';
+import { TrafficFailure } from './traffic-router';
+import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
+import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
+
+/**
+ * Canary annotations of NGINX, on a second Ingress beside the user's. The release makes it, keeps it in step with the
+ * user's, and takes it away at the end; one that the user keeps himself stays, at weight 0. The fence is on the canary;
+ * on the user's Ingress, too, as soon as there is no canary to keep it: when it is made, and when it goes.
+ */
+export function ingressUnit(cluster: TrafficCluster, ingress: string, services: Services): TrafficUnit {
+  const refs = refsOf(ingress, services.namespace);
+
+  async function pair(signal: AbortSignal): Promise<{ primary: TrafficObject; canary: TrafficObject | null }> {
+    const [primary, canary] = await Promise.all([
+      findObject(cluster, refs.primary, signal),
+      cluster.find(refs.canary, { signal }),
+    ]);
+    if (canary !== null && !isMadeByUs(canary) && !isCanary(canary)) {
+      throw new TrafficFailure(
+        'invalidRoute',
+        `${describeObject(refs.canary)} is there already and is no canary Ingress; rename it, the name is needed.`,
+      );
+    }
+    return { primary, canary };
+  }
+
+  return {
+    name: describeObject(refs.primary),
+
+    async look(signal): Promise<UnitView> {
+      const { primary, canary } = await pair(signal);
+      // Without a canary Ingress everything goes to stable.
+      if (canary === null) {
+        const gone = heldOn(primary) === null ? [] : missing(heldOn(primary)?.document ?? null, refs.canary);
+        return { weight: 0, match: [], objects: [primary], foreignEdits: gone };
+      }
+      const held = heldOn(canary);
+      return {
+        ...readRouting(canary),
+        objects: [primary, canary],
+        foreignEdits: held === null ? [] : differences(primary, canary, held.document, services, cluster),
+      };
+    },
+
+    async put({ document, ...write }): Promise<UnitPut> {
+      let before: Reading | null = null;
+      let foreignEdits: readonly string[] = [];
+      try {
+        const written = await insist(refs.canary, async () => {
+          const { primary, canary } = await pair(write.signal);
+          refuseStale(primary, write.fence);
+          if (canary === null) {
+            before = { weight: 0, match: [] };
+            foreignEdits = missing(heldOn(primary)?.document ?? null, refs.canary);
+            return await makeCanary(primary, document, write);
+          }
+          refuseStale(canary, write.fence);
+          before = readRouting(canary);
+          const held = heldOn(canary);
+          foreignEdits = held === null ? [] : differences(primary, canary, held.document, services, cluster);
+          const operations = diff(canary, wanted(primary, canary, document, write.fence));
+          if (operations.length === 0) return false;
+          await patchObject(cluster, canary, operations, write.signal);
+          return true;
+        });
+        return { before, written, foreignEdits, notes: [], error: null };
+      } catch (error) {
+        return { before, written: false, foreignEdits: [], notes: [], error: error ?? new Error('unknown') };
+      }
+    },
+
+    async verify({ document, signal }): Promise<Verification> {
+      const { primary, canary } = await pair(signal);
+      if (canary === null) {
+        const nothing = document.weight === 0 && document.match.length === 0;
+        return nothing
+          ? { kind: 'confirmed', evidence: [`there is no ${describeObject(refs.canary)}`] }
+          : { kind: 'changed', reasons: missing(document, refs.canary) };
+      }
+      const reasons = differences(primary, canary, document, services, cluster);
+      return reasons.length > 0
+        ? { kind: 'changed', reasons }
+        : { kind: 'confirmed', evidence: [`${describeObject(refs.canary)} says so; NGINX reports nothing about it`] };
+    },
+
+    async release(write): Promise<void> {
+      // The user's Ingress first: from here on a late write finds a newer fence there, whether the canary is left or not.
+      await rewrite(cluster, refs.primary, write, (live) => withHeld(live, write.fence, null));
+      await insist(refs.canary, async () => {
+        const canary = await cluster.find(refs.canary, { signal: write.signal });
+        if (canary === null) return;
+        refuseStale(canary, write.fence);
+        const empty = withHeld(withRouting(canary, { weight: 0, match: [] }), write.fence, null);
+        const operations = diff(canary, empty);
+        // First to 0, and only then away: a controller that sees but the one of two writes still sends all to stable.
+        const last = operations.length === 0 ? canary : await patchObject(cluster, canary, operations, write.signal);
+        if (isMadeByUs(last)) await deleteExactly(last, write.signal);
+        else await disown(cluster, refs.canary, write);
+      });
+      await disown(cluster, refs.primary, write);
+    },
+  };
+
+  /**
+   * The first write of a release. Unlike a patch, a creation lands whatever happened in between, so the canary is made
+   * without any traffic, and gets its routing only after another look at the user's Ingress: a release that was over by
+   * then has left its fence there, and one that ends from now on meets the canary and changes it under our hands.
+   */
+  async function makeCanary(primary: TrafficObject, document: TrafficDocument, write: TrafficWrite): Promise<boolean> {
+    const none = document.weight === 0 && document.match.length === 0;
+    const fenced = diff(primary, withHeld(primary, write.fence, { document, origin: null }));
+    if (none && heldOn(primary) === null && fenceOn(primary) === null) return false;
+    if (fenced.length > 0) await patchObject(cluster, primary, fenced, write.signal);
+    if (none) return fenced.length > 0;
+    const empty: TrafficDocument = { weight: 0, match: [] };
+    const made = await cluster.create(
+      withHeld(withRouting(newCanary(primary, services), empty), write.fence, { document: empty, origin: null }),
+      { signal: write.signal },
+    );
+    const now = await findObject(cluster, refs.primary, write.signal);
+    try {
+      refuseStale(now, write.fence);
+    } catch (error) {
+      await deleteExactly(made, write.signal);
+      throw error;
+    }
+    await patchObject(cluster, made, diff(made, wanted(now, made, document, write.fence)), write.signal);
+    return true;
+  }
+
+  function wanted(
+    primary: TrafficObject,
+    canary: TrafficObject,
+    document: TrafficDocument,
+    fence: Fence,
+  ): TrafficObject {
+    const held = heldOn(canary);
+    const routed = withRouting(followed(primary, canary, services), document);
+    return withHeld(routed, fence, { document, origin: held?.origin ?? null });
+  }
+
+  async function deleteExactly(canary: TrafficObject, signal: AbortSignal): Promise<void> {
+    await cluster.delete(refs.canary, { resourceVersion: canary.metadata.resourceVersion ?? '', signal });
+  }
+}
+
+/** Our own canary keeps step with the user's Ingress; the user's own canary is his. */
+function followed(primary: TrafficObject, canary: TrafficObject, services: Services): TrafficObject {
+  return isMadeByUs(canary) ? { ...canary, spec: canarySpec(primary, services) } : canary;
+}
+
+function differences(
+  primary: TrafficObject,
+  canary: TrafficObject,
+  document: TrafficDocument,
+  services: Services,
+  cluster: TrafficCluster,
+): string[] {
+  const found = readRouting(canary);
+  const name = `${canary.kind} ${services.namespace}/${canary.metadata.name}`;
+  const writer = lastForeignWriter(canary, cluster.fieldManager);
+  const by = writer === null ? '' : ` (last written by ${writer})`;
+  if (found.weight === null) return [`${name} is no canary any more${by}.`];
+  if (found.weight !== document.weight)
+    return [`${name} was at ${found.weight} % instead of ${document.weight} %${by}.`];
+  if (!sameMatches(found.match, document.match)) {
+    return [`${name} routes by other headers or cookies than it was asked to${by}.`];
+  }
+  const routed = withRouting(followed(primary, canary, services), document);
+  const paths = diff(canary, routed).map((operation) => operation.path);
+  return paths.length === 0 ? [] : [`${name} was changed at ${paths.slice(0, 3).join(', ')}${by}.`];
+}
+
+/** What it means that there is no canary Ingress where a document asked for one. */
+function missing(document: TrafficDocument | null, canary: TrafficObjectRef): string[] {
+  if (document === null || (document.weight === 0 && document.match.length === 0)) return [];
+  return [`${describeObject(canary)} does not exist any more, so that nothing goes to the canary.`];
+}
+
+function refsOf(ingress: string, namespace: string): { primary: TrafficObjectRef; canary: TrafficObjectRef } {
+  const kind = { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', namespace };
+  return { primary: { ...kind, name: ingress }, canary: { ...kind, name: canaryNameOf(ingress) } };
+}

@@ -1,0 +1,93 @@
+import { describeObject } from './cluster-access';
+import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
+import { disown, findObject, heldOn, lastForeignWriter, rewrite, withHeld } from './held-object';
+import { diff } from './json-patch';
+import type { Reading, RouteShape } from './route-shape';
+import { sameMatches, union } from './route-shape';
+import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
+import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
+
+/** One object that says who gets what, such as an HTTPRoute. */
+export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shape: RouteShape): TrafficUnit {
+  return {
+    name: describeObject(ref),
+
+    async look(signal): Promise<UnitView> {
+      const live = await findObject(cluster, ref, signal);
+      return { ...readingOf(live, shape), objects: [live], foreignEdits: foreignEdits(live, shape, cluster) };
+    },
+
+    async put({ document, ...write }): Promise<UnitPut> {
+      let before: Reading | null = null;
+      let edits: readonly string[] = [];
+      try {
+        const { written } = await rewrite(cluster, ref, write, (live) => {
+          const held = heldOn(live);
+          const known = held?.document.match ?? [];
+          before = readingOf(live, shape);
+          edits = foreignEdits(live, shape, cluster);
+          const origin = held === null ? shape.origin(live, known) : held.origin;
+          return withHeld(shape.write(live, document, known), write.fence, { document, origin });
+        });
+        return { before, written, foreignEdits: edits, notes: [], error: null };
+      } catch (error) {
+        return { before, written: false, foreignEdits: [], notes: [], error: error ?? new Error('unknown') };
+      }
+    },
+
+    async verify({ document, signal }): Promise<Verification> {
+      const live = await findObject(cluster, ref, signal);
+      const differs = differences(live, shape, document, cluster);
+      return differs.length > 0 ? { kind: 'changed', reasons: differs } : shape.status(live);
+    },
+
+    async release(write: TrafficWrite): Promise<void> {
+      await rewrite(cluster, ref, write, (live) => {
+        const held = heldOn(live);
+        const restored = held === null ? live : shape.restore(live, held.origin, held.document.match);
+        return withHeld(restored, write.fence, null);
+      });
+      await disown(cluster, ref, write);
+    },
+  };
+}
+
+function readingOf(live: TrafficObject, shape: RouteShape): Reading {
+  return shape.read(live, heldOn(live)?.document.match ?? []);
+}
+
+/** What differs from the document that was applied last; nothing when nobody holds the object. */
+function foreignEdits(live: TrafficObject, shape: RouteShape, cluster: TrafficCluster): string[] {
+  const held = heldOn(live);
+  return held === null ? [] : differences(live, shape, held.document, cluster);
+}
+
+/** What somebody else changed, as one sentence; also a rule that came or went beside the weights. */
+function differences(
+  live: TrafficObject,
+  shape: RouteShape,
+  document: TrafficDocument,
+  cluster: TrafficCluster,
+): string[] {
+  const known = union(heldOn(live)?.document.match ?? [], document.match);
+  const operations = diff(live, shape.write(live, document, known));
+  if (operations.length === 0) return [];
+  const writer = lastForeignWriter(live, cluster.fieldManager);
+  const by = writer === null ? '' : ` (last written by ${writer})`;
+  const found = shape.read(live, known);
+  const name = describeObject({ ...live, ...live.metadata });
+  if (found.weight === null)
+    return [`${name} sends to neither track as it was asked${by}; asked for ${document.weight} %.`];
+  if (found.weight !== document.weight) {
+    return [`${name} was at ${Math.round(found.weight * 100) / 100} % instead of ${document.weight} %${by}.`];
+  }
+  if (!sameMatches(found.match, document.match)) {
+    return [`${name} routes by other headers or cookies than it was asked to${by}.`];
+  }
+  return [
+    `${name} was changed at ${operations
+      .map((operation) => operation.path)
+      .slice(0, 3)
+      .join(', ')}${by}.`,
+  ];
+}

@@ -1,0 +1,91 @@
+import { TrafficFailure } from './traffic-router';
+
+/** How a kind of object writes the backends of a rule. */
+export interface BackendAccess<T> {
+  /** Which track a backend is; null for anything else. */
+  trackOf(backend: T): 'stable' | 'canary' | null;
+  /** Its share beside the others, with the kind's default where it names none. */
+  weightOf(backend: T, siblings: number): number;
+  weighted(backend: T, weight: number): T;
+  /** The same as the stable backend, for the canary Service. */
+  toCanary(stable: T): T;
+  describe(backend: T): string;
+}
+
+/** What a rule's backends were like before the release. */
+export interface PairOrigin {
+  /** The stable backend's weight. */
+  readonly stable: number;
+  /** False when the canary backend is the release's own addition. */
+  readonly hadCanary: boolean;
+}
+
+/** True for a rule whose traffic is split. */
+export function hasStable<T>(backends: readonly T[], access: BackendAccess<T>): boolean {
+  return backends.some((backend) => access.trackOf(backend) === 'stable');
+}
+
+/** The canary's share in percent; null when neither track gets anything. */
+export function shareOf<T>(backends: readonly T[], access: BackendAccess<T>): number | null {
+  const { stable, canary } = weightsOf(backends, access);
+  return stable + canary === 0 ? null : (100 * canary) / (stable + canary);
+}
+
+/**
+ * The backends with the canary at a percentage, added behind stable where it is missing.
+ *
+ * @throws TrafficFailure `invalidRoute` when a third backend takes a part, or a track is there twice: then no weight
+ * means what it says.
+ */
+export function split<T>(backends: readonly T[], access: BackendAccess<T>, weight: number, where: string): T[] {
+  for (const track of ['stable', 'canary'] as const) {
+    if (backends.filter((backend) => access.trackOf(backend) === track).length > 1) {
+      throw new TrafficFailure('invalidRoute', `${where} names the ${track} Service more than once; name it once.`);
+    }
+  }
+  const third = backends.find(
+    (backend) => access.trackOf(backend) === null && access.weightOf(backend, backends.length) > 0,
+  );
+  if (third !== undefined) {
+    throw new TrafficFailure(
+      'invalidRoute',
+      `${where} also sends traffic to ${access.describe(third)}, so that a weight would not be the canary's share; take it out, or give it the weight 0.`,
+    );
+  }
+  const complete = backends.some((backend) => access.trackOf(backend) === 'canary')
+    ? backends
+    : backends.flatMap((backend) =>
+        access.trackOf(backend) === 'stable' ? [backend, access.toCanary(backend)] : [backend],
+      );
+  return complete.map((backend) => {
+    const track = access.trackOf(backend);
+    return track === null ? backend : access.weighted(backend, track === 'canary' ? weight : 100 - weight);
+  });
+}
+
+export function pairOrigin<T>(backends: readonly T[], access: BackendAccess<T>): PairOrigin {
+  const stable = weightsOf(backends, access).stable;
+  return {
+    // A stable backend without any share would leave everybody without an answer.
+    stable: stable === 0 ? 100 : stable,
+    hadCanary: backends.some((backend) => access.trackOf(backend) === 'canary'),
+  };
+}
+
+/** The backends as they were, with nothing for the canary. */
+export function unsplit<T>(backends: readonly T[], access: BackendAccess<T>, origin: PairOrigin): T[] {
+  return backends.flatMap((backend) => {
+    const track = access.trackOf(backend);
+    if (track === 'stable') return [access.weighted(backend, origin.stable)];
+    if (track === 'canary') return origin.hadCanary ? [access.weighted(backend, 0)] : [];
+    return [backend];
+  });
+}
+
+function weightsOf<T>(backends: readonly T[], access: BackendAccess<T>): { stable: number; canary: number } {
+  const sum = (track: 'stable' | 'canary'): number =>
+    backends
+      .filter((backend) => access.trackOf(backend) === track)
+      .reduce((total, backend) => total + access.weightOf(backend, backends.length), 0);
+  return { stable: sum('stable'), canary: sum('canary') };
+}

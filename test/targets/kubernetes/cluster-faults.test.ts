@@ -1,0 +1,309 @@
+import './without-socks';
+import { connectCluster } from '../../../src/targets/kubernetes/cluster';
+import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
+import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
+import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
+import { answer, cutShort, FakeApi, hang, reset, status } from './fake-api';
+import type { Handler } from './fake-api';
+
+const ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace: 'shop', name: 'checkout' };
+const object = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'checkout', namespace: 'shop' } };
+const found = answer(200, object);
+const quick = { firstDelayMs: 1, maxDelayMs: 2 };
+
+let api: FakeApi;
+let clusters: Cluster[];
+
+beforeEach(async () => {
+  api = await new FakeApi().start();
+  clusters = [];
+});
+
+afterEach(async () => {
+  for (const cluster of clusters) cluster.close();
+  await api.stop();
+});
+
+function connect(options: ClusterOptions = {}): Cluster {
+  const cluster = connectCluster({ retry: quick, ...options, server: options.server ?? api.server });
+  clusters.push(cluster);
+  return cluster;
+}
+
+const signal = AbortSignal.timeout(10 * 60_000);
+
+async function failureOf(work: Promise<unknown>): Promise<ClusterFailure> {
+  const error: unknown = await work.then(
+    () => null,
+    (caught: unknown) => caught,
+  );
+  if (!(error instanceof ClusterFailure)) throw new Error(`Expected a ClusterFailure, got ${String(error)}`);
+  const whole = JSON.stringify([error.message, error.stack, String(error.cause)]);
+  expect(whole).not.toContain('the-secret-token');
+  return error;
+}
+
+describe('what may pass', () => {
+  it.each<[string, Handler]>([
+    ['429 with Retry-After', status(429, 'TooManyRequests', 'too many requests')],
+    ['429 that asks to be left alone', answer(429, {}, { 'Retry-After': '0' })],
+    ['500', status(500, 'InternalError', 'etcdserver: leader changed')],
+    ['503 in plain text', (_request, response) => void response.writeHead(503).end('no healthy upstream')],
+    ['a connection that is reset', reset],
+    ['an answer that is cut short', cutShort],
+    ['a whole answer that is half a document', (_request, response) => void response.end('{"apiVersion":"v1",')],
+    ['a page of a proxy', (_request, response) => void response.end('<html>sign in</html>')],
+  ])('is tried again: %s', async (_name, fault) => {
+    api.handlers = [fault, fault, found];
+
+    const got = await connect().get(ref, { signal });
+
+    expect(got.metadata.name).toBe('checkout');
+    expect(api.requests).toHaveLength(3);
+  });
+
+  it('is not tried for ever', async () => {
+    api.handlers = [status(500, 'InternalError', 'etcdserver: request timed out')];
+
+    const failure = await failureOf(connect({ retry: { ...quick, maxTries: 3 } }).get(ref, { signal }));
+
+    expect(api.requests).toHaveLength(3);
+    expect([failure.kind, failure.status]).toEqual(['unreachable', 500]);
+    expect(failure.message).toBe(
+      'The API server answered 500 to get deployments.apps in namespace shop: etcdserver: request timed out.',
+    );
+  });
+
+  it('is not waited for longer than the budget allows', async () => {
+    api.handlers = [answer(429, {}, { 'Retry-After': '3600' })];
+
+    const failure = await failureOf(connect().get(ref, { signal }));
+
+    expect(api.requests).toHaveLength(1);
+    expect([failure.kind, failure.status]).toEqual(['unreachable', 429]);
+  });
+
+  it('is tried again for writes that may happen twice, with the same body', async () => {
+    api.handlers = [reset, found];
+
+    await connect().apply(object, { signal });
+
+    expect(api.requests.map((one) => [one.method, one.url, one.headers['content-type']])).toEqual(
+      Array(2).fill([
+        'PATCH',
+        '/apis/apps/v1/namespaces/shop/deployments/checkout?fieldManager=sluice&force=false',
+        'application/apply-patch+yaml',
+      ]),
+    );
+    expect(api.requests[1]?.body).toBe(api.requests[0]?.body);
+  });
+
+  it.each<[string, (cluster: Cluster) => Promise<unknown>]>([
+    ['a creation', (cluster) => cluster.create(object, { signal })],
+    ['a patch on any version', (cluster) => cluster.patch(ref, { type: 'merge', patch: {} }, { signal })],
+    [
+      'a request to a Service',
+      (cluster) => cluster.proxyGet({ namespace: 'shop', service: 'x', path: '/' }, { signal }),
+    ],
+  ])('is not tried again for what must not happen twice: %s', async (_name, act) => {
+    api.handlers = [reset, found];
+
+    const failure = await failureOf(act(connect()));
+
+    expect(failure.kind).toBe('unreachable');
+    expect(api.requests).toHaveLength(1);
+  });
+});
+
+describe('the time and size of an answer', () => {
+  it('is bounded: a server that hangs', async () => {
+    api.handlers = [hang];
+
+    const failure = await failureOf(connect({ timeoutMs: 50, retry: { maxTries: 1 } }).get(ref, { signal }));
+
+    expect([failure.kind, failure.message]).toEqual([
+      'timeout',
+      'The API server did not answer within 50 ms (get deployments.apps, Deployment shop/checkout).',
+    ]);
+  });
+
+  it('is bounded: an answer that never ends', async () => {
+    api.handlers = [
+      (_request, response) => {
+        const more = (): void => void response.write('x'.repeat(1000), () => setImmediate(more));
+        response.on('error', () => undefined);
+        more();
+      },
+    ];
+
+    const failure = await failureOf(connect({ maxBytes: 10_000 }).get(ref, { signal }));
+
+    expect([failure.kind, failure.message]).toEqual([
+      'invalid',
+      'The API server answered more than 10000 bytes (get deployments.apps, Deployment shop/checkout).',
+    ]);
+    expect(api.requests).toHaveLength(1);
+  });
+
+  it('is bounded: credentials that are never there', async () => {
+    const server = { ...api.server, access: () => new Promise<never>(() => undefined) };
+
+    const failure = await failureOf(connect({ server, timeoutMs: 50, retry: { maxTries: 1 } }).get(ref, { signal }));
+
+    expect(failure.kind).toBe('timeout');
+  });
+
+  it('ends with a cancellation, during a request and between two', async () => {
+    const during = new AbortController();
+    api.handlers = [() => during.abort()];
+    const first = await failureOf(connect().get(ref, { signal: during.signal }));
+    const between = new AbortController();
+    api.handlers = [
+      (request, response, body) => {
+        answer(503, {}, { 'Retry-After': '10' })(request, response, body);
+        response.on('close', () => between.abort());
+      },
+    ];
+    const second = await failureOf(connect({ retry: { budgetMs: 60_000 } }).get(ref, { signal: between.signal }));
+
+    expect([first.kind, second.kind]).toEqual(['cancelled', 'cancelled']);
+  });
+});
+
+describe('connections', () => {
+  it('are kept from one request to the next', async () => {
+    api.handlers = [found];
+    const cluster = connect();
+
+    for (let index = 0; index < 5; index += 1) await cluster.get(ref, { signal });
+
+    expect(api.connections).toBe(1);
+  });
+
+  it('are new ones for what must not happen twice', async () => {
+    api.handlers = [found];
+    const cluster = connect();
+    await cluster.get(ref, { signal });
+
+    await cluster.create(object, { signal });
+
+    expect(api.connections).toBe(2);
+  });
+
+  it('that are refused, and redirects, are failures of the server', async () => {
+    const once = { retry: { maxTries: 1 } };
+    api.handlers = [(_request, response) => void response.writeHead(302, { Location: 'http://127.0.0.1:1/' }).end()];
+    const redirected = await failureOf(connect(once).get(ref, { signal }));
+    const server = api.server;
+    await api.stop();
+    const refused = await failureOf(connect({ ...once, server }).get(ref, { signal }));
+    api = await new FakeApi().start();
+
+    expect([redirected.kind, redirected.status]).toEqual(['unreachable', 302]);
+    expect(refused.message).toBe(
+      'The API server refused the connection (get deployments.apps, Deployment shop/checkout).',
+    );
+  });
+});
+
+describe('refusals', () => {
+  const forbidden =
+    'deployments.apps "checkout" is forbidden: User "system:serviceaccount:shop:sluice" cannot get resource "deployments" in API group "apps" in the namespace "shop"';
+  const quota = 'pods "x" is forbidden: exceeded quota: compute';
+  const owned = {
+    causes: [
+      { reason: 'FieldManagerConflict', message: 'conflict with "argocd" using apps/v1', field: '.spec.replicas' },
+    ],
+  };
+  const fields = {
+    causes: [
+      { reason: 'FieldValueInvalid', message: 'Invalid value: -1', field: 'spec.replicas' },
+      { reason: 'FieldValueRequired', message: 'Required value', field: 'spec.selector' },
+    ],
+  };
+
+  it.each<[string, Handler, string, string]>([
+    [
+      'a missing permission',
+      status(403, 'Forbidden', forbidden),
+      'forbidden',
+      'The permission to patch deployments.apps in namespace shop is missing (Deployment shop/checkout).',
+    ],
+    [
+      'a quota',
+      status(403, 'Forbidden', quota),
+      'forbidden',
+      `The API server refused to patch deployments.apps in namespace shop: ${quota}.`,
+    ],
+    [
+      'a field of somebody else',
+      status(409, 'Conflict', 'Apply failed with 1 conflict', owned),
+      'conflict',
+      'Fields of Deployment shop/checkout are owned by somebody else: .spec.replicas (argocd).',
+    ],
+    [
+      'another resourceVersion',
+      status(409, 'Conflict', 'the object has been modified'),
+      'conflict',
+      'Deployment shop/checkout was changed by somebody else in the meantime.',
+    ],
+    [
+      'wrong fields',
+      status(422, 'Invalid', 'Deployment.apps "checkout" is invalid', fields),
+      'invalid',
+      'The API server did not accept Deployment shop/checkout: spec.replicas: Invalid value: -1; spec.selector: Required value.',
+    ],
+    [
+      'credentials',
+      status(401, 'Unauthorized', 'Unauthorized'),
+      'unauthorized',
+      'The API server did not accept the credentials (patch deployments.apps in namespace shop).',
+    ],
+  ])('are told apart and not tried again: %s', async (_name, refusal, kind, message) => {
+    api.handlers = [refusal];
+
+    const failure = await failureOf(connect().apply(object, { signal }));
+
+    expect([failure.kind, failure.message]).toEqual([kind, message]);
+    expect(api.requests).toHaveLength(1);
+  });
+});
+
+describe('a Service behind the API server', () => {
+  it('is asked with the headers given, and any status of its own is an answer', async () => {
+    api.handlers = [(_request, response) => void response.writeHead(503, { 'X-Version': '2' }).end('warming up')];
+
+    const got = await connect().proxyGet(
+      {
+        namespace: 'shop',
+        service: 'checkout-canary',
+        port: 'http',
+        path: '/healthz?deep=1',
+        headers: { 'X-Smoke': '1' },
+      },
+      { signal },
+    );
+
+    expect(got).toMatchObject({ status: 503, text: 'warming up', headers: { 'x-version': '2' } });
+    expect(api.requests[0]).toMatchObject({
+      method: 'GET',
+      url: '/api/v1/namespaces/shop/services/checkout-canary:http/proxy/healthz?deep=1',
+      headers: { 'x-smoke': '1' },
+    });
+  });
+});
+
+describe('the counter', () => {
+  it('counts each try by verb, resource and how it ended', async () => {
+    const counter = new RequestCounter();
+    api.handlers = [reset, status(500, 'InternalError', 'x'), found];
+
+    await connect({ counter }).get(ref, { signal });
+
+    expect(counter.snapshot()).toEqual([
+      { verb: 'get', resource: 'deployments.apps', status: 'unreachable', count: 1 },
+      { verb: 'get', resource: 'deployments.apps', status: '500', count: 1 },
+      { verb: 'get', resource: 'deployments.apps', status: '200', count: 1 },
+    ]);
+  });
+});
