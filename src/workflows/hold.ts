@@ -1,4 +1,4 @@
-import { CancelledFailure, condition } from '@temporalio/workflow';
+import { CancellationScope, CancelledFailure, condition } from '@temporalio/workflow';
 import type { Measurement, PauseStatus } from './api';
 import { continueAsNewIfDue, handOverPossible } from './continue-as-new';
 import { takeReading } from './measure';
@@ -26,11 +26,14 @@ export async function checkpoint(run: Run): Promise<void> {
 }
 
 /**
- * Ends the way forward when a roll back was asked for. The cancelled scope does so at every wait; this is for an
- * activity whose answer came together with the request.
+ * Ends the way forward when a roll back was asked for, or the workflow was cancelled. The cancelled scope does so at
+ * every wait; this is for what was woken or answered together with the request, and above all for the hand-over to a
+ * next run, which would know nothing of a cancellation.
  */
 export function leaveIfRollingBack(run: Run): void {
-  if (run.state.rollback !== null) throw new CancelledFailure('A roll back was asked for.');
+  if (run.state.rollback !== null || CancellationScope.current().consideredCancelled) {
+    throw new CancelledFailure('The way forward ends here.');
+  }
 }
 
 /**

@@ -53,7 +53,9 @@ describe('an approval', () => {
       const forbidden = await refusalOf(send(handle, 'approve'));
       expect(forbidden).toMatchObject({ type: 'Forbidden', message: expect.stringMatching(/for oncall; ada/) });
       expect((await refusalOf(send(handle, 'reject'))).type).toBe('Forbidden');
-      expect((await refusalOf(send(handle, 'approve', { actor: ONCALL, step: 5 }))).message).toMatch(/step 4 waits for approval, not step 6/);
+      expect((await refusalOf(send(handle, 'approve', { actor: ONCALL, step: 5 }))).message).toMatch(
+        /step 4 waits for approval, not step 6/,
+      );
       expect((await refusalOf(send(handle, 'approve', { actor: ONCALL, release: 'old' }))).message).toMatch(
         /is for release old; the current one is shop-/,
       );

@@ -100,6 +100,7 @@ async function advanceTo(handle: ReleaseHandle, world: FakeWorld, activity: Acti
 }
 
 async function ended(handle: ReleaseHandle, way: string): Promise<void> {
+  await time.quiet(handle);
   const result = await handle.result().catch((error: unknown) => error);
   const status = await statusOf(handle);
   expect(status).toMatchObject({ outcome: 'aborted', phase: 'rolledBack', weight: 0, compensations: [] });
