@@ -91,7 +91,7 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
       const resize = (
         track: 'stable' | 'canary',
         count: (live: TrafficObject) => number,
-      ): Promise<{ after: TrafficObject; written: boolean }> =>
+      ): Promise<{ before: TrafficObject; after: TrafficObject; written: boolean }> =>
         rewrite(cluster, refs[track], write, (live) => withHeld(withReplicas(live, count(live)), write.fence, held));
       let before: Reading | null = null;
       try {
@@ -101,7 +101,10 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
         const growing = wanted.canary >= replicasOf(live.canary) ? 'canary' : 'stable';
         const shrinking = growing === 'canary' ? 'stable' : 'canary';
         const grown = await resize(growing, () => wanted[growing]);
-        const ready = availableOf(grown.after) >= wanted[growing];
+        // A Deployment's generation grows with its annotations, too: a new fence alone does not make its pods unknown.
+        const same = replicasOf(grown.before) === wanted[growing];
+        const available = availableOf(same ? grown.before : grown.after);
+        const ready = available >= wanted[growing];
         const shrunk = await resize(shrinking, (one) =>
           ready ? wanted[shrinking] : Math.max(replicasOf(one), wanted[shrinking]),
         );
