@@ -7,6 +7,7 @@ const swc = [
 module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
+  setupFiles: ['<rootDir>/test/property-seed.ts'],
   testMatch: ['**/*.test.ts'],
   transform: { '^.+\\.[cm]?[tj]s$': swc },
   // Only packages that ship nothing but ES modules are transformed; everything else is loaded as it is.

@@ -77,7 +77,8 @@ function dataOf(document: Document): { data: object | null; fault: YamlFault | n
 
 function faultOf(error: YAMLError): YamlFault {
   const offset = error.pos[0];
-  const reason = error.message.replace(/\.$/, '');
+  // The parser quotes what it found, blanks and all.
+  const reason = error.message.trim().replace(/\s*\.$/, '');
   switch (error.code) {
     case 'MULTIPLE_DOCS':
       return { offset, message: 'a second document begins here. Allowed: one release for each file.' };
