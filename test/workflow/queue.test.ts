@@ -1,24 +1,17 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import type { WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import type { QueueStatus, ReleaseInput, ReleaseStatus } from '../../src/workflows/api';
 import { releaseQueueWorkflowId, releaseWorkflowId } from '../../src/workflows/api';
 import { releaseQueue } from '../../src/workflows/release-queue';
 import { FakeWorld } from './fake-world';
 import { shortPlan, testSteps, weights } from './plans';
-import { bundleWorkflows, send, statusOf, TimeSkipping } from './time-skipping';
+import { send, statusOf, TimeSkipping } from './time-skipping';
 import type { Room } from './time-skipping';
 
-// The test server's clock skips no more once a child workflow has ended after its parent, as a release from the queue
-// does: so a server for each test.
-let bundle: WorkflowBundleWithSourceMap;
 let time: TimeSkipping;
 beforeAll(async () => {
-  bundle = await bundleWorkflows();
+  time = await TimeSkipping.start();
 });
-beforeEach(async () => {
-  time = await TimeSkipping.start({ bundle });
-});
-afterEach(() => time.stop());
+afterAll(() => time.stop());
 
 describe('a second release while one runs', () => {
   interface Queued {
@@ -42,7 +35,7 @@ describe('a second release while one runs', () => {
     time.env.client.workflow.getHandle(releaseWorkflowId(room.namespace, 'shop'));
   /** Advances until the service's current release is of the version, and as wanted. */
   async function untilCurrent(room: Room, version: string, wanted: (s: ReleaseStatus) => boolean): Promise<void> {
-    await time.until(current(room), (s) => s.version.to === version && wanted(s), 19_300);
+    await time.until(current(room), (s) => s.version.to === version && wanted(s));
   }
   const over = (s: ReleaseStatus): boolean => s.outcome !== null;
 

@@ -13,7 +13,9 @@ import type { ReleaseHandle } from './time-skipping';
  * Random releases through random faults and messages, held against the design's rules. A failure prints its seed:
  * SLUICE_SEED=… repeats it. SLUICE_RUNS makes more of them than the few that a test run has time for.
  */
-const seed = Number(process.env['SLUICE_SEED'] ?? Date.now() % 2 ** 31);
+// The same releases each time, unless others are asked for (see test/property-seed.ts).
+const wish = process.env['SLUICE_SEED'] ?? '20261121';
+const seed = wish === 'random' ? Date.now() % 2 ** 31 : Number(wish);
 const numRuns = Number(process.env['SLUICE_RUNS'] ?? 30);
 
 let time: TimeSkipping;
@@ -187,20 +189,23 @@ function watchWrites(world: FakeWorld, handle: () => ReleaseHandle | undefined):
 
 /** To the end, whatever it takes: people who come back, decide, and at last give up on it. */
 async function drive(handle: ReleaseHandle, story: Scenario): Promise<ReleaseStatus> {
+  const lost = time.tasksLost;
   for (const { after, message } of story.messages) {
-    await time.env.sleep(after * 1_000 + 487);
+    await advance(after * 1_000 + 487, lost);
     await time.quiet(handle);
     await deliver(handle, message).catch(anyAnswer);
   }
   for (let round = 0; round < 60; round += 1) {
     await time.quiet(handle);
     const status = await statusOf(handle);
-    if (status.outcome !== null) break;
+    if (status.outcome !== null || (await handle.describe()).status.name !== 'RUNNING') break;
     if (status.paused !== null) await send(handle, round < 12 ? 'resume' : 'rollback').catch(anyAnswer);
     else if (status.phase === 'awaitingApproval') await send(handle, 'approve', { actor: ONCALL }).catch(anyAnswer);
-    await time.env.sleep(61_387);
+    await advance(61_387, lost);
   }
   await time.quiet(handle);
+  // Ten years are over: the test server's clock ran away.
+  if ((await handle.describe()).status.name === 'TIMED_OUT') throw new TaskLost();
   await handle.result().catch(anyAnswer);
   return statusOf(handle);
 }
@@ -250,28 +255,14 @@ function checkStory(story: Scenario, status: ReleaseStatus, world: FakeWorld): v
   }
 }
 
-/**
- * True when the test server, not the workflow, ended the run (see `TimeSkipping.tasksLost`). That is told from a
- * release that hangs by what the worker heard from the server.
- */
-async function unlessTaskLost(run: () => Promise<void>): Promise<boolean> {
-  const before = time.tasksLost;
-  const outcome = run().then(
-    () => ({ error: null }),
-    (error: unknown) => ({ error }),
-  );
-  for (;;) {
-    const ended = await Promise.race([outcome, new Promise<null>((resolve) => setTimeout(() => resolve(null), 500))]);
-    if (ended !== null && time.tasksLost === before) {
-      if (ended.error !== null) throw ended.error;
-      return false;
-    }
-    if (time.tasksLost > before) break;
+class TaskLost extends Error {}
+
+/** Moves the clock, in steps short enough to notice that it stands still because the test server lost a task. */
+async function advance(ms: number, lostBefore: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 10_000) {
+    if (time.tasksLost > lostBefore) throw new TaskLost();
+    await time.env.sleep(Math.min(left, 10_000));
   }
-  const { bundle } = time;
-  await time.stop().catch(() => undefined);
-  time = await TimeSkipping.start({ bundle });
-  return true;
 }
 
 it(`keeps the rules of the design under random faults and messages (seed ${seed})`, async () => {
@@ -282,7 +273,7 @@ it(`keeps the rules of the design under random faults and messages (seed ${seed}
       script(world, story, () => started);
       watchWrites(world, () => started);
 
-      const lost = await unlessTaskLost(() =>
+      const run = (): Promise<void> =>
         time.run(world, async (room) => {
           const plan = testPlan({
             steps: testSteps([...story.middle]),
@@ -293,9 +284,15 @@ it(`keeps the rules of the design under random faults and messages (seed ${seed}
           started = await time.startRelease(room, plan, { historyLimit: story.historyLimit });
           const status = await drive(started, story);
           checkStory(story, status, world);
-        }),
-      );
-      fc.pre(!lost);
+        });
+      try {
+        await run();
+      } catch (error) {
+        if (!(error instanceof TaskLost)) throw error;
+        // The test server's failing, as the worker heard from it, and not that of the release: another story then.
+        await time.renew();
+        fc.pre(false);
+      }
     }),
     { seed, numRuns, endOnFailure: true, timeout: 45_000 },
   );
