@@ -286,7 +286,7 @@ let installed = false;
 let tasksLost = 0;
 
 /** Once for a test file: a process has one. */
-function installRuntime(): void {
+export function installRuntime(): void {
   if (installed) return;
   installed = true;
   const logger = new DefaultLogger('WARN', ({ level, message, meta }) => {
