@@ -336,12 +336,20 @@ const INDEXED_VALUE_TYPES = {
 function lastErrorIn(lines: readonly string[]): string | undefined {
   for (const line of [...lines].reverse()) {
     const plain = /level=ERROR msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1];
-    if (plain !== undefined) return plain;
+    if (plain !== undefined) return unescaped(plain);
     if (/^spawn |^Error: /.test(line)) return line.replace(/^Error: /, '');
     const json = /"level":"(?:ERROR|FATAL)","msg":"((?:[^"\\]|\\.)*)"/i.exec(line)?.[1];
-    if (json !== undefined) return json;
+    if (json !== undefined) return unescaped(json);
   }
   return undefined;
+}
+
+/** Both formats quote as Go and JSON do; a sentence has no use for line breaks. */
+function unescaped(quoted: string): string {
+  return quoted
+    .replace(/\\([nrt])/g, ' ')
+    .replace(/\\(.)/g, '$1')
+    .trim();
 }
 
 function pidOf(child: ChildProcess): number {

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Cli } from '../../src/cli/cli';
@@ -121,6 +121,51 @@ describe('sluice dev', () => {
     expect(ran.code).toBe(4);
     expect(ran.err).toContain('The search attributes are missing.');
     expect(log.at(-1)).toBe('stop temporal');
+  });
+
+  it('says in a sentence that the state folder cannot be one', async () => {
+    const { log, override } = stage();
+    const file = path.join(directory, 'a-file');
+    await writeFile(file, '');
+
+    const ran = await start(['dev', '--state', file], { env, override }).ended;
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toMatch(/^Error: The state folder .*a-file cannot be used: .*EEXIST/);
+    expect(log).toEqual([]);
+  });
+
+  it('refuses a second one of the same user before anything is started, also while the first one starts', async () => {
+    const { override } = stage();
+    const second = stage();
+    let goOn: () => void = () => undefined;
+    const found = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const looks = jest.fn();
+    const running = start(['dev'], {
+      env,
+      override: {
+        ...override,
+        findTemporal: async (onProgress) => {
+          looks();
+          await found;
+          return override.findTemporal(onProgress);
+        },
+      },
+    });
+    while (looks.mock.calls.length === 0) await new Promise(setImmediate);
+
+    const ran = await start(['dev', '--state', path.join(directory, 'other')], { env, override: second.override })
+      .ended;
+    goOn();
+    await running.wrote('Ready:');
+    running.interrupt();
+    await running.ended;
+
+    expect(ran.code).toBe(1);
+    expect(ran.err).toContain(`is running already (process ${process.pid}, about to start or to stop).`);
+    expect(second.log).toEqual([]);
   });
 
   it('takes the usual ports where they are free', async () => {

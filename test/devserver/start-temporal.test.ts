@@ -103,6 +103,16 @@ describe('startTemporal', () => {
       'echo "Error: cannot open the state file" >&2; exit 3',
       'it ended with code 3; it said: cannot open',
     ],
+    [
+      'says why in its log',
+      `printf '%s\\n' '{"level":"fatal","msg":"Unable to open \\"dev.db\\":\\nlocked"}'; exit 1`,
+      'it ended with code 1; it said: Unable to open "dev.db": locked.',
+    ],
+    [
+      'says why in plain words',
+      `printf '%s\\n' 'level=ERROR msg="unknown flag \\"--dream\\"" error=none'; exit 1`,
+      'it ended with code 1; it said: unknown flag "--dream".',
+    ],
     ['is ended', 'kill -9 $$', 'it ended with SIGKILL'],
   ])('says so when the server %s', async (_what, body, reason) => {
     const broken = shellScript(path.join(folder, 'broken'), body);

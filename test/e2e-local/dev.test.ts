@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { probe } from '../../src/cli/probe';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { builtSluice, BUILD_WITHIN_MS } from '../examples/built-sluice';
@@ -134,6 +134,35 @@ describe('sluice dev, for real', () => {
       expect(await home.run(['list'])).toMatchObject({ code: 0 });
       await stopDev(dev);
       expect(await home.run(['list', '--address', dev.address])).toMatchObject({ code: 1, out: '' });
+    },
+    TEST_WITHIN_MS,
+  );
+
+  it(
+    'lets one of two that start together over one state folder have it, and tells the other at once',
+    async () => {
+      const neighbour = new Home();
+      try {
+        const args = ['dev', '--state', home.path('releases'), '--port', '0', '--ui-port', '0', '-o', 'jsonl'];
+        const both = [home.start(args), neighbour.start(args)] as const;
+
+        const loser = await Promise.race(both.map(async (one) => (await one.ended, one)));
+        const winner = both[0] === loser ? both[1] : both[0];
+
+        expect(await loser.ended).toMatchObject({
+          code: 1,
+          err:
+            `Error: The state in ${home.path('releases')} is in use by another \`sluice dev\` (process ${winner.pid}).\n` +
+            '       Use that one, stop it with Ctrl-C where it runs, or choose another folder: --state DIRECTORY.\n',
+        });
+        expect(JSON.parse(await winner.firstLine())).toMatchObject({ kind: 'Dev', pid: winner.pid });
+        winner.terminate();
+        expect(await winner.ended).toMatchObject({ code: 0 });
+        // Given up in order, and no trace that would have to be recognised as one.
+        expect(readdirSync(home.path('releases')).filter((name) => name.includes('lock'))).toEqual([]);
+      } finally {
+        await neighbour.close();
+      }
     },
     TEST_WITHIN_MS,
   );

@@ -1,10 +1,10 @@
 import path from 'node:path';
 import { SEARCH_ATTRIBUTES } from '../../workflows/api';
-import { ReleaseError } from '../../errors';
 import type { RunningTemporal } from '../../devserver/start-temporal';
 import type { RunningWorker } from '../cli';
 import { isPortFree } from '../../devserver/free-port';
-import { devStateDirectory, findDev, removeDevConnection, writeDevConnection } from '../dev-state';
+import { DATABASE, takeDevLocks } from '../dev-lock';
+import { devStateDirectory, removeDevConnection, writeDevConnection } from '../dev-state';
 import { EXIT } from '../exit-codes';
 import type { ExitCode } from '../exit-codes';
 import { listenForInterrupt } from '../interrupt';
@@ -48,16 +48,8 @@ async function dev(session: Session, options: DevOptions): Promise<ExitCode> {
   const uiPort =
     options.uiPort === undefined ? await preferredPort(USUAL_UI_PORT) : parsePort(options.uiPort, '--ui-port');
   const healthPort = options.healthPort === undefined ? undefined : parsePort(options.healthPort, '--health-port');
-  const running = await findDev(cli.env);
-  if (running !== null) {
-    throw new ReleaseError(
-      'conflict',
-      `\`sluice dev\` is running already (process ${running.pid}, Temporal at ${running.address}).`,
-      {
-        hint: 'Use it as it is, or stop it with Ctrl-C where it runs.',
-      },
-    );
-  }
+  const state = path.resolve(options.state ?? devStateDirectory(cli.env));
+  const releaseLocks = await takeDevLocks(cli.env, state);
   const interruption = listenForInterrupt(cli);
   const write = (line: string): void => session.warn(line);
   let temporal: RunningTemporal | null = null;
@@ -69,7 +61,7 @@ async function dev(session: Session, options: DevOptions): Promise<ExitCode> {
       port,
       uiPort,
       namespace: DEV_NAMESPACE,
-      dbFile: path.join(options.state ?? devStateDirectory(cli.env), 'temporal.db'),
+      dbFile: path.join(state, DATABASE),
       searchAttributes: searchAttributeTypes(),
       onLog: (line) => write(readableLine(line, session.noteLook)),
     });
@@ -94,6 +86,7 @@ async function dev(session: Session, options: DevOptions): Promise<ExitCode> {
     await removeDevConnection(cli.env, process.pid);
     await worker?.stop();
     await temporal?.stop();
+    await releaseLocks();
     session.note('Stopped. Releases in progress continue when `sluice dev` runs again.');
   }
 }
