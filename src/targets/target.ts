@@ -57,7 +57,14 @@ export interface Reassertion {
 
 /** Why a target did not do as it was told; only `unreachable` may mend itself. */
 export type TargetFailureKind =
-  'fenceLost' | 'guardTripped' | 'unknownVersion' | 'smokeTestFailed' | 'invalidTarget' | 'unsupported' | 'unreachable';
+  | 'fenceLost'
+  | 'guardTripped'
+  | 'unknownVersion'
+  | 'deployFailed' // the version does not come up: its pods crash, cannot be pulled or placed, or are not ready in time
+  | 'smokeTestFailed'
+  | 'invalidTarget'
+  | 'unsupported'
+  | 'unreachable';
 
 export class TargetFailure extends Error {
   readonly kind: TargetFailureKind;

@@ -99,6 +99,7 @@ export const ACTIVITY_FAILURES = {
   fenceLost: 'FenceLost', // a later write holds the object
   guardTripped: 'GuardTripped', // the target's own guard refuses this version
   unknownVersion: 'UnknownVersion', // the target cannot serve the version
+  deployFailed: 'DeployFailed', // the version's pods do not come up
   smokeTestFailed: 'SmokeTestFailed',
   invalidTarget: 'InvalidTarget', // settings that no retry mends: no token, unknown environment variable
   unsupported: 'Unsupported',
@@ -109,6 +110,7 @@ export const NON_RETRYABLE: readonly string[] = [
   ACTIVITY_FAILURES.fenceLost,
   ACTIVITY_FAILURES.guardTripped,
   ACTIVITY_FAILURES.unknownVersion,
+  ACTIVITY_FAILURES.deployFailed,
   ACTIVITY_FAILURES.smokeTestFailed,
   ACTIVITY_FAILURES.invalidTarget,
   ACTIVITY_FAILURES.unsupported,

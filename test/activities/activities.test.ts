@@ -53,6 +53,7 @@ describe('failures at the border to Temporal', () => {
     ['fenceLost', 'FenceLost', true],
     ['guardTripped', 'GuardTripped', true],
     ['unknownVersion', 'UnknownVersion', true],
+    ['deployFailed', 'DeployFailed', true],
     ['smokeTestFailed', 'SmokeTestFailed', true],
     ['invalidTarget', 'InvalidTarget', true],
     ['unsupported', 'Unsupported', true],
@@ -103,6 +104,7 @@ describe('failures at the border to Temporal', () => {
 
   it('has a name for every kind of failure of a target', () => {
     expect(Object.keys(ACTIVITY_FAILURES).sort()).toEqual([
+      'deployFailed',
       'fenceLost',
       'guardTripped',
       'invalidTarget',
