@@ -40,20 +40,21 @@ export function readinessOf(
     return { kind: 'ready', sentence: `${shown} has ${available} available ${pods(available)} of its newest version.` };
   }
   const state =
-    `${available} of ${needed} needed ${pods(needed)} of its newest version available, ` +
-    `${view.updatedReplicas} of ${updatedNeeded} made, ${older} of older versions left`;
+    `${available} of ${needed} needed ${pods(needed)} of its newest version available ` +
+    `(${view.updatedReplicas} of ${updatedNeeded} made, ${older} of older versions left)`;
   const exceeded = view.conditions.find(
     ({ type, status, reason }) => type === 'Progressing' && status === 'False' && reason === 'ProgressDeadlineExceeded',
   );
   if (exceeded !== undefined) {
     return {
       kind: 'deadline',
-      sentence: `${shown} made no progress within its progressDeadlineSeconds (${view.progressDeadlineSeconds}): ${state}.`,
+      sentence: `${shown} made no progress within its progressDeadlineSeconds (${view.progressDeadlineSeconds}); it has ${state}.`,
       condition: exceeded,
     };
   }
-  const few = view.replicas < needed ? `; it is asked for ${view.replicas} only` : '';
-  return { kind: 'progressing', sentence: `${shown} is not ready: ${state}${few}.` };
+  const few =
+    view.replicas < needed ? `; no more than ${view.replicas} ${view.replicas === 1 ? 'is' : 'are'} asked for` : '';
+  return { kind: 'progressing', sentence: `${shown} has ${state}${few}.` };
 }
 
 /**
