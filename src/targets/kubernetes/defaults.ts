@@ -20,3 +20,20 @@ export const CLUSTER_DEFAULTS = {
   /** Connections kept to one API server; HTTP/1.1, so this many requests are under way at once, others wait. */
   maxSockets: 32,
 } as const;
+
+/** The numbers of waiting for pods, each with where it comes from. */
+export const READY_DEFAULTS = {
+  /** Until the second look: the controller needs some 10 to 50 ms to see a change, a pod without probes about a second. */
+  firstPollMs: 250,
+  /** Each wait is this much longer than the last: ten looks in the first ten seconds, then one each `pollMs`. */
+  pollGrowth: 1.5,
+  pollMs: 2_000,
+  /** Pods are looked at when a Deployment is not ready by then: one that is well mostly is, and costs two requests less. */
+  firstPodsMs: 1_000,
+  /** Between two looks at the pods: a crash loop is known for a kubelet's back-off of 10 s at least. */
+  betweenPodsMs: 3_000,
+  /** How long a deadline that was exceeded before the wait began is not taken for this version's. */
+  staleDeadlineMs: 10_000,
+  /** For the last look at pods and their events, when the time is up. */
+  lastLookMs: 5_000,
+} as const;

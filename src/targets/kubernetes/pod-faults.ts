@@ -1,0 +1,234 @@
+import { shorten } from './cluster-failure';
+import type { DeploymentView } from './deployment-view';
+import type { ContainerState, ObjectCondition, PodView, ReplicaSetView } from './pod-view';
+import { judgePull } from './pull-failure';
+import type { PullHistory } from './pull-history';
+
+/** What keeps a pod from being ready; in the order in which it is told. */
+export const POD_FAULTS = [
+  'refused', // the API server does not take the pods: quota, admission
+  'imagePull',
+  'config', // a ConfigMap or Secret that is named and missing
+  'outOfMemory',
+  'crashLoop',
+  'unschedulable',
+  'evicted',
+  'container', // the runtime cannot make or start it
+  'restarted',
+  'notReady',
+  'waiting',
+] as const;
+
+export type PodFaultKind = (typeof POD_FAULTS)[number];
+
+export interface PodFault {
+  readonly kind: PodFaultKind;
+  /** True for what waiting will not mend; the rest are hints, and may still come right. */
+  readonly lasting: boolean;
+  /** Name of the pod; null for one that was never made. */
+  readonly pod: string | null;
+  /** Names the pod, the container and the pod's own words. */
+  readonly sentence: string;
+}
+
+type Finding = Omit<PodFault, 'pod'>;
+
+export interface FaultGraces {
+  /**
+   * How long nobody may find room for a pod. A cluster autoscaler notices within 10 s and asks for a node at once; one
+   * that has not come within a minute may come later, but traffic is not kept waiting for it.
+   */
+  readonly unschedulableMs: number;
+  /** How long a quota may refuse pods: in a rolling update the old ones free it as they end, 30 s after they are told. */
+  readonly refusedMs: number;
+}
+
+export const FAULT_GRACES: FaultGraces = { unschedulableMs: 60_000, refusedMs: 45_000 };
+
+/** Back-offs of a passing pull failure before it counts as lasting: the registry had its second chance. */
+const PULL_BACK_OFFS = 2;
+
+/** Restarts after which a container that does not run is in a crash loop, whatever the kubelet calls it. */
+const CRASH_RESTARTS = 2;
+
+export interface PodLook {
+  readonly deployment: DeploymentView;
+  /** Of the newest template; null while its controller has made none. */
+  readonly replicaSet: ReplicaSetView | null;
+  /** Of that ReplicaSet. */
+  readonly pods: readonly PodView[];
+  readonly pulls: PullHistory;
+  /** Milliseconds since 1970, compared with the cluster's own times. */
+  readonly now: number;
+}
+
+/** Everything that is wrong with the newest version's pods, the most telling first. */
+export function findPodFaults(look: PodLook, graces: FaultGraces = FAULT_GRACES): readonly PodFault[] {
+  const ofPods = look.pods.flatMap((pod) => faultsOf(pod, look, graces).map((one) => ({ ...one, pod: pod.name })));
+  const faults = [...refusals(look, graces).map((one) => ({ ...one, pod: null })), ...ofPods];
+  const rank = (fault: PodFault): number => POD_FAULTS.indexOf(fault.kind) + (fault.lasting ? 0 : POD_FAULTS.length);
+  return faults.sort((a, b) => rank(a) - rank(b));
+}
+
+function faultsOf(pod: PodView, look: PodLook, graces: FaultGraces): readonly Finding[] {
+  const shown = `Pod ${pod.namespace}/${pod.name}`;
+  if (pod.phase === 'Failed') {
+    return [hint('evicted', `${shown} failed${reasonAndWords(pod.reason, pod.message)}.`)];
+  }
+  const scheduled = pod.conditions.find(({ type, status }) => type === 'PodScheduled' && status === 'False');
+  if (scheduled !== undefined) return [unscheduled(shown, scheduled, look.now, graces)];
+  return pod.containers.flatMap((container) => containerFault(shown, pod, container, look));
+}
+
+function unscheduled(shown: string, condition: ObjectCondition, now: number, graces: FaultGraces): Finding {
+  if (condition.reason !== 'Unschedulable') {
+    return hint('unschedulable', `${shown} is not scheduled${reasonAndWords(condition.reason, condition.message)}.`);
+  }
+  const seconds = Math.max(0, Math.round(ageMs(condition, now) / 1000));
+  return {
+    kind: 'unschedulable',
+    lasting: ageMs(condition, now) >= graces.unschedulableMs,
+    sentence: `${shown} finds no node for ${seconds} s${quoted(condition.message)}.`,
+  };
+}
+
+function containerFault(shown: string, pod: PodView, container: ContainerState, look: PodLook): readonly Finding[] {
+  const at = `${shown}: container ${container.name}`;
+  const waiting = container.state?.waiting ?? null;
+  if (waiting !== null && PULL_REASONS.has(waiting.reason)) return [pullFault(at, pod, container, look)];
+  if (waiting?.reason === 'CreateContainerConfigError') {
+    return [
+      {
+        kind: 'config',
+        // The kubelet says the same while its cache of the objects is not filled yet.
+        lasting: !/timed out waiting|failed to sync|deadline exceeded/i.test(waiting.message),
+        sentence: `${at} cannot be configured${quoted(waiting.message)}.`,
+      },
+    ];
+  }
+  const ended = endFault(at, container);
+  if (ended !== null) return [ended];
+  if (waiting !== null && /Error$/.test(waiting.reason)) {
+    return [hint('container', `${at} cannot be started${reasonAndWords(waiting.reason, waiting.message)}.`)];
+  }
+  if (container.ready || (container.state?.terminated ?? null) !== null) return [];
+  if ((container.state?.running ?? null) !== null) {
+    return [
+      container.init
+        ? hint('notReady', `${at} runs before the others and has not come to its end.`)
+        : hint('notReady', `${at} runs but is not ready: its probes do not pass yet.`),
+    ];
+  }
+  return waiting === null ? [] : [hint('waiting', `${at} waits${reasonAndWords(waiting.reason, waiting.message)}.`)];
+}
+
+const PULL_REASONS: ReadonlySet<string> = new Set([
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'ImageInspectError',
+  'RegistryUnavailable',
+  'SignatureValidationFailed',
+]);
+
+/** Of the pull failures, those that are about the image's name or the cluster's settings. */
+const LASTING_PULLS: ReadonlySet<string> = new Set([
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'SignatureValidationFailed',
+]);
+
+function pullFault(at: string, pod: PodView, container: ContainerState, { pulls }: PodLook): Finding {
+  const { reason = '', message = '' } = container.state?.waiting ?? {};
+  const past = pulls.get(`${pod.name}/${container.name}`);
+  // In back-off, older kubelets no longer say why.
+  const words = reason === 'ImagePullBackOff' && past !== undefined && past.words !== '' ? past.words : message;
+  const lasting =
+    LASTING_PULLS.has(reason) || judgePull(words) === 'lasting' || (past?.backOffs ?? 0) >= PULL_BACK_OFFS;
+  return { kind: 'imagePull', lasting, sentence: `${at}: its image cannot be pulled${reasonAndWords(reason, words)}.` };
+}
+
+/** A container that ended although it should run. One that runs and is ready again has got over it. */
+function endFault(at: string, container: ContainerState): Finding | null {
+  const { ready, restartCount } = container;
+  const waiting = container.state?.waiting ?? null;
+  const end = container.state?.terminated ?? container.lastState?.terminated ?? null;
+  const backOff = waiting?.reason === 'CrashLoopBackOff';
+  if (ready || (end === null && !backOff)) return null;
+  // An init container that has done its work ended as it should.
+  if ((container.state?.terminated ?? null)?.exitCode === 0 && restartCount === 0) return null;
+  const lasting = backOff || restartCount >= CRASH_RESTARTS;
+  const restarts = `${restartCount} ${restartCount === 1 ? 'restart' : 'restarts'}`;
+  if (end?.reason === 'OOMKilled') {
+    return {
+      kind: 'outOfMemory',
+      lasting,
+      sentence: `${at} was killed for using more memory than its limit (OOMKilled, exit code ${end.exitCode}, ${restarts})${quoted(end.message)}.`,
+    };
+  }
+  const how =
+    end === null ? restarts : `exit code ${end.exitCode}${end.reason === '' ? '' : `, ${end.reason}`}, ${restarts}`;
+  const words = quoted(end?.message === undefined || end.message === '' ? (waiting?.message ?? '') : end.message);
+  return lasting
+    ? { kind: 'crashLoop', lasting, sentence: `${at} crashes again and again (${how})${words}.` }
+    : hint('restarted', `${at} ended once (${how})${words}.`);
+}
+
+/** The controllers' word that the API server does not take what they make. */
+function refusals(look: PodLook, graces: FaultGraces): readonly Finding[] {
+  const { deployment, replicaSet } = look;
+  const at = `${deployment.namespace}/${deployment.name}`;
+  const faults: Finding[] = [];
+  const notMade = deployment.conditions.find(
+    ({ type, status, reason }) => type === 'Progressing' && status === 'False' && /CreateError$/.test(reason),
+  );
+  if (notMade !== undefined) {
+    faults.push({
+      kind: 'refused',
+      lasting: refusalLasts(notMade.message, look.now - Date.parse(notMade.lastUpdateTime), graces),
+      sentence: `Deployment ${at} cannot make its ReplicaSet${quoted(notMade.message)}.`,
+    });
+  }
+  const failing = replicaSet?.conditions.find(({ type, status }) => type === 'ReplicaFailure' && status === 'True');
+  if (failing !== undefined && failing.reason === 'FailedCreate') {
+    faults.push({
+      kind: 'refused',
+      lasting: refusalLasts(failing.message, ageMs(failing, look.now), graces),
+      sentence: `Deployment ${at} cannot make its pods${quoted(failing.message)}.`,
+    });
+  }
+  return faults;
+}
+
+function refusalLasts(message: string, ageMs: number, graces: FaultGraces): boolean {
+  if (/denied the request/.test(message)) return true;
+  // Names are quoted in between, and a pod may well be called `timeout`.
+  const words = message.replace(/"[^"]*"/g, ' ');
+  // An admission webhook that is away, an API server in trouble: not about the pods.
+  if (
+    /failed (calling|to call) webhook|time(d )?-?out|deadline exceeded|connection refused|internal error/i.test(words)
+  )
+    return false;
+  if (/exceeded quota/i.test(words)) return ageMs >= graces.refusedMs;
+  return /forbidden|is invalid|not found|violates/i.test(words);
+}
+
+/** Milliseconds since a condition came to be; 0 where it does not say. */
+function ageMs(condition: ObjectCondition, now: number): number {
+  const since = Date.parse(condition.lastTransitionTime);
+  return Number.isNaN(since) ? 0 : now - since;
+}
+
+function hint(kind: PodFaultKind, sentence: string): Finding {
+  return { kind, lasting: false, sentence };
+}
+
+function reasonAndWords(reason: string, message: string): string {
+  return `${reason === '' ? '' : ` (${reason})`}${quoted(message)}`;
+}
+
+function quoted(message: string): string {
+  const words = shorten(message);
+  return words === '' ? '' : `: ${words}`;
+}

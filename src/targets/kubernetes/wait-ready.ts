@@ -1,0 +1,225 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { TargetFailure } from '../target';
+import type { Cluster } from './cluster';
+import { ClusterFailure, shorten } from './cluster-failure';
+import { READY_DEFAULTS } from './defaults';
+import { readDeployment } from './deployment-view';
+import type { DeploymentCondition, DeploymentView } from './deployment-view';
+import { FAULT_GRACES, findPodFaults } from './pod-faults';
+import type { FaultGraces, PodFault } from './pod-faults';
+import { lastWarning, newestReplicaSet, podsOf, TEMPLATE_HASH } from './pod-view';
+import type { ReplicaSetView } from './pod-view';
+import { NO_PULLS, notePulls } from './pull-history';
+import { readinessOf } from './readiness';
+
+export interface WaitReadyOptions {
+  /** Available pods of the newest version. */
+  readonly needed: number;
+  /** All asked-for pods must be of the newest version, and the older ones gone. */
+  readonly complete: boolean;
+  /** For the whole wait, milliseconds. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  /** Longest time between two looks, milliseconds; the first ones are denser. */
+  readonly pollMs?: number;
+  readonly graces?: FaultGraces;
+  /** Milliseconds since 1970, compared with the cluster's own times. */
+  readonly now?: () => number;
+}
+
+/**
+ * Waits until a Deployment's newest version is ready, and answers the Deployment as it was then. What waiting does not
+ * mend ends it at once.
+ *
+ * @throws TargetFailure `deployFailed` with the pods' own words; `invalidTarget` for what cannot be released (a paused
+ * Deployment). ClusterFailure for everything but an API server that is away: that is waited for, too.
+ */
+export async function waitUntilReady(
+  cluster: Cluster,
+  at: { readonly namespace: string; readonly name: string },
+  options: WaitReadyOptions,
+): Promise<DeploymentView> {
+  const { timeoutMs, signal, pollMs = READY_DEFAULTS.pollMs } = options;
+  const started = performance.now();
+  const elapsed = (): number => performance.now() - started;
+  const deadline = AbortSignal.timeout(timeoutMs);
+  const watch = new ReadyWatch(cluster, at, options, AbortSignal.any([signal, deadline]));
+  let wait: number = Math.min(READY_DEFAULTS.firstPollMs, pollMs);
+  for (;;) {
+    try {
+      const ready = await watch.look(elapsed());
+      if (ready !== null) return ready;
+      await delay(Math.min(wait, Math.max(0, timeoutMs - elapsed())), undefined, { signal });
+    } catch (error) {
+      if (signal.aborted) throw new ClusterFailure('cancelled', `Waiting for ${watch.shown} was cancelled.`);
+      // What the deadline broke off ends below, in the words of the last whole look.
+      if (!(deadline.aborted && error instanceof ClusterFailure && error.kind === 'cancelled')) throw error;
+    }
+    if (deadline.aborted || elapsed() >= timeoutMs) throw await watch.timedOut(signal);
+    wait = Math.min(pollMs, wait * READY_DEFAULTS.pollGrowth);
+  }
+}
+
+/** What one wait has seen so far. */
+class ReadyWatch {
+  readonly shown: string;
+  readonly #cluster: Cluster;
+  readonly #at: { readonly namespace: string; readonly name: string };
+  readonly #options: WaitReadyOptions;
+  readonly #signal: AbortSignal;
+  readonly #now: () => number;
+  #replicaSet: { readonly view: ReplicaSetView; readonly generation: number } | null = null;
+  #pulls = NO_PULLS;
+  #podsLookedAtMs = Number.NEGATIVE_INFINITY;
+  /** The controller's word that stood before this wait; null for none, undefined before the first look. */
+  #oldDeadline: DeploymentCondition | null | undefined = undefined;
+  #last: { readonly view: DeploymentView; readonly sentence: string } | null = null;
+  #faults: readonly PodFault[] = [];
+  #away: ClusterFailure | null = null;
+
+  constructor(
+    cluster: Cluster,
+    at: { readonly namespace: string; readonly name: string },
+    options: WaitReadyOptions,
+    signal: AbortSignal,
+  ) {
+    this.#cluster = cluster;
+    this.#at = at;
+    this.#options = options;
+    this.#signal = signal;
+    this.#now = options.now ?? Date.now;
+    this.shown = `Deployment ${at.namespace}/${at.name}`;
+  }
+
+  /** The Deployment when it is ready; null when it is not, or when the API server is away. */
+  async look(elapsedMs: number): Promise<DeploymentView | null> {
+    try {
+      const found = await this.#lookOnce(elapsedMs);
+      this.#away = null;
+      return found;
+    } catch (error) {
+      if (!(error instanceof ClusterFailure) || (error.kind !== 'unreachable' && error.kind !== 'timeout')) throw error;
+      this.#away = error;
+      return null;
+    }
+  }
+
+  /** Why it is not ready when the time is up, with one last look at what was told about its pods. */
+  async timedOut(signal: AbortSignal): Promise<TargetFailure> {
+    const within = `Not ready within ${describeMs(this.#options.timeoutMs)}: `;
+    if (this.#away !== null || this.#last === null) {
+      const seen = this.#last === null ? `${this.shown} was not seen at all.` : this.#last.sentence;
+      return failed(`${within}${seen} ${this.#away?.message ?? 'The API server did not answer.'}`);
+    }
+    const { view, sentence } = this.#last;
+    try {
+      await this.#lookAtPods(view, AbortSignal.any([signal, AbortSignal.timeout(READY_DEFAULTS.lastLookMs)]));
+    } catch (error) {
+      if (!(error instanceof ClusterFailure)) throw error;
+      // The time is up all the same; what was seen before is told.
+    }
+    const [worst] = this.#faults;
+    const heard = worst === undefined || worst.pod === null ? '' : await this.#heardOf(worst.pod, signal);
+    return failed(`${within}${sentence}${this.#words()}${heard}`);
+  }
+
+  /** The last warning about a pod: a probe's answer, a volume that is missing. Empty without the right to read Events. */
+  async #heardOf(pod: string, signal: AbortSignal): Promise<string> {
+    const last = AbortSignal.any([signal, AbortSignal.timeout(READY_DEFAULTS.lastLookMs)]);
+    const fieldSelector = `involvedObject.kind=Pod,involvedObject.name=${pod},type=Warning`;
+    try {
+      const warning = lastWarning(await this.#list('v1', 'Event', { signal: last, fieldSelector }));
+      return warning === null ? '' : ` Last warning about it (${warning.reason}): ${shorten(warning.message)}.`;
+    } catch (error) {
+      if (!(error instanceof ClusterFailure)) throw error;
+      return ''; // the release fails all the same; this would only have said more
+    }
+  }
+
+  async #lookOnce(elapsedMs: number): Promise<DeploymentView | null> {
+    const { needed, complete } = this.#options;
+    const view = readDeployment(
+      await this.#cluster.get({ apiVersion: 'apps/v1', kind: 'Deployment', ...this.#at }, { signal: this.#signal }),
+    );
+    const readiness = readinessOf(view, needed, { complete });
+    this.#last = { view, sentence: readiness.sentence };
+    const stale = readiness.kind === 'deadline' && this.#stoodBefore(readiness.condition, elapsedMs);
+    if (this.#oldDeadline === undefined) {
+      this.#oldDeadline = readiness.kind === 'deadline' ? readiness.condition : null;
+    }
+    if (readiness.kind === 'ready') return view;
+    if (readiness.kind === 'paused') throw new TargetFailure('invalidTarget', readiness.sentence);
+    const exceeded = readiness.kind === 'deadline' && !stale;
+    if (exceeded || this.#podsAreDue(elapsedMs)) {
+      this.#podsLookedAtMs = elapsedMs;
+      await this.#lookAtPods(view, this.#signal);
+      if (exceeded) throw failed(`${readiness.sentence}${this.#words()}`);
+    }
+    return null;
+  }
+
+  /**
+   * A Deployment that gave up on a version before keeps saying so for a moment after it was given work again: what stood
+   * at the first look counts only when it goes on standing.
+   */
+  #stoodBefore(condition: DeploymentCondition, elapsedMs: number): boolean {
+    const known = this.#oldDeadline === undefined ? condition : this.#oldDeadline;
+    return known?.lastUpdateTime === condition.lastUpdateTime && elapsedMs < READY_DEFAULTS.staleDeadlineMs;
+  }
+
+  #podsAreDue(elapsedMs: number): boolean {
+    return elapsedMs >= READY_DEFAULTS.firstPodsMs && elapsedMs - this.#podsLookedAtMs >= READY_DEFAULTS.betweenPodsMs;
+  }
+
+  /** @throws TargetFailure `deployFailed` for a fault that waiting does not mend. */
+  async #lookAtPods(deployment: DeploymentView, signal: AbortSignal): Promise<void> {
+    const replicaSet = await this.#newestReplicaSet(deployment, signal);
+    const selection = { ...deployment.selector, [TEMPLATE_HASH]: replicaSet?.templateHash ?? '' };
+    const pods =
+      replicaSet === null
+        ? []
+        : podsOf(await this.#list('v1', 'Pod', { signal, labelSelector: selectorOf(selection) }), replicaSet);
+    this.#pulls = notePulls(this.#pulls, pods);
+    const look = { deployment, replicaSet, pods, pulls: this.#pulls, now: this.#now() };
+    this.#faults = findPodFaults(look, this.#options.graces ?? FAULT_GRACES);
+    const [worst] = this.#faults;
+    if (worst?.lasting === true) throw failed(`${this.shown} does not come up. ${worst.sentence}`);
+  }
+
+  /** Asked for once a generation; again while its controller says that it cannot make pods. */
+  async #newestReplicaSet(deployment: DeploymentView, signal: AbortSignal): Promise<ReplicaSetView | null> {
+    // Until its controller has seen the newest template, the newest ReplicaSet is an older template's.
+    if (deployment.observedGeneration < deployment.generation) return null;
+    const failing = deployment.conditions.some(({ type, status }) => type === 'ReplicaFailure' && status === 'True');
+    const known = this.#replicaSet;
+    // A ReplicaSet that failed when it was looked at does so no longer.
+    if (known?.generation === deployment.generation && !failing) return { ...known.view, conditions: [] };
+    const labelSelector = selectorOf(deployment.selector);
+    const view = newestReplicaSet(await this.#list('apps/v1', 'ReplicaSet', { signal, labelSelector }), deployment.uid);
+    this.#replicaSet = view === null ? null : { view, generation: deployment.generation };
+    return view;
+  }
+
+  #list(apiVersion: string, kind: string, options: Parameters<Cluster['list']>[1]): ReturnType<Cluster['list']> {
+    return this.#cluster.list({ apiVersion, kind, namespace: this.#at.namespace }, options);
+  }
+
+  #words(): string {
+    const [worst] = this.#faults;
+    return worst === undefined ? '' : ` ${worst.sentence}`;
+  }
+}
+
+function failed(message: string): TargetFailure {
+  return new TargetFailure('deployFailed', message);
+}
+
+function selectorOf(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(',');
+}
+
+function describeMs(ms: number): string {
+  return ms % 60_000 === 0 ? `${ms / 60_000} min` : ms % 1000 === 0 ? `${ms / 1000} s` : `${ms} ms`;
+}
