@@ -16,25 +16,28 @@ const HEARTBEAT_EVERY_MS = 2_000;
  */
 export function createActivities(deps: ActivityDeps): ReleaseActivities {
   return {
-    observe: (input) => onTarget(deps, input.target, (target, signal) => target.observe(signal)),
+    observe: (input) =>
+      onTarget(deps, input.target, (target, signal) => target.observe({ version: input.version, signal })),
     deploy: (input) =>
       onTarget(deps, input.target, async (target, signal) => ({
-        sentence: await target.deploy(writeOf(input.version, input.fence, signal)),
+        sentence: await target.deploy({ ...writeOf(input, signal), timeoutMs: input.timeoutMs }),
       })),
     smokeTest: ({ target: plan, test, release, version }) =>
       onTarget(deps, plan, async (target, signal) => ({
         sentence: await target.smokeTest({ test, release, version, signal }),
       })),
-    setWeight: ({ target: plan, version, fence, weight, previousWeight }) =>
-      onTarget(deps, plan, async (target, signal) => ({
-        weight,
-        sentence: await target.setWeight({ ...writeOf(version, fence, signal), weight, previousWeight }),
-      })),
+    setWeight: (input) =>
+      onTarget(deps, input.target, async (target, signal) => {
+        const { weight, previousWeight, match } = input;
+        const sentence = await target.setWeight({ ...writeOf(input, signal), weight, previousWeight, match });
+        return { weight, sentence };
+      }),
     measure: (input) => onTarget(deps, input.target, (target, signal) => look(deps, target, input, signal)),
     promote: (input) =>
-      onTarget(deps, input.target, async (target, signal) => ({
-        sentence: await target.promote(writeOf(input.version, input.fence, signal)),
-      })),
+      onTarget(deps, input.target, async (target, signal) => {
+        const { release, smokeTest, timeoutMs } = input;
+        return { sentence: await target.promote({ ...writeOf(input, signal), release, smokeTest, timeoutMs }) };
+      }),
     compensate: (input) =>
       onTarget(deps, input.target, async (target, signal) => ({ sentence: await compensate(target, input, signal) })),
     notifySlack: (input) => act(() => deps.slack().notify(input)),
@@ -48,19 +51,19 @@ async function look(
   signal: AbortSignal,
 ): Promise<MeasureResult> {
   const startedAt = Date.now();
-  const write = writeOf(input.version, input.fence, signal);
-  const reassertion = await target.reassert({ ...write, weight: input.weight });
+  const { weight, match } = input;
+  const reassertion = await target.reassert({ ...writeOf(input, signal), weight, match });
   const source = (): MetricSource => deps.source(input.analysis.source, input.target);
   return measure(source, input, { reassertion, startedAt, signal });
 }
 
 async function compensate(target: Target, input: CompensateInput, signal: AbortSignal): Promise<string> {
-  const write = writeOf(input.version, input.fence, signal);
+  const write = writeOf(input, signal);
   const { compensation } = input;
   switch (compensation.op) {
     case 'restoreWeight':
       // From 100: a lowering, which is kept wherever it arrives, whatever the weight was.
-      return target.setWeight({ ...write, weight: compensation.weight, previousWeight: 100 });
+      return target.setWeight({ ...write, weight: compensation.weight, previousWeight: 100, match: [] });
     case 'restoreStable':
       return target.restoreStable({ ...write, stableVersion: compensation.version });
     case 'removeCanary':
@@ -68,8 +71,11 @@ async function compensate(target: Target, input: CompensateInput, signal: AbortS
   }
 }
 
-function writeOf(version: string, fence: Fence, signal: AbortSignal): TargetWrite {
-  return { version, fence: fenceOf(fence), signal };
+function writeOf(
+  { version, artifact, fence }: { version: string; artifact: string | null; fence: Fence },
+  signal: AbortSignal,
+): TargetWrite {
+  return { version, artifact, fence: fenceOf(fence), signal };
 }
 
 /** Two places per attempt: the write, and its taking back when only a part of the target took it. */

@@ -71,6 +71,7 @@ async function takeSample(
     at,
     windowMs,
     weight: input.weight,
+    subject: input.subject,
   };
   const late = new AbortController();
   const sampling = sampleOf(source, { ...request, signal: AbortSignal.any([signal, late.signal]) }, input);

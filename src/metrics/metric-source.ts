@@ -25,5 +25,10 @@ export interface SampleRequest {
   readonly windowMs: number;
   /** The canary's weight in force, percent. Only the scripted source asks for it; without it, it answers as at 100. */
   readonly weight?: number;
+  /**
+   * Which track stands in the sample's place for the canary; the other one stands for stable. `canary` by default;
+   * `stable` while it takes its traffic back with the new version.
+   */
+  readonly subject?: 'canary' | 'stable';
   readonly signal?: AbortSignal;
 }

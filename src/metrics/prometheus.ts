@@ -77,10 +77,11 @@ interface Answered {
 }
 
 function prepare(metric: MetricPlan, track: Track, request: SampleRequest): PreparedQuery[] {
+  const other = track === 'canary' ? 'stable' : 'canary';
   const values: QueryValues = {
     service: request.service,
     namespace: request.namespace,
-    track,
+    track: request.subject === 'stable' ? other : track,
     version: request.versions[track],
     windowMs: request.windowMs,
   };

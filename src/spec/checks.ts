@@ -2,7 +2,7 @@ import { resolveAnalysis } from './analysis-plan';
 import type { Finding, Soak } from './analysis-plan';
 import { DEFAULTS } from './defaults';
 import { found, milliseconds } from './fields';
-import type { TargetPlan } from './plan-types';
+import type { TargetPlan, TrafficMatchPlan, TrafficPlan } from './plan-types';
 import { analysisSchema, stepSchema } from './schema';
 import type { StepSpec } from './schema';
 
@@ -17,10 +17,20 @@ export function checkDocument(raw: unknown): {
   const spec = field(raw, 'spec');
   const target = targetKind(field(spec, 'target'));
   if (target === null) return { problems: [], warnings: [] };
-  const blueGreen = field(field(field(spec, 'target'), 'kubernetes'), 'strategy') === 'blueGreen';
+  const kubernetes = field(field(spec, 'target'), 'kubernetes');
+  const blueGreen = field(kubernetes, 'strategy') === 'blueGreen';
+  const splitter = trafficKind(kubernetes);
 
   const steps = readSteps(field(spec, 'steps'));
-  const problems = steps === null ? [] : checkSteps(steps, blueGreen);
+  const problems = steps === null ? [] : checkSteps(steps, wholeOnly({ blueGreen, splitter }));
+  if (steps !== null) problems.push(...checkMatches(steps, target, splitter));
+  if (blueGreen && splitter === 'replicas') {
+    problems.push({
+      path: ['spec', 'target', 'kubernetes', 'traffic', 'replicas'],
+      on: 'key',
+      message: `"replicas" is not allowed with strategy blueGreen, which never mixes the pods of both versions. Allowed: serviceSelector, or one that splits.`,
+    });
+  }
   const warnings: Finding[] = serviceWarnings(raw, target);
   const analysis = field(spec, 'analysis');
   if (analysis === undefined && target !== 'router') {
@@ -30,14 +40,72 @@ export function checkDocument(raw: unknown): {
   }
   const parsed = analysisSchema.safeParse(analysis ?? {});
   if (!parsed.success) return { problems, warnings };
-  const resolved = resolveAnalysis({ analysis: parsed.data, target, soaks: soaksOf(steps, blueGreen) });
+  const resolved = resolveAnalysis({
+    analysis: parsed.data,
+    target,
+    soaks: soaksOf(steps, blueGreen || splitter === 'serviceSelector'),
+  });
   return { problems: [...problems, ...resolved.problems], warnings: [...warnings, ...resolved.warnings] };
 }
 
-/** The steps when a spec names none. */
-export function defaultSteps(blueGreen: boolean): readonly StepSpec[] {
+/** Why no weight but 100 can be reached; null when others can. */
+function wholeOnly({ blueGreen, splitter }: { blueGreen: boolean; splitter: string | null }): string | null {
+  if (splitter !== 'serviceSelector') return null;
+  return blueGreen
+    ? 'a blue-green release without a traffic splitter moves all traffic at once'
+    : 'a Service selector moves all traffic at once';
+}
+
+function trafficKind(kubernetes: unknown): string | null {
+  const traffic = field(kubernetes, 'traffic');
+  return Object.keys(MATCHES).find((kind) => field(traffic, kind) !== undefined) ?? null;
+}
+
+/** What each splitter can tell requests by; src/traffic has the same in its abilities, and a test holds both equal. */
+export const MATCHES: Readonly<Record<TrafficPlan['kind'], readonly TrafficMatchPlan['kind'][]>> = {
+  gatewayAPI: ['header'],
+  nginx: ['header', 'cookie'],
+  traefik: [],
+  istio: ['header', 'cookie'],
+  serviceSelector: [],
+  replicas: [],
+};
+
+function checkMatches(
+  steps: readonly PlacedStep[],
+  target: TargetPlan['kind'],
+  splitter: string | null,
+): readonly Finding[] {
+  const problems: Finding[] = [];
+  let weights = 0;
+  for (const { path, step } of steps) {
+    if (step.weight !== undefined) weights += 1;
+    if (step.match === undefined) continue;
+    const at = { path: [...path, 'match'], on: 'key' as const };
+    const kind = step.match.cookie === undefined ? 'header' : 'cookie';
+    if (target !== 'kubernetes') {
+      problems.push({
+        ...at,
+        message: `match is only for a kubernetes target, and the target is ${target}. ${NO_MATCH}`,
+      });
+    } else if (weights > 0) {
+      problems.push({ ...at, message: 'match stands after a weight. Allowed: before the first weight.' });
+    } else if (splitter !== null && splitter in MATCHES) {
+      const can = MATCHES[splitter as TrafficPlan['kind']];
+      if (can.includes(kind)) continue;
+      const allowed = can.length === 0 ? NO_MATCH : `Allowed: ${can.join(' or ')}.`;
+      problems.push({ ...at, message: `${splitter} cannot tell requests by a ${kind}. ${allowed}` });
+    }
+  }
+  return problems;
+}
+
+const NO_MATCH = 'Allowed: steps without match.';
+
+/** The steps when a spec names none; `atOnce` where traffic is not to be split. */
+export function defaultSteps(atOnce: boolean): readonly StepSpec[] {
   const soak = milliseconds(DEFAULTS.soak);
-  return (blueGreen ? [100] : DEFAULTS.weights).map((weight) => ({ weight, soak }));
+  return (atOnce ? [100] : DEFAULTS.weights).map((weight) => ({ weight, soak }));
 }
 
 interface PlacedStep {
@@ -64,17 +132,17 @@ function readSteps(raw: unknown): readonly PlacedStep[] | null {
   return placed;
 }
 
-function checkSteps(steps: readonly PlacedStep[], blueGreen: boolean): Finding[] {
+function checkSteps(steps: readonly PlacedStep[], wholeOnly: string | null): Finding[] {
   const problems: Finding[] = [];
   let last: PlacedStep | null = null;
   let highest = 0;
   for (const placed of steps) {
     const { weight } = placed.step;
     if (weight === undefined) continue;
-    if (blueGreen && weight !== 100) {
+    if (wholeOnly !== null && weight !== 100) {
       problems.push({
         path: [...placed.path, 'weight'],
-        message: `${weight} is not allowed here: a blue-green release moves all traffic at once. Allowed: 100.`,
+        message: `${weight} is not allowed here: ${wholeOnly}. Allowed: 100.`,
       });
     } else if (weight <= highest) {
       const allowed = highest < 100 ? `a weight from ${highest + 1} to 100` : 'no weight after 100';
@@ -89,7 +157,7 @@ function checkSteps(steps: readonly PlacedStep[], blueGreen: boolean): Finding[]
   if (last === null) {
     if (steps.length > 0)
       problems.push({ path: ['spec', 'steps'], message: 'there is no weight. Allowed: weights that rise to 100.' });
-  } else if (highest < 100 && last.step.weight === highest && !blueGreen) {
+  } else if (highest < 100 && last.step.weight === highest && wholeOnly === null) {
     problems.push({
       path: [...last.path, 'weight'],
       message: `the last weight is ${found(last.step.weight)}. Allowed: 100, so that full load is seen before the promotion.`,
@@ -98,8 +166,8 @@ function checkSteps(steps: readonly PlacedStep[], blueGreen: boolean): Finding[]
   return problems;
 }
 
-function soaksOf(steps: readonly PlacedStep[] | null, blueGreen: boolean): readonly Soak[] {
-  const placed = steps ?? defaultSteps(blueGreen).map((step): PlacedStep => ({ path: ['spec'], step }));
+function soaksOf(steps: readonly PlacedStep[] | null, atOnce: boolean): readonly Soak[] {
+  const placed = steps ?? defaultSteps(atOnce).map((step): PlacedStep => ({ path: ['spec'], step }));
   return placed
     .filter(({ step }) => step.weight !== undefined && !Number.isNaN(step.soak))
     .map(({ path, step }) => ({ path, ms: step.soak ?? milliseconds(DEFAULTS.soak) }));

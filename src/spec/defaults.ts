@@ -42,6 +42,18 @@ export const DEFAULTS = {
     compare: { alpha: 0.01, tolerate: 1.25 },
     prometheusTimeout: '10s',
   },
+  kubernetes: {
+    /** What is proven is what is deployed, promoted and returned to, whatever becomes of the tag meanwhile. */
+    resolveImage: 'registry',
+    /** Copies need the right to read Secrets, which nobody should hand out unasked. */
+    config: 'keep',
+    /** As long as load balancers and kube-proxies commonly lag behind, and most requests last. */
+    drain: '30s',
+    /** What a post-switch soak misses shows within minutes; twice the pods cost something. */
+    keepOld: '10m',
+    /** Somebody's self-healing tool is no reason to take a healthy version back. */
+    onForeignEdit: 'reassert',
+  },
   onFailure: 'rollback',
   onConflict: 'reject',
 } as const;
@@ -70,6 +82,10 @@ export const BOUNDS = {
   maxRatio: [1, 1_000],
   alpha: [0.000001, 0.5],
   tolerate: [1, 100],
+  port: [1, 65_535],
+  drain: ['0s', '10m'],
+  keepOld: ['0s', '7d'],
+  routes: [1, 20],
   steps: [1, 100],
   instances: [1, 100],
   metrics: [1, 50],

@@ -89,6 +89,11 @@ function whatOf(step: PlanStep, plan: Plan): string {
       const count = Math.floor(step.soakMs / plan.analysis.intervalMs);
       return `${step.weight} % of traffic, measured every ${formatDuration(plan.analysis.intervalMs)} (about ${count} times)`;
     }
+    case 'match': {
+      const { match } = step;
+      const marked = match.kind === 'header' ? `header ${match.name}: ${match.value}` : `cookie ${match.name}: always`;
+      return `send requests with the ${marked} to the new version, whatever the weight`;
+    }
     case 'approve': {
       const who = step.by.length === 0 ? 'anyone who says who they are' : step.by.join(', ');
       const then = { rollback: 'roll back', pause: 'pause', continue: 'go on without' }[step.onExpiry];
@@ -104,6 +109,7 @@ function times(attempts: number): string {
 }
 
 function timeOf(step: PlanStep, analysis: AnalysisPlan): string {
+  if (step.kind === 'match') return 'at once';
   return step.kind === 'weight' ? formatDuration(step.soakMs) : `up to ${formatDuration(longest(step, analysis))}`;
 }
 
@@ -113,6 +119,8 @@ function longest(step: PlanStep, analysis: AnalysisPlan): number {
       return step.soakMs + analysis.onNoData.extendMs;
     case 'smokeTest':
       return step.attempts * step.timeoutMs + (step.attempts - 1) * step.intervalMs;
+    case 'match':
+      return 0;
     case 'deploy':
     case 'approve':
     case 'promote':

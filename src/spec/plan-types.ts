@@ -39,11 +39,38 @@ export interface RouterTargetPlan {
 
 export interface KubernetesTargetPlan {
   readonly kind: 'kubernetes';
+  /** Of the service and everything about it. */
+  readonly namespace: string;
+  /** Of the service, as users know it: the stable Deployment, or for blue-green the name that -blue and -green follow. */
   readonly deployment: string;
   readonly service: string;
-  /** `canary` when left out. With `blueGreen` the only weight is 100. */
-  readonly strategy?: 'canary' | 'blueGreen';
-  readonly traffic: { readonly kind: string; readonly settings: unknown };
+  readonly strategy: 'canary' | 'blueGreen';
+  readonly traffic: TrafficPlan;
+  /** Which container gets the image; null: the only one, or the one named like the Deployment. */
+  readonly container: string | null;
+  /** Of the Service, for the smoke test; null: its only port, or the one named http. */
+  readonly port: number | null;
+  readonly resolveImage: 'registry' | 'never';
+  readonly config: 'keep' | 'snapshot';
+  /** From the last of the traffic to the removal of pods. */
+  readonly drainMs: number;
+  /** For blue-green: from the promotion to the old version's scaling down. */
+  readonly keepOldMs: number;
+  readonly onForeignEdit: 'reassert' | 'rollback';
+}
+
+/** Who splits the traffic in Kubernetes. */
+export type TrafficPlan =
+  | { readonly kind: 'gatewayAPI'; readonly routes: readonly GatewayRoutePlan[] }
+  | { readonly kind: 'nginx'; readonly ingresses: readonly string[] }
+  | { readonly kind: 'traefik'; readonly traefikService: string }
+  | { readonly kind: 'istio'; readonly virtualService: string }
+  | { readonly kind: 'serviceSelector' }
+  | { readonly kind: 'replicas' };
+
+export interface GatewayRoutePlan {
+  readonly kind: 'HTTPRoute' | 'GRPCRoute';
+  readonly name: string;
 }
 
 export interface FlagTargetPlan {
@@ -52,7 +79,7 @@ export interface FlagTargetPlan {
   readonly environment: string;
 }
 
-export type PlanStep = DeployStep | SmokeTestStep | WeightStep | ApproveStep | PromoteStep;
+export type PlanStep = DeployStep | SmokeTestStep | MatchStep | WeightStep | ApproveStep | PromoteStep;
 
 interface StepBase {
   /** What people see: `weight 5 %`. */
@@ -84,6 +111,17 @@ export interface WeightStep extends StepBase {
   readonly soakMs: number;
 }
 
+/** From here on requests that are marked get the new version, whatever the weight. */
+export interface MatchStep extends StepBase {
+  readonly kind: 'match';
+  readonly match: TrafficMatchPlan;
+}
+
+export type TrafficMatchPlan =
+  | { readonly kind: 'header'; readonly name: string; readonly value: string }
+  /** A cookie whose value is `always`. */
+  | { readonly kind: 'cookie'; readonly name: string };
+
 export interface ApproveStep extends StepBase {
   readonly kind: 'approve';
   /** Names or groups of those who may approve; empty means anyone who says who they are. */
@@ -95,6 +133,18 @@ export interface ApproveStep extends StepBase {
 export interface PromoteStep extends StepBase {
   readonly kind: 'promote';
   readonly timeoutMs: number;
+  /**
+   * Where the stable track is made anew (a canary in Kubernetes): how its traffic comes back to it. Null where the
+   * promotion is one write.
+   */
+  readonly handBack: HandBackPlan | null;
+}
+
+export interface HandBackPlan {
+  /** Of the new stable track's pods, before any traffic; null for none. */
+  readonly smokeTest: SmokeTestStep | null;
+  /** How long half of the traffic is on the new stable track, analysed, before all of it is. */
+  readonly soakMs: number;
 }
 
 export interface AnalysisPlan {

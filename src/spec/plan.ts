@@ -4,7 +4,17 @@ import { resolveAnalysis } from './analysis-plan';
 import { defaultSteps } from './checks';
 import { DEFAULTS } from './defaults';
 import { milliseconds } from './fields';
-import type { AnalysisPlan, Plan, PlanStep, SimulatedPhase, TargetPlan } from './plan-types';
+import type {
+  AnalysisPlan,
+  GatewayRoutePlan,
+  HandBackPlan,
+  Plan,
+  PlanStep,
+  SimulatedPhase,
+  TargetPlan,
+  TrafficMatchPlan,
+  TrafficPlan,
+} from './plan-types';
 import { formatPath } from './problems';
 import type { ReleaseSpec, StepSpec, TargetSpec } from './schema';
 import { checkVersion } from './version';
@@ -19,9 +29,9 @@ export interface PlanOptions {
  * frozen. Throws a `ReleaseError`: `usage` for a version that the target does not understand.
  */
 export function plan(spec: ReleaseSpec, version: string, options: PlanOptions = {}): Plan {
-  const target = planTarget(spec.spec.target);
+  const target = planTarget(spec.spec.target, spec.metadata.namespace);
   checkVersion(version, target.kind);
-  const steps = spec.spec.steps ?? defaultSteps(target.kind === 'kubernetes' && target.strategy === 'blueGreen');
+  const steps = spec.spec.steps ?? defaultSteps(movesAtOnce(target));
   const unsealed: Omit<Plan, 'hash'> = {
     apiVersion: 'sluice.dev/v1',
     kind: 'Plan',
@@ -29,7 +39,7 @@ export function plan(spec: ReleaseSpec, version: string, options: PlanOptions = 
     namespace: spec.metadata.namespace,
     version,
     target,
-    steps: planSteps(spec, steps),
+    steps: planSteps(spec, steps, target),
     analysis: planAnalysis(spec, { target: target.kind, steps, options }),
     onFailure: spec.spec.onFailure,
     onConflict: spec.spec.onConflict,
@@ -44,16 +54,46 @@ export function planHash(unsealed: Omit<Plan, 'hash'> & { readonly hash?: string
   return createHash('sha256').update(canonicalJson(rest)).digest('hex');
 }
 
-function planTarget({ kubernetes, router, flag }: TargetSpec): TargetPlan {
+function planTarget({ kubernetes, router, flag }: TargetSpec, namespace: string): TargetPlan {
   if (router !== undefined) return { kind: 'router', ...router };
   if (flag !== undefined) return { kind: 'flag', ...flag };
   if (kubernetes === undefined) throw new ReleaseError('invalid-spec', 'spec.target: nothing is chosen.');
-  const { deployment, service, strategy } = kubernetes;
-  const [kind, settings] = Object.entries(kubernetes.traffic).find(([, chosen]) => chosen !== undefined) ?? ['', {}];
-  return { kind: 'kubernetes', deployment, service, strategy, traffic: { kind, settings } };
+  const { traffic, drain, keepOld, container, port, ...rest } = kubernetes;
+  return {
+    kind: 'kubernetes',
+    namespace,
+    ...rest,
+    traffic: planTraffic(traffic),
+    container: container ?? null,
+    port: port ?? null,
+    drainMs: drain,
+    keepOldMs: keepOld,
+  };
 }
 
-function planSteps({ spec }: ReleaseSpec, steps: readonly StepSpec[]): PlanStep[] {
+function planTraffic(chosen: NonNullable<TargetSpec['kubernetes']>['traffic']): TrafficPlan {
+  const { gatewayAPI, nginx, traefik, istio, serviceSelector, replicas } = chosen;
+  if (gatewayAPI !== undefined) {
+    const routes = (kind: 'HTTPRoute' | 'GRPCRoute', names: readonly string[] = []): GatewayRoutePlan[] =>
+      names.map((name) => ({ kind, name }));
+    return {
+      kind: 'gatewayAPI',
+      routes: [...routes('HTTPRoute', gatewayAPI.httpRoute), ...routes('GRPCRoute', gatewayAPI.grpcRoute)],
+    };
+  }
+  if (nginx !== undefined) return { kind: 'nginx', ingresses: nginx.ingress };
+  if (traefik !== undefined) return { kind: 'traefik', ...traefik };
+  if (istio !== undefined) return { kind: 'istio', ...istio };
+  if (serviceSelector !== undefined) return { kind: 'serviceSelector' };
+  if (replicas !== undefined) return { kind: 'replicas' };
+  throw new ReleaseError('invalid-spec', 'spec.target.kubernetes.traffic: nothing is chosen.');
+}
+
+function movesAtOnce(target: TargetPlan): boolean {
+  return target.kind === 'kubernetes' && (target.strategy === 'blueGreen' || target.traffic.kind === 'serviceSelector');
+}
+
+function planSteps({ spec }: ReleaseSpec, steps: readonly StepSpec[], target: TargetPlan): PlanStep[] {
   const planned: PlanStep[] = [{ kind: 'deploy', name: 'deploy', timeoutMs: spec.deployTimeout }];
   if (spec.smokeTest !== false) {
     const { path, expectStatus, expectBody, attempts, interval, timeout } = spec.smokeTest;
@@ -69,11 +109,31 @@ function planSteps({ spec }: ReleaseSpec, steps: readonly StepSpec[]): PlanStep[
     });
   }
   for (const step of steps) planned.push(planStep(step));
-  planned.push({ kind: 'promote', name: 'promote', timeoutMs: spec.deployTimeout });
+  planned.push({
+    kind: 'promote',
+    name: 'promote',
+    timeoutMs: spec.deployTimeout,
+    handBack: planHandBack(target, planned),
+  });
   return planned;
 }
 
-function planStep({ weight, soak, approve }: StepSpec): PlanStep {
+/** Half of the traffic for as long as the shortest soak: what is judged then has been judged so before. */
+function planHandBack(target: TargetPlan, steps: readonly PlanStep[]): HandBackPlan | null {
+  if (target.kind !== 'kubernetes' || target.strategy !== 'canary') return null;
+  const soaks = steps.flatMap((step) => (step.kind === 'weight' ? [step.soakMs] : []));
+  const splits = target.traffic.kind !== 'serviceSelector';
+  return {
+    smokeTest: steps.find((step) => step.kind === 'smokeTest') ?? null,
+    soakMs: splits ? Math.min(...soaks) : 0,
+  };
+}
+
+function planStep({ weight, soak, match, approve }: StepSpec): PlanStep {
+  if (match !== undefined) {
+    const planned = planMatch(match);
+    return { kind: 'match', name: `match ${planned.kind} ${planned.name}`, match: planned };
+  }
   if (approve !== undefined) {
     return {
       kind: 'approve',
@@ -84,8 +144,15 @@ function planStep({ weight, soak, approve }: StepSpec): PlanStep {
     };
   }
   if (weight === undefined)
-    throw new ReleaseError('invalid-spec', 'spec.steps: a step has neither weight nor approve.');
+    throw new ReleaseError('invalid-spec', 'spec.steps: a step has neither weight, match nor approve.');
   return { kind: 'weight', name: `weight ${weight} %`, weight, soakMs: soak ?? milliseconds(DEFAULTS.soak) };
+}
+
+function planMatch({ header, cookie }: NonNullable<StepSpec['match']>): TrafficMatchPlan {
+  if (cookie !== undefined) return { kind: 'cookie', name: cookie };
+  const [name, value] = Object.entries(header ?? {})[0] ?? [];
+  if (name === undefined || value === undefined) throw new ReleaseError('invalid-spec', 'spec.steps: an empty match.');
+  return { kind: 'header', name, value };
 }
 
 interface AnalysisContext {

@@ -63,14 +63,32 @@ const router = mapping('target.router', {
     ),
 }).describe('An app that carries the in-app cohort router.');
 
+/** One name, or a list of several; a list once parsed. */
+function names(what: string): z.ZodType<readonly string[], string | string[]> {
+  const several = list(dnsSubdomain, { what: 'names', bounds: BOUNDS.routes });
+  return z
+    .union([dnsSubdomain, several], {
+      error: (issue) => `${found(issue.input)} is not allowed here. Allowed: the name of ${what}, or a list of names.`,
+    })
+    .transform((given) => (typeof given === 'string' ? [given] : given))
+    .meta({ $comment: `name of ${what}, or a list of names` });
+}
+
 const traffic = oneOf('target.kubernetes.traffic', {
   gatewayAPI: mapping('traffic.gatewayAPI', {
-    httpRoute: dnsSubdomain.describe('The HTTPRoute whose backend weights are set.'),
+    httpRoute: names('an HTTPRoute').optional().describe('The HTTPRoutes whose backend weights are set.'),
+    grpcRoute: names('a GRPCRoute').optional().describe('The GRPCRoutes whose backend weights are set.'),
   })
+    .superRefine((routes, context) => {
+      if (routes.httpRoute !== undefined || routes.grpcRoute !== undefined) return;
+      const message = 'no route is named. Allowed: httpRoute, grpcRoute or both.';
+      context.addIssue({ code: 'custom', message, params: { absence: true } });
+    })
+    .meta({ title: 'traffic.gatewayAPI', minProperties: 1 })
     .optional()
-    .describe('Weights of an HTTPRoute of the Gateway API.'),
+    .describe('Backend weights of routes of the Gateway API.'),
   nginx: mapping('traffic.nginx', {
-    ingress: dnsSubdomain.describe('The stable Ingress; its canary twin is made beside it.'),
+    ingress: names('an Ingress').describe('The stable Ingresses; a canary twin is made beside each.'),
   })
     .optional()
     .describe('Canary annotations of the NGINX ingress controller.'),
@@ -86,16 +104,52 @@ const traffic = oneOf('target.kubernetes.traffic', {
     .describe('Route weights of an Istio VirtualService.'),
   serviceSelector: mapping('traffic.serviceSelector', {})
     .optional()
-    .describe('The selector of the Service itself: shares follow the number of pods, or all at once for blueGreen.'),
+    .describe('The selector of the Service itself, in one write: 0 or 100 % and nothing between.'),
+  replicas: mapping('traffic.replicas', {})
+    .optional()
+    .describe(
+      'Nobody splits: the Service selects the pods of both tracks, and shares follow their number. Only for strategy canary.',
+    ),
 }).describe('Who splits the traffic; exactly one. Not guessed, since a wrong guess sends users to the wrong place.');
 
 const kubernetes = mapping('target.kubernetes', {
-  deployment: dnsLabel.describe('The stable Deployment; the canary Deployment is this name with -canary.'),
-  service: dnsLabel.describe('The Service that users reach the pods by.'),
+  deployment: dnsLabel.describe(
+    'The stable Deployment; the canary Deployment is this name with -canary. For blueGreen: the two are this name with -blue and -green.',
+  ),
+  service: dnsLabel.describe(
+    'The Service that users reach the pods by; the canary has its own, this name with -canary.',
+  ),
   strategy: choice(['canary', 'blueGreen'])
     .default('canary')
     .describe('canary moves traffic weight by weight; blueGreen tests a preview and then moves all of it at once.'),
   traffic,
+  container: dnsLabel
+    .optional()
+    .describe('The container that gets the image. Default: the only one, or the one named like the Deployment.'),
+  port: wholeNumber(BOUNDS.port)
+    .optional()
+    .describe('Port of the Service that the smoke test asks. Default: its only port, or the one named http.'),
+  resolveImage: choice(['registry', 'never'])
+    .default(DEFAULTS.kubernetes.resolveImage)
+    .describe(
+      'registry asks for the digest of a tag once, at the start, and that digest is what runs; never takes the image as it is given.',
+    ),
+  config: choice(['keep', 'snapshot'])
+    .default(DEFAULTS.kubernetes.config)
+    .describe(
+      'snapshot gives the new version immutable copies of the ConfigMaps and Secrets its pods name, so that they are taken back with it; needs the right to read them.',
+    ),
+  drain: duration(BOUNDS.drain)
+    .prefault(DEFAULTS.kubernetes.drain)
+    .describe('How long pods without traffic are kept, so that requests under way end and routes that lag find them.'),
+  keepOld: duration(BOUNDS.keepOld)
+    .prefault(DEFAULTS.kubernetes.keepOld)
+    .describe(
+      'For blueGreen: how long the old version is kept after the promotion, so that the way back is one write.',
+    ),
+  onForeignEdit: choice(['reassert', 'rollback'])
+    .default(DEFAULTS.kubernetes.onForeignEdit)
+    .describe("What follows when somebody else changed the release's objects: put right and told, or back."),
 }).describe('A Deployment in a Kubernetes cluster.');
 
 const flag = mapping('target.flag', {
@@ -156,32 +210,73 @@ const weight = z
   .meta({ $comment: 'whole percentage, 1 to 100, as 25 or 25%' })
   .describe('Percent of traffic that the new version gets. Must rise from step to step; the last one is 100.');
 
-/** One step: a weight with its soak, or an approval. */
+const headerOrCookieName = text({
+  pattern: /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/,
+  maxLength: 128,
+  allowed: 'a name of 1 to 128 characters, without spaces and separators',
+});
+
+const match = oneOf('match', {
+  header: z
+    .record(
+      headerOrCookieName,
+      text({ pattern: /^[\x20-\x7e]+$/, maxLength: 256, allowed: 'printable ASCII in quotes, 1 to 256 characters' }),
+      {
+        error: (issue) =>
+          `${found(issue.input)} is not allowed here. Allowed: one header and its value, { x-canary: "true" }.`,
+      },
+    )
+    .refine((headers) => Object.keys(headers).length === 1, {
+      error: 'there must be exactly one header. Allowed: one header and its value, { x-canary: "true" }.',
+    })
+    .meta({ $comment: 'one header and its value', minProperties: 1, maxProperties: 1 })
+    .optional()
+    .describe('Requests with this header and value get the new version.'),
+  cookie: headerOrCookieName.optional().describe('Requests with this cookie, of value "always", get the new version.'),
+}).describe('Sends requests that are marked to the new version, whatever the weight. Before the first weight.');
+
+/** One step: a weight with its soak, a match, or an approval. */
 export const stepSchema = mapping('a step', {
   weight: weight.optional(),
   soak: duration(BOUNDS.soak)
     .optional()
     .describe(`How long the weight is held while it is analysed. Default: ${DEFAULTS.soak}.`)
     .meta({ usually: DEFAULTS.soak }),
+  match: match.optional(),
   approve: approve.optional(),
 })
   .superRefine((step, context) => {
     const message = stepProblem(step);
-    const absence = step.weight === undefined && step.approve === undefined;
+    const absence = kindsOf(step).length === 0;
     if (message !== null) context.addIssue({ code: 'custom', message, params: { absence } });
   })
   .meta({
     title: 'a step',
-    oneOf: [{ required: ['weight'] }, { required: ['approve'], not: { required: ['soak'] } }],
+    oneOf: [
+      { required: ['weight'] },
+      { required: ['match'], not: { required: ['soak'] } },
+      { required: ['approve'], not: { required: ['soak'] } },
+    ],
   });
 
-function stepProblem(step: { weight?: unknown; soak?: unknown; approve?: unknown }): string | null {
-  const allowed = 'Allowed: either weight and soak, or approve.';
-  if (step.weight === undefined && step.approve === undefined)
-    return `the step has neither weight nor approve. ${allowed}`;
-  if (step.weight !== undefined && step.approve !== undefined)
-    return `weight and approve are given together. ${allowed}`;
-  if (step.approve !== undefined && step.soak !== undefined) return `soak and approve are given together. ${allowed}`;
+interface RawStep {
+  readonly weight?: unknown;
+  readonly soak?: unknown;
+  readonly match?: unknown;
+  readonly approve?: unknown;
+}
+
+function kindsOf(step: RawStep): string[] {
+  return (['weight', 'match', 'approve'] as const).filter((kind) => step[kind] !== undefined);
+}
+
+function stepProblem(step: RawStep): string | null {
+  const allowed = 'Allowed: either weight and soak, or match, or approve.';
+  const kinds = kindsOf(step);
+  if (kinds.length === 0) return `the step has neither weight, match nor approve. ${allowed}`;
+  if (kinds.length > 1) return `${kinds.join(' and ')} are given together. ${allowed}`;
+  if (step.weight === undefined && step.soak !== undefined)
+    return `soak and ${kinds[0] ?? ''} are given together. ${allowed}`;
   return null;
 }
 

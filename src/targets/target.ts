@@ -1,22 +1,25 @@
-import type { SmokeTestStep } from '../spec/plan-types';
+import type { SmokeTestStep, TrafficMatchPlan } from '../spec/plan-types';
 
 /** What a release changes. One per plan; holds connections until it is closed. */
 export interface Target {
-  /** Looks, changes nothing. */
-  observe(signal: AbortSignal): Promise<TargetView>;
+  /** Looks, changes nothing; resolves the version to what will run, where its name is not all there is. */
+  observe(look: { version: string; signal: AbortSignal }): Promise<TargetView>;
   /** Brings the version up beside stable at weight 0. Repeating it changes nothing. Answers a sentence. */
-  deploy(write: TargetWrite): Promise<string>;
+  deploy(write: TargetWrite & { timeoutMs: number }): Promise<string>;
   /** Asks the canary itself, whatever the weight. Throws `smokeTestFailed` with what was answered. */
   smokeTest(request: { test: SmokeTestStep; release: string; version: string; signal: AbortSignal }): Promise<string>;
   /**
    * All of the target reaches the weight, or none keeps it: where one part refuses a raise, the others go back to
    * `previousWeight` and the call throws. A lowering is kept wherever it arrived.
    */
-  setWeight(write: TargetWrite & { weight: number; previousWeight: number }): Promise<string>;
+  setWeight(write: WeightWrite & { previousWeight: number }): Promise<string>;
   /** Puts right what somebody else changed, and says what it was. */
-  reassert(write: TargetWrite & { weight: number }): Promise<Reassertion>;
-  /** Makes the version the stable one. Repeating it changes nothing. */
-  promote(write: TargetWrite): Promise<string>;
+  reassert(write: WeightWrite): Promise<Reassertion>;
+  /**
+   * Makes the version the stable one. Repeating it changes nothing. Where that makes pods anew, they are tested, and
+   * traffic stays on the canary: it comes back by `setWeight`.
+   */
+  promote(write: TargetWrite & PromoteRequest): Promise<string>;
   /** The inverse of `promote`, and of half of one. */
   restoreStable(write: TargetWrite & { stableVersion: string }): Promise<string>;
   /** The inverse of `deploy`. */
@@ -37,14 +40,29 @@ export interface WriteFence {
 
 export interface TargetWrite {
   readonly version: string;
+  /** What the version was resolved to by `observe`; null where its name is all there is. */
+  readonly artifact: string | null;
   readonly fence: WriteFence;
   readonly signal: AbortSignal;
+}
+
+export interface WeightWrite extends TargetWrite {
+  readonly weight: number;
+  /** Requests that get the canary whatever the weight; only a target that says so knows any. */
+  readonly match: readonly TrafficMatchPlan[];
+}
+
+export interface PromoteRequest {
+  readonly release: string;
+  readonly smokeTest: SmokeTestStep | null;
+  readonly timeoutMs: number;
 }
 
 export interface TargetView {
   readonly stableVersion: string;
   readonly canaryVersion: string | null;
   readonly weight: number;
+  readonly artifact: string | null;
 }
 
 export interface Reassertion {

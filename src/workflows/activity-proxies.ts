@@ -98,3 +98,11 @@ export const { notifySlack } = proxyActivities<Pick<ReleaseActivities, 'notifySl
     nonRetryableErrorTypes: [...NON_RETRYABLE],
   },
 });
+
+/** Beyond what was asked for: for an attempt on a worker that died at its start, which is noticed after ten seconds. */
+const GRACE_MS = 10_000;
+
+/** One attempt may take the whole of a time that the spec gives, and so may all of them together. */
+export function within(ms: number): { startToCloseTimeout: number; scheduleToCloseTimeout: number } {
+  return { startToCloseTimeout: ms + GRACE_MS, scheduleToCloseTimeout: ms + GRACE_MS };
+}

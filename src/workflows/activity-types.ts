@@ -1,5 +1,5 @@
 import type { JudgeState, Judgement } from '../analysis/verdict';
-import type { AnalysisPlan, SmokeTestStep, TargetPlan } from '../spec/plan-types';
+import type { AnalysisPlan, SmokeTestStep, TargetPlan, TrafficMatchPlan } from '../spec/plan-types';
 import type { Compensation, Fence, Measurement, ReleaseEvent, ReleaseStatus } from './api';
 
 /**
@@ -25,13 +25,22 @@ export interface TargetRef {
   readonly service: string;
   readonly namespace: string;
   readonly version: string;
+  /** What the version was resolved to at the start, an image by its digest; null where its name is all there is. */
+  readonly artifact: string | null;
   readonly target: TargetPlan;
+}
+
+/** What the traffic is asked to be like, beside the weight. */
+export interface Routing {
+  /** Requests that get the canary whatever the weight. */
+  readonly match: readonly TrafficMatchPlan[];
 }
 
 export interface TargetObservation {
   readonly stableVersion: string;
   readonly canaryVersion: string | null;
   readonly weight: number;
+  readonly artifact: string | null;
 }
 
 export interface DeployInput extends TargetRef {
@@ -45,14 +54,16 @@ export interface SmokeTestInput extends TargetRef {
   readonly test: SmokeTestStep;
 }
 
-export interface SetWeightInput extends TargetRef {
+export interface SetWeightInput extends TargetRef, Routing {
   readonly fence: Fence;
   readonly weight: number;
   readonly previousWeight: number;
 }
 
-export interface MeasureInput extends TargetRef {
+export interface MeasureInput extends TargetRef, Routing {
   readonly fence: Fence;
+  /** Which track is judged: the canary, or stable while it takes its traffic back. The other one is compared with. */
+  readonly subject: 'canary' | 'stable';
   readonly stableVersion: string;
   readonly weight: number;
   /** The workflow's time, epoch milliseconds. */
@@ -76,6 +87,10 @@ export interface MeasureResult {
 export interface PromoteInput extends TargetRef {
   readonly fence: Fence;
   readonly stableVersion: string;
+  /** Of what the promotion makes anew, before any traffic; null for none. */
+  readonly smokeTest: SmokeTestStep | null;
+  readonly release: string;
+  readonly timeoutMs: number;
 }
 
 export interface CompensateInput extends TargetRef {

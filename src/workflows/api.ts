@@ -1,4 +1,4 @@
-import type { Plan, PlanStep } from '../spec/plan-types';
+import type { Plan, PlanStep, TrafficMatchPlan } from '../spec/plan-types';
 import type { JudgeState, MetricVerdict, Verdict } from '../analysis/verdict';
 
 /**
@@ -111,6 +111,7 @@ export type EventType =
   | 'started'
   | 'deployed'
   | 'smokeTestPassed'
+  | 'matchChanged'
   | 'weightChanged'
   | 'stepPassed'
   | 'stepFailed'
@@ -130,7 +131,10 @@ export type EventType =
   | 'messageIgnored'
   | 'successorWaiting'
   | 'notificationFailed'
+  | 'stableReplaced'
   | 'promoted'
+  | 'cleanedUp'
+  | 'leftOver'
   | 'rollbackStarted'
   | 'compensated'
   | 'compensationFailed'
@@ -205,7 +209,12 @@ export interface ReleaseStatus {
   readonly runId: string;
   readonly target: Plan['target']['kind'];
   /** `from` is null until the target was looked at. */
-  readonly version: { readonly from: string | null; readonly to: string };
+  readonly version: {
+    readonly from: string | null;
+    readonly to: string;
+    /** What `to` was resolved to, an image by its digest; null where its name is all there is. */
+    readonly artifact: string | null;
+  };
   readonly phase: Phase;
   readonly outcome: Outcome | null;
   /** One sentence about now. */
@@ -245,6 +254,10 @@ export interface ReleaseState {
   outcome: Outcome | null;
   message: string;
   stableVersion: string | null;
+  /** What the version was resolved to at the start; see `TargetRef`. */
+  artifact: string | null;
+  /** Requests that get the canary whatever the weight, by the match steps so far. */
+  match: TrafficMatchPlan[];
   weight: number;
   observedShare: number | null;
   /** When the weight last changed; measurements do not look further back. */
@@ -261,6 +274,10 @@ export interface ReleaseState {
   /** The judge's memory outside of soaks, while a person is waited for with the canary under traffic. */
   guardJudge: JudgeState | null;
   compensations: Compensation[];
+  /** What a promoted release still has to remove; nothing of it gets traffic. */
+  leftovers: Compensation[];
+  /** Pods without traffic are kept until then (epoch milliseconds); null where none had any. */
+  drainUntil: number | null;
   stuck: { since: number; message: string; attempts: number } | null;
   successors: string[];
   measurements: Measurement[];

@@ -126,8 +126,8 @@ export function installHandlers(run: Run): void {
       );
       const { target } = plan;
       refuseIf(
-        target.kind === 'kubernetes' && target.strategy === 'blueGreen' && weight !== 0 && weight !== 100,
-        `The weight is ${weight}; blue-green knows only 0 and 100.`,
+        target.kind === 'kubernetes' && target.traffic.kind === 'serviceSelector' && weight !== 0 && weight !== 100,
+        `The weight is ${weight}; a Service selector knows only 0 and 100.`,
       );
       refuseIf(state.rollback !== null, 'The release is being rolled back; its weight goes to 0.');
       refuseIf(state.phase === 'promoting', 'The release is being promoted; roll it back instead.');

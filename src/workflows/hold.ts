@@ -105,7 +105,7 @@ async function setWeightByHand(run: Run): Promise<void> {
   if (wish === null) return;
   state.wishes.weight = null;
   state.soak = null;
-  await shiftWeight(run, wish.weight, wish.actor);
+  await shiftWeight(run, wish.weight, { actor: wish.actor });
   state.paused = {
     // An approval's deadline moves by the whole time it was held.
     since: state.paused?.since ?? Date.now(),

@@ -25,7 +25,11 @@ export interface Reading {
  * verdict is needed any more (the target's own guard, another release's fence). A measurement that cannot be made is
  * a reading with verdict `error`: nobody's fault but the backend's, and never a pass.
  */
-export async function takeReading(run: Run, judge: JudgeState | null): Promise<Reading> {
+export async function takeReading(
+  run: Run,
+  judge: JudgeState | null,
+  subject: 'canary' | 'stable' = 'canary',
+): Promise<Reading> {
   const { state, plan } = run;
   const at = Date.now();
   try {
@@ -33,6 +37,8 @@ export async function takeReading(run: Run, judge: JudgeState | null): Promise<R
       {
         ...targetRef(run),
         fence: nextFence(run),
+        match: state.match,
+        subject,
         stableVersion: state.stableVersion ?? '',
         weight: state.weight,
         at,
@@ -47,6 +53,13 @@ export async function takeReading(run: Run, judge: JudgeState | null): Promise<R
     if (result.guardTripped !== null) {
       record(run, 'guardTripped', result.guardTripped, { step: state.step, evidence: result.measurement });
       throw new StepFailure(result.guardTripped, { final: 'rolledBack', evidence: result.measurement });
+    }
+    const [edit] = result.foreignEdits;
+    if (edit !== undefined && plan.target.kind === 'kubernetes' && plan.target.onForeignEdit === 'rollback') {
+      throw new StepFailure(`Somebody else changed what the release holds: ${edit}`, {
+        final: 'rolledBack',
+        evidence: result.measurement,
+      });
     }
     const { decision, stepVerdict, stepSentence } = result.judgement;
     return {

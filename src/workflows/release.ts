@@ -9,7 +9,7 @@ import {
 } from '@temporalio/workflow';
 import { releaseQueueWorkflowId } from './api';
 import type { Outcome, Phase, ReleaseInput, ReleaseResult } from './api';
-import { rollBack } from './roll-back';
+import { cleanUp, rollBack } from './roll-back';
 import { installHandlers } from './handlers';
 import { releaseEndedSignal } from './messages';
 import { flushNotifications, startNotifier } from './notifier';
@@ -37,6 +37,7 @@ export async function release(input: ReleaseInput): Promise<ReleaseResult> {
   if (state.phase !== 'rollingBack') await goForward(run);
   return await CancellationScope.nonCancellable(async () => {
     if (state.rollback !== null && state.outcome === null) await rollBack(run);
+    if (state.leftovers.length > 0) await cleanUp(run);
     await end(run);
     // Cancelled from outside: compensated first, and then Temporal's lists say so too. Temporal forgets the request
     // at continue-as-new; a failure would be the wrong word for it then.

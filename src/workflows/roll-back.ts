@@ -1,9 +1,10 @@
 import { ActivityFailure } from '@temporalio/common';
-import { condition } from '@temporalio/workflow';
+import { condition, sleep } from '@temporalio/workflow';
 import { compensate } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
 import type { Actor, Compensation } from './api';
 import { continueAsNewIfDue } from './continue-as-new';
+import { drainUntil } from './promote';
 import { endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf } from './step-failure';
@@ -67,6 +68,7 @@ function nextCompensation(compensations: readonly Compensation[]): Compensation 
 
 async function attempt(run: Run, compensation: Compensation): Promise<void> {
   const { state } = run;
+  if (compensation.op === 'removeCanary') await drain(run);
   try {
     const { sentence } = await compensate.executeWithOptions({ summary: describe(compensation) }, [
       { ...targetRef(run), fence: nextFence(run), compensation, reason: state.rollback?.reason ?? '' },
@@ -96,6 +98,52 @@ async function attempt(run: Run, compensation: Compensation): Promise<void> {
   }
 }
 
+/** Pods that have just lost their traffic finish what they have, and routes that lag behind still find them. */
+async function drain(run: Run): Promise<void> {
+  const { state } = run;
+  const wait = (state.drainUntil ?? 0) - Date.now();
+  if (wait > 0) await condition(() => state.wishes.abandon !== null, wait, { summary: 'the canary drains' });
+  state.drainUntil = null;
+}
+
+/** After this many rounds people are told what is left; the next release must not wait for it. */
+const CLEAN_UP_ROUNDS = 8;
+
+/** A promoted release removes what it does not need any more. It never fails for it: nothing of it gets traffic. */
+export async function cleanUp(run: Run): Promise<void> {
+  const { state } = run;
+  for (const leftover of [...state.leftovers].reverse()) {
+    await drain(run);
+    for (let round = 1; ; round += 1) {
+      const why = await removal(run, leftover);
+      if (why === null) break;
+      if (round >= CLEAN_UP_ROUNDS) {
+        const left = `${describe(leftover)}: ${why}`;
+        record(run, 'leftOver', `Left undone after ${round} tries, see \`sluice cleanup\`: ${left}`);
+        break;
+      }
+      await sleep(Math.min(RETRY_FIRST_MS * 2 ** (round - 1), RETRY_MOST_MS), { summary: 'before the next try' });
+    }
+    state.leftovers = state.leftovers.filter((one) => one !== leftover);
+  }
+}
+
+/** Null when it is done, why not otherwise. */
+async function removal(run: Run, compensation: Compensation): Promise<string | null> {
+  try {
+    const { sentence } = await compensate.executeWithOptions({ summary: describe(compensation) }, [
+      { ...targetRef(run), fence: nextFence(run), compensation, reason: 'the release was promoted' },
+    ]);
+    record(run, 'cleanedUp', sentence);
+    return null;
+  } catch (error) {
+    if (!(error instanceof ActivityFailure)) throw error;
+    const { type, message } = causeOf(error);
+    // A later release holds the service: what is left is its own to use.
+    return type === ACTIVITY_FAILURES.fenceLost ? null : message;
+  }
+}
+
 function done(run: Run, compensation: Compensation, sentence: string): void {
   const { state } = run;
   state.compensations = state.compensations.filter((one) => one !== compensation);
@@ -108,6 +156,8 @@ function done(run: Run, compensation: Compensation, sentence: string): void {
     record(run, 'messageIgnored', 'The roll back works again, so it is not given up.', { actor });
   }
   if (compensation.op === 'restoreWeight') {
+    if (state.weight > 0 || state.match.length > 0) state.drainUntil = drainUntil(run);
+    state.match = [];
     state.weight = compensation.weight;
     state.uncertainWeight = false;
     state.weightSince = Date.now();

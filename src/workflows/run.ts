@@ -4,6 +4,7 @@ import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Verdict } from '../analysis/verdict';
 import type { Plan, PlanStep } from '../spec/plan-types';
 import type { Actor, EventType, Fence, Measurement, Phase, ReleaseEvent, ReleaseInput, ReleaseState } from './api';
+import type { TargetRef } from './activity-types';
 import { renderDetails } from './details';
 import { statusOf } from './status';
 
@@ -51,6 +52,8 @@ function firstState(input: ReleaseInput): ReleaseState {
     outcome: null,
     message: 'The release is starting.',
     stableVersion: null,
+    artifact: null,
+    match: [],
     weight: 0,
     observedShare: null,
     weightSince: now,
@@ -73,6 +76,8 @@ function firstState(input: ReleaseInput): ReleaseState {
     wishes: { promote: null, skipSoak: null, weight: null, decision: null, retryNow: false, abandon: null },
     guardJudge: null,
     compensations: [],
+    leftovers: [],
+    drainUntil: null,
     stuck: null,
     successors: [],
     measurements: [],
@@ -160,9 +165,9 @@ export function nextFence(run: Run): Fence {
 }
 
 /** What every target activity is told. */
-export function targetRef(run: Run): { service: string; namespace: string; version: string; target: Plan['target'] } {
+export function targetRef(run: Run): TargetRef {
   const { service, namespace, version, target } = run.plan;
-  return { service, namespace, version, target };
+  return { service, namespace, version, artifact: run.state.artifact, target };
 }
 
 export function currentStep(run: Run): PlanStep | undefined {

@@ -1,24 +1,30 @@
 import { ActivityFailure } from '@temporalio/common';
 import { isCancellation } from '@temporalio/workflow';
-import { setWeight } from './activity-proxies';
+import { setWeight, within } from './activity-proxies';
+import type { TrafficMatchPlan } from '../spec/plan-types';
 import { ACTIVITY_FAILURES } from './activity-types';
-import type { Actor } from './api';
+import type { Actor, Phase } from './api';
 import { enter, nextFence, publishAttributes, record, SLUICE, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf, toStepFailure } from './step-failure';
 
 /** Moves traffic. The way back is in the state before the first of it moves. */
-export async function shiftWeight(run: Run, weight: number, actor: Actor = SLUICE): Promise<void> {
+export async function shiftWeight(
+  run: Run,
+  weight: number,
+  { actor = SLUICE, phase = 'shifting' }: { actor?: Actor | undefined; phase?: Phase } = {},
+): Promise<void> {
   const { state } = run;
   if (!state.compensations.some((one) => one.op === 'restoreWeight')) {
     state.compensations.push({ op: 'restoreWeight', weight: 0 });
   }
-  enter(run, 'shifting');
+  enter(run, phase);
   const before = state.weight;
   state.uncertainWeight = true;
-  const { sentence } = await setWeight.executeWithOptions({ summary: `weight ${before} % → ${weight} %` }, [
-    { ...targetRef(run), fence: nextFence(run), weight, previousWeight: before },
-  ]);
+  const { sentence } = await setWeight.executeWithOptions(
+    { summary: `weight ${before} % → ${weight} %`, ...timeouts(run) },
+    [{ ...targetRef(run), fence: nextFence(run), weight, previousWeight: before, match: state.match }],
+  );
   state.uncertainWeight = false;
   state.weight = weight;
   state.weightSince = Date.now();
@@ -37,8 +43,8 @@ export async function settleWeight(run: Run): Promise<void> {
   const { state } = run;
   const { weight } = state;
   try {
-    await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %` }, [
-      { ...targetRef(run), fence: nextFence(run), weight, previousWeight: weight },
+    await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %`, ...timeouts(run) }, [
+      { ...targetRef(run), fence: nextFence(run), weight, previousWeight: weight, match: state.match },
     ]);
     state.uncertainWeight = false;
     record(run, 'weightChanged', `The weight is held at ${weight} %.`, { step: state.step });
@@ -50,4 +56,31 @@ export async function settleWeight(run: Run): Promise<void> {
     const said = `It is not certain that the weight is at ${weight} %: ${message}`;
     if (state.message !== said) record(run, 'compensationFailed', said, { step: state.step });
   }
+}
+
+/** The match steps so far, put into force; the weight stays as it is. */
+export async function routeMatches(run: Run, match: TrafficMatchPlan): Promise<string> {
+  const { state } = run;
+  if (!state.compensations.some((one) => one.op === 'restoreWeight')) {
+    state.compensations.push({ op: 'restoreWeight', weight: 0 });
+  }
+  enter(run, 'shifting');
+  const { weight } = state;
+  const matches = [...state.match, match];
+  const { sentence } = await setWeight.executeWithOptions(
+    { summary: `${match.kind} ${match.name} → ${run.plan.version}`, ...timeouts(run) },
+    [{ ...targetRef(run), fence: nextFence(run), weight, previousWeight: weight, match: matches }],
+  );
+  state.match = matches;
+  record(run, 'matchChanged', `Requests with the ${match.kind} ${match.name} get ${run.plan.version}. ${sentence}`, {
+    step: state.step,
+  });
+  return sentence;
+}
+
+/** In Kubernetes a weight waits for the pods that it needs, as long as a deployment may. */
+function timeouts({ plan }: Run): { startToCloseTimeout?: number; scheduleToCloseTimeout?: number } {
+  if (plan.target.kind !== 'kubernetes') return {};
+  const deploy = plan.steps.find((step) => step.kind === 'deploy');
+  return deploy === undefined ? {} : within(deploy.timeoutMs);
 }

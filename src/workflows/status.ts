@@ -15,7 +15,7 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
     workflowId: info.workflowId,
     runId: info.runId,
     target: plan.target.kind,
-    version: { from: state.stableVersion, to: plan.version },
+    version: { from: state.stableVersion, to: plan.version, artifact: state.artifact },
     phase: state.phase,
     outcome: state.outcome,
     message: state.message,

@@ -1,22 +1,15 @@
 import { isCancellation } from '@temporalio/workflow';
-import type { ApproveStep, DeployStep, PlanStep, PromoteStep, SmokeTestStep, WeightStep } from '../spec/plan-types';
-import { deploy, observe, promote, smokeTest } from './activity-proxies';
+import type { ApproveStep, DeployStep, MatchStep, PlanStep, SmokeTestStep, WeightStep } from '../spec/plan-types';
+import { deploy, observe, smokeTest, within } from './activity-proxies';
 import type { Wishes } from './api';
-import { checkpoint, guardedWait, leaveIfRollingBack, pauseFor } from './hold';
+import { checkpoint, guardedWait, pauseFor } from './hold';
 import { currentStep, endStep, enter, markStep, nextFence, record, SLUICE, targetRef } from './run';
 import type { Run } from './run';
-import { shiftWeight } from './shift-weight';
+import { promoteStep } from './promote';
+import { routeMatches, shiftWeight } from './shift-weight';
 import { beginSoak, soak } from './soak';
 import type { StepEnd } from './soak';
 import { StepFailure, toStepFailure } from './step-failure';
-
-/** Beyond a step's own time: for an attempt on a worker that died at its start, which is noticed after ten seconds. */
-const GRACE_MS = 10_000;
-
-/** One attempt may take the whole of a step's time, and so may all of them together. */
-function within(ms: number): { startToCloseTimeout: number; scheduleToCloseTimeout: number } {
-  return { startToCloseTimeout: ms, scheduleToCloseTimeout: ms };
-}
 
 /** The main loop: one step after the other until the plan is done or a roll back is decided. */
 export async function runSteps(run: Run): Promise<void> {
@@ -51,6 +44,8 @@ async function runStep(run: Run, step: PlanStep): Promise<StepEnd> {
       return deployStep(run, step);
     case 'smokeTest':
       return smokeTestStep(run, step);
+    case 'match':
+      return matchStep(run, step);
     case 'weight':
       return weightStep(run, step);
     case 'approve':
@@ -113,7 +108,9 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   enter(run, 'deploying');
   const seen = await observe.executeWithOptions({ summary: 'look at the target' }, [targetRef(run)]);
   state.stableVersion = seen.stableVersion;
-  if (seen.stableVersion === plan.version && seen.canaryVersion === null) {
+  state.artifact = seen.artifact;
+  const wanted = [plan.version, ...(seen.artifact === null ? [] : [seen.artifact])];
+  if (wanted.includes(seen.stableVersion) && seen.canaryVersion === null) {
     record(run, 'promoted', `${plan.version} is the stable version already; there is nothing to release.`, {
       step: state.step,
     });
@@ -125,7 +122,7 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   }
   if (!state.compensations.some((one) => one.op === 'removeCanary')) state.compensations.push({ op: 'removeCanary' });
   const { sentence } = await deploy.executeWithOptions(
-    { summary: `deploy ${plan.version}`, ...within(step.timeoutMs + GRACE_MS) },
+    { summary: `deploy ${plan.version}`, ...within(step.timeoutMs) },
     [{ ...targetRef(run), fence: nextFence(run), timeoutMs: step.timeoutMs }],
   );
   record(run, 'deployed', sentence, { step: state.step });
@@ -137,12 +134,18 @@ async function smokeTestStep(run: Run, step: SmokeTestStep): Promise<StepEnd> {
   const { state, plan, input } = run;
   enter(run, 'smokeTesting');
   // All tries with their waits, and a quarter more for a worker that dies in between.
-  const budget = Math.ceil(step.attempts * (step.timeoutMs + step.intervalMs) * 1.25) + 20_000;
+  const budget = Math.ceil(step.attempts * (step.timeoutMs + step.intervalMs) * 1.25) + 10_000;
   const { sentence } = await smokeTest.executeWithOptions(
     { summary: `smoke test ${plan.version}`, ...within(budget) },
     [{ ...targetRef(run), release: input.release, test: step }],
   );
   record(run, 'smokeTestPassed', sentence, { step: state.step });
+  endStep(run, 'passed', sentence);
+  return 'done';
+}
+
+async function matchStep(run: Run, step: MatchStep): Promise<StepEnd> {
+  const sentence = await routeMatches(run, step.match);
   endStep(run, 'passed', sentence);
   return 'done';
 }
@@ -226,32 +229,6 @@ function expired(run: Run, step: ApproveStep): StepEnd {
     case 'rollback':
       throw new StepFailure(sentence, { final: 'rolledBack' });
   }
-}
-
-async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd> {
-  const { state, plan } = run;
-  if (state.weight < 100) await shiftWeight(run, 100, state.wishes.promote?.actor);
-  await checkpoint(run);
-  if (state.weight < 100) return 'again';
-  enter(run, 'promoting');
-  const from = state.stableVersion ?? '';
-  if (!state.compensations.some((one) => one.op === 'restoreStable')) {
-    state.compensations.push({ op: 'restoreStable', version: from });
-  }
-  const { sentence } = await promote.executeWithOptions(
-    { summary: `promote ${plan.version}`, ...within(step.timeoutMs + GRACE_MS) },
-    [{ ...targetRef(run), fence: nextFence(run), stableVersion: from }],
-  );
-  // Asked for while the promotion's answer was on its way: the way back is still known, so it is taken.
-  leaveIfRollingBack(run);
-  // From here on the new version is the stable one: there is no way back but another release. Said at once, so that
-  // no roll back is accepted that would have nothing left to undo.
-  state.compensations = [];
-  state.wishes.promote = null;
-  state.outcome = 'promoted';
-  record(run, 'promoted', sentence, { step: state.step });
-  endStep(run, 'passed', sentence);
-  return 'done';
 }
 
 /** A person's promotion: what lies between is passed over, and said to be. */

@@ -25,14 +25,16 @@ const test: SmokeTestStep = {
   timeoutMs: 1_000,
 };
 
+const promotion = { fence, stableVersion: 'v1', smokeTest: null, release: 'r1', timeoutMs: 1_000 } as const;
+
 /** Every activity that works on a target, with an input. */
 const ON_TARGET: [keyof ReleaseActivities, (activities: ReleaseActivities) => Promise<unknown>][] = [
   ['observe', (all) => all.observe(ref)],
   ['deploy', (all) => all.deploy({ ...ref, fence, timeoutMs: 1_000 })],
   ['smokeTest', (all) => all.smokeTest({ ...ref, release: 'r1', test })],
-  ['setWeight', (all) => all.setWeight({ ...ref, fence, weight: 25, previousWeight: 5 })],
+  ['setWeight', (all) => all.setWeight({ ...ref, fence, weight: 25, previousWeight: 5, match: [] })],
   ['measure', (all) => all.measure(measureInput())],
-  ['promote', (all) => all.promote({ ...ref, fence, stableVersion: 'v1' })],
+  ['promote', (all) => all.promote({ ...ref, ...promotion })],
   [
     'compensate',
     (all) => all.compensate({ ...ref, fence, compensation: { op: 'removeCanary' }, reason: 'the evidence' }),
@@ -198,7 +200,7 @@ describe('a repeat', () => {
         const { env } = world({ attempt });
         const activities = createActivities(depsOf(target));
         await env.run(() =>
-          activities.setWeight({ ...ref, fence: { ...fence, step: 2 }, weight: 25, previousWeight: 0 }),
+          activities.setWeight({ ...ref, fence: { ...fence, step: 2 }, weight: 25, previousWeight: 0, match: [] }),
         );
       }
 
@@ -248,7 +250,7 @@ describe('heartbeats', () => {
     let finish = (): void => undefined;
     target.behave = () => new Promise((resolve) => (finish = resolve));
 
-    const running = env.run(activities.promote, { ...ref, fence, stableVersion: 'v1' });
+    const running = env.run(activities.promote, { ...ref, ...promotion });
     await jest.advanceTimersByTimeAsync(9_000);
     const during = beats;
     finish();

@@ -16,7 +16,13 @@ export const routerPlan: TargetPlan = {
   overrideSecretEnv: 'SECRET',
 };
 
-export const ref = { service: 'checkout', namespace: 'shop', version: 'v2', target: routerPlan } as const;
+export const ref = {
+  service: 'checkout',
+  namespace: 'shop',
+  version: 'v2',
+  artifact: null,
+  target: routerPlan,
+} as const;
 export const fence = { release: 'r1', epoch: 1, step: 3 } as const;
 
 /** A target in memory that keeps what it was told; `behave` may throw or wait. */
@@ -29,9 +35,9 @@ export class FakeTarget implements Target {
     return this.calls.flatMap(({ write }) => (write as Partial<TargetWrite>).fence ?? []);
   }
 
-  observe = async (signal: AbortSignal) => {
+  observe = async ({ signal }: Parameters<Target['observe']>[0]) => {
     await this.told('observe', {}, signal);
-    return { stableVersion: 'v1', canaryVersion: null, weight: 0 };
+    return { stableVersion: 'v1', canaryVersion: null, weight: 0, artifact: null };
   };
   deploy = (write: TargetWrite) => this.told('deploy', write, write.signal);
   smokeTest = (request: Parameters<Target['smokeTest']>[0]) => this.told('smokeTest', request, request.signal);
@@ -107,6 +113,8 @@ export function measureInput(
   return {
     ...ref,
     fence,
+    match: [],
+    subject: 'canary',
     stableVersion: 'v1',
     weight: 25,
     at: 1_000_000,

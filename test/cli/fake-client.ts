@@ -112,7 +112,7 @@ export class FakeSluice implements SluiceClient {
         release,
         service: plan.service,
         namespace: plan.namespace,
-        version: { from: null, to: plan.version },
+        version: { from: null, to: plan.version, artifact: null },
         phase: 'starting',
         message: 'The release starts.',
         weight: 0,

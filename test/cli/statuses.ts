@@ -76,7 +76,7 @@ export function aStatus(overrides: Partial<ReleaseStatus> = {}): ReleaseStatus {
     workflowId: 'release:shop/checkout',
     runId: 'run-1',
     target: 'router',
-    version: { from: '1.41.0', to: '1.42.0' },
+    version: { from: '1.41.0', to: '1.42.0', artifact: null },
     phase: 'soaking',
     outcome: null,
     message: 'The canary holds 25 % and is analysed.',

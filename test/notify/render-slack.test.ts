@@ -72,7 +72,9 @@ describe("a release's message", () => {
   });
 
   it('says that metrics are made up', () => {
-    const { text, blocks } = renderMessage(statusOf({ simulated: true, version: { from: null, to: '1.4.2' } }));
+    const { text, blocks } = renderMessage(
+      statusOf({ simulated: true, version: { from: null, to: '1.4.2', artifact: null } }),
+    );
 
     expect(text).toBe('shop/checkout ? → 1.4.2: analysing (simulated metrics)');
     expect(textOf(blocks)).toContain('◌ *analysing* (simulated metrics) Weight');

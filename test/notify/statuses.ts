@@ -28,7 +28,7 @@ export function statusOf(changes: Partial<ReleaseStatus> = {}): ReleaseStatus {
     workflowId: 'release:shop/checkout',
     runId: 'run',
     target: 'router',
-    version: { from: '1.4.1', to: '1.4.2' },
+    version: { from: '1.4.1', to: '1.4.2', artifact: null },
     phase: 'soaking',
     outcome: null,
     message: 'Weight 25 %, 12 s of 60 s.',

@@ -23,7 +23,7 @@ describe('parseSpec', () => {
 
   it('reports several errors at once, in file order, with place, finding, nearest key and what is allowed', () => {
     expect(problemsOf(FAULTY_EXAMPLE)).toEqual([
-      'release.yaml:8:21: unknown key "soack" in a step; did you mean "soak"? Allowed: weight, soak, approve.',
+      'release.yaml:8:21: unknown key "soack" in a step; did you mean "soak"? Allowed: weight, soak, match, approve.',
       'release.yaml:9:17: spec.steps[1].weight: 5 does not rise: a step before has 25 already. Allowed: a weight from 26 to 100.',
       'release.yaml:9:26: spec.steps[1].soak: "60 parsecs" has the unknown unit "parsecs". Allowed: a duration with its unit, from 1s to 7d, such as 60s, 5m or 1h30m.',
     ]);
@@ -117,7 +117,7 @@ describe('the document', () => {
       .replace('name: error-rate', 'name: error-rate, maximum: 5%');
 
     expect(problemsOf(text)).toEqual([
-      'release.yaml:9:53: unknown key "weigth" in traffic.gatewayAPI. Allowed: httpRoute.',
+      'release.yaml:9:53: unknown key "weigth" in traffic.gatewayAPI. Allowed: httpRoute, grpcRoute.',
       'release.yaml:22:29: unknown key "maximum" in a metric. Allowed: name, max, min, maxRatio, numerator, denominator, query, requests, unit.',
       'release.yaml:24:29: unknown key "tollerate" in analysis.compare; did you mean "tolerate"? Allowed: alpha, tolerate.',
       'release.yaml:26:22: unknown key "chanel" in notify.slack; did you mean "channel"? Allowed: channel.',
@@ -191,7 +191,7 @@ describe('values', () => {
     ['  steps: 5\n', 'steps: 5 is not allowed here. Allowed: a list of 1 to 100 steps.'],
     [
       '  steps: [5, { weight: 100 }]\n',
-      'steps[0]: 5 is not allowed here. Allowed: a mapping with the keys weight, soak, approve.',
+      'steps[0]: 5 is not allowed here. Allowed: a mapping with the keys weight, soak, match, approve.',
     ],
     [
       '  steps: [{ weight: 100, soak: 0s }]\n',
@@ -235,13 +235,13 @@ describe('values', () => {
   });
 
   it.each([
-    ['{}', 'the step has neither weight nor approve'],
-    ['{ soak: 60s }', 'the step has neither weight nor approve'],
+    ['{}', 'the step has neither weight, match nor approve'],
+    ['{ soak: 60s }', 'the step has neither weight, match nor approve'],
     ['{ weight: 5, approve: {} }', 'weight and approve are given together'],
     ['{ soak: 5s, approve: {} }', 'soak and approve are given together'],
   ])('refuses the step %s', (step, reason) => {
     expect(problemsOf(routerDocument(`  steps: [${step}, { weight: 100 }]\n`))).toEqual([
-      `release.yaml:6:11: spec.steps[0]: ${reason}. Allowed: either weight and soak, or approve.`,
+      `release.yaml:6:11: spec.steps[0]: ${reason}. Allowed: either weight and soak, or match, or approve.`,
     ]);
   });
 });
@@ -266,7 +266,7 @@ describe('the target', () => {
     ],
     [
       '{ kubernetes: { deployment: a, service: a, traffic: {} } }',
-      'spec.target.kubernetes.traffic: nothing is chosen. Allowed: exactly one of gatewayAPI, nginx, traefik, istio, serviceSelector.',
+      'spec.target.kubernetes.traffic: nothing is chosen. Allowed: exactly one of gatewayAPI, nginx, traefik, istio, serviceSelector, replicas.',
     ],
     [
       '{ router: { instances: [] } }',
@@ -477,14 +477,61 @@ describe('what must fit together', () => {
     );
   });
 
-  it('a blue-green release has the only weight 100', () => {
-    const text = DESIGN_EXAMPLE.replace('service: checkout', 'service: checkout\n      strategy: blueGreen');
+  it.each([
+    ['blueGreen', 'a blue-green release without a tr'],
+    ['canary', 'a Service selector moves all traf'],
+  ])('strategy %s by a Service selector has the only weight 100', (strategy, why) => {
+    const text = DESIGN_EXAMPLE.replace('service: checkout', `service: checkout\n      strategy: ${strategy}`).replace(
+      'gatewayAPI: { httpRoute: checkout }',
+      'serviceSelector: {}',
+    );
 
-    expect(problemsOf(text).map((line) => line.replace(/^\S+ /, '').slice(0, 80))).toEqual([
-      'spec.steps[0].weight: 5 is not allowed here: a blue-green release moves all traf',
-      'spec.steps[1].weight: 25 is not allowed here: a blue-green release moves all tra',
-      'spec.steps[3].weight: 50 is not allowed here: a blue-green release moves all tra',
+    expect(problemsOf(text).map((line) => line.replace(/^\S+ /, '').split('. ')[0]?.slice(0, 78))).toEqual([
+      `spec.steps[0].weight: 5 is not allowed here: ${why}`,
+      `spec.steps[1].weight: 25 is not allowed here: ${why}`,
+      `spec.steps[3].weight: 50 is not allowed here: ${why}`,
     ]);
+  });
+
+  it('a match stands before the first weight, where the splitter can tell requests by it', () => {
+    const withSteps = (traffic: string, steps: string): string =>
+      DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', traffic).replace(
+        /  steps:[\s\S]*?  analysis:/,
+        `  steps: [${steps}]\n  analysis:`,
+      );
+    const header = '{ match: { header: { x-canary: "true" } } }';
+    const cookie = '{ match: { cookie: canary } }';
+    const problems = (traffic: string, steps: string): string[] =>
+      problemsOf(withSteps(traffic, steps)).map((line) => line.replace(/^\S+ /, ''));
+    const gateway = 'gatewayAPI: { httpRoute: [checkout, mobile], grpcRoute: api }';
+
+    expect(problems(gateway, `${header}, { weight: 100 }`)).toEqual([]);
+    expect(problems('nginx: { ingress: checkout }', `${cookie}, ${header}, { weight: 100 }`)).toEqual([]);
+    expect(problems(gateway, `{ weight: 5 }, ${header}, { weight: 100 }`)).toEqual([
+      'spec.steps[1].match: match stands after a weight. Allowed: before the first weight.',
+    ]);
+    expect(problems(gateway, `${cookie}, { weight: 100 }`)).toEqual([
+      'spec.steps[0].match: gatewayAPI cannot tell requests by a cookie. Allowed: header.',
+    ]);
+    expect(problems('replicas: {}', `${header}, { weight: 100 }`)).toEqual([
+      'spec.steps[0].match: replicas cannot tell requests by a header. Allowed: steps without match.',
+    ]);
+    expect(problems(gateway, `{ match: { header: { a: "1", b: "2" } } }, { weight: 100 }`)[0]).toContain(
+      'there must be exactly one header',
+    );
+    expect(problems(gateway, `{ match: { cookie: canary }, soak: 5s }, { weight: 100 }`)[0]).toContain(
+      'soak and match are given together',
+    );
+    expect(problems('gatewayAPI: {}', '{ weight: 100 }')[0]).toContain('no route is named');
+  });
+
+  it('a blue-green release does not mix the pods of both versions', () => {
+    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}');
+
+    expect(problemsOf(text)).toEqual([]);
+    expect(problemsOf(text.replace('service: checkout', 'service: checkout\n      strategy: blueGreen'))[0]).toContain(
+      '"replicas" is not allowed with strategy blueGreen',
+    );
   });
 
   it('warns where names may be mixed up, without refusing', () => {

@@ -30,7 +30,7 @@ describe('plan', () => {
         { kind: 'weight', name: 'weight 25 %', weight: 25, soakMs: 60_000 },
         { kind: 'weight', name: 'weight 50 %', weight: 50, soakMs: 60_000 },
         { kind: 'weight', name: 'weight 100 %', weight: 100, soakMs: 60_000 },
-        { kind: 'promote', name: 'promote', timeoutMs: 600_000 },
+        { kind: 'promote', name: 'promote', handBack: null, timeoutMs: 600_000 },
       ],
       analysis: {
         source: { kind: 'router' },
@@ -74,10 +74,18 @@ describe('plan', () => {
 
     expect(made.target).toEqual({
       kind: 'kubernetes',
+      namespace: 'shop',
       deployment: 'checkout',
       service: 'checkout',
       strategy: 'canary',
-      traffic: { kind: 'gatewayAPI', settings: { httpRoute: 'checkout' } },
+      traffic: { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'checkout' }] },
+      container: null,
+      port: null,
+      resolveImage: 'registry',
+      config: 'keep',
+      drainMs: 30_000,
+      keepOldMs: 600_000,
+      onForeignEdit: 'reassert',
     });
     expect(made.steps.map((step) => step.name)).toEqual([
       'deploy',

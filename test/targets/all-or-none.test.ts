@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { createRouterTarget } from '../../src/targets/router/router-target';
 import { TargetFailure } from '../../src/targets/target';
 import type { Target, WriteFence } from '../../src/targets/target';
-import { Instance, TOKEN } from './instance';
+import { Instance, TOKEN, PLAIN } from './instance';
 
 const COUNT = 3;
 
@@ -54,7 +54,7 @@ async function play(acts: readonly Act[]): Promise<void> {
   try {
     let step = 1;
     const fence = (): WriteFence => ({ release: 'r1', epoch: 1, step: (step += 1), attempt: 2 });
-    await target.deploy({ version: 'v2', fence: fence(), signal: new AbortController().signal });
+    await target.deploy({ ...PLAIN, version: 'v2', fence: fence(), signal: new AbortController().signal });
     let weight = 0;
     for (const next of acts) {
       if (next.kind === 'die') await instances[next.instance]?.die();
@@ -93,7 +93,14 @@ async function changeWeight(
 
   let failure: unknown = null;
   try {
-    await target.setWeight({ version: 'v2', fence, weight, previousWeight, signal: new AbortController().signal });
+    await target.setWeight({
+      ...PLAIN,
+      version: 'v2',
+      fence,
+      weight,
+      previousWeight,
+      signal: new AbortController().signal,
+    });
   } catch (error) {
     failure = error;
   }

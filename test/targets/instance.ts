@@ -4,6 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { createCohortRouter } from '../../src/router';
 import type { CohortRouter, CohortRouterOptions, RouterEvent } from '../../src/router';
 
+/** What a write carries that a router does not look at. */
+export const PLAIN = { artifact: null, match: [], smokeTest: null, release: 'r1', timeoutMs: 10_000 } as const;
+
 export const TOKEN = 'the-admin-token-of-the-tests';
 
 /** What a test's proxy does with one request to an instance. */

@@ -5,7 +5,7 @@ import type { RouterTargetPlan, SmokeTestStep } from '../../src/spec/plan-types'
 import { createRouterTarget } from '../../src/targets/router/router-target';
 import { TargetFailure } from '../../src/targets/target';
 import type { Target, WriteFence } from '../../src/targets/target';
-import { eventually, Instance, TOKEN } from './instance';
+import { eventually, Instance, TOKEN, PLAIN } from './instance';
 import type { Fate, SeenRequest } from './instance';
 
 const SECRET = 'the-secret-of-overrides';
@@ -39,15 +39,16 @@ function targetOf(urls: readonly string[], env: Record<string, string> = { TOKEN
 async function released(count: number, weight: number, options: CohortRouterOptions = {}) {
   const started = await start(count, options);
   const target = targetOf(started.map((one) => one.url));
-  await target.deploy({ version: 'v2', fence: fence(1), signal: running() });
+  await target.deploy({ ...PLAIN, version: 'v2', fence: fence(1), signal: running() });
   if (weight > 0) {
-    await target.setWeight({ version: 'v2', fence: fence(2), weight, previousWeight: 0, signal: running() });
+    await target.setWeight({ ...PLAIN, version: 'v2', fence: fence(2), weight, previousWeight: 0, signal: running() });
   }
   return { target, started };
 }
 
 function raise(target: Target, to: { weight: number; from: number; step?: number; attempt?: number }): Promise<string> {
   return target.setWeight({
+    ...PLAIN,
     version: 'v2',
     fence: fence(to.step ?? 3, to.attempt ?? 2),
     weight: to.weight,
@@ -235,7 +236,14 @@ describe('a raise', () => {
     };
 
     const failure = await failureOf(
-      target.setWeight({ version: 'v2', fence: fence(3), weight: 25, previousWeight: 5, signal: cancel.signal }),
+      target.setWeight({
+        ...PLAIN,
+        version: 'v2',
+        fence: fence(3),
+        weight: 25,
+        previousWeight: 5,
+        signal: cancel.signal,
+      }),
     );
 
     expect(failure.message).toContain('was cancelled');
@@ -334,7 +342,7 @@ describe('a deploy', () => {
     const started = await start(2);
     const target = targetOf(started.map((one) => one.url));
 
-    const sentence = await target.deploy({ version: 'v2', fence: fence(1), signal: running() });
+    const sentence = await target.deploy({ ...PLAIN, version: 'v2', fence: fence(1), signal: running() });
 
     expect(sentence).toBe('v2 is declared as the canary on all 2 instances, at weight 0.');
     expect(started.map((one) => one.router.snapshot())).toEqual([
@@ -347,7 +355,7 @@ describe('a deploy', () => {
     const { started } = await released(2, 50);
     const later = targetOf(started.map((one) => one.url));
 
-    await later.deploy({ version: 'v3', fence: fence(1, 2, 'r2', 2), signal: running() });
+    await later.deploy({ ...PLAIN, version: 'v3', fence: fence(1, 2, 'r2', 2), signal: running() });
 
     expect(started.map((one) => one.router.snapshot())).toEqual([
       expect.objectContaining({ canaryVersion: 'v3', weight: 0, holder: 'r2' }),
@@ -358,7 +366,7 @@ describe('a deploy', () => {
   it('changes nothing when it is repeated', async () => {
     const { target, started } = await released(2, 0);
 
-    await target.deploy({ version: 'v2', fence: fence(1, 4), signal: running() });
+    await target.deploy({ ...PLAIN, version: 'v2', fence: fence(1, 4), signal: running() });
 
     expect(started.map((one) => one.events().length)).toEqual([1, 1]);
   });
@@ -367,7 +375,7 @@ describe('a deploy', () => {
     const started = await start(1);
     const target = targetOf([started[0]!.url]);
 
-    const failure = await failureOf(target.deploy({ version: 'v9', fence: fence(1), signal: running() }));
+    const failure = await failureOf(target.deploy({ ...PLAIN, version: 'v9', fence: fence(1), signal: running() }));
 
     expect(failure.kind).toBe('unknownVersion');
     expect(failure.message).toBe(`${started[0]!.url}: This app cannot serve version "v9"; it has v1, v2, v3.`);
@@ -377,7 +385,7 @@ describe('a deploy', () => {
     const [instance] = await start(1, { enabled: false });
     const target = targetOf([instance!.url]);
 
-    const failure = await failureOf(target.deploy({ version: 'v2', fence: fence(1), signal: running() }));
+    const failure = await failureOf(target.deploy({ ...PLAIN, version: 'v2', fence: fence(1), signal: running() }));
 
     expect(failure.kind).toBe('invalidTarget');
     expect(failure.message).toContain('Routing is switched off');
@@ -401,7 +409,7 @@ describe('what is no usable target', () => {
     const [instance] = await start(1);
     const target = targetOf([instance!.url], { TOKEN: `${TOKEN}-of-another-app` });
 
-    const failure = await failureOf(target.observe(running()));
+    const failure = await failureOf(target.observe({ version: 'v2', signal: running() }));
 
     expect(failure.kind).toBe('invalidTarget');
     expect(failure.message).toMatch(/^http:\/\/127\.0\.0\.1:\d+: The admin token is wrong;/);
@@ -423,7 +431,7 @@ describe('what is no usable target', () => {
     try {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
-      const failure = await failureOf(targetOf([url]).observe(running()));
+      const failure = await failureOf(targetOf([url]).observe({ version: 'v2', signal: running() }));
 
       // A maintenance page may be gone with the next try; the others are settings.
       expect(failure.kind).toBe(what === 'a page for everything' ? 'unreachable' : 'invalidTarget');
@@ -440,7 +448,7 @@ describe('what is no usable target', () => {
     const [one] = await start(1);
     const [other] = await start(1, { stableVersion: 'v3' });
 
-    const failure = await failureOf(targetOf([one!.url, other!.url]).observe(running()));
+    const failure = await failureOf(targetOf([one!.url, other!.url]).observe({ version: 'v2', signal: running() }));
 
     expect(failure).toMatchObject({ kind: 'invalidTarget' });
     expect(failure.message).toBe(
@@ -454,9 +462,9 @@ describe('a look', () => {
     const { target, started } = await released(2, 5);
     const before = started.map((one) => one.writes().length);
 
-    const view = await target.observe(running());
+    const view = await target.observe({ version: 'v2', signal: running() });
 
-    expect(view).toEqual({ stableVersion: 'v1', canaryVersion: 'v2', weight: 5 });
+    expect(view).toEqual({ stableVersion: 'v1', canaryVersion: 'v2', weight: 5, artifact: null });
     expect(started.map((one) => one.writes().length)).toEqual(before);
   });
 });
@@ -464,12 +472,16 @@ describe('a look', () => {
 describe('the fence of a later release', () => {
   it.each<[string, (target: Target) => Promise<unknown>]>([
     ['setWeight', (target) => raise(target, { weight: 25, from: 5 })],
-    ['promote', (target) => target.promote({ version: 'v2', fence: fence(3), signal: running() })],
-    ['reassert', (target) => target.reassert({ version: 'v2', fence: fence(3), weight: 5, signal: running() })],
-    ['removeCanary', (target) => target.removeCanary({ version: 'v2', fence: fence(3), signal: running() })],
+    ['promote', (target) => target.promote({ ...PLAIN, version: 'v2', fence: fence(3), signal: running() })],
+    [
+      'reassert',
+      (target) => target.reassert({ ...PLAIN, version: 'v2', fence: fence(3), weight: 5, signal: running() }),
+    ],
+    ['removeCanary', (target) => target.removeCanary({ ...PLAIN, version: 'v2', fence: fence(3), signal: running() })],
     [
       'restoreStable',
-      (target) => target.restoreStable({ version: 'v2', fence: fence(3), stableVersion: 'v1', signal: running() }),
+      (target) =>
+        target.restoreStable({ ...PLAIN, version: 'v2', fence: fence(3), stableVersion: 'v1', signal: running() }),
     ],
   ])('ends %s with fenceLost, and nothing of the later one is touched', async (_, act) => {
     const { target, started } = await released(1, 5);
@@ -492,13 +504,13 @@ describe('a guard that tripped', () => {
     trip(started[1]!);
     expect(weights()).toEqual([50, 0]);
 
-    const look = await target.reassert({ version: 'v2', fence: fence(3), weight: 50, signal: running() });
+    const look = await target.reassert({ ...PLAIN, version: 'v2', fence: fence(3), weight: 50, signal: running() });
 
     expect(look.guardTripped).toMatch(new RegExp(`^${started[1]!.url} took v2 back by itself from 50 %: .+\\.$`));
     expect(look.foreignEdits).toEqual([]);
     const raised = await failureOf(raise(target, { weight: 100, from: 50, step: 4 }));
     expect(raised.kind).toBe('guardTripped');
-    const promoted = await failureOf(target.promote({ version: 'v2', fence: fence(5), signal: running() }));
+    const promoted = await failureOf(target.promote({ ...PLAIN, version: 'v2', fence: fence(5), signal: running() }));
     expect(promoted.kind).toBe('guardTripped');
     expect(weights([started[1]!])).toEqual([0]);
   });
@@ -534,7 +546,7 @@ describe('the smoke test', () => {
   it('says when another version answered, before it says how', async () => {
     const started = await start(1, { overrideSecret: SECRET });
     const target = targetOf([started[0]!.url]);
-    await target.deploy({ version: 'v2', fence: fence(1), signal: running() });
+    await target.deploy({ ...PLAIN, version: 'v2', fence: fence(1), signal: running() });
     started[0]!.app = () => ({ status: 404, body: '' });
 
     const failure = await failureOf(run(target));
@@ -548,7 +560,7 @@ describe('the smoke test', () => {
   it('signs with a secret of its own where there is one', async () => {
     const started = await start(1, { overrideSecret: SECRET });
     const target = targetOf([started[0]!.url], { TOKEN, SECRET });
-    await target.deploy({ version: 'v2', fence: fence(1), signal: running() });
+    await target.deploy({ ...PLAIN, version: 'v2', fence: fence(1), signal: running() });
 
     await expect(run(target)).resolves.toContain('v2 answered /healthz');
   });
@@ -614,7 +626,7 @@ describe('the smoke test', () => {
 
 describe('the look that puts right', () => {
   const look = (target: Target, weight: number, step = 9) =>
-    target.reassert({ version: 'v2', fence: fence(step), weight, signal: running() });
+    target.reassert({ ...PLAIN, version: 'v2', fence: fence(step), weight, signal: running() });
 
   it('finds nothing where nothing was changed', async () => {
     const { target, started } = await released(2, 25);
@@ -675,9 +687,9 @@ describe('the look that puts right', () => {
 
 describe('a promotion', () => {
   const promote = (target: Target, attempt = 2, step = 3): Promise<string> =>
-    target.promote({ version: 'v2', fence: fence(step, attempt), signal: running() });
+    target.promote({ ...PLAIN, version: 'v2', fence: fence(step, attempt), signal: running() });
   const restore = (target: Target, attempt = 2): Promise<string> =>
-    target.restoreStable({ version: 'v2', fence: fence(4, attempt), stableVersion: 'v1', signal: running() });
+    target.restoreStable({ ...PLAIN, version: 'v2', fence: fence(4, attempt), stableVersion: 'v1', signal: running() });
 
   it('makes the version the stable one everywhere, and only once', async () => {
     const { target, started } = await released(2, 100);
@@ -719,7 +731,7 @@ describe('a promotion', () => {
     expect(stables()).toEqual(['v2', 'v1', 'v2']);
 
     await restore(target);
-    await target.removeCanary({ version: 'v2', fence: fence(5), signal: running() });
+    await target.removeCanary({ ...PLAIN, version: 'v2', fence: fence(5), signal: running() });
 
     expect(started.map((one) => one.router.snapshot())).toEqual(
       started.map(() => expect.objectContaining({ stableVersion: 'v1', canaryVersion: null, weight: 0 })),
@@ -743,7 +755,7 @@ describe('a promotion', () => {
     await failureOf(promote(target));
 
     await restore(target);
-    await target.removeCanary({ version: 'v2', fence: fence(5), signal: running() });
+    await target.removeCanary({ ...PLAIN, version: 'v2', fence: fence(5), signal: running() });
 
     expect(stables()).toEqual(['v1', 'v1']);
     expect(weights()).toEqual([0, 0]);
@@ -783,8 +795,8 @@ describe('removing the canary', () => {
   it('takes it away everywhere, and may be repeated', async () => {
     const { target, started } = await released(2, 25);
 
-    await target.removeCanary({ version: 'v2', fence: fence(3), signal: running() });
-    const sentence = await target.removeCanary({ version: 'v2', fence: fence(3, 4), signal: running() });
+    await target.removeCanary({ ...PLAIN, version: 'v2', fence: fence(3), signal: running() });
+    const sentence = await target.removeCanary({ ...PLAIN, version: 'v2', fence: fence(3, 4), signal: running() });
 
     expect(sentence).toBe('v2 is no longer the canary on all 2 instances.');
     expect(started.map((one) => one.router.snapshot().canaryVersion)).toEqual([null, null]);

@@ -137,6 +137,7 @@ export class FakeWorld {
         stableVersion: this.stable,
         canaryVersion: this.canary,
         weight: this.weight,
+        artifact: null,
       })),
     deploy: (input) =>
       this.#run('deploy', input, async () => {

@@ -54,7 +54,7 @@ export function testSteps(middle: PlanStep[] = weights(5, 25, 50, 100)): PlanSte
       timeoutMs: 5 * SECOND,
     },
     ...middle,
-    { kind: 'promote', name: 'promote', timeoutMs: 120 * SECOND },
+    { kind: 'promote', name: 'promote', handBack: null, timeoutMs: 120 * SECOND },
   ];
 }
 

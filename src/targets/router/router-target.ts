@@ -50,7 +50,7 @@ class RouterTarget implements Target {
     private readonly overrideSecret: string,
   ) {}
 
-  async observe(signal: AbortSignal): Promise<TargetView> {
+  async observe({ signal }: { signal: AbortSignal }): Promise<TargetView> {
     const states = await this.onAll((instance) => instance.state(signal));
     const stable = agreed(this.instances, states, (state) => state.config.stableVersion.value, 'stable version');
     const canaries = [...new Set(states.flatMap((state) => state.config.canaryVersion.value ?? []))];
@@ -58,6 +58,8 @@ class RouterTarget implements Target {
       stableVersion: stable,
       canaryVersion: canaries[0] ?? null,
       weight: Math.max(...states.map((state) => state.config.weight.value)),
+      // A router knows versions by their names alone.
+      artifact: null,
     };
   }
 

@@ -1,0 +1,117 @@
+import { condition } from '@temporalio/workflow';
+import type { HandBackPlan, PromoteStep } from '../spec/plan-types';
+import { promote, within } from './activity-proxies';
+import { checkpoint, leaveIfRollingBack, pauseFor } from './hold';
+import { takeReading } from './measure';
+import { endStep, enter, nextFence, record, targetRef } from './run';
+import type { Run } from './run';
+import { shiftWeight } from './shift-weight';
+import type { StepEnd } from './soak';
+import { StepFailure } from './step-failure';
+
+/** The canary's share while the new stable track is watched: as many requests to either, so that both can be compared. */
+const HAND_BACK_WEIGHT = 50;
+
+/**
+ * The new version becomes the stable one. Where the stable track is made anew for that, the proven canary carries
+ * everything meanwhile, and the traffic comes back in steps that are watched.
+ */
+export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd> {
+  const { state, plan } = run;
+  if (state.weight < 100) await shiftWeight(run, 100, { actor: state.wishes.promote?.actor });
+  await checkpoint(run);
+  if (state.weight < 100) return 'again';
+  enter(run, 'promoting');
+  const from = state.stableVersion ?? '';
+  if (!state.compensations.some((one) => one.op === 'restoreStable')) {
+    state.compensations.push({ op: 'restoreStable', version: from });
+  }
+  const { timeoutMs } = step;
+  // A plan of an older client has none.
+  const handBack = (step as Partial<PromoteStep>).handBack ?? null;
+  const { sentence } = await promote.executeWithOptions({ summary: `promote ${plan.version}`, ...within(timeoutMs) }, [
+    {
+      ...targetRef(run),
+      fence: nextFence(run),
+      stableVersion: from,
+      smokeTest: handBack?.smokeTest ?? null,
+      release: run.input.release,
+      timeoutMs,
+    },
+  ]);
+  // Asked for while the promotion's answer was on its way: the way back is still known, so it is taken.
+  leaveIfRollingBack(run);
+  if (handBack !== null) {
+    record(run, 'stableReplaced', sentence, { step: state.step });
+    if ((await handTrafficBack(run, handBack)) === 'again') return 'again';
+    leaveIfRollingBack(run);
+    state.leftovers = [{ op: 'removeCanary' }];
+    state.drainUntil = drainUntil(run);
+  }
+  // From here on the new version is the stable one: there is no way back but another release. Said at once, so that
+  // no roll back is accepted that would have nothing left to undo.
+  state.compensations = [];
+  state.wishes.promote = null;
+  state.outcome = 'promoted';
+  // Whatever carries it: all of the traffic gets the new version.
+  state.weight = 100;
+  const done = handBack === null ? sentence : `${plan.version} is the stable version and has all of the traffic.`;
+  record(run, 'promoted', done, { step: state.step });
+  endStep(run, 'passed', done);
+  return 'done';
+}
+
+/** When pods that have just lost their traffic may go; null where nothing drains. */
+export function drainUntil({ plan }: Run): number | null {
+  return plan.target.kind === 'kubernetes' && plan.target.drainMs > 0 ? Date.now() + plan.target.drainMs : null;
+}
+
+/** From the canary to the new stable track: half, watched, and then all. */
+async function handTrafficBack(run: Run, { soakMs }: HandBackPlan): Promise<StepEnd> {
+  if (soakMs > 0) {
+    await shiftWeight(run, HAND_BACK_WEIGHT, { phase: 'promoting' });
+    leaveIfRollingBack(run);
+    if ((await watchStable(run, soakMs)) === 'again') return 'again';
+  }
+  await shiftWeight(run, 0, { phase: 'promoting' });
+  return 'done';
+}
+
+/**
+ * A soak of the new stable track: judged as the canary was, and compared with it. A failing verdict fails the step;
+ * evidence that never suffices is what the spec says of no data.
+ */
+async function watchStable(run: Run, soakMs: number): Promise<StepEnd> {
+  const { state, plan } = run;
+  const { intervalMs, initialDelayMs, onNoData } = plan.analysis;
+  const endsAt = Date.now() + soakMs;
+  let nextAt = Math.min(Date.now() + initialDelayMs + intervalMs, endsAt);
+  let judge = null;
+  for (;;) {
+    const wait = nextAt - Date.now();
+    if (wait > 0) await condition(() => state.rollback !== null, wait, { summary: 'the new stable track is watched' });
+    leaveIfRollingBack(run);
+    const reading = await takeReading(run, judge, 'stable');
+    judge = reading.judge;
+    if (reading.decision === 'fail') {
+      throw new StepFailure(`The new stable pods: ${reading.stepSentence}`, { evidence: reading.measurement });
+    }
+    const now = Date.now();
+    if (now >= endsAt && reading.stepVerdict === 'pass') {
+      record(run, 'stepPassed', `The new stable pods passed: ${reading.stepSentence}`, {
+        step: state.step,
+        evidence: reading.measurement,
+      });
+      return 'done';
+    }
+    if (now >= endsAt + onNoData.extendMs) return withoutVerdict(run, reading.stepSentence);
+    nextAt = now >= endsAt ? now + intervalMs : Math.min(now + intervalMs, endsAt);
+  }
+}
+
+function withoutVerdict(run: Run, why: string): StepEnd {
+  const sentence = `No verdict about the new stable pods could be reached: ${why}`;
+  if (run.plan.analysis.onNoData.then === 'rollback') throw new StepFailure(sentence, { final: 'rolledBack' });
+  pauseFor(run, 'noData', sentence);
+  return 'again';
+}
