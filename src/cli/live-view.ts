@@ -70,7 +70,8 @@ function statusSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): S
   }
   if (status.soak !== null) {
     const total = status.soak.endsAt - status.soak.startedAt;
-    const gone = Math.min(total, (status.paused?.since ?? options.now) - status.soak.startedAt);
+    // A pause may have been asked for before its soak began, while the weight was still changing.
+    const gone = Math.max(0, Math.min(total, (status.paused?.since ?? options.now) - status.soak.startedAt));
     parts.push(span(`  soak ${formatClock(gone)}/${formatClock(total)}`, null));
     if (status.soak.extended) parts.push(span(' extended', 'warn'));
   }
@@ -189,7 +190,10 @@ function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
 export function nextSentence(status: ReleaseStatus, now: number): string | null {
   if (status.endedAt !== null) return null;
   const name = `${safeText(status.namespace)}/${safeText(status.service)}`;
-  if (status.paused !== null) return `paused until \`sluice resume ${name}\` or \`sluice rollback ${name}\``;
+  if (status.paused !== null) {
+    const first = ['deploying', 'smokeTesting', 'shifting'].includes(status.phase) ? 'once this is done, ' : '';
+    return `${first}paused until \`sluice resume ${name}\` or \`sluice rollback ${name}\``;
+  }
   if (status.approval !== null) {
     const who = status.approval.by.length === 0 ? 'anyone' : status.approval.by.map(safeText).join(', ');
     const left = formatDuration(status.approval.expiresAt - now);

@@ -44,6 +44,7 @@ const NEWS: Partial<Record<EventType, { readonly icon: string; readonly word: st
   stepFailed: { icon: '✖', word: 'step failed' },
   paused: { icon: '⏸', word: 'paused' },
   resumed: { icon: '◌', word: 'resumed' },
+  weightUncertain: { icon: '⚠', word: 'weight uncertain', loud: true },
   foreignEdit: { icon: '⚠', word: 'changed by somebody else' },
   guardTripped: { icon: '⚠', word: 'guard tripped' },
   rollbackStarted: { icon: '↩', word: 'rolling back' },

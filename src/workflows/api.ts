@@ -113,6 +113,7 @@ export type EventType =
   | 'smokeTestPassed'
   | 'matchChanged'
   | 'weightChanged'
+  | 'weightUncertain' // held after a change that was not answered, and what holds it is not answered either
   | 'stepPassed'
   | 'stepFailed'
   | 'approvalRequested'

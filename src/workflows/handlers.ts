@@ -10,13 +10,14 @@ import type {
   RollbackCause,
   RollbackMessage,
   SetWeightMessage,
-  SignalPayload,
   Wishes,
 } from './api';
 import * as messages from './messages';
+import { readSignal } from './read-signal';
 import { record, showDetails } from './run';
 import type { Run } from './run';
 import { statusOf } from './status';
+import { dropWishes } from './wishes';
 
 /**
  * Messages only set what is wished for; the release's one main loop acts on it. So no two handlers ever interleave,
@@ -56,10 +57,12 @@ export function installHandlers(run: Run): void {
       refuseIf(state.phase === 'promoting', 'The release is being promoted; roll it back instead.');
     },
     act: (message: MessageBase) => {
-      const reason = message.reason ?? 'no reason given';
-      state.paused = { since: Date.now(), by: message.actor, reason, cause: 'person' };
-      record(run, 'paused', `Paused by ${message.actor.name}: ${reason}.`, { actor: message.actor, step: state.step });
-      return `Paused at weight ${state.weight} %.`;
+      const { actor, reason = 'no reason given' } = message;
+      state.paused = { since: Date.now(), by: actor, reason, cause: 'person' };
+      const first = underWay(run);
+      const when = first === null ? '' : ` ${first}; the release pauses once it is done.`;
+      record(run, 'paused', `Paused by ${actor.name}: ${reason}.${when}`, { actor, step: state.step });
+      return first === null ? `Paused at weight ${state.weight} %.` : when.trimStart();
     },
   });
 
@@ -106,6 +109,7 @@ export function installHandlers(run: Run): void {
       refuseIf(state.phase === 'promoting' || state.wishes.promote !== null, 'The release is being promoted already.');
     },
     act: (message: MessageBase) => {
+      dropWishes(run, `because ${message.actor.name} asks for promotion after it`, ['weight']);
       state.wishes.promote = { actor: message.actor };
       if (state.paused !== null) resume(run, message.actor, 'to promote');
       record(run, 'promotionRequested', withReason(`${message.actor.name} asked for promotion now`, message.reason), {
@@ -135,9 +139,10 @@ export function installHandlers(run: Run): void {
       if (weight > state.weight) checkRaise(run, message.actor, weight);
     },
     act: (message: SetWeightMessage) => {
-      state.wishes.weight = { weight: message.weight, actor: message.actor };
       // The later word counts: who sets a weight does not want the promotion asked for before it.
-      state.wishes.promote = null;
+      const later = `because ${message.actor.name} sets the weight by hand after it`;
+      dropWishes(run, later, ['weight', 'promote', 'skipSoak']);
+      state.wishes.weight = { weight: message.weight, actor: message.actor };
       record(
         run,
         'weightRequested',
@@ -147,7 +152,10 @@ export function installHandlers(run: Run): void {
           step: state.step,
         },
       );
-      return `Weight ${message.weight} % is being set; the release then pauses.`;
+      const first = underWay(run);
+      return first === null
+        ? `Weight ${message.weight} % is being set; the release then pauses.`
+        : `${first}; weight ${message.weight} % is set once it is done, and the release then pauses.`;
     },
   });
 
@@ -235,12 +243,29 @@ export function requestRollback(run: Run, cause: RollbackCause): string {
   return 'The roll back is under way.';
 }
 
+/** What is at work and is let finish, whatever is asked meanwhile but a roll back; null while the release only waits. */
+function underWay({ state, shifting }: Run): string | null {
+  switch (state.phase) {
+    case 'deploying':
+      return 'The deployment is under way';
+    case 'smokeTesting':
+      return 'The smoke test is under way';
+    case 'shifting':
+      return `${shifting} is under way`;
+    default:
+      return null;
+  }
+}
+
 /** Lifts a pause; what was timed goes on with the time it had left. */
 function resume(run: Run, actor: Actor, reason: string | undefined): void {
   const { state } = run;
   if (state.paused === null) return;
-  const away = Date.now() - state.paused.since;
+  const { since } = state.paused;
+  // A soak may have begun after the pause was asked for, when the change of the weight before it was done.
+  const awayFrom = (begun: number): number => Date.now() - Math.max(since, begun);
   if (state.soak !== null) {
+    const away = awayFrom(state.soak.startedAt);
     state.soak = {
       ...state.soak,
       startedAt: state.soak.startedAt + away,
@@ -248,7 +273,10 @@ function resume(run: Run, actor: Actor, reason: string | undefined): void {
       nextAt: state.soak.nextAt + away,
     };
   }
-  if (state.approval !== null) state.approval = { ...state.approval, expiresAt: state.approval.expiresAt + away };
+  if (state.approval !== null) {
+    const away = awayFrom(state.approval.since);
+    state.approval = { ...state.approval, expiresAt: state.approval.expiresAt + away };
+  }
   state.paused = null;
   state.guardJudge = null;
   record(run, 'resumed', withReason(`Resumed by ${actor.name}`, reason), { actor, step: state.step });
@@ -309,28 +337,6 @@ function problemWithDecision(run: Run, message: Pick<ApproveMessage, 'actor' | '
 
 function mayDecide(by: readonly string[], actor: Actor): boolean {
   return by.length === 0 || by.includes(actor.name) || (actor.groups ?? []).some((group) => by.includes(group));
-}
-
-/** What can be read from a signal, whatever was sent. */
-function readSignal(payload: unknown): {
-  actor: Actor;
-  named: boolean;
-  reason: string | null;
-} {
-  // A bare text is what people type first; it is the reason.
-  const { by, groups, reason }: { [key in keyof SignalPayload]: unknown } =
-    typeof payload === 'string' ? { reason: payload } : typeof payload === 'object' && payload !== null ? payload : {};
-  const named = typeof by === 'string' && by !== '';
-  const known = Array.isArray(groups) ? groups.filter((group) => typeof group === 'string') : [];
-  return {
-    actor: {
-      name: named ? by : 'someone with access to Temporal',
-      ...(known.length === 0 ? {} : { groups: known }),
-      via: 'signal',
-    },
-    named,
-    reason: typeof reason === 'string' ? reason : null,
-  };
 }
 
 interface UpdateRoom<Message extends MessageBase> {

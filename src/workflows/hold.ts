@@ -106,6 +106,8 @@ async function setWeightByHand(run: Run): Promise<void> {
   state.wishes.weight = null;
   state.soak = null;
   await shiftWeight(run, wish.weight, { actor: wish.actor });
+  // Asked for meanwhile, and the later word counts.
+  if (state.wishes.promote !== null) return;
   state.paused = {
     // An approval's deadline moves by the whole time it was held.
     since: state.paused?.since ?? Date.now(),

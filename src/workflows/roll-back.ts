@@ -8,6 +8,7 @@ import { drainUntil } from './promote';
 import { endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf } from './step-failure';
+import { dropWishes } from './wishes';
 
 /** Between rounds of an activity that has already retried for a minute: 5 s, 10 s … 60 s. */
 const RETRY_FIRST_MS = 5_000;
@@ -32,6 +33,7 @@ export async function rollBack(run: Run): Promise<void> {
       step: state.step,
       ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
     });
+    dropWishes(run, 'because the release is rolled back');
     const running = state.steps[state.step];
     if (running?.state === 'running') endStep(run, 'failed', cause.reason);
   }

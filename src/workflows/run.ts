@@ -19,6 +19,8 @@ export interface Run {
   closing: boolean;
   /** True while the notifier waits for an answer that carries state. */
   telling: boolean;
+  /** What is being changed while `phase` is `shifting`: `The change to 25 %`. */
+  shifting: string;
   /** This run of the workflow was cancelled at Temporal. */
   cancelledHere: boolean;
 }
@@ -37,6 +39,7 @@ export function openRun(input: ReleaseInput): Run {
     forward: null,
     closing: false,
     telling: false,
+    shifting: '',
     cancelledHere: false,
   };
 }

@@ -21,6 +21,7 @@ export async function shiftWeight(
   enter(run, phase);
   const before = state.weight;
   state.uncertainWeight = true;
+  run.shifting = `The change to ${weight} %`;
   const { sentence } = await setWeight.executeWithOptions(
     { summary: `weight ${before} % → ${weight} %`, ...timeouts(run) },
     [{ ...targetRef(run), fence: nextFence(run), weight, previousWeight: before, match: state.match }],
@@ -52,9 +53,11 @@ export async function settleWeight(run: Run): Promise<void> {
     if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
     const { type, message } = causeOf(error);
     if (type === ACTIVITY_FAILURES.fenceLost || type === ACTIVITY_FAILURES.guardTripped) throw toStepFailure(error);
-    // Tried again with the next look; said once.
+    // Tried again with the next look; said once, whatever else was said meanwhile.
     const said = `It is not certain that the weight is at ${weight} %: ${message}`;
-    if (state.message !== said) record(run, 'compensationFailed', said, { step: state.step });
+    const before = state.events.findLast((one) => one.type === 'weightUncertain' || one.type === 'weightChanged');
+    if (before?.type === 'weightUncertain' && before.message === said) return;
+    record(run, 'weightUncertain', said, { step: state.step });
   }
 }
 
@@ -67,6 +70,7 @@ export async function routeMatches(run: Run, match: TrafficMatchPlan): Promise<s
   enter(run, 'shifting');
   const { weight } = state;
   const matches = [...state.match, match];
+  run.shifting = `The routing by the ${match.kind} ${match.name}`;
   const { sentence } = await setWeight.executeWithOptions(
     { summary: `${match.kind} ${match.name} → ${run.plan.version}`, ...timeouts(run) },
     [{ ...targetRef(run), fence: nextFence(run), weight, previousWeight: weight, match: matches }],

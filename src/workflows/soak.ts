@@ -108,7 +108,9 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
 }
 
 /** The evidence never sufficed: neither pass nor fail. The weight is held, and the spec says what then. */
-function withoutVerdict(run: Run, verdict: Verdict, reading: Reading): StepEnd {
+function withoutVerdict(run: Run, verdict: Verdict, reading: Reading): StepEnd | null {
+  // A person's word, given during this very look, ends the soak; the loop carries it out.
+  if (run.state.wishes.skipSoak !== null) return null;
   const sentence = `No verdict could be reached (${verdict}): ${reading.stepSentence}`;
   if (run.plan.analysis.onNoData.then === 'rollback') {
     // The spec's own word for this case, so it stands before what it says about failures in general.

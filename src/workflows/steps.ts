@@ -10,6 +10,7 @@ import { routeMatches, shiftWeight } from './shift-weight';
 import { beginSoak, soak } from './soak';
 import type { StepEnd } from './soak';
 import { StepFailure, toStepFailure } from './step-failure';
+import { dropWishes } from './wishes';
 
 /** The main loop: one step after the other until the plan is done or a roll back is decided. */
 export async function runSteps(run: Run): Promise<void> {
@@ -62,11 +63,18 @@ function failed(run: Run, failure: StepFailure): 'roll back' | 'hold' {
   const evidence = failure.evidence === undefined ? {} : { evidence: failure.evidence };
   const index = state.step;
   record(run, 'stepFailed', `${step?.name ?? 'The release'} failed: ${failure.message}`, { step: index, ...evidence });
+  const { decision } = state.wishes;
+  if (decision?.approved === false) state.wishes.decision = null;
+  // Before the step ends, which forgets a wish that is about its soak.
+  dropWishes(run, 'after the failure');
   endStep(run, 'failed', failure.message, { verdict: failure.verdict, ...evidence });
   state.approval = null;
-  dropWishes(run);
   // A person was faster, in this very workflow task: theirs is the reason.
   if (state.rollback !== null) return 'roll back';
+  if (decision?.approved === false) {
+    state.rollback = { outcome: 'rejected', reason: rejection(decision), actor: decision.actor, ...evidence };
+    return 'roll back';
+  }
   if (failure.final === null && plan.onFailure === 'pause') {
     pauseFor(run, 'failure', failure.message, failure.evidence);
     return 'hold';
@@ -79,28 +87,6 @@ function failed(run: Run, failure: StepFailure): 'roll back' | 'hold' {
     ...evidence,
   };
   return 'roll back';
-}
-
-/**
- * What was asked for before the failure was known was asked for a healthy release. A weight above all: carried out
- * now, it would rise after a failing verdict.
- */
-function dropWishes(run: Run): void {
-  const { wishes } = run.state;
-  const dropped = [
-    ...(wishes.weight === null ? [] : [{ what: `weight ${wishes.weight.weight} %`, actor: wishes.weight.actor }]),
-    ...(wishes.promote === null ? [] : [{ what: 'promotion', actor: wishes.promote.actor }]),
-  ];
-  wishes.weight = null;
-  wishes.promote = null;
-  wishes.skipSoak = null;
-  wishes.decision = null;
-  for (const { what, actor } of dropped) {
-    record(run, 'messageIgnored', `The ${what} that ${actor.name} asked for is not carried out after the failure.`, {
-      actor,
-      step: run.state.step,
-    });
-  }
 }
 
 async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
@@ -206,12 +192,15 @@ async function approveStep(run: Run, step: ApproveStep): Promise<StepEnd> {
 
 function decided(run: Run, { approved, actor, reason }: NonNullable<Wishes['decision']>): StepEnd {
   const { state } = run;
-  const why = reason === null ? '' : `: ${reason}`;
   state.approval = null;
   state.wishes.decision = null;
-  if (!approved) throw new StepFailure(`${actor.name} rejected the release${why}.`, { final: 'rejected', by: actor });
-  endStep(run, 'passed', `Approved by ${actor.name}${why}.`);
+  if (!approved) throw new StepFailure(rejection({ actor, reason }), { final: 'rejected', by: actor });
+  endStep(run, 'passed', `Approved by ${actor.name}${reason === null ? '' : `: ${reason}`}.`);
   return 'done';
+}
+
+function rejection({ actor, reason }: Pick<NonNullable<Wishes['decision']>, 'actor' | 'reason'>): string {
+  return `${actor.name} rejected the release${reason === null ? '' : `: ${reason}`}.`;
 }
 
 function expired(run: Run, step: ApproveStep): StepEnd {

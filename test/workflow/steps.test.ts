@@ -1,5 +1,6 @@
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
-import { FakeWorld } from './fake-world';
+import type { ReleaseStatus } from '../../src/workflows/api';
+import { failure, FakeWorld } from './fake-world';
 import type { ActivityName } from './fake-world';
 import { approve, shortPlan, testPlan, testSteps, weights } from './plans';
 import { ADA, ONCALL, refusalOf, send, statusOf, TimeSkipping } from './time-skipping';
@@ -216,6 +217,44 @@ describe('held after a failure', () => {
       await send(handle, 'rollback');
       await handle.result();
       expect(world.allOld).toBe(true);
+    });
+  });
+});
+
+describe('a weight that can be neither changed nor held', () => {
+  it('is said once, whatever else is said meanwhile, and again after it was held in between', async () => {
+    const world = new FakeWorld();
+    let away = true;
+    world.on('setWeight', (input) => {
+      const { weight, previousWeight } = input as Parameters<FakeWorld['activities']['setWeight']>[0];
+      if (weight === 25 && previousWeight !== 25) return;
+      if (away) throw failure(ACTIVITY_FAILURES.unsupported, 'no answer');
+    });
+    const uncertain = (status: ReleaseStatus): number =>
+      status.events.filter((e) => e.type === 'weightUncertain').length;
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan({ onFailure: 'pause' }));
+      const first = await time.until(handle, (s) => uncertain(s) === 1);
+      expect(first.events.at(-1)?.message).toBe('It is not certain that the weight is at 25 %: no answer');
+      const tries = world.count('setWeight');
+      // Something else to say, each time.
+      for (const by of ['eve', 'bob', 'joe']) {
+        await handle.signal('approve', { by });
+        await time.env.sleep(61_487);
+      }
+      await time.quiet(handle);
+      expect(world.count('setWeight')).toBeGreaterThan(tries + 3);
+      expect(uncertain(await statusOf(handle))).toBe(1);
+
+      away = false;
+      await time.until(handle, (s) => s.events.at(-1)?.message === 'The weight is held at 25 %.');
+      away = true;
+      await send(handle, 'resume');
+      await time.until(handle, (s) => uncertain(s) === 2);
+      await send(handle, 'rollback');
+      await handle.result();
+      expect((await statusOf(handle)).events.map((e) => e.type)).not.toContain('compensationFailed');
     });
   });
 });
