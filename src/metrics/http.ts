@@ -30,13 +30,18 @@ export interface HttpClientOptions {
 }
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
   /** http or https, absolute. */
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** A form is sent url-encoded, anything else as JSON. */
   readonly body?: unknown;
   readonly signal?: AbortSignal;
+  /**
+   * `answer` hands a redirect to the caller as any other answer, for protocols that need them: whether and where to go
+   * on, and with which headers, is then the caller's to decide. Refused by default.
+   */
+  readonly redirects?: 'refuse' | 'answer';
 }
 
 export interface HttpAnswer {
@@ -45,6 +50,8 @@ export interface HttpAnswer {
   readonly contentType: string;
   /** Names in lower case; repeated headers joined with commas. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The body as it came, decompressed; for those who have to hash it. */
+  readonly bytes: Uint8Array;
   readonly text: string;
   /** The parsed body when it is JSON; undefined otherwise. */
   readonly json: unknown;
@@ -91,7 +98,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     maxRedirects: 0,
     maxContentLength: maxBytes,
     maxBodyLength: maxBytes,
-    responseType: 'text',
+    responseType: 'arraybuffer',
     transformResponse: (data: unknown) => data,
     validateStatus: () => true,
     headers: { Accept: 'application/json', ...options.headers },
@@ -158,7 +165,10 @@ async function send(
     });
   try {
     // A kept connection that the server closed just now says nothing about the server: asked once more on a new one.
-    return answerOf(await attempt().catch((error: unknown) => (lostKeptConnection(error) ? attempt() : raise(error))));
+    return answerOf(
+      await attempt().catch((error: unknown) => (lostKeptConnection(error) ? attempt() : raise(error))),
+      request.redirects ?? 'refuse',
+    );
   } catch (error) {
     throw failureOf(error, { ...bounds, timedOut: deadline.aborted, cancelled: request.signal?.aborted ?? false });
   }
@@ -182,17 +192,18 @@ function isReused(request: object): boolean {
   return typeof inner === 'object' && inner !== null && 'reusedSocket' in inner && inner.reusedSocket === true;
 }
 
-function answerOf(response: AxiosResponse<unknown>): HttpAnswer {
+function answerOf(response: AxiosResponse<unknown>, redirects: 'refuse' | 'answer'): HttpAnswer {
   const { status } = response;
-  if (status >= 300 && status < 400) {
+  if (redirects === 'refuse' && status >= 300 && status < 400) {
     throw new HttpFailure('redirect', `answered with a redirect (${status}), which is not followed`, { status });
   }
   const header: unknown = response.headers['content-type'];
   const contentType = (typeof header === 'string' ? (header.split(';')[0] ?? '') : '').trim().toLowerCase();
-  const text = typeof response.data === 'string' ? response.data : '';
+  const bytes = response.data instanceof Uint8Array ? response.data : new Uint8Array();
+  const text = new TextDecoder().decode(bytes);
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(response.headers)) headers[name.toLowerCase()] = String(value);
-  return { status, contentType, headers, text, json: parseJson(text) };
+  return { status, contentType, headers, bytes, text, json: parseJson(text) };
 }
 
 function parseJson(text: string): unknown {

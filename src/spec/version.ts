@@ -1,15 +1,7 @@
 import { ReleaseError } from '../errors';
+import { parseImage } from './image-reference';
 import type { TargetPlan } from './plan-types';
 
-/**
- * Image references as the registries' grammar has them (distribution/reference): `[host[:port]/]path[:tag][@digest]`,
- * lower-case path, at most 255 characters before tag and digest.
- */
-const HOST =
-  /^(localhost|[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(:\d{1,5})?$/;
-const PATH_COMPONENT = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
-const TAG = /^\w[\w.-]{0,127}$/;
-const DIGEST = /^sha256:[a-f0-9]{64}$/;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /** Throws a `ReleaseError` (`usage`) unless `version` is one that the target understands. */
@@ -29,21 +21,8 @@ export function checkVersion(version: string, target: TargetPlan['kind']): void 
 }
 
 /** Why a text is no image reference that can be released; null when it is one. */
-export function whyNoImage(image: string): string | null {
-  const [named = '', digest, ...more] = image.split('@');
-  if (more.length > 0) return 'has more than one "@"';
-  if (digest !== undefined && !DIGEST.test(digest))
-    return 'has a digest that is not sha256: and 64 lower-case hex digits';
-  const colon = named.lastIndexOf(':');
-  const hasTag = colon > named.lastIndexOf('/');
-  const name = hasTag ? named.slice(0, colon) : named;
-  if (hasTag && !TAG.test(named.slice(colon + 1))) return 'has a tag that is not allowed';
-  if (name.length > 255) return 'has a name of more than 255 characters';
-  const parts = name.split('/');
-  const first = parts[0] ?? '';
-  const hasHost = parts.length > 1 && (/[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase());
-  if (hasHost && !HOST.test(first)) return 'has a registry host that is not allowed';
-  const path = hasHost ? parts.slice(1) : parts;
-  if (!path.every((component) => PATH_COMPONENT.test(component))) return 'is not an image reference';
-  return hasTag || digest !== undefined ? null : 'names neither a tag nor a digest';
+function whyNoImage(image: string): string | null {
+  const parsed = parseImage(image);
+  if (parsed.kind === 'refused') return parsed.reason;
+  return parsed.tag === null && parsed.digest === null ? 'names neither a tag nor a digest' : null;
 }

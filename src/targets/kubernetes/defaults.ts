@@ -37,3 +37,13 @@ export const READY_DEFAULTS = {
   /** For the last look at pods and their events, when the time is up. */
   lastLookMs: 5_000,
 } as const;
+
+/** The numbers of asking a registry for a digest. */
+export const REGISTRY_DEFAULTS = {
+  /** All requests for one image: a HEAD, a token and a HEAD take about a second; well inside an activity's 30 s. */
+  timeoutMs: 15_000,
+  /** Largest manifest; registries take no larger ones than 4 MB (OCI distribution specification, pushing manifests). */
+  maxBytes: 4 * 1024 * 1024,
+  /** Redirects of one request; one to a content network is usual where there is any. */
+  maxRedirects: 3,
+} as const;
