@@ -226,3 +226,26 @@ describe('text for people', () => {
     expect(shorten('x'.repeat(500))).toHaveLength(200);
   });
 });
+
+describe('what only some protocols need', () => {
+  it('hands a redirect to those who decide about it themselves, and follows it no more than for others', async () => {
+    const server = await serve((_, response) => response.writeHead(307, { Location: '/elsewhere' }).end());
+
+    const answer = await clientOf().request({ method: 'HEAD', url: server.url, redirects: 'answer' });
+
+    expect([answer.status, answer.headers['location']]).toEqual([307, '/elsewhere']);
+    expect(server.requests.map((one) => [one.method, one.path])).toEqual([['HEAD', '/']]);
+  });
+
+  it('keeps the bytes of an answer as they were sent, beside its text', async () => {
+    const sent = Buffer.from([0xef, 0xbb, 0xbf, 0x7b, 0x7d, 0x0a, 0xff]);
+    const server = await serve((_, response) =>
+      response.writeHead(200, { 'Content-Encoding': 'gzip' }).end(gzipSync(sent)),
+    );
+
+    const answer = await clientOf().request({ method: 'GET', url: server.url });
+
+    expect(Buffer.from(answer.bytes).equals(sent)).toBe(true);
+    expect(answer.text).toBe('{}\n\ufffd');
+  });
+});
