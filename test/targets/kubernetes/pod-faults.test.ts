@@ -352,8 +352,9 @@ describe('refusals of the API server', () => {
 describe('whose pods count', () => {
   const crash = [containerStatus(waiting('CrashLoopBackOff', 'back-off'), { restartCount: 9, lastState: ended(1) })];
   const replicaSets = [
-    replicaSetObject({ hash: 'old', revision: 9, owner }),
+    replicaSetObject({ hash: 'older', revision: 8, owner }),
     replicaSetObject({ hash: 'new', revision: 10, owner }),
+    replicaSetObject({ hash: 'old', revision: 9, owner }),
     replicaSetObject({ hash: 'other', revision: 11, owner: 'uid-of-somebody' }),
   ];
 
