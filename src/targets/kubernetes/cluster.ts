@@ -10,7 +10,7 @@ import type { KubeConfigOptions } from './kube-config';
 import { describeRef, refOf } from './objects';
 import type { CollectionRef, JsonPatchOperation, KubernetesObject, ObjectRef } from './objects';
 import { RequestCounter } from './request-counter';
-import { collectionPath, findResource, groupPath, knownResource, permissionName } from './resources';
+import { collectionPath, findResource, groupOf, groupPath, knownResource, permissionName } from './resources';
 import type { Resource } from './resources';
 import { DEFAULT_RETRY, mayPass, nextDelayMs, retryAfterMs } from './retry';
 import type { RetryPolicy } from './retry';
@@ -36,7 +36,7 @@ export interface Cluster {
    * Server-side apply: the object holds the fields we want to own, and nothing else. A field that somebody else owns is
    * a `conflict` that names its owners, unless `force`; a `resourceVersion` in the metadata must match.
    */
-  apply(object: KubernetesObject, options: WriteOptions & { readonly force?: boolean }): Promise<KubernetesObject>;
+  apply(object: KubernetesObject, options: ApplyOptions): Promise<KubernetesObject>;
   /** A patch that only lands on the given resourceVersion; another one there is a `conflict`. */
   patch(
     ref: ObjectRef,
@@ -70,6 +70,13 @@ export interface CallOptions {
 export interface WriteOptions extends CallOptions {
   /** Everything is checked and nothing is kept. */
   readonly dryRun?: boolean;
+}
+
+export interface ApplyOptions extends WriteOptions {
+  /** Takes over fields that somebody else owns. */
+  readonly force?: boolean;
+  /** Refuses fields that the server does not know, where it would otherwise leave them out. */
+  readonly strict?: boolean;
 }
 
 export interface ListSelection {
@@ -243,11 +250,8 @@ class PooledCluster implements Cluster, TrafficCluster {
     return toObject(answer, ref);
   }
 
-  async apply(
-    object: KubernetesObject,
-    options: WriteOptions & { readonly force?: boolean },
-  ): Promise<KubernetesObject> {
-    const { signal, dryRun, force } = options;
+  async apply(object: KubernetesObject, options: ApplyOptions): Promise<KubernetesObject> {
+    const { signal, dryRun, force, strict } = options;
     const ref = refOf(object);
     const at = await this.#place(ref, signal);
     const answer = await this.#ask({
@@ -256,6 +260,7 @@ class PooledCluster implements Cluster, TrafficCluster {
       query: {
         fieldManager: this.fieldManager,
         force: force === true ? 'true' : 'false',
+        fieldValidation: strict === true ? 'Strict' : undefined,
         dryRun: dryRun === true ? 'All' : undefined,
       },
       body: { type: BODY.apply, json: object },
@@ -414,7 +419,7 @@ class PooledCluster implements Cluster, TrafficCluster {
     const whole = ref.name === '';
     return (verb) => ({
       verb,
-      resource: permissionName(ref.apiVersion, resource.plural, subresource),
+      resource: permissionName(groupOf(ref.apiVersion), resource.plural, subresource),
       namespace: resource.namespaced ? ref.namespace : undefined,
       what: whole ? `the list of ${resource.plural}` : describeRef(ref),
       path:

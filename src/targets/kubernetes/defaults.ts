@@ -19,6 +19,8 @@ export const CLUSTER_DEFAULTS = {
   maxPages: 100,
   /** Connections kept to one API server; HTTP/1.1, so this many requests are under way at once, others wait. */
   maxSockets: 32,
+  /** Reviews of our own permissions under way at once: a release needs some twenty, and others need connections, too. */
+  reviewsAtOnce: 8,
 } as const;
 
 /** The numbers of waiting for pods, each with where it comes from. */

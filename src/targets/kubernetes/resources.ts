@@ -66,7 +66,11 @@ export function collectionPath(ref: CollectionRef, resource: Resource): string {
 }
 
 /** The resource as permissions name it: `deployments.apps`, `services`, `deployments.apps/scale`. */
-export function permissionName(apiVersion: string, plural: string, subresource?: string): string {
-  const group = apiVersion.includes('/') ? `.${apiVersion.split('/')[0] ?? ''}` : '';
-  return `${plural}${group}${subresource === undefined ? '' : `/${subresource}`}`;
+export function permissionName(group: string, plural: string, subresource?: string): string {
+  return `${plural}${group === '' ? '' : `.${group}`}${subresource === undefined ? '' : `/${subresource}`}`;
+}
+
+/** Of an apiVersion; empty for the core group. */
+export function groupOf(apiVersion: string): string {
+  return apiVersion.includes('/') ? (apiVersion.split('/')[0] ?? '') : '';
 }

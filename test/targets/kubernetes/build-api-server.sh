@@ -9,6 +9,7 @@ kubernetes=1.36.3
 gateway_api=v1.4.0
 traefik=v3.6.12
 istio_api=v1.28.0
+prometheus_operator=v0.85.0
 
 out=${1:-${SLUICE_KUBERNETES_DIR:-$HOME/.cache/sluice/kubernetes}}
 mkdir -p "$out/bin" "$out/crds" "$out/src" "$out/etcd"
@@ -38,15 +39,19 @@ if [ ! -x "$out/bin/etcd" ]; then
   cp "$out/etcd/usr/bin/etcd" "$out/bin/etcd"
 fi
 
-echo "definitions: Gateway API $gateway_api, Traefik $traefik, Istio $istio_api"
+echo "definitions: Gateway API $gateway_api, Traefik $traefik, Istio $istio_api, Prometheus operator $prometheus_operator"
 copy() {
   cp "$(cd / && module_dir "$1")/$2" "$out/crds/"
 }
 for kind in gatewayclasses gateways httproutes grpcroutes; do
   copy "sigs.k8s.io/gateway-api@$gateway_api" "config/crd/standard/gateway.networking.k8s.io_$kind.yaml"
 done
-copy "github.com/traefik/traefik/v3@$traefik" docs/content/reference/dynamic-configuration/traefik.io_traefikservices.yaml
+for kind in traefikservices ingressroutes; do
+  copy "github.com/traefik/traefik/v3@$traefik" "docs/content/reference/dynamic-configuration/traefik.io_$kind.yaml"
+done
 copy "istio.io/api@$istio_api" kubernetes/customresourcedefinitions.gen.yaml
+copy "github.com/prometheus-operator/prometheus-operator@$prometheus_operator" \
+  example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
 mv "$out/crds/customresourcedefinitions.gen.yaml" "$out/crds/istio.io.yaml"
 chmod u+w "$out/crds/"*
 echo "done: $out"

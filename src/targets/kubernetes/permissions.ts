@@ -1,0 +1,170 @@
+import type { KubernetesTargetPlan, TrafficPlan } from '../../spec/plan-types';
+import { canaryNameOf } from '../../traffic/canary-ingress';
+import type { Cluster, Permission } from './cluster';
+import { CLUSTER_DEFAULTS } from './defaults';
+import { permissionName } from './resources';
+
+/** Verbs on a kind; `names` limits them to those objects, where the API can: not for `create` and `list`. */
+interface Grant {
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly names?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+const APPS = 'apps';
+const CORE = '';
+
+/**
+ * All that a release by this plan asks of the API server, and nothing else: in one namespace, by name where the API can
+ * tell names apart. `sluice rbac` prints it, and a release is refused at its start when some of it is missing, so it
+ * must name every call of the target and of the plan's traffic router.
+ */
+export function requiredPermissions(plan: KubernetesTargetPlan, namespace: string): readonly Permission[] {
+  const grants = [...workloads(plan), ...services(plan), ...traffic(plan), ...configuration(plan)];
+  const permissions = new Map<string, Permission>();
+  for (const { names, verbs, ...kind } of grants) {
+    for (const name of names ?? [undefined]) {
+      for (const verb of verbs) {
+        const permission = { verb, ...kind, namespace, ...(name === undefined ? {} : { name }) };
+        permissions.set(describePermission(permission), permission);
+      }
+    }
+  }
+  return [...permissions.values()];
+}
+
+/**
+ * What of it these credentials may not do, one clause each: `patch httproutes.gateway.networking.k8s.io checkout in
+ * namespace shop`. Every user may ask this. Changes nothing.
+ *
+ * @throws ClusterFailure when the API server cannot be asked.
+ */
+export async function checkPermissions(
+  cluster: Pick<Cluster, 'mayI'>,
+  { plan, namespace, signal }: { plan: KubernetesTargetPlan; namespace: string; signal: AbortSignal },
+): Promise<readonly string[]> {
+  const required = requiredPermissions(plan, namespace);
+  const allowed: boolean[] = [];
+  let next = 0;
+  const ask = async (): Promise<void> => {
+    for (let index = next++; index < required.length; index = next++) {
+      const permission = required[index];
+      if (permission !== undefined) allowed[index] = (await cluster.mayI(permission, { signal })).allowed;
+    }
+  };
+  await Promise.all(Array.from({ length: CLUSTER_DEFAULTS.reviewsAtOnce }, ask));
+  return required.filter((_, index) => allowed[index] !== true).map(describePermission);
+}
+
+/** A permission as people read it. */
+export function describePermission({ verb, group, resource, subresource, name, namespace }: Permission): string {
+  const kind = permissionName(group, resource, subresource);
+  return `${verb} ${kind}${name === undefined ? '' : ` ${name}`} in namespace ${namespace}`;
+}
+
+/** Of the new version: made, sized and watched; of stable: read, promoted and returned to. */
+function workloads({ deployment, strategy }: KubernetesTargetPlan): Grant[] {
+  const deployments = { group: APPS, resource: 'deployments' };
+  const [old, made, verbs] =
+    strategy === 'blueGreen'
+      ? // The idle one stays, without pods.
+        [[], [`${deployment}-blue`, `${deployment}-green`], ['get', 'patch']]
+      : [[deployment], [`${deployment}-canary`], ['get', 'patch', 'delete']];
+  return [
+    { ...deployments, names: old, verbs: ['get', 'patch'] },
+    { ...deployments, names: made, verbs },
+    { ...deployments, verbs: ['create'] },
+    // Why pods do not become ready; their names are not known beforehand.
+    { group: APPS, resource: 'replicasets', verbs: ['list'] },
+    { group: CORE, resource: 'pods', verbs: ['list'] },
+  ];
+}
+
+/** The tracks' own Services, and the smoke test through them. */
+function services(plan: KubernetesTargetPlan): Grant[] {
+  const { service, strategy } = plan;
+  const tracks = strategy === 'blueGreen' ? [`${service}-blue`, `${service}-green`] : [`${service}-canary`];
+  return [
+    { group: CORE, resource: 'services', names: [service], verbs: ['get'] },
+    { group: CORE, resource: 'services', names: tracks, verbs: ['get', 'patch', 'delete'] },
+    { group: CORE, resource: 'services', verbs: ['create'] },
+    {
+      group: CORE,
+      resource: 'services',
+      subresource: 'proxy',
+      names: [service, ...tracks].flatMap((name) => proxyNames(name, plan.port)),
+      verbs: ['get'],
+    },
+  ];
+}
+
+/** The API server takes the port for a part of the name: `checkout`, `checkout:http`, `checkout:8080`. */
+function proxyNames(service: string, port: number | null): string[] {
+  return port === null ? [service, `${service}:http`] : [`${service}:${port}`];
+}
+
+function traffic(plan: KubernetesTargetPlan): Grant[] {
+  const written = { verbs: ['get', 'patch'] };
+  return objectsOf(plan).flatMap(({ made = [], names, ...kind }): Grant[] => [
+    { ...kind, names, ...written },
+    ...(made.length === 0
+      ? []
+      : [
+          { ...kind, names: made, verbs: ['get', 'patch', 'delete'] },
+          { ...kind, verbs: ['create'] },
+        ]),
+  ]);
+}
+
+interface TrafficObjects {
+  readonly group: string;
+  readonly resource: string;
+  readonly names: readonly string[];
+  /** Those that the release makes and takes away. */
+  readonly made?: readonly string[];
+}
+
+function objectsOf({ traffic: chosen, strategy, deployment, service }: KubernetesTargetPlan): TrafficObjects[] {
+  const ownService = { group: CORE, resource: 'services', names: [service] };
+  // Whatever splits before it, in the end the Service points to the other one.
+  const switched = strategy === 'blueGreen' ? [ownService] : [];
+  switch (chosen.kind) {
+    case 'gatewayAPI':
+      return [
+        ...switched,
+        ...(['HTTPRoute', 'GRPCRoute'] as const).map((kind) => ({
+          group: 'gateway.networking.k8s.io',
+          resource: kind === 'HTTPRoute' ? 'httproutes' : 'grpcroutes',
+          names: routesOf(chosen, kind),
+        })),
+      ];
+    case 'nginx': {
+      const made = chosen.ingresses.map(canaryNameOf);
+      return [...switched, { group: 'networking.k8s.io', resource: 'ingresses', names: chosen.ingresses, made }];
+    }
+    case 'traefik':
+      return [...switched, { group: 'traefik.io', resource: 'traefikservices', names: [chosen.traefikService] }];
+    case 'istio':
+      return [
+        ...switched,
+        { group: 'networking.istio.io', resource: 'virtualservices', names: [chosen.virtualService] },
+      ];
+    case 'serviceSelector':
+      return [ownService];
+    case 'replicas':
+      return [...switched, { group: APPS, resource: 'deployments', names: [deployment, `${deployment}-canary`] }];
+  }
+}
+
+function routesOf(chosen: Extract<TrafficPlan, { kind: 'gatewayAPI' }>, kind: 'HTTPRoute' | 'GRPCRoute'): string[] {
+  return chosen.routes.filter((route) => route.kind === kind).map(({ name }) => name);
+}
+
+/** The template names them, and copies are named by their content: no names are known beforehand. */
+function configuration({ config }: KubernetesTargetPlan): Grant[] {
+  if (config === 'keep') return [];
+  const verbs = ['get', 'list', 'create', 'delete'];
+  return ['configmaps', 'secrets'].map((resource) => ({ group: CORE, resource, verbs }));
+}

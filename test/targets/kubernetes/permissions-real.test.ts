@@ -1,0 +1,218 @@
+import './without-socks';
+import type { TrafficPlan } from '../../../src/spec/plan-types';
+import type { Cluster } from '../../../src/targets/kubernetes/cluster';
+import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
+import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { checkPermissions, requiredPermissions } from '../../../src/targets/kubernetes/permissions';
+import { roleObjects, serviceAccount } from '../../../src/targets/kubernetes/role';
+import { createTrafficRouter } from '../../../src/traffic/create-traffic-router';
+import type { TrafficSettings } from '../../../src/traffic/create-traffic-router';
+import { describeWithApiServer, installDefinitions, until } from './api-server';
+import type { ApiServerProcess } from './api-server';
+import { TRAFFIC, targetPlan } from './target-plans';
+
+const namespace = 'shop';
+const signal = AbortSignal.timeout(10 * 60_000);
+const options = { signal };
+const account = { name: 'sluice', namespace };
+const ROLE = 'sluice-checkout';
+
+/** Every request is made as this user, as `kubectl --as` does it. */
+function connectAs(server: ApiServerProcess, user: string): Cluster {
+  const admin = loadApiServer({ kubeconfig: server.kubeconfig, context: 'admin' });
+  return server.connect({
+    server: {
+      ...admin,
+      access: async () => {
+        const { headers, ...rest } = await admin.access();
+        return { ...rest, headers: { ...headers, 'Impersonate-User': user } };
+      },
+    },
+  });
+}
+
+/** The objects that traffic is split by, as they are before a release. */
+function objectsFor(traffic: TrafficPlan): KubernetesObject[] {
+  const metadata = (name: string) => ({ name, namespace });
+  switch (traffic.kind) {
+    case 'gatewayAPI':
+      return traffic.routes.map(({ kind, name }) => ({
+        apiVersion: 'gateway.networking.k8s.io/v1',
+        kind,
+        metadata: metadata(name),
+        spec: { parentRefs: [{ name: 'public' }], rules: [{ backendRefs: [{ name: 'checkout', port: 80 }] }] },
+      }));
+    case 'nginx':
+      return traffic.ingresses.map((name) => ({
+        apiVersion: 'networking.k8s.io/v1',
+        kind: 'Ingress',
+        metadata: metadata(name),
+        spec: {
+          rules: [
+            {
+              host: `${name}.example`,
+              http: {
+                paths: [
+                  { path: '/', pathType: 'Prefix', backend: { service: { name: 'checkout', port: { number: 80 } } } },
+                ],
+              },
+            },
+          ],
+        },
+      }));
+    case 'traefik':
+      return [
+        {
+          apiVersion: 'traefik.io/v1alpha1',
+          kind: 'TraefikService',
+          metadata: metadata(traffic.traefikService),
+          spec: { weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] } },
+        },
+      ];
+    case 'istio':
+      return [
+        {
+          apiVersion: 'networking.istio.io/v1',
+          kind: 'VirtualService',
+          metadata: metadata(traffic.virtualService),
+          spec: { hosts: ['checkout'], http: [{ route: [{ destination: { host: 'checkout' }, weight: 100 }] }] },
+        },
+      ];
+    case 'serviceSelector':
+      return [
+        {
+          apiVersion: 'v1',
+          kind: 'Service',
+          metadata: metadata('checkout'),
+          spec: { selector: { track: 'stable' }, ports: [{ port: 80 }] },
+        },
+      ];
+    case 'replicas':
+      return ['checkout', 'checkout-canary'].map((name) => ({
+        apiVersion: 'apps/v1',
+        kind: 'Deployment',
+        metadata: metadata(name),
+        spec: {
+          replicas: 2,
+          selector: { matchLabels: { app: name } },
+          template: {
+            metadata: { labels: { app: name } },
+            spec: { containers: [{ name: 'app', image: 'example.test/app:1' }] },
+          },
+        },
+      }));
+  }
+}
+
+function settingsOf(traffic: TrafficPlan): TrafficSettings {
+  switch (traffic.kind) {
+    case 'serviceSelector':
+      return { ...traffic, stable: { track: 'stable' }, canary: { track: 'canary' } };
+    case 'replicas':
+      return { ...traffic, stableDeployment: 'checkout', canaryDeployment: 'checkout-canary', total: 4 };
+    default:
+      return traffic;
+  }
+}
+
+describeWithApiServer('permissions, against a real API server', (server) => {
+  let admin: Cluster;
+  let worker: Cluster;
+
+  beforeAll(async () => {
+    admin = server().connect();
+    worker = connectAs(server(), `system:serviceaccount:${account.namespace}:${account.name}`);
+    await installDefinitions(admin, ['httproutes', 'grpcroutes', 'traefikservices', 'istio.io']);
+    await admin.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, options);
+    await admin.create(serviceAccount(account), options);
+  }, 300_000);
+
+  afterAll(() => {
+    admin.close();
+    worker.close();
+  });
+
+  function rolesFor(plan: ReturnType<typeof targetPlan>): readonly [KubernetesObject, KubernetesObject] {
+    return roleObjects(requiredPermissions(plan, namespace), { name: ROLE, namespace, account });
+  }
+
+  const check = (plan: ReturnType<typeof targetPlan>): Promise<readonly string[]> =>
+    checkPermissions(worker, { plan, namespace, signal });
+
+  /** The server's authorizer follows its own watch, a moment later. */
+  async function comesToMiss(plan: ReturnType<typeof targetPlan>, missing: readonly string[]): Promise<void> {
+    let last: readonly string[] = [];
+    await until(async () => {
+      last = await check(plan);
+      return last.join() === missing.join();
+    }, 15_000).catch(() => expect(last).toEqual(missing));
+  }
+
+  it('has nothing without a binding', async () => {
+    const plan = targetPlan();
+
+    expect(await check(plan)).toHaveLength(requiredPermissions(plan, namespace).length);
+  });
+
+  describe.each(
+    TRAFFIC.flatMap((traffic) => [
+      { title: `canary by ${traffic.kind}`, plan: targetPlan({ traffic, config: 'snapshot' }) },
+      { title: `blueGreen by ${traffic.kind}`, plan: targetPlan({ traffic, strategy: 'blueGreen', port: 8080 }) },
+    ]),
+  )('$title', ({ plan }) => {
+    const [role, binding] = rolesFor(plan);
+
+    it('is allowed by what rbac prints, and without any one rule the missing permission is named', async () => {
+      await admin.apply(binding, { ...options, force: true });
+      await admin.apply(role, { ...options, force: true });
+      await comesToMiss(plan, []);
+
+      const rules = role['rules'] as readonly { resources: readonly string[]; verbs: readonly string[] }[];
+      for (const left of rules) {
+        await admin.apply({ ...role, rules: rules.filter((rule) => rule !== left) }, { ...options, force: true });
+        const missing = requiredPermissions(plan, namespace)
+          .filter((permission) => isGivenBy(left, permission))
+          .map(
+            ({ verb, group, resource, subresource, name }) =>
+              `${verb} ${resource}${group === '' ? '' : `.${group}`}${subresource === undefined ? '' : `/${subresource}`}${name === undefined ? '' : ` ${name}`} in namespace shop`,
+          );
+        expect(missing).not.toEqual([]);
+        await comesToMiss(plan, missing);
+      }
+    });
+  });
+
+  it.each(TRAFFIC.map((traffic) => [traffic.kind, traffic] as const))(
+    'suffices to split traffic by %s',
+    async (_kind, traffic) => {
+      const plan = targetPlan({ traffic });
+      const [role, binding] = rolesFor(plan);
+      for (const object of [binding, role, ...objectsFor(traffic)])
+        await admin.apply(object, { ...options, force: true });
+      await comesToMiss(plan, []);
+      const services = { namespace, stable: 'checkout', canary: 'checkout-canary' };
+      const router = createTrafficRouter(worker, services, settingsOf(traffic));
+      const fence = { release: `by-${traffic.kind}`, epoch: TRAFFIC.indexOf(traffic) + 1, attempt: 1 };
+
+      await router.apply({ document: { weight: 100, match: [] }, fence: { ...fence, step: 1 }, signal });
+      await router.verify({ document: { weight: 100, match: [] }, signal });
+      await router.apply({ document: { weight: 0, match: [] }, fence: { ...fence, step: 2 }, signal });
+      await router.release({ fence: { ...fence, step: 3 }, signal });
+
+      expect((await router.observe(options)).fence).toMatchObject({ release: fence.release, step: 3 });
+    },
+  );
+});
+
+function isGivenBy(
+  rule: Readonly<Record<string, unknown>>,
+  permission: { verb: string; group: string; resource: string; subresource?: string; name?: string },
+): boolean {
+  const { apiGroups, resources, resourceNames, verbs } = rule as Readonly<
+    Record<string, readonly string[] | undefined>
+  >;
+  const { verb, group, resource, subresource, name } = permission;
+  const kind = subresource === undefined ? resource : `${resource}/${subresource}`;
+  const named = resourceNames === undefined ? name === undefined : name !== undefined && resourceNames.includes(name);
+  return named && apiGroups?.[0] === group && resources?.[0] === kind && verbs?.includes(verb) === true;
+}
