@@ -17,7 +17,7 @@ const rooms = {
   worker: ['activities', 'targets', 'metrics', 'notify', 'workflows', 'client', 'devserver'],
   client: ['workflows'],
   devserver: [],
-  cli: ['client', 'workflows', 'worker', 'devserver', 'metrics', 'router'],
+  cli: ['client', 'workflows', 'worker', 'devserver', 'metrics', 'router', 'targets'],
   server: ['client', 'workflows'],
   router: [],
   flags: [],

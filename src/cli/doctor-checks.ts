@@ -6,6 +6,7 @@ import { lazy } from './lazy';
 import { askInstances, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
 import type { Session } from './session';
+import { ANY_IMAGE } from './spec-source';
 import { formatDuration } from './units';
 
 /** One thing looked at. */
@@ -67,7 +68,7 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
   let plan: Plan;
   try {
     const { target } = await cli.spec.identify(path);
-    plan = await cli.spec.plan(path, target === 'kubernetes' ? 'doctor:0' : 'doctor');
+    plan = await cli.spec.plan(path, target === 'kubernetes' ? ANY_IMAGE : 'doctor');
     yield ok('spec', `${path} is valid.`);
   } catch (error) {
     yield bad('spec', error, 'See `sluice validate`.');

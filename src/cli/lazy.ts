@@ -10,6 +10,8 @@ import type * as StartWorker from '../worker/start-worker';
 import type * as FindTemporal from '../devserver/find-temporal';
 import type * as StartTemporal from '../devserver/start-temporal';
 import type * as Metrics from '../metrics/create-source';
+import type * as Cluster from '../targets/kubernetes/cluster';
+import type * as Permissions from '../targets/kubernetes/permissions';
 import type * as Load from '../spec/load';
 import type * as Plan from '../spec/plan';
 import type * as DescribePlan from '../spec/describe-plan';
@@ -27,6 +29,8 @@ export const lazy = {
   metrics: (): typeof Metrics => require('../metrics/create-source') as typeof Metrics,
   createDeps: (): typeof CreateDeps => require('../worker/create-deps') as typeof CreateDeps,
   slack: (): typeof Slack => require('@slack/web-api') as typeof Slack,
+  cluster: (): typeof Cluster => require('../targets/kubernetes/cluster') as typeof Cluster,
+  permissions: (): typeof Permissions => require('../targets/kubernetes/permissions') as typeof Permissions,
   load: (): typeof Load => require('../spec/load') as typeof Load,
   plan: (): typeof Plan => require('../spec/plan') as typeof Plan,
   describePlan: (): typeof DescribePlan => require('../spec/describe-plan') as typeof DescribePlan,

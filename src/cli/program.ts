@@ -21,6 +21,7 @@ import { addMonitorCommand } from './commands/monitor';
 import { addPauseCommand } from './commands/pause';
 import { addPlanCommand } from './commands/plan';
 import { addPromoteCommand } from './commands/promote';
+import { addRbacCommand } from './commands/rbac';
 import { addRejectCommand } from './commands/reject';
 import { addResumeCommand } from './commands/resume';
 import { addRollbackCommand } from './commands/rollback';
@@ -50,7 +51,7 @@ const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void
       addSkipSoakCommand,
     ],
   ],
-  ['Prepare:', [addPlanCommand, addValidateCommand, addSchemaCommand]],
+  ['Prepare:', [addPlanCommand, addValidateCommand, addSchemaCommand, addRbacCommand]],
   ['Run:', [addDevCommand, addWorkerCommand, addDoctorCommand, addDemoCommand]],
   ['More:', [addCompletionCommand, addVersionCommand]],
 ];

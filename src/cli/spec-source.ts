@@ -16,6 +16,9 @@ export interface SpecTools {
   schema(): object;
 }
 
+/** Stands in for the version where only what does not depend on it is asked of a plan. */
+export const ANY_IMAGE = 'any:0';
+
 export interface SpecIdentity {
   readonly service: string;
   readonly namespace: string;
