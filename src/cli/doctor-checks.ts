@@ -1,7 +1,8 @@
 import type { Observation } from '../analysis/sample';
 import type { SluiceClient } from '../client/client-types';
 import { messageOf, ReleaseError } from '../errors';
-import type { Plan } from '../spec/plan-types';
+import type { KubernetesTargetPlan, Plan } from '../spec/plan-types';
+import type { Cluster } from '../targets/kubernetes/cluster';
 import { lazy } from './lazy';
 import { askInstances, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
@@ -25,6 +26,9 @@ export interface CheckOptions {
 
 /** Clocks further apart than this make windows and countdowns wrong in a way people notice. */
 const SKEW_MS = 2000;
+
+/** For all questions to a cluster together; a person waits. */
+const CLUSTER_PATIENCE_MS = 15_000;
 
 /** All checks, one after the other, as they are done. None throws; one that cannot be made says why. */
 export async function* runChecks(session: Session, options: CheckOptions): AsyncGenerator<Check> {
@@ -80,7 +84,31 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
     for (const answer of answers) yield instanceCheck(answer, cli.now());
     yield* tokenChecks(session, plan.target, answers);
   }
+  if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, { path, plan, target: plan.target });
   yield* sourceChecks(session, plan, answers);
+}
+
+/** By the credentials of this kubeconfig; the worker's own may be others, and a release checks those at its start. */
+async function* clusterChecks(
+  session: Session,
+  { path, plan, target }: { path: string; plan: Plan; target: KubernetesTargetPlan },
+): AsyncGenerator<Check> {
+  const { namespace } = plan;
+  const signal = AbortSignal.timeout(CLUSTER_PATIENCE_MS);
+  let cluster: Cluster | null = null;
+  try {
+    cluster = lazy.cluster().connectCluster({ env: session.cli.env });
+    const missing = await lazy.permissions().checkPermissions(cluster, { plan: target, namespace, signal });
+    if (missing.length === 0) yield ok('permissions', `all that a release needs in namespace ${namespace} are there.`);
+    for (const permission of missing) {
+      const hint = `\`sluice rbac ${path} | kubectl apply -f -\` gives the worker all that is needed.`;
+      yield bad('permissions', `${permission} is missing.`, permission === missing.at(-1) ? hint : null);
+    }
+  } catch (error) {
+    yield bad('cluster', error, 'Check KUBECONFIG, and that `kubectl get --raw /version` answers.');
+  } finally {
+    cluster?.close();
+  }
 }
 
 function instanceCheck(answer: InstanceAnswer, now: number): Check {
