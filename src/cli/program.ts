@@ -16,6 +16,7 @@ import { addDevCommand } from './commands/dev';
 import { addDoctorCommand } from './commands/doctor';
 import { addExplainCommand } from './commands/explain';
 import { addHistoryCommand } from './commands/history';
+import { addInitCommand } from './commands/init';
 import { addListCommand } from './commands/list';
 import { addMonitorCommand } from './commands/monitor';
 import { addPauseCommand } from './commands/pause';
@@ -51,7 +52,7 @@ const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void
       addSkipSoakCommand,
     ],
   ],
-  ['Prepare:', [addPlanCommand, addValidateCommand, addSchemaCommand, addRbacCommand]],
+  ['Prepare:', [addInitCommand, addPlanCommand, addValidateCommand, addSchemaCommand, addRbacCommand]],
   ['Run:', [addDevCommand, addWorkerCommand, addDoctorCommand, addDemoCommand]],
   ['More:', [addCompletionCommand, addVersionCommand]],
 ];

@@ -1,0 +1,111 @@
+import { messageOf, ReleaseError } from '../../errors';
+import type { Cluster } from '../../targets/kubernetes/cluster';
+import { describeRef, refOf } from '../../targets/kubernetes/objects';
+import type { KubernetesObject } from '../../targets/kubernetes/objects';
+import { asReleaseError } from '../cluster-errors';
+
+/** Ours is not the releases' name: those give their fields back, and these are to stay. */
+export const INIT_FIELD_MANAGER = 'sluice-init';
+
+/** For the way back after a failure; whoever waits has waited already. */
+const UNDO_MS = 30_000;
+
+export interface AppliedObject {
+  readonly object: string;
+  readonly how: 'created' | 'changed';
+}
+
+type Objects = readonly KubernetesObject[];
+
+/**
+ * Lets the server check every object, and keeps nothing: defaults, immutable fields, admission, fields that it does not
+ * know, fields that somebody else owns.
+ *
+ * @throws ReleaseError with every object that is not accepted.
+ */
+export async function checkObjects(cluster: Cluster, objects: Objects, signal: AbortSignal): Promise<void> {
+  const refused: { readonly object: KubernetesObject; readonly error: unknown }[] = [];
+  for (const object of objects) {
+    try {
+      await cluster.apply(object, { signal, strict: true, dryRun: true });
+    } catch (error) {
+      const known = asReleaseError(error);
+      // Who is not reached, or does not know us, would say the same of every object.
+      const code = known instanceof ReleaseError ? known.code : null;
+      if (code === null || code === 'unreachable' || code === 'timeout') throw known;
+      refused.push({ object, error: known });
+    }
+  }
+  const [first, ...more] = refused;
+  if (first === undefined) return;
+  const hint = hintFor(first.object, first.error);
+  if (more.length === 0 && first.error instanceof ReleaseError) {
+    throw new ReleaseError(first.error.code, first.error.message, { ...(hint === null ? {} : { hint }) });
+  }
+  const code = first.error instanceof ReleaseError ? first.error.code : 'internal';
+  const sentences = [...new Set(refused.map(({ error }) => messageOf(error)))];
+  throw new ReleaseError(code, sentences.join('\n'), { ...(hint === null ? {} : { hint }) });
+}
+
+/**
+ * Applies all, in order. The API has no transactions: when one fails after all were checked, those that this call has
+ * made are deleted again, and those that were there before and are changed by now are named.
+ *
+ * @throws ReleaseError that says what became of the others.
+ */
+export async function applyObjects(cluster: Cluster, objects: Objects, signal: AbortSignal): Promise<AppliedObject[]> {
+  const done: { readonly applied: KubernetesObject; readonly how: AppliedObject['how'] }[] = [];
+  for (const object of objects) {
+    try {
+      const before = await cluster.find(refOf(object), { signal });
+      const applied = await cluster.apply(object, { signal, strict: true });
+      done.push({ applied, how: before === null ? 'created' : 'changed' });
+    } catch (error) {
+      const left = await undo(cluster, done);
+      const known = asReleaseError(error);
+      const code = known instanceof ReleaseError ? known.code : 'internal';
+      throw new ReleaseError(code, `${messageOf(known)} ${left}`, { cause: error });
+    }
+  }
+  return done.map(({ applied, how }) => ({ object: describeRef(refOf(applied)), how }));
+}
+
+async function undo(
+  cluster: Cluster,
+  done: readonly { readonly applied: KubernetesObject; readonly how: AppliedObject['how'] }[],
+): Promise<string> {
+  const signal = AbortSignal.timeout(UNDO_MS);
+  const removed: string[] = [];
+  const left: string[] = [];
+  for (const { applied, how } of [...done].reverse()) {
+    const ref = refOf(applied);
+    if (how === 'changed') {
+      left.push(describeRef(ref));
+      continue;
+    }
+    try {
+      const { uid } = applied.metadata;
+      await cluster.delete(ref, { signal, ...(uid === undefined ? {} : { uid }) });
+      removed.push(describeRef(ref));
+    } catch (error) {
+      left.push(`${describeRef(ref)} (${messageOf(error)})`);
+    }
+  }
+  const sentences = [
+    ...(removed.length === 0 ? [] : [`Deleted again: ${removed.join(', ')}.`]),
+    ...(left.length === 0 ? [] : [`Left as applied: ${left.join(', ')}.`]),
+  ];
+  return sentences.length === 0 ? 'Nothing was changed before.' : sentences.join(' ');
+}
+
+/** What to do about the likeliest reasons. */
+function hintFor(object: KubernetesObject, error: unknown): string | null {
+  const message = messageOf(error);
+  const { namespace } = object.metadata;
+  if (message.includes(`namespaces "${namespace ?? ''}" not found`))
+    return `Make it: kubectl create namespace ${namespace}`;
+  if (!message.includes('knows no kind')) return null;
+  return object.kind === 'ServiceMonitor'
+    ? 'Without the Prometheus operator: --no-service-monitor.'
+    : 'Install it in the cluster, or choose another --traffic.';
+}
