@@ -84,21 +84,18 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
     for (const answer of answers) yield instanceCheck(answer, cli.now());
     yield* tokenChecks(session, plan.target, answers);
   }
-  if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, { path, plan, target: plan.target });
+  if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, path, plan.target);
   yield* sourceChecks(session, plan, answers);
 }
 
 /** By the credentials of this kubeconfig; the worker's own may be others, and a release checks those at its start. */
-async function* clusterChecks(
-  session: Session,
-  { path, plan, target }: { path: string; plan: Plan; target: KubernetesTargetPlan },
-): AsyncGenerator<Check> {
+async function* clusterChecks(session: Session, path: string, plan: KubernetesTargetPlan): AsyncGenerator<Check> {
   const { namespace } = plan;
   const signal = AbortSignal.timeout(CLUSTER_PATIENCE_MS);
   let cluster: Cluster | null = null;
   try {
     cluster = lazy.cluster().connectCluster({ env: session.cli.env });
-    const missing = await lazy.permissions().checkPermissions(cluster, { plan: target, namespace, signal });
+    const missing = await lazy.permissions().checkPermissions(cluster, { plan, signal });
     if (missing.length === 0) yield ok('permissions', `all that a release needs in namespace ${namespace} are there.`);
     for (const permission of missing) {
       const hint = `\`sluice rbac ${path} | kubectl apply -f -\` gives the worker all that is needed.`;

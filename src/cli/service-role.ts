@@ -22,11 +22,11 @@ export function parseAccount(text: string | undefined, namespace: string): Accou
 
 /** What the worker may do for one service: the account, the Role and the binding, in the order they are applied. */
 export function accessObjects(
-  { target, service, namespace }: { target: KubernetesTargetPlan; service: string; namespace: string },
+  { target, service }: { target: KubernetesTargetPlan; service: string },
   account: AccountRef,
 ): readonly [account: KubernetesObject, role: KubernetesObject, binding: KubernetesObject] {
   const name = `sluice-${service}`;
-  const permissions = lazy.permissions().requiredPermissions(target, namespace);
-  const [role, binding] = roleObjects(permissions, { name, namespace, account });
+  const permissions = lazy.permissions().requiredPermissions(target);
+  const [role, binding] = roleObjects(permissions, { name, namespace: target.namespace, account });
   return [serviceAccount(account), role, binding];
 }

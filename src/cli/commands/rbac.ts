@@ -23,10 +23,10 @@ export function addRbacCommand(registry: Registry): void {
       await registry.run(command, async (session) => {
         const { target: kind } = await session.cli.spec.identify(path);
         if (kind !== 'kubernetes') throw notInCluster(path, kind);
-        const { target, service, namespace } = await session.cli.spec.plan(path, ANY_IMAGE);
+        const { target, service } = await session.cli.spec.plan(path, ANY_IMAGE);
         if (target.kind !== 'kubernetes') throw notInCluster(path, target.kind);
-        const account = parseAccount(options.serviceAccount, namespace);
-        const all = accessObjects({ target, service, namespace }, account);
+        const account = parseAccount(options.serviceAccount, target.namespace);
+        const all = accessObjects({ target, service }, account);
         const objects = options.serviceAccount === undefined ? all.slice(1) : all;
         session.result({ apiVersion: 'v1', kind: 'List', items: objects }, () =>
           manifestYaml(objects.map((object) => ({ object })))

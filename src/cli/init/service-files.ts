@@ -43,14 +43,14 @@ export function serviceFiles(settings: InitSettings): ServiceFiles {
 }
 
 /** By the release.yaml itself, so that `sluice rbac` prints the same of it. */
-function access(release: string, { image, name, namespace, account }: InitSettings): Manifest[] {
+function access(release: string, { image, name, account }: InitSettings): Manifest[] {
   const { parseSpec, invalidSpec } = lazy.load();
   const parsed = parseSpec(release, RELEASE_FILE);
   if (!parsed.ok) throw invalidSpec(parsed.problems);
   const { target } = lazy.plan().plan(parsed.spec, image);
   if (target.kind !== 'kubernetes')
     throw new ReleaseError('internal', `${RELEASE_FILE} is not of a Kubernetes target.`);
-  const [first, ...rest] = accessObjects({ target, service: name, namespace }, account);
+  const [first, ...rest] = accessObjects({ target, service: name }, account);
   const comment =
     'What the worker may do for this service, and nothing else: `sluice rbac release.yaml` prints it, too.';
   return [{ comment, object: first }, ...rest.map((object) => ({ object }))];

@@ -21,7 +21,8 @@ const CORE = '';
  * tell names apart. `sluice rbac` prints it, and a release is refused at its start when some of it is missing, so it
  * must name every call of the target and of the plan's traffic router.
  */
-export function requiredPermissions(plan: KubernetesTargetPlan, namespace: string): readonly Permission[] {
+export function requiredPermissions(plan: KubernetesTargetPlan): readonly Permission[] {
+  const { namespace } = plan;
   const grants = [...workloads(plan), ...services(plan), ...traffic(plan), ...configuration(plan)];
   const permissions = new Map<string, Permission>();
   for (const { names, verbs, ...kind } of grants) {
@@ -43,9 +44,9 @@ export function requiredPermissions(plan: KubernetesTargetPlan, namespace: strin
  */
 export async function checkPermissions(
   cluster: Pick<Cluster, 'mayI'>,
-  { plan, namespace, signal }: { plan: KubernetesTargetPlan; namespace: string; signal: AbortSignal },
+  { plan, signal }: { plan: KubernetesTargetPlan; signal: AbortSignal },
 ): Promise<readonly string[]> {
-  const required = requiredPermissions(plan, namespace);
+  const required = requiredPermissions(plan);
   const allowed: boolean[] = [];
   let next = 0;
   const ask = async (): Promise<void> => {
@@ -79,6 +80,7 @@ function workloads({ deployment, strategy }: KubernetesTargetPlan): Grant[] {
     // Why pods do not become ready; their names are not known beforehand.
     { group: APPS, resource: 'replicasets', verbs: ['list'] },
     { group: CORE, resource: 'pods', verbs: ['list'] },
+    { group: CORE, resource: 'events', verbs: ['list'] },
   ];
 }
 

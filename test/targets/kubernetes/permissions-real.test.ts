@@ -133,11 +133,11 @@ describeWithApiServer('permissions, against a real API server', (server) => {
   });
 
   function rolesFor(plan: ReturnType<typeof targetPlan>): readonly [KubernetesObject, KubernetesObject] {
-    return roleObjects(requiredPermissions(plan, namespace), { name: ROLE, namespace, account });
+    return roleObjects(requiredPermissions(plan), { name: ROLE, namespace, account });
   }
 
   const check = (plan: ReturnType<typeof targetPlan>): Promise<readonly string[]> =>
-    checkPermissions(worker, { plan, namespace, signal });
+    checkPermissions(worker, { plan, signal });
 
   /** The server's authorizer follows its own watch, a moment later. */
   async function comesToMiss(plan: ReturnType<typeof targetPlan>, missing: readonly string[]): Promise<void> {
@@ -151,7 +151,7 @@ describeWithApiServer('permissions, against a real API server', (server) => {
   it('has nothing without a binding', async () => {
     const plan = targetPlan();
 
-    expect(await check(plan)).toHaveLength(requiredPermissions(plan, namespace).length);
+    expect(await check(plan)).toHaveLength(requiredPermissions(plan).length);
   });
 
   describe.each(
@@ -170,7 +170,7 @@ describeWithApiServer('permissions, against a real API server', (server) => {
       const rules = role['rules'] as readonly { resources: readonly string[]; verbs: readonly string[] }[];
       for (const left of rules) {
         await admin.apply({ ...role, rules: rules.filter((rule) => rule !== left) }, { ...options, force: true });
-        const missing = requiredPermissions(plan, namespace)
+        const missing = requiredPermissions(plan)
           .filter((permission) => isGivenBy(left, permission))
           .map(
             ({ verb, group, resource, subresource, name }) =>

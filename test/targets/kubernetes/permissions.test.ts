@@ -6,7 +6,7 @@ import { TRAFFIC, targetPlan } from './target-plans';
 const signal = AbortSignal.timeout(60_000);
 
 function sentences(changes: Parameters<typeof targetPlan>[0] = {}): string[] {
-  return requiredPermissions(targetPlan(changes), 'shop').map(describePermission);
+  return requiredPermissions(targetPlan(changes)).map(describePermission);
 }
 
 describe('the permissions a release needs', () => {
@@ -20,6 +20,7 @@ describe('the permissions a release needs', () => {
       'create deployments.apps in namespace shop',
       'list replicasets.apps in namespace shop',
       'list pods in namespace shop',
+      'list events in namespace shop',
       'get services checkout in namespace shop',
       'get services checkout-canary in namespace shop',
       'patch services checkout-canary in namespace shop',
@@ -37,7 +38,7 @@ describe('the permissions a release needs', () => {
   it.each(['canary', 'blueGreen'] as const)('name no object twice and only this namespace (%s)', (strategy) => {
     for (const traffic of TRAFFIC) {
       for (const config of ['keep', 'snapshot'] as const) {
-        const needed = requiredPermissions(targetPlan({ strategy, traffic, config }), 'shop');
+        const needed = requiredPermissions(targetPlan({ strategy, traffic, config }));
         const texts = needed.map(describePermission);
         expect(new Set(texts).size).toBe(texts.length);
         expect(new Set(needed.map(({ namespace }) => namespace))).toEqual(new Set(['shop']));
@@ -90,7 +91,7 @@ describe('checking permissions', () => {
       },
     };
 
-    const missing = await checkPermissions(cluster, { plan: targetPlan(), namespace: 'shop', signal });
+    const missing = await checkPermissions(cluster, { plan: targetPlan(), signal });
 
     expect(missing).toEqual([
       'patch deployments.apps checkout in namespace shop',
@@ -102,13 +103,13 @@ describe('checking permissions', () => {
   it('fails when the server cannot be asked: not knowing is no permission', async () => {
     const cluster = { mayI: () => Promise.reject(new Error('away')) };
 
-    await expect(checkPermissions(cluster, { plan: targetPlan(), namespace: 'shop', signal })).rejects.toThrow('away');
+    await expect(checkPermissions(cluster, { plan: targetPlan(), signal })).rejects.toThrow('away');
   });
 });
 
 describe('the Role', () => {
   it('has one rule for each kind and set of verbs, and no wildcard', () => {
-    const permissions = requiredPermissions(targetPlan(), 'shop');
+    const permissions = requiredPermissions(targetPlan());
 
     const [role, binding] = roleObjects(permissions, {
       name: 'sluice-checkout',
@@ -131,6 +132,7 @@ describe('the Role', () => {
         { apiGroups: ['apps'], resources: ['deployments'], verbs: ['create'] },
         { apiGroups: ['apps'], resources: ['replicasets'], verbs: ['list'] },
         { apiGroups: [''], resources: ['pods'], verbs: ['list'] },
+        { apiGroups: [''], resources: ['events'], verbs: ['list'] },
         { apiGroups: [''], resources: ['services'], resourceNames: ['checkout'], verbs: ['get'] },
         {
           apiGroups: [''],
@@ -158,7 +160,7 @@ describe('the Role', () => {
       subjects: [{ kind: 'ServiceAccount', name: 'worker', namespace: 'sluice' }],
     });
     for (const traffic of TRAFFIC) {
-      const [each] = roleObjects(requiredPermissions(targetPlan({ traffic, config: 'snapshot' }), 'shop'), {
+      const [each] = roleObjects(requiredPermissions(targetPlan({ traffic, config: 'snapshot' })), {
         name: 'x',
         namespace: 'shop',
         account: { name: 'x', namespace: 'x' },

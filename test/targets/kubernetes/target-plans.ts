@@ -19,6 +19,7 @@ export const TRAFFIC: readonly TrafficPlan[] = [
 export function targetPlan(changes: Partial<KubernetesTargetPlan> = {}): KubernetesTargetPlan {
   return {
     kind: 'kubernetes',
+    namespace: 'shop',
     deployment: 'checkout',
     service: 'checkout',
     strategy: 'canary',
