@@ -2,6 +2,7 @@ import path from 'node:path';
 import { messageOf, ReleaseError } from '../../errors';
 import type { Cluster } from '../../targets/kubernetes/cluster';
 import { describeRef, refOf } from '../../targets/kubernetes/objects';
+import type { KubernetesObject } from '../../targets/kubernetes/objects';
 import { asReleaseError } from '../cluster-errors';
 import { isInteractive } from '../confirm';
 import { applyObjects, checkObjects, INIT_FIELD_MANAGER } from '../init/apply';
@@ -81,15 +82,15 @@ async function init(session: Session, folder: string, options: InitCommandOption
   const done = touchesCluster
     ? await inCluster(session, async (cluster, signal) => {
         if (options.apply === true && !force) await refuseExisting(cluster, settings, signal);
-        await checkObjects(cluster, service.objects, signal);
-        if (dryRun) return { files: [], applied: [] };
+        const unknown = await checkObjects(cluster, service.objects, signal);
+        if (dryRun) return { files: [], applied: [], ...split(service, unknown) };
         const files = await writeFiles(folder, service.files, force);
-        return { files, applied: await applyObjects(cluster, service.objects, signal) };
+        return { files, applied: await applyObjects(cluster, service.objects, signal), checked: [], unknown: [] };
       })
-    : { files: await writeFiles(folder, service.files, force), applied: [] };
+    : { files: await writeFiles(folder, service.files, force), applied: [], checked: [], unknown: [] };
   if (typeof done === 'number') return done;
 
-  report(session, { folder, settings, service, dryRun, ...done });
+  report(session, { folder, settings, ...done });
   const assumed = assumptions(answered, settings);
   if (assumed.length > 0) session.note(`Assumed, and to be put right where it is not so: ${assumed.join(', ')}.`);
   return EXIT.ok;
@@ -125,20 +126,26 @@ async function refuseExisting(cluster: Cluster, { name, namespace }: InitSetting
   });
 }
 
+function split({ objects }: ServiceFiles, unknown: readonly KubernetesObject[]): Pick<Outcome, 'checked' | 'unknown'> {
+  const named = (some: readonly KubernetesObject[]): string[] => some.map((object) => describeRef(refOf(object)));
+  return { checked: named(objects.filter((object) => !unknown.includes(object))), unknown: named(unknown) };
+}
+
 interface Outcome {
   readonly folder: string;
   readonly settings: InitSettings;
-  readonly service: ServiceFiles;
-  readonly dryRun: boolean;
   readonly files: readonly string[];
+  /** By a dry run, each as people read it. */
+  readonly checked: readonly string[];
+  readonly unknown: readonly string[];
   readonly applied: readonly AppliedObject[];
 }
 
 function report(session: Session, outcome: Outcome): void {
-  const { folder, settings, service, dryRun, files, applied } = outcome;
+  const { folder, settings, files, checked, unknown, applied } = outcome;
   const { look } = session;
+  const warn = paint(glyphs(look).warn, 'warn', look);
   const tick = paint(glyphs(look).ok, 'good', look);
-  const checked = dryRun ? service.objects.map((object) => describeRef(refOf(object))) : [];
   const document = {
     apiVersion: API_VERSION,
     kind: 'NewService',
@@ -146,6 +153,7 @@ function report(session: Session, outcome: Outcome): void {
     namespace: settings.namespace,
     files,
     checked,
+    unknown,
     applied,
   };
   const file = path.join(folder, RELEASE_FILE);
@@ -154,6 +162,7 @@ function report(session: Session, outcome: Outcome): void {
   session.result(document, () => [
     ...files.map((written) => `${tick} ${written}`),
     ...checked.map((object) => `${tick} ${object} would be accepted`),
+    ...unknown.map((object) => `${warn} ${object} can be checked only once its Role is there`),
     ...applied.map(({ object, how }) => `${tick} ${object} ${how}`),
     ...(files.length > 0 ? [`Next: ${next}`] : []),
   ]);

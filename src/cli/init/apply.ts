@@ -1,5 +1,6 @@
 import { messageOf, ReleaseError } from '../../errors';
 import type { Cluster } from '../../targets/kubernetes/cluster';
+import { ClusterFailure } from '../../targets/kubernetes/cluster-failure';
 import { describeRef, refOf } from '../../targets/kubernetes/objects';
 import type { KubernetesObject } from '../../targets/kubernetes/objects';
 import { asReleaseError } from '../cluster-errors';
@@ -12,23 +13,29 @@ const UNDO_MS = 30_000;
 
 export interface AppliedObject {
   readonly object: string;
-  readonly how: 'created' | 'changed';
+  readonly how: 'created' | 'changed' | 'unchanged';
 }
 
 type Objects = readonly KubernetesObject[];
 
 /**
  * Lets the server check every object, and keeps nothing: defaults, immutable fields, admission, fields that it does not
- * know, fields that somebody else owns.
+ * know, fields that somebody else owns. Answers the objects that it cannot tell about yet: the binding of a Role that is
+ * not there, for a user who may only bind Roles of what he may do himself.
  *
  * @throws ReleaseError with every object that is not accepted.
  */
-export async function checkObjects(cluster: Cluster, objects: Objects, signal: AbortSignal): Promise<void> {
+export async function checkObjects(cluster: Cluster, objects: Objects, signal: AbortSignal): Promise<Objects> {
+  const unknown: KubernetesObject[] = [];
   const refused: { readonly object: KubernetesObject; readonly error: unknown }[] = [];
   for (const object of objects) {
     try {
       await cluster.apply(object, { signal, strict: true, dryRun: true });
     } catch (error) {
+      if (isWithoutRole(object, error)) {
+        unknown.push(object);
+        continue;
+      }
       const known = asReleaseError(error);
       // Who is not reached, or does not know us, would say the same of every object.
       const code = known instanceof ReleaseError ? known.code : null;
@@ -37,7 +44,7 @@ export async function checkObjects(cluster: Cluster, objects: Objects, signal: A
     }
   }
   const [first, ...more] = refused;
-  if (first === undefined) return;
+  if (first === undefined) return unknown;
   const hint = hintFor(first.object, first.error);
   if (more.length === 0 && first.error instanceof ReleaseError) {
     throw new ReleaseError(first.error.code, first.error.message, { ...(hint === null ? {} : { hint }) });
@@ -59,7 +66,8 @@ export async function applyObjects(cluster: Cluster, objects: Objects, signal: A
     try {
       const before = await cluster.find(refOf(object), { signal });
       const applied = await cluster.apply(object, { signal, strict: true });
-      done.push({ applied, how: before === null ? 'created' : 'changed' });
+      const same = before?.metadata.resourceVersion === applied.metadata.resourceVersion;
+      done.push({ applied, how: before === null ? 'created' : same ? 'unchanged' : 'changed' });
     } catch (error) {
       const left = await undo(cluster, done);
       const known = asReleaseError(error);
@@ -79,6 +87,7 @@ async function undo(
   const left: string[] = [];
   for (const { applied, how } of [...done].reverse()) {
     const ref = refOf(applied);
+    if (how === 'unchanged') continue;
     if (how === 'changed') {
       left.push(describeRef(ref));
       continue;
@@ -96,6 +105,12 @@ async function undo(
     ...(left.length === 0 ? [] : [`Left as applied: ${left.join(', ')}.`]),
   ];
   return sentences.length === 0 ? 'Nothing was changed before.' : sentences.join(' ');
+}
+
+/** The server names the binding where it means its Role. */
+function isWithoutRole({ kind, metadata }: KubernetesObject, error: unknown): boolean {
+  const missing = `rolebindings.rbac.authorization.k8s.io "${metadata.name}" not found`;
+  return kind === 'RoleBinding' && error instanceof ClusterFailure && error.message.includes(missing);
 }
 
 /** What to do about the likeliest reasons. */
