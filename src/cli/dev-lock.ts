@@ -3,6 +3,7 @@ import { takeProcessLock } from '../devserver/process-lock';
 import type { LockAttempt } from '../devserver/process-lock';
 import { messageOf, ReleaseError } from '../errors';
 import { devStateDirectory, findDev } from './dev-state';
+import type { DevConnection } from './dev-state';
 
 /** The file in the state folder that holds everything Temporal knows. */
 export const DATABASE = 'temporal.db';
@@ -16,9 +17,12 @@ export const DATABASE = 'temporal.db';
  */
 export async function takeDevLocks(env: NodeJS.ProcessEnv, state: string): Promise<() => Promise<void>> {
   const ofUser = await attempt(path.join(devStateDirectory(env), 'dev.lock'));
-  if (!ofUser.taken) throw await runningAlready(env, ofUser.holder);
+  if (!ofUser.taken) throw runningAlready(ofUser.holder, await findDev(env));
   let ofState: LockAttempt;
   try {
+    // One of a Sluice from before there was the lock.
+    const running = await findDev(env);
+    if (running !== null) throw runningAlready(running.pid, running);
     ofState = await attempt(path.join(state, `${DATABASE}.lock`));
     if (!ofState.taken) throw inUse(state, ofState.holder);
   } catch (error) {
@@ -43,8 +47,7 @@ async function attempt(lock: string): Promise<LockAttempt> {
   }
 }
 
-async function runningAlready(env: NodeJS.ProcessEnv, holder: number): Promise<ReleaseError> {
-  const running = await findDev(env);
+function runningAlready(holder: number, running: DevConnection | null): ReleaseError {
   const where = running === null ? ', about to start or to stop' : `, Temporal at ${running.address}`;
   return new ReleaseError('conflict', `\`sluice dev\` is running already (process ${holder}${where}).`, {
     hint: 'Use it as it is, or stop it with Ctrl-C where it runs.',
