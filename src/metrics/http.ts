@@ -194,7 +194,7 @@ function isReused(request: object): boolean {
 
 function answerOf(response: AxiosResponse<unknown>, redirects: 'refuse' | 'answer'): HttpAnswer {
   const { status } = response;
-  if (redirects === 'refuse' && status >= 300 && status < 400) {
+  if (redirects === 'refuse' && isRedirect(status)) {
     throw new HttpFailure('redirect', `answered with a redirect (${status}), which is not followed`, { status });
   }
   const header: unknown = response.headers['content-type'];
@@ -204,6 +204,10 @@ function answerOf(response: AxiosResponse<unknown>, redirects: 'refuse' | 'answe
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(response.headers)) headers[name.toLowerCase()] = String(value);
   return { status, contentType, headers, bytes, text, json: parseJson(text) };
+}
+
+export function isRedirect(status: number): boolean {
+  return status >= 300 && status < 400;
 }
 
 function parseJson(text: string): unknown {

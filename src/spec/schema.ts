@@ -167,9 +167,9 @@ const smokeTest = mapping('spec.smokeTest', {
   path: text({ pattern: /^\/[^\s#]*$/, maxLength: 2_000, allowed: 'a path that begins with "/"' }).describe(
     'Path asked of the new version before any user reaches it.',
   ),
-  expectStatus: wholeNumber([100, 599])
+  expectStatus: wholeNumber([200, 599])
     .default(DEFAULTS.smokeTest.expectStatus)
-    .describe('Status the answer must have. Redirects are not followed.'),
+    .describe('Status the answer must have; of a redirect its own, for it is not followed.'),
   expectBody: text({ pattern: /^[\s\S]+$/, maxLength: 1_000, allowed: 'text of 1 to 1000 characters' })
     .optional()
     .describe("Text that the answer's body must contain. Any body will do when left out."),

@@ -182,7 +182,7 @@ describe('values', () => {
     ],
     [
       '  smokeTest: { path: /, expectStatus: 2000 }\n',
-      'smokeTest.expectStatus: 2000 is not allowed here. Allowed: a whole number from 100 to 599.',
+      'smokeTest.expectStatus: 2000 is not allowed here. Allowed: a whole number from 200 to 599.',
     ],
     [
       '  notify: { slack: { channel: deploys } }\n',

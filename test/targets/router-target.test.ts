@@ -579,6 +579,21 @@ describe('the smoke test', () => {
     expect(failure.message).toBe(`The smoke test of v2 failed 2 times: ${started[1]!.url}${message}.`);
   });
 
+  it('takes a redirect for the answer it is, and follows none', async () => {
+    const { target, started } = await released(1, 0);
+    const asked: string[] = [];
+    started[0]!.app = (_, path) => (asked.push(path), { status: 302, body: '' });
+
+    const sentence = await run(target, { expectStatus: 302 });
+    const failure = await failureOf(run(target));
+
+    expect(sentence).toBe(`v2 answered /healthz with 302 on ${started[0]!.url}.`);
+    expect(failure.message).toBe(
+      `The smoke test of v2 failed: ${started[0]!.url}/healthz answered with a redirect (302), which is not followed, instead of 200.`,
+    );
+    expect(asked).toEqual(['/healthz', '/healthz']);
+  });
+
   it('tries as often as it is told, and passes when one try does', async () => {
     const { target, started } = await released(1, 0);
     let asked = 0;

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createHttpClient, describeHttpFailure, displayUrl } from '../../metrics/http';
+import { createHttpClient, describeHttpFailure, displayUrl, isRedirect } from '../../metrics/http';
 import type { HttpClient } from '../../metrics/http';
 import { signOverride } from '../../router/override-token';
 import { RouterHeaders } from '../../router/protocol';
@@ -116,6 +116,7 @@ class RouterTarget implements Target {
         method: 'GET',
         url,
         headers: { [RouterHeaders.override]: override },
+        redirects: 'answer',
         signal,
       });
       // Before the status: an answer of the wrong version says nothing about the right one.
@@ -123,8 +124,12 @@ class RouterTarget implements Target {
       if (served !== undefined && served !== version) {
         return `${shown} was answered by ${served} instead of ${version}: the router did not accept the signed override`;
       }
-      if (answer.status !== test.expectStatus)
-        return `${shown} answered ${answer.status} instead of ${test.expectStatus}`;
+      if (answer.status !== test.expectStatus) {
+        const what = isRedirect(answer.status)
+          ? `with a redirect (${answer.status}), which is not followed,`
+          : answer.status;
+        return `${shown} answered ${what} instead of ${test.expectStatus}`;
+      }
       if (served === undefined) {
         return `${shown} was answered by an unnamed version instead of ${version}: the request did not pass the cohort router; test a path that the router does not skip`;
       }
