@@ -1,5 +1,5 @@
 import { workflowInfo } from '@temporalio/workflow';
-import type { ReleaseStatus } from './api';
+import type { ApprovalStatus, ReleaseState, ReleaseStatus } from './api';
 import type { Run } from './run';
 
 /** The status document of a release as it stands; see `ReleaseStatus`. */
@@ -18,7 +18,7 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
     version: { from: state.stableVersion, to: plan.version, artifact: state.artifact },
     phase: state.phase,
     outcome: state.outcome,
-    message: state.message,
+    message: waitingFor(state) ?? state.message,
     weight: state.weight,
     observedShare: state.observedShare,
     step: state.step,
@@ -41,4 +41,19 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
     planHash: plan.hash,
     simulated: plan.analysis.source.kind === 'simulated',
   };
+}
+
+/**
+ * An approval that is waited for is what a person has to know now, whatever happened since it was asked for: a pause
+ * and its end (which moves the deadline), a release that queues up.
+ */
+function waitingFor({ approval, paused, rollback, wishes }: ReleaseState): string | null {
+  if (approval === null || paused !== null || rollback !== null) return null;
+  return wishes.decision === null && wishes.promote === null ? approvalSentence(approval) : null;
+}
+
+/** Who is waited for, and until when. */
+export function approvalSentence({ by, expiresAt }: ApprovalStatus): string {
+  const who = by.length === 0 ? 'anyone' : by.join(', ');
+  return `Approval by ${who} is waited for, until ${new Date(expiresAt).toISOString()}.`;
 }

@@ -9,6 +9,7 @@ import { promoteStep } from './promote';
 import { routeMatches, shiftWeight } from './shift-weight';
 import { beginSoak, soak } from './soak';
 import type { StepEnd } from './soak';
+import { approvalSentence } from './status';
 import { StepFailure, toStepFailure } from './step-failure';
 import { dropWishes } from './wishes';
 
@@ -162,15 +163,7 @@ async function approveStep(run: Run, step: ApproveStep): Promise<StepEnd> {
       expiresAt: now + step.timeoutMs,
       onExpiry: step.onExpiry,
     };
-    const who = step.by.length === 0 ? 'anyone' : step.by.join(', ');
-    record(
-      run,
-      'approvalRequested',
-      `Approval by ${who} is waited for, until ${new Date(state.approval.expiresAt).toISOString()}.`,
-      {
-        step: state.step,
-      },
-    );
+    record(run, 'approvalRequested', approvalSentence(state.approval), { step: state.step });
   }
   for (;;) {
     await checkpoint(run);

@@ -71,6 +71,26 @@ describe('an approval', () => {
     });
   });
 
+  it('is what the status says again after a pause, with the deadline moved by it', async () => {
+    await time.run(new FakeWorld(), async (room) => {
+      const handle = await time.startRelease(room, withApproval());
+      const before = await time.until(handle, waiting);
+      const until = (status: ReleaseStatus): string => new Date(status.approval?.expiresAt ?? 0).toISOString();
+      expect(before.message).toBe(`Approval by oncall is waited for, until ${until(before)}.`);
+
+      await send(handle, 'pause', { reason: 'lunch' });
+      expect((await statusOf(handle)).message).toBe('Paused by ada: lunch.');
+      await send(handle, 'resume');
+
+      const after = await statusOf(handle);
+      expect(after.events.at(-1)?.message).toBe('Resumed by ada.');
+      expect(after.message).toBe(`Approval by oncall is waited for, until ${until(after)}.`);
+      await send(handle, 'reject', { actor: ONCALL });
+      expect((await statusOf(handle)).message).not.toContain('is waited for');
+      await handle.result();
+    });
+  });
+
   it('rejected during a pause takes the service back at once, without a resume', async () => {
     const world = new FakeWorld();
 
