@@ -38,7 +38,7 @@ export function isUnanswered(error: unknown): boolean {
   return (
     code === GRPC.deadlineExceeded ||
     code === GRPC.cancelled ||
-    (code === GRPC.failedPrecondition && /poller/i.test(messageOf(error)))
+    (code === GRPC.failedPrecondition && /poller/i.test(detailsOf(error)))
   );
 }
 

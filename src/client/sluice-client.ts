@@ -40,6 +40,7 @@ import type {
   WatchOptions,
   WorkerInfo,
 } from './client-types';
+import { outcomeWords } from './outcome-words';
 import { newReleaseId } from './release-id';
 import { ensureSearchAttributes, searchAttributesMissing } from './search-attributes';
 
@@ -291,7 +292,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     }
     return new ReleaseError(
       'conflict',
-      `No release of ${nameOf(ref)} is in progress; the last one, ${last.release}, ended as ${last.outcome ?? last.phase}.`,
+      `No release of ${nameOf(ref)} is in progress; the last one, ${last.release}, ${outcomeWords(last.outcome)}.`,
       { cause },
     );
   }

@@ -289,7 +289,7 @@ describe('the client', () => {
       expect(status.message).toContain('ended at Temporal (terminated)');
       const over = await failureOf(client.rollback({ service, namespace }, { actor: ada }));
       expect(over.code).toBe('conflict');
-      expect(over.message).toContain('ended as failed');
+      expect(over.message).toMatch(/the last one, \S+, failed\.$/);
     });
   });
 
@@ -449,7 +449,7 @@ describe('the client', () => {
 
         expect(failure).toMatchObject({
           code: 'conflict',
-          message: `No release of ${namespace}/${service} is in progress; the last one, ${release}, ended as promoted.`,
+          message: `No release of ${namespace}/${service} is in progress; the last one, ${release}, was promoted.`,
         });
       }
     });

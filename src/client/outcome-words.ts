@@ -1,0 +1,15 @@
+import type { Outcome } from '../workflows/api';
+
+const OUTCOME_WORDS: Record<Outcome, string> = {
+  promoted: 'was promoted',
+  rolledBack: 'was rolled back',
+  aborted: 'was rolled back by a person',
+  rejected: 'was rejected',
+  superseded: 'made way for a newer one',
+  failed: 'failed',
+};
+
+/** How a release ended, in the words of a sentence about it. */
+export function outcomeWords(outcome: Outcome | null): string {
+  return outcome === null ? 'has ended' : OUTCOME_WORDS[outcome];
+}
