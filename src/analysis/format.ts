@@ -39,6 +39,12 @@ export function formatCount(count: number): string {
   return String(Math.round(count));
 }
 
+/** A count with its noun: `1 request`, `2120 requests`. */
+export function countOf(count: number, noun: string): string {
+  const text = formatCount(count);
+  return `${text} ${noun}${text === '1' ? '' : 's'}`;
+}
+
 /** A probability: `0.0032`, `4.1e-9`. */
 export function formatProbability(p: number): string {
   if (p === 0) return 'below 1e-300';

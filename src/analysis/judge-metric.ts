@@ -1,5 +1,5 @@
 import { compareRatios } from './compare-ratios';
-import { formatAgainst, formatCount, formatLimit, formatProbability, formatValue } from './format';
+import { countOf, formatAgainst, formatCount, formatLimit, formatProbability, formatValue } from './format';
 import { requestsOf } from './observed-share';
 import type { MetricSample, Observation } from './sample';
 import type { JudgePolicy, MetricPolicy, MetricVerdict, Verdict } from './verdict';
@@ -83,7 +83,7 @@ function whyUnusable(
   if (problem === undefined && requests !== null && requests < policy.minRequests) {
     return {
       verdict: 'insufficient-data',
-      sentence: `${metric.name}: the canary had ${formatCount(requests)} requests, fewer than the ${policy.minRequests} a verdict needs.`,
+      sentence: `${metric.name}: the canary had ${countOf(requests, 'request')}, fewer than the ${policy.minRequests} a verdict needs.`,
     };
   }
   if (problem === undefined && value !== null && Number.isFinite(value) && countsAreSane(canary)) return null;
@@ -137,7 +137,7 @@ function tooFewAtStable(policy: JudgePolicy, stable: Observation | null): Check 
   if (requests === null || requests >= policy.minRequests) return null;
   return {
     outcome: 'impossible',
-    why: `stable had ${formatCount(requests)} requests, fewer than ${policy.minRequests}`,
+    why: `stable had ${countOf(requests, 'request')}, fewer than ${policy.minRequests}`,
   };
 }
 
@@ -193,10 +193,10 @@ function describeSubject(metric: MetricPolicy, canary: Observation, value: numbe
   const text = limit === null ? formatValue(value, metric.unit) : formatAgainst(value, limit, metric.unit);
   if (canary.events === undefined) {
     const requests = requestsOf(canary);
-    const over = requests === null || metric.unit === 'count' ? '' : ` over ${formatCount(requests)} canary requests`;
+    const over = requests === null || metric.unit === 'count' ? '' : ` over ${countOf(requests, 'canary request')}`;
     return `${metric.name} ${text}${over}`;
   }
-  const counts = `${formatCount(canary.events.bad)} of ${formatCount(canary.events.total)} canary requests`;
+  const counts = `${formatCount(canary.events.bad)} of ${countOf(canary.events.total, 'canary request')}`;
   return countsFailures(metric) ? `${counts} failed (${text})` : `${metric.name} ${text} (${counts})`;
 }
 

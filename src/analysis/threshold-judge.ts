@@ -1,3 +1,4 @@
+import { countOf } from './format';
 import { judgeMetric, type JudgedMetric } from './judge-metric';
 import { requestsOf } from './observed-share';
 import type { Sample } from './sample';
@@ -111,10 +112,13 @@ function judgeStep(
   });
   if (decision === 'fail') {
     const tolerated = policy.failureLimit === 0 ? '' : `, more than the tolerated ${policy.failureLimit}`;
-    return step('fail', `${plural(state.failed, 'measurement')} failed${tolerated}: ${state.lastFailure ?? ''}`.trim());
+    return step(
+      'fail',
+      `${countOf(state.failed, 'measurement')} failed${tolerated}: ${state.lastFailure ?? ''}`.trim(),
+    );
   }
   if (decision === 'error') {
-    const times = plural(state.consecutiveErrors, 'measurement');
+    const times = countOf(state.consecutiveErrors, 'measurement');
     return step('error', `${times} in a row could not be taken: ${now.sentence}`);
   }
   if (state.lastValid === 'fail') {
@@ -123,7 +127,7 @@ function judgeStep(
       `The last valid measurement failed, within the tolerated ${policy.failureLimit}: ${state.lastFailure ?? ''}`.trim(),
     );
   }
-  const taken = `${state.passed} of ${plural(state.measurements, 'measurement')} passed`;
+  const taken = `${state.passed} of ${countOf(state.measurements, 'measurement')} passed`;
   // Evidence that has dried up is none: a canary that fell silent after a good start, or a backend that went away, has
   // to be heard once more before the step may pass.
   if (state.passed >= needed && now.verdict === 'pass') {
@@ -133,8 +137,4 @@ function judgeStep(
   const because = now.verdict === 'pass' ? '' : ` ${now.sentence}`;
   const verdict = now.verdict === 'pass' ? 'insufficient-data' : now.verdict;
   return step(verdict, `${taken}, at least ${needed} must.${because}`);
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

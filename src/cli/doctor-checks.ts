@@ -4,7 +4,7 @@ import { messageOf, ReleaseError } from '../errors';
 import type { KubernetesTargetPlan, Plan } from '../spec/plan-types';
 import type { Cluster } from '../targets/kubernetes/cluster';
 import { lazy } from './lazy';
-import { askInstances, checkToken } from './router-admin';
+import { askInstances, askPath, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
 import type { Session } from './session';
 import { ANY_IMAGE } from './spec-source';
@@ -82,10 +82,13 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
   if (plan.target.kind === 'router') {
     answers = await askInstances(plan.target);
     for (const answer of answers) yield instanceCheck(answer, cli.now());
+    yield* agreementChecks(answers);
     yield* tokenChecks(session, plan.target, answers);
   }
   if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, path, plan.target);
   yield* sourceChecks(session, plan, answers);
+  // Last: these are requests like those of users, and would be the only data of an app that nobody uses.
+  yield* smokePathChecks(plan, answers);
 }
 
 /** By the credentials of this kubeconfig; the worker's own may be others, and a release checks those at its start. */
@@ -121,6 +124,45 @@ function instanceCheck(answer: InstanceAnswer, now: number): Check {
     return { name, state: 'warn', sentence, hint: 'Let both machines take their time from the network (NTP).' };
   }
   return ok(name, `stable ${versions.stable}, ${canary}.`);
+}
+
+/** A release is refused by instances that disagree about what is stable; about the canary only a release may leave them. */
+function* agreementChecks(answers: readonly InstanceAnswer[]): Generator<Check> {
+  const reached = answers.flatMap((answer) => (answer.ok ? [answer] : []));
+  const hint = 'Start them with the same version, or finish or take back the release that left them so.';
+  for (const [what, of] of [
+    ['stable version', ({ metrics }) => metrics.versions.stable],
+    ['canary', ({ metrics }) => metrics.versions.canary ?? 'none'],
+    ['weight', ({ metrics }) => `${metrics.weight} %`],
+  ] satisfies [string, (answer: (typeof reached)[number]) => string][]) {
+    const values = new Set(reached.map(of));
+    if (values.size < 2) continue;
+    const each = reached.map((answer) => `${of(answer)} at ${answer.instance}`).join(', ');
+    const sentence = `the instances disagree about the ${what}: ${each}.`;
+    yield { name: what, state: what === 'stable version' ? 'bad' : 'warn', sentence, hint };
+  }
+}
+
+/** Asked of what is stable now, which may lack what the new version adds: only what can never pass is bad. */
+async function* smokePathChecks(plan: Plan, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
+  const test = plan.steps.find((step) => step.kind === 'smokeTest');
+  if (test === undefined) return;
+  const name = `smoke test ${test.path}`;
+  for (const { instance, ok: reached } of answers) {
+    if (!reached) continue;
+    const answer = await askPath(instance, test.path);
+    if (!answer.ok) {
+      yield bad(name, `${instance} ${answer.problem}.`, 'The smoke test asks the new version for this path.');
+    } else if (answer.version === null) {
+      const sentence = `${instance} answers without naming a version: the request does not pass the cohort router.`;
+      yield bad(name, sentence, 'Let smokeTest.path name a path that the router does not skip.');
+    } else if (answer.status !== test.expectStatus) {
+      const sentence = `${answer.version} at ${instance} answers ${answer.status} instead of ${test.expectStatus}; the new version has to do better.`;
+      yield { name, state: 'warn', sentence, hint: 'Check smokeTest.path and smokeTest.expectStatus.' };
+    } else {
+      yield ok(name, `${answer.version} at ${instance} answers ${answer.status}.`);
+    }
+  }
 }
 
 async function* tokenChecks(

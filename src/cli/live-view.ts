@@ -1,4 +1,5 @@
 import type { ReleaseEvent, ReleaseStatus, StepStatus, EventType, Measurement } from '../workflows/api';
+import { countOf } from '../analysis/format';
 import type { MetricVerdict, Verdict } from '../analysis/verdict';
 import { displayWidth, padEnd, safeText, truncate, wrap } from './display-width';
 import { glyphs, paint, toAscii } from './style';
@@ -169,7 +170,7 @@ function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
     const since = formatDuration(options.now - status.stuck.since);
     lines.push([
       span(
-        `${g.bad} Stuck for ${since} after ${status.stuck.attempts} attempts: ${safeText(status.stuck.message)}`,
+        `${g.bad} Stuck for ${since} after ${countOf(status.stuck.attempts, 'attempt')}: ${safeText(status.stuck.message)}`,
         'bad',
       ),
     ]);

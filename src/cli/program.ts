@@ -168,7 +168,7 @@ export async function runCli(cli: Cli, args: readonly string[]): Promise<ExitCod
     return code;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
-    return reportError(cli, asUsageError(error), {
+    return reportError(cli, asUsageError(error, program, args), {
       format: formatIn(args),
       look: decideLook({ env: cli.env, isTTY: cli.stderr.isTTY === true }),
     });
@@ -176,14 +176,21 @@ export async function runCli(cli: Cli, args: readonly string[]): Promise<ExitCod
 }
 
 /** Commander's `error: unknown option '--x'\n(Did you mean --y?)` as a sentence and its hint. */
-function asUsageError(error: unknown): unknown {
+function asUsageError(error: unknown, program: Command, args: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error;
   const [first = '', ...rest] = error.message.replace(/^error: /u, '').split('\n');
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`;
   const hint = rest.map((line) => line.replace(/^\((.*)\)$/u, '$1').trim()).filter((line) => line !== '');
   return new ReleaseError('usage', /[.?!]$/u.test(sentence) ? sentence : `${sentence}.`, {
-    hint: hint.length > 0 ? hint.join(' ') : 'See: sluice --help',
+    hint: hint.length > 0 ? hint.join(' ') : usageHint(program, args),
   });
+}
+
+/** How the command is written that was meant, where it is known which one. */
+function usageHint(program: Command, args: readonly string[]): string {
+  const command = program.commands.find((candidate) => candidate.name() === args[0]);
+  if (command === undefined || command.name() === 'help') return 'See: sluice --help';
+  return `Usage: ${command.createHelp().commandUsage(command)}\nExamples: sluice ${command.name()} --help`;
 }
 
 /** The format a command line asked for that could not be parsed. */

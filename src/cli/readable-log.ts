@@ -14,8 +14,17 @@ const LEVELS: Readonly<Record<number, readonly [string, Tone | null]>> = {
   50: ['error', 'bad'],
   60: ['fatal', 'bad'],
 };
-/** Of every line; a person at a terminal knows them. */
-const LEFT_OUT = new Set(['level', 'time', 'msg', 'pid', 'hostname', 'v']);
+/** Names of levels, as Temporal's server writes them. */
+const LEVEL_NUMBERS: Readonly<Record<string, number>> = { debug: 20, info: 30, warn: 40, error: 50, fatal: 60 };
+/**
+ * What says nothing to a person beside the sentence and the release's id: parts of the line itself, what is the same on
+ * every line, and names that only Temporal has a use for. The JSON log of `sluice worker` has them all.
+ */
+const LEFT_OUT = new Set([
+  ...['level', 'time', 'ts', 'msg', 'pid', 'hostname', 'v', 'seq'],
+  ...['sdkComponent', 'taskQueue', 'namespace', 'workflowType', 'isLocal', 'logging-call-at', 'stacktrace'],
+  ...['taskToken', 'activityId', 'runId', 'workflowRunId', 'updateId', 'updateName'],
+]);
 
 /** A pino logger whose lines are for people: `14:03:07 info  release started  release=… service=…`. */
 export function createReadableLogger(write: (line: string) => void, look: Look, level: string): Logger {
@@ -26,13 +35,24 @@ export function createReadableLogger(write: (line: string) => void, look: Look, 
 export function readableLine(json: string, look: Look): string {
   const entry = parse(json);
   if (entry === null) return safeText(json);
-  const [name, tone] = LEVELS[Number(entry['level'])] ?? ['info', null];
-  const time = formatTime(typeof entry['time'] === 'number' ? entry['time'] : Date.now());
+  const [name, tone] = LEVELS[levelOf(entry['level'])] ?? ['info', null];
+  const time = formatTime(timeOf(entry));
   const rest = Object.entries(entry)
     .filter(([key]) => !LEFT_OUT.has(key))
     .map(([key, value]) => `${key}=${shown(value)}`);
   const line = `${paint(time, 'dim', look)} ${paint(name.padEnd(5), tone, look)} ${safeText(String(entry['msg'] ?? ''))}`;
   return rest.length === 0 ? line : `${line}  ${paint(safeText(rest.join(' ')), 'dim', look)}`;
+}
+
+function levelOf(level: unknown): number {
+  return typeof level === 'string' ? (LEVEL_NUMBERS[level.toLowerCase()] ?? 30) : Number(level);
+}
+
+/** Pino's is in milliseconds, the server's a text. */
+function timeOf({ time, ts }: Record<string, unknown>): number {
+  if (typeof time === 'number') return time;
+  const said = typeof ts === 'string' ? Date.parse(ts) : Number.NaN;
+  return Number.isNaN(said) ? Date.now() : said;
 }
 
 function shown(value: unknown): string {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { messageOf } from '../errors';
+import { RouterHeaders } from '../router/protocol';
 import type { RouterTargetPlan } from '../spec/plan-types';
 
 /** What `monitor` and `doctor` ask of the instances of an in-app router, straight and without a release. */
@@ -36,6 +37,26 @@ export function askInstances(target: RouterTargetPlan): Promise<InstanceAnswer[]
       }
     }),
   );
+}
+
+export type PathAnswer =
+  | {
+      readonly ok: true;
+      readonly status: number;
+      /** As the router names it; null where the request passed none. */ readonly version: string | null;
+    }
+  | { readonly ok: false; readonly problem: string };
+
+/** What an instance answers to a path of the app, as any user would get it. Never throws. */
+export async function askPath(instance: string, path: string): Promise<PathAnswer> {
+  try {
+    // A redirect is an answer like another, and is not followed, as the smoke test does not.
+    const response = await call(instance, path, { redirect: 'manual' });
+    await response.body?.cancel();
+    return { ok: true, status: response.status, version: response.headers.get(RouterHeaders.version) };
+  } catch (error) {
+    return { ok: false, problem: why(error) };
+  }
 }
 
 /** Whether the token opens the endpoints that write; asked of one that only reads. */
@@ -75,7 +96,7 @@ export async function rollBackInstances(
 
 function call(instance: string, path: string, init: RequestInit): Promise<Response> {
   // A redirect could carry the token elsewhere.
-  return fetch(`${instance}${path}`, { ...init, redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MS) });
+  return fetch(`${instance}${path}`, { redirect: 'error', ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
 }
 
 async function readBounded(response: Response): Promise<string> {

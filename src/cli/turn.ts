@@ -34,7 +34,9 @@ export async function awaitTurn(
       if (place < 0) return null;
       const sentence =
         place === 0
-          ? 'It is next in the queue.'
+          ? waiting[0]?.supersede === true
+            ? 'It is next: it waits for the roll back of the one before it.'
+            : 'It is next in the queue.'
           : `${place} more before it: ${safeText(waiting[place - 1]?.release ?? '')}.`;
       if (sentence !== told) session.note(sentence);
       told = sentence;

@@ -79,10 +79,9 @@ export function formatCount(count: number): string {
   return `${(count / 1e6).toFixed(1)}M`;
 }
 
-/** `14:03:07`, in this machine's zone: next to a live view. */
+/** `14:03:07Z`: of a line about now. In UTC like every other time that is printed, so that logs can be compared. */
 export function formatTime(at: number): string {
-  const date = new Date(at);
-  return `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+  return formatDate(at).slice('2026-11-21 '.length);
 }
 
 /** `2026-11-21 14:03:07Z`: for stories that are read later and elsewhere. */

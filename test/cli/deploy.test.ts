@@ -121,12 +121,17 @@ describe('sluice deploy', () => {
 
     const refused = await run(args, { client: new FakeSluice(aStatus()) });
     const queued = await run([...args, '--on-conflict', 'queue'], { client: new FakeSluice(aStatus()) });
+    const superseding = await run([...args, '--on-conflict', 'supersede'], { client: new FakeSluice(aStatus()) });
     const wrong = await run([...args, '--on-conflict', 'fight'], { client: new FakeSluice(aStatus()) });
 
     expect(refused.code).toBe(1);
     expect(refused.err).toContain('is in progress');
     expect(queued.code).toBe(0);
     expect(queued.out).toContain('is queued behind checkout-20261121-140000-0001');
+    expect(superseding.code).toBe(0);
+    expect(superseding.out).toContain(
+      'shop/checkout 1.43.0 supersedes checkout-20261121-140000-0001, and begins when that is rolled back.',
+    );
     expect(wrong.code).toBe(2);
     expect(wrong.err).toContain('reject, queue, supersede');
   });
@@ -143,6 +148,16 @@ describe('sluice deploy', () => {
     client.update('checkout-0001', ENDS.rolledBack);
 
     expect((await running.ended).code).toBe(3);
+  });
+
+  it('says that it waits for a roll back when it supersedes another', async () => {
+    const client = new FakeSluice(aStatus());
+    const running = start(['deploy', spec, '--version', '1.43.0', '--on-conflict', 'supersede', '--wait'], { client });
+
+    await running.wrote('It is next: it waits for the roll back of the one before it.');
+    running.interrupt();
+
+    expect((await running.ended).code).toBe(130);
   });
 
   it('ends when its time is over, apart from a release that waits for a person', async () => {

@@ -1,3 +1,4 @@
+import type { ReleaseStatus } from '../../src/workflows/api';
 import { FakeSluice } from './fake-client';
 import { run, start } from './harness';
 import { aRolledBackStatus, aStatus } from './statuses';
@@ -189,6 +190,33 @@ describe('sluice history', () => {
     expect(ran.out).toContain('2026-11-21 14:00:01Z   0 % ◌ alice started the release.');
     expect(ran.out).toContain('by alice via ci');
     expect(ran.out).toContain('✖ error-rate  FAIL  canary 20 %');
+  });
+
+  it('tells a reason and its evidence once, and refers to it after that', async () => {
+    const rolledBack = aRolledBackStatus();
+    const [started, failed, ended] = rolledBack.events;
+    const reason = failed?.message ?? '';
+    const status = {
+      ...rolledBack,
+      events: [
+        started,
+        { ...failed, message: `weight 25 % failed: 1 measurement failed: ${reason}` },
+        {
+          ...failed,
+          seq: 3,
+          type: 'rollbackStarted',
+          message: `Rolling back to 1.41.0: 1 measurement failed: ${reason}`,
+        },
+        { ...ended, seq: 4, message: `Rolled back to 1.41.0: 1 measurement failed: ${reason}` },
+      ],
+    } as ReleaseStatus;
+
+    const { out } = await run(['history', 'shop/checkout'], { client: new FakeSluice(status) });
+
+    expect(out.replace(/\s+/g, ' ').match(/12 of 60 canary requests failed/g)).toHaveLength(1);
+    expect(out.match(/error-rate {2}FAIL/g)).toHaveLength(1);
+    expect(out).toContain('✖ Rolling back to 1.41.0, for that reason.');
+    expect(out).toContain('✖ Rolled back to 1.41.0, for that reason.');
   });
 
   it('answers machines with all events', async () => {

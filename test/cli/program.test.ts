@@ -73,7 +73,11 @@ describe('sluice', () => {
     expect(JSON.parse(ran.out)).toEqual({
       apiVersion: 'sluice.dev/v1',
       kind: 'Error',
-      error: { code: 'usage', message: "Missing required argument 'service'.", hint: 'See: sluice --help' },
+      error: {
+        code: 'usage',
+        message: "Missing required argument 'service'.",
+        hint: 'Usage: sluice status [options] <service>\nExamples: sluice status --help',
+      },
     });
   });
 

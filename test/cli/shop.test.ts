@@ -15,6 +15,7 @@ import { createCli } from '../../src/cli/create-cli';
 import { PassThrough } from 'node:stream';
 import { FakeSluice } from './fake-client';
 import { run, start } from './harness';
+import type { Ran } from './harness';
 import { aRolledBackStatus, aStatus } from './statuses';
 
 const TOKEN = 'token-of-this-test';
@@ -271,7 +272,8 @@ describe('sluice doctor', () => {
 
     expect(ran).toMatchObject({ code: 0, err: '' });
     for (const line of ran.out.trimEnd().split('\n')) expect(line).toMatch(/^✔ /u);
-    for (const name of ['Temporal', 'worker', 'spec', 'instance', 'SLUICE_ROUTER_TOKEN', 'metric error-rate']) {
+    const names = ['Temporal', 'worker', 'spec', 'instance', 'SLUICE_ROUTER_TOKEN', 'metric error-rate', 'smoke test'];
+    for (const name of names) {
       expect(ran.out).toContain(`✔ ${name}`);
     }
   });
@@ -311,6 +313,43 @@ describe('sluice doctor', () => {
     expect(ran.out).toContain(`✖ instance ${url}: does not answer (ECONNREFUSED).`);
     expect(ran.out).toContain('answered something that is not JSON');
     expect(ran.err).toContain('checks failed');
+  });
+
+  it('says when instances disagree, each about what it is', async () => {
+    const other = await startShop({ port: 0, adminToken: TOKEN, logger: QUIET });
+    await writeFile(spec, demoSpec([shop.url, other.url]));
+    const doctor = (): Promise<Ran> => run(['doctor', spec], { client: new FakeSluice(), now });
+
+    await canaryAt('v2', 5);
+    const inTheMiddle = await doctor();
+    await admin('POST', 'promote', { version: 'v2' });
+    const apart = await doctor();
+    await other.close();
+
+    expect(inTheMiddle.code).toBe(0);
+    expect(inTheMiddle.out).toContain(`⚠ canary: the instances disagree about the canary: v2 at ${shop.url}, none at`);
+    expect(inTheMiddle.out).toContain(`⚠ weight: the instances disagree about the weight: 5 % at ${shop.url}, 0 % at`);
+    expect(apart.code).toBe(1);
+    expect(apart.out).toContain(
+      `✖ stable version: the instances disagree about the stable version: v2 at ${shop.url}, v1 at ${other.url}.`,
+    );
+  });
+
+  it.each([
+    ['/healthz', '200', '✖ smoke test /healthz: URL answers without naming a version'],
+    [
+      '/checkout',
+      '302',
+      '⚠ smoke test /checkout: v1 at URL answers 200 instead of 302; the new version has to do better.',
+    ],
+    ['/checkout', '200', '✔ smoke test /checkout: v1 at URL answers 200.'],
+  ])("asks for the smoke test's path: %s, expecting %s", async (asked, status, line) => {
+    const text = demoSpec([shop.url]);
+    await writeFile(spec, text.replace(/smokeTest: .*/u, `smokeTest: { path: ${asked}, expectStatus: ${status} }`));
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(), now });
+
+    expect(ran.out).toContain(line.replace('URL', shop.url));
   });
 
   it('asks Slack whose token it is', async () => {

@@ -7,6 +7,7 @@ import {
   formatDuration,
   formatPercent,
   formatSeconds,
+  formatTime,
   parseDurationArgument,
   parsePercentArgument,
   parsePort,
@@ -128,6 +129,7 @@ describe('numbers', () => {
 
   it('are short and exact enough', () => {
     expect([formatClock(130_000), formatClock(3_730_000)]).toEqual(['02:10', '1:02:10']);
+    expect(formatTime(Date.UTC(2026, 10, 21, 14, 3, 7))).toBe('14:03:07Z');
     expect([formatPercent(0.0021), formatPercent(0.246), formatPercent(0), formatPercent(1)]).toEqual([
       '0.21 %',
       '24.6 %',

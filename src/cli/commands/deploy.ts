@@ -84,6 +84,7 @@ async function deploy(session: Session, path: string, options: DeployCommandOpti
     ...(options.reason === undefined ? {} : { reason: options.reason }),
     ...(options.onConflict === undefined ? {} : { onConflict: options.onConflict }),
   });
+  const supersedes = (options.onConflict ?? plan.onConflict) === 'supersede';
   const follows = chooseFollowing(session, options);
   if (follows === 'detach') {
     const document = {
@@ -94,10 +95,10 @@ async function deploy(session: Session, path: string, options: DeployCommandOpti
       version: plan.version,
       ...started,
     };
-    session.result(document, () => startedLines(plan, started));
+    session.result(document, () => startedLines(plan, started, supersedes));
     return EXIT.ok;
   }
-  for (const line of startedLines(plan, started).slice(0, 1)) session.note(line);
+  for (const line of startedLines(plan, started, supersedes).slice(0, 1)) session.note(line);
   return followDeployment(session, client, {
     plan,
     started,
@@ -170,13 +171,15 @@ function chooseFollowing(session: Session, options: DeployCommandOptions): 'wait
   return options.timeout === undefined && options.exitOnHold !== true ? 'detach' : 'wait';
 }
 
-function startedLines(plan: Plan, started: DeployResult): string[] {
+function startedLines(plan: Plan, started: DeployResult, supersedes: boolean): string[] {
   const name = refName(plan);
   const version = safeText(plan.version);
   if (started.state === 'queued') {
-    const behind = started.behind === null ? '' : ` behind ${safeText(started.behind)}`;
+    const other = started.behind === null ? 'another release' : safeText(started.behind);
     return [
-      `Release ${started.release} of ${name} ${version} is queued${behind}.`,
+      supersedes
+        ? `Release ${started.release} of ${name} ${version} supersedes ${other}, and begins when that is rolled back.`
+        : `Release ${started.release} of ${name} ${version} is queued behind ${other}.`,
       `Watch it: sluice watch ${name} --release ${started.release}`,
     ];
   }

@@ -1,3 +1,4 @@
+import { countOf } from '../../analysis/format';
 import type { Measurement, ReleaseStatus, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
 import { safeText, wrap } from '../display-width';
@@ -83,7 +84,8 @@ function stepLines({ number, step }: NumberedStep, look: Look): string[] {
     `${paint(`Step ${number}, ${safeText(step.name)}:`, 'strong', look)} ${paint(`${step.state}${took}${verdict}`, tone, look)}`,
   ];
   if (step.sentence !== null) lines.push(...wrap(safeText(step.sentence), look.width - 2).map((line) => `  ${line}`));
-  if (step.measurements > 0) lines.push(`  ${step.measurements} measurements were taken.`);
+  if (step.measurements > 0)
+    lines.push(`  ${countOf(step.measurements, 'measurement')} ${step.measurements === 1 ? 'was' : 'were'} taken.`);
   if (step.evidence !== null) lines.push(...evidenceLines(step.evidence, step.state === 'failed', look));
   return lines;
 }
@@ -96,8 +98,8 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
   for (const metric of evidence.metrics) {
     const { symbol, tone } = verdictLook(metric.verdict, glyphs(look));
     const counts = [
-      metric.canaryRequests === null ? '' : `canary ${metric.canaryRequests} requests`,
-      metric.stableRequests === null ? '' : `stable ${metric.stableRequests} requests`,
+      metric.canaryRequests === null ? '' : `canary ${countOf(metric.canaryRequests, 'request')}`,
+      metric.stableRequests === null ? '' : `stable ${countOf(metric.stableRequests, 'request')}`,
     ].filter((part) => part !== '');
     lines.push(
       `  ${paint(symbol, tone, look)} ${paint(safeText(metric.name), 'strong', look)}  ${metricNumbers(metric)}`,

@@ -1,3 +1,4 @@
+import type { MetricVerdict } from '../../analysis/verdict';
 import type { ReleaseEvent, ReleaseStatus } from '../../workflows/api';
 import { safeText, wrap } from '../display-width';
 import { eventLook, metricNumbers, verdictLook } from '../live-view';
@@ -52,11 +53,38 @@ export function addHistoryCommand(registry: Registry): void {
 function storyLines(status: ReleaseStatus, look: Look): string[] {
   const from = status.version.from ?? 'unknown';
   const title = `${status.namespace}/${status.service}: ${from} ${glyphs(look).arrow} ${status.version.to}, release ${status.release}`;
-  return [paint(safeText(title), 'strong', look), ...status.events.flatMap((event) => eventStory(event, look))];
+  return [paint(safeText(title), 'strong', look), ...eventStories(status.events, look)];
+}
+
+/** A reason is often that of several events in a row: told whole once, with its evidence, and referred to after that. */
+function eventStories(events: readonly ReleaseEvent[], look: Look): string[] {
+  const told: ReleaseEvent[] = [];
+  return events.flatMap((event) => {
+    const known = told.some(({ evidence }) => evidence !== undefined && evidence.at === event.evidence?.at);
+    const message = withoutTold(
+      event.message,
+      told.map((one) => one.message),
+    );
+    told.push(event);
+    return eventStory({ ...event, message }, known ? [] : (event.evidence?.metrics ?? []), look);
+  });
+}
+
+/** Shorter ones are not worth the reference. */
+const LONG_REASON = 40;
+
+/** `Rolling back to v1: …` with a reason that an earlier message ends with, as `Rolling back to v1, for that reason.` */
+function withoutTold(message: string, told: readonly string[]): string {
+  for (const { index } of message.matchAll(/: /gu)) {
+    const reason = message.slice(index + 2);
+    if (reason.length < LONG_REASON) break;
+    if (told.some((one) => one.endsWith(reason))) return `${message.slice(0, index)}, for that reason.`;
+  }
+  return message;
 }
 
 /** When and what on the first line; who and the evidence below, where there is any. */
-function eventStory(event: ReleaseEvent, look: Look): string[] {
+function eventStory(event: ReleaseEvent, metrics: readonly MetricVerdict[], look: Look): string[] {
   const g = glyphs(look);
   const { symbol, tone } = eventLook(event.type, g);
   const indent = ' '.repeat(27);
@@ -68,7 +96,7 @@ function eventStory(event: ReleaseEvent, look: Look): string[] {
   if (event.actor.via !== 'workflow') {
     lines.push(paint(`${indent}by ${safeText(event.actor.name)} via ${event.actor.via}`, 'dim', look));
   }
-  for (const metric of event.evidence?.metrics ?? []) {
+  for (const metric of metrics) {
     const verdict = verdictLook(metric.verdict, g);
     lines.push(
       `${indent}${paint(verdict.symbol, verdict.tone, look)} ${safeText(metric.name)}  ${metricNumbers(metric)}`,
