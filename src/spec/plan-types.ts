@@ -41,6 +41,8 @@ export interface KubernetesTargetPlan {
   readonly kind: 'kubernetes';
   /** Of the service and everything about it. */
   readonly namespace: string;
+  /** metadata.name: what metrics and labels call the service. */
+  readonly serviceName: string;
   /** Of the service, as users know it: the stable Deployment, or for blue-green the name that -blue and -green follow. */
   readonly deployment: string;
   readonly service: string;

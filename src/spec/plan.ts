@@ -29,7 +29,7 @@ export interface PlanOptions {
  * frozen. Throws a `ReleaseError`: `usage` for a version that the target does not understand.
  */
 export function plan(spec: ReleaseSpec, version: string, options: PlanOptions = {}): Plan {
-  const target = planTarget(spec.spec.target, spec.metadata.namespace);
+  const target = planTarget(spec.spec.target, spec.metadata);
   checkVersion(version, target.kind);
   const steps = spec.spec.steps ?? defaultSteps(movesAtOnce(target));
   const unsealed: Omit<Plan, 'hash'> = {
@@ -54,14 +54,15 @@ export function planHash(unsealed: Omit<Plan, 'hash'> & { readonly hash?: string
   return createHash('sha256').update(canonicalJson(rest)).digest('hex');
 }
 
-function planTarget({ kubernetes, router, flag }: TargetSpec, namespace: string): TargetPlan {
+function planTarget({ kubernetes, router, flag }: TargetSpec, metadata: ReleaseSpec['metadata']): TargetPlan {
   if (router !== undefined) return { kind: 'router', ...router };
   if (flag !== undefined) return { kind: 'flag', ...flag };
   if (kubernetes === undefined) throw new ReleaseError('invalid-spec', 'spec.target: nothing is chosen.');
   const { traffic, drain, keepOld, container, port, ...rest } = kubernetes;
   return {
     kind: 'kubernetes',
-    namespace,
+    namespace: metadata.namespace,
+    serviceName: metadata.name,
     ...rest,
     traffic: planTraffic(traffic),
     container: container ?? null,

@@ -1,22 +1,43 @@
 import type { TargetPlan } from '../spec/plan-types';
+import { createCanaryTarget } from './kubernetes/canary/canary-target';
+import type { Cluster } from './kubernetes/cluster';
+import { resolveImage } from './kubernetes/resolve-image';
 import { createRouterTarget } from './router/router-target';
 import { TargetFailure } from './target';
 import type { Target } from './target';
 
+/** What targets need of the process that they work in. */
+export interface TargetWorld {
+  /** The worker's environment: secrets are read there by the names a plan gives. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The connection to the cluster, opened when it is first asked for; whoever opened it closes it. */
+  readonly cluster: () => Cluster;
+}
+
 /**
- * The target a plan names. `env` is the worker's environment: secrets are read there by the names the plan gives.
+ * The target a plan names.
  *
  * @throws TargetFailure for settings that no retry mends.
  */
-export function createTarget(plan: TargetPlan, env: Readonly<Record<string, string | undefined>>): Target {
+export function createTarget(plan: TargetPlan, { env, cluster }: TargetWorld): Target {
   switch (plan.kind) {
     case 'router':
       return createRouterTarget(plan, env);
     case 'kubernetes':
+      if (plan.strategy === 'blueGreen') {
+        throw new TargetFailure(
+          'unsupported',
+          'This version of Sluice cannot release by strategy blueGreen yet; allowed is canary.',
+        );
+      }
+      return createCanaryTarget(plan, {
+        cluster: cluster(),
+        resolve: (image, signal) => resolveImage(image, { env, signal }),
+      });
     case 'flag':
       throw new TargetFailure(
         'unsupported',
-        `This version of Sluice cannot release to a target of kind ${plan.kind} yet; it can release to: router.`,
+        'This version of Sluice cannot release to a target of kind flag yet; it can release to: kubernetes, router.',
       );
   }
 }

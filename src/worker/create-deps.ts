@@ -5,6 +5,9 @@ import type { ClosableMetricSource } from '../metrics/metric-source';
 import { createSlackNotifier } from '../notify/slack';
 import type { SlackNotifier } from '../notify/slack';
 import { createTarget } from '../targets/create-target';
+import { connectCluster } from '../targets/kubernetes/cluster';
+import type { Cluster } from '../targets/kubernetes/cluster';
+import { ClusterFailure } from '../targets/kubernetes/cluster-failure';
 import { TargetFailure } from '../targets/target';
 import type { Target } from '../targets/target';
 
@@ -18,15 +21,29 @@ export function createDeps(env: Readonly<Record<string, string | undefined>>): A
   const targets = new Connections<Target>();
   const sources = new Connections<ClosableMetricSource>();
   let slack: SlackNotifier | null = null;
+  let opened: Cluster | null = null;
+  // One for all releases: its connections are pooled, and its requests counted together.
+  const cluster = (): Cluster => (opened ??= openCluster());
   return {
-    target: (plan) => targets.get(plan, () => createTarget(plan, env)),
+    target: (plan) => targets.get(plan, () => createTarget(plan, { env, cluster })),
     source: (plan, target) => sources.get([plan, target], () => createMetricSource(plan, target, env)),
     slack: () => (slack ??= openSlack(env)),
     close: () => {
       targets.closeAll();
+      opened?.close();
       sources.closeAll();
     },
   };
+}
+
+/** @throws TargetFailure `invalidTarget` without a kubeconfig that can be used. */
+function openCluster(): Cluster {
+  try {
+    return connectCluster();
+  } catch (error) {
+    if (!(error instanceof ClusterFailure)) throw error;
+    throw new TargetFailure('invalidTarget', error.message, { cause: error });
+  }
 }
 
 function openSlack(env: Readonly<Record<string, string | undefined>>): SlackNotifier {

@@ -1,6 +1,6 @@
 import { ActivityFailure } from '@temporalio/common';
 import { condition, sleep } from '@temporalio/workflow';
-import { compensate } from './activity-proxies';
+import { compensate, within } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
 import type { Actor, Compensation } from './api';
 import { continueAsNewIfDue } from './continue-as-new';
@@ -39,7 +39,7 @@ export async function rollBack(run: Run): Promise<void> {
   }
 
   for (;;) {
-    const compensation = nextCompensation(state.compensations);
+    const compensation = nextCompensation(run);
     if (compensation === undefined) break;
     if (state.stuck !== null) {
       if (state.wishes.abandon !== null) {
@@ -62,19 +62,23 @@ export async function rollBack(run: Run): Promise<void> {
 
 /**
  * Traffic leaves the new version before anything else is put right, also when the promotion was half done and what
- * it changed was recorded later: how long that takes is not the users' time.
+ * it changed was recorded later: how long that takes is not the users' time. Except in Kubernetes, where a half-done
+ * promotion means that stable's old pods have gone: the traffic stays on the proven canary until they are back.
  */
-function nextCompensation(compensations: readonly Compensation[]): Compensation | undefined {
-  return compensations.findLast((one) => one.op === 'restoreWeight') ?? compensations.at(-1);
+function nextCompensation({ state, plan }: Run): Compensation | undefined {
+  const last = state.compensations.at(-1);
+  if (plan.target.kind === 'kubernetes' && last?.op === 'restoreStable') return last;
+  return state.compensations.findLast((one) => one.op === 'restoreWeight') ?? last;
 }
 
 async function attempt(run: Run, compensation: Compensation): Promise<void> {
   const { state } = run;
   if (compensation.op === 'removeCanary') await drain(run);
   try {
-    const { sentence } = await compensate.executeWithOptions({ summary: describe(compensation) }, [
-      { ...targetRef(run), fence: nextFence(run), compensation, reason: state.rollback?.reason ?? '' },
-    ]);
+    const { sentence } = await compensate.executeWithOptions(
+      { summary: describe(compensation), ...timeoutsOf(run, compensation) },
+      [{ ...targetRef(run), fence: nextFence(run), compensation, reason: state.rollback?.reason ?? '' }],
+    );
     done(run, compensation, sentence);
   } catch (error) {
     if (!(error instanceof ActivityFailure)) throw error;
@@ -98,6 +102,13 @@ async function attempt(run: Run, compensation: Compensation): Promise<void> {
     await condition(woken, pause, { summary: 'before the roll back is tried again' });
     state.wishes.retryNow = false;
   }
+}
+
+/** Pods that come back are waited for as long as a deployment may take; every other way back is a few writes. */
+function timeoutsOf({ plan }: Run, { op }: Compensation): ReturnType<typeof within> | Record<string, never> {
+  const deploy = plan.steps.find((step) => step.kind === 'deploy');
+  const waits = plan.target.kind === 'kubernetes' && op === 'restoreStable' && deploy !== undefined;
+  return waits ? within(deploy.timeoutMs) : {};
 }
 
 /** Pods that have just lost their traffic finish what they have, and routes that lag behind still find them. */

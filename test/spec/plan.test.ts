@@ -75,6 +75,7 @@ describe('plan', () => {
     expect(made.target).toEqual({
       kind: 'kubernetes',
       namespace: 'shop',
+      serviceName: 'checkout',
       deployment: 'checkout',
       service: 'checkout',
       strategy: 'canary',

@@ -60,6 +60,21 @@ export async function waitUntilReady(
   }
 }
 
+/**
+ * One look: the Deployment when it has what it needs, null when it does not have it (yet), or when the API server is
+ * away.
+ *
+ * @throws TargetFailure as `waitUntilReady` does, for what waiting does not mend.
+ */
+export function lookIfReady(
+  cluster: Cluster,
+  at: { readonly namespace: string; readonly name: string },
+  options: { readonly needed: number; readonly signal: AbortSignal },
+): Promise<DeploymentView | null> {
+  const once = { ...options, complete: false, timeoutMs: 0 };
+  return new ReadyWatch(cluster, at, once, options.signal).look(Number.POSITIVE_INFINITY);
+}
+
 /** What one wait has seen so far. */
 class ReadyWatch {
   readonly shown: string;

@@ -20,6 +20,7 @@ export function targetPlan(changes: Partial<KubernetesTargetPlan> = {}): Kuberne
   return {
     kind: 'kubernetes',
     namespace: 'shop',
+    serviceName: 'checkout',
     deployment: 'checkout',
     service: 'checkout',
     strategy: 'canary',

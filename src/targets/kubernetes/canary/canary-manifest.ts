@@ -1,0 +1,127 @@
+import { annotate, withFence } from '../../../traffic/fence';
+import type { Fence } from '../../../traffic/fence';
+import type { DeploymentView } from '../deployment-view';
+import type { KubernetesObject } from '../objects';
+import { OWNER_LABEL, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
+import type { Labels } from '../tracks';
+
+/** Annotations that say what somebody did to one Deployment; a copy has its own story. */
+const NOT_COPIED =
+  /^(deployment\.kubernetes\.io\/|kubectl\.kubernetes\.io\/|sluice\.dev\/|meta\.helm\.sh\/|argocd\.argoproj\.io\/)/;
+
+export interface CanaryMake {
+  readonly name: string;
+  readonly service: string;
+  readonly release: string;
+  /** Of the canary's pods; see `canaryLabels`. */
+  readonly labels: Labels;
+  readonly container: string;
+  readonly image: string;
+  readonly replicas: number;
+  readonly fence: Fence;
+}
+
+/**
+ * The canary Deployment: the stable one's live template with the new image, under labels of its own. What is not of the
+ * template (strategy, deadlines, history) is as stable has it.
+ */
+export function canaryDeployment(
+  stable: DeploymentView,
+  spec: Readonly<Record<string, unknown>>,
+  make: CanaryMake,
+): KubernetesObject {
+  const kept = ['strategy', 'minReadySeconds', 'progressDeadlineSeconds', 'revisionHistoryLimit'].flatMap((key) =>
+    spec[key] === undefined ? [] : [[key, spec[key]] as const],
+  );
+  const object: KubernetesObject = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: {
+      name: make.name,
+      namespace: stable.namespace,
+      labels: { ...stable.labels, ...ownLabels(make) },
+    },
+    spec: {
+      ...Object.fromEntries(kept),
+      replicas: make.replicas,
+      selector: { matchLabels: selectorOf(stable, make.labels) },
+      template: withImage(relabelled(stable.template, { ...make.labels, [SERVICE_LABEL]: make.service }), make),
+    },
+  };
+  return fenced(object, make);
+}
+
+/** The canary's Service: stable's ports over the canary's pods. */
+export function canaryService(
+  stable: KubernetesObject,
+  make: Pick<CanaryMake, 'name' | 'service' | 'release' | 'fence'> & { readonly selector: Labels },
+): KubernetesObject {
+  const { ports = [], ...spec } = stable['spec'] as { ports?: readonly Record<string, unknown>[] } & Record<
+    string,
+    unknown
+  >;
+  const kept = ['internalTrafficPolicy', 'sessionAffinity', 'publishNotReadyAddresses'].flatMap((key) =>
+    spec[key] === undefined ? [] : [[key, spec[key]] as const],
+  );
+  const object: KubernetesObject = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name: make.name,
+      ...(stable.metadata.namespace === undefined ? {} : { namespace: stable.metadata.namespace }),
+      labels: { ...stable.metadata.labels, ...ownLabels(make) },
+    },
+    spec: {
+      ...Object.fromEntries(kept),
+      // A node's port belongs to the one Service.
+      ports: ports.map(({ nodePort: _, ...port }) => port),
+      selector: make.selector,
+    },
+  };
+  return fenced(object, make);
+}
+
+/** What of a Service's selector finds the canary's pods. */
+export function serviceSelectorFor(stableSelector: Labels, labels: Labels): Labels {
+  return Object.fromEntries(Object.keys(stableSelector).map((key) => [key, labels[key] ?? '']));
+}
+
+/** A template with another image in one container. */
+export function withImage(
+  template: Readonly<Record<string, unknown>>,
+  { container, image }: { readonly container: string; readonly image: string },
+): Record<string, unknown> {
+  const spec = template['spec'] as { containers: readonly { name: string }[] };
+  return {
+    ...template,
+    spec: {
+      ...spec,
+      containers: spec.containers.map((one) => (one.name === container ? { ...one, image } : one)),
+    },
+  };
+}
+
+function ownLabels({ service, release }: { readonly service: string; readonly release: string }): Labels {
+  return { [TRACK_LABEL]: 'canary', [SERVICE_LABEL]: service, [OWNER_LABEL]: release };
+}
+
+function selectorOf(stable: DeploymentView, labels: Labels): Labels {
+  const keys = new Set([...Object.keys(stable.selector), TRACK_LABEL]);
+  return Object.fromEntries([...keys].map((key) => [key, labels[key] ?? '']));
+}
+
+function relabelled(template: Readonly<Record<string, unknown>>, labels: Labels): Record<string, unknown> {
+  const metadata = template['metadata'] as { annotations?: Record<string, string> } | undefined;
+  const annotations = Object.entries(metadata?.annotations ?? {}).filter(([key]) => !NOT_COPIED.test(key));
+  return {
+    ...template,
+    metadata: {
+      labels,
+      ...(annotations.length === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
+    },
+  };
+}
+
+function fenced(object: KubernetesObject, { fence }: { readonly fence: Fence }): KubernetesObject {
+  return annotate(withFence(object, fence), {});
+}

@@ -1,0 +1,438 @@
+import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
+import { compareFences } from '../../../traffic/fence';
+import type { TrafficDocument, TrafficMatch, TrafficView } from '../../../traffic/traffic-router';
+import { TargetFailure } from '../../target';
+import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
+import type { Cluster } from '../cluster';
+import { readDeployment } from '../deployment-view';
+import type { DeploymentView } from '../deployment-view';
+import { asTargetFailure } from '../failures';
+import type { KubernetesObject } from '../objects';
+import { checkPermissions } from '../permissions';
+import { smokeTestThroughProxy } from '../proxied-smoke-test';
+import { confirm, shiftTraffic } from '../shift-traffic';
+import { replicasFor } from '../tracks';
+import { lookIfReady, waitUntilReady } from '../wait-ready';
+import { canaryDeployment, canaryService, withImage } from './canary-manifest';
+import { lookAtTracks } from './tracks-view';
+import type { TracksView } from './tracks-view';
+import {
+  deploymentRef,
+  ensure,
+  isBeingPromoted,
+  isMade,
+  letGo,
+  refuseOtherSelector,
+  removeMade,
+  replaceImage,
+  resize,
+  restoreImages,
+  serviceRef,
+} from './workloads';
+
+/** From a write to the controller's word that it is in force. */
+const CONFIRM_MS = 30_000;
+/** On the way back the write is what counts; whoever serves it is asked for its word before pods are taken away. */
+const CONFIRM_BACK_MS = 10_000;
+/** Of a raise whose pods the activity's own deadline bounds. */
+const PODS_MS = 2 * 3_600_000;
+
+export interface CanaryTargetDeps {
+  readonly cluster: Cluster;
+  /** The image by its digest. */
+  readonly resolve: (image: string, signal: AbortSignal) => Promise<string>;
+}
+
+/**
+ * A canary beside an ordinary Deployment. What traffic goes where is the traffic router's; what this adds is the order:
+ * pods before traffic on the way forward, traffic before pods on the way back.
+ */
+export function createCanaryTarget(plan: KubernetesTargetPlan, deps: CanaryTargetDeps): Target {
+  return new CanaryTarget(plan, deps);
+}
+
+class CanaryTarget implements Target {
+  readonly #plan: KubernetesTargetPlan;
+  readonly #deps: CanaryTargetDeps;
+  readonly #cluster: Cluster;
+
+  constructor(plan: KubernetesTargetPlan, deps: CanaryTargetDeps) {
+    this.#plan = plan;
+    this.#deps = deps;
+    this.#cluster = deps.cluster;
+  }
+
+  observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
+    return asTargetFailure(async () => {
+      const [missing, artifact] = await Promise.all([
+        checkPermissions(this.#cluster, { plan: this.#plan, signal }),
+        this.#plan.resolveImage === 'never' ? version : this.#deps.resolve(version, signal),
+      ]);
+      if (missing.length > 0) {
+        throw new TargetFailure(
+          'invalidTarget',
+          `The worker lacks permissions: ${missing.join('; ')}. \`sluice rbac\` prints the Role it needs.`,
+        );
+      }
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const routing = await tracks.traffic.observe({ signal });
+      refuseWithoutStable(routing, this.#plan);
+      const { canary, container } = tracks;
+      const image = canary?.containers.find((one) => one.name === container.name)?.image ?? null;
+      return {
+        stableVersion: container.image,
+        canaryVersion: canary !== null && canary.replicas > 0 ? image : null,
+        weight: routing.weight ?? 0,
+        artifact,
+      };
+    });
+  }
+
+  deploy(write: TargetWrite & { timeoutMs: number }): Promise<string> {
+    return asTargetFailure(async () => {
+      const { signal, fence } = write;
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      await this.#ensureService(tracks, write);
+      // Before the canary's template changes: what an older release left there gets no traffic from here on. It also
+      // puts this release's fence onto the routing, so that a late attempt of another one is refused there.
+      await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
+      const replicas = this.#sharesByReplicas() ? 0 : 1;
+      await this.#ensureCanary(tracks, write, replicas);
+      if (replicas === 0)
+        return `${write.version} is declared as ${tracks.canaryName}; its pods come with its first share.`;
+      const { namespace } = this.#plan;
+      const ready = await waitUntilReady(
+        this.#cluster,
+        { namespace, name: tracks.canaryName },
+        { needed: replicas, complete: false, timeoutMs: write.timeoutMs, signal },
+      );
+      return `${write.version} runs as Deployment ${namespace}/${ready.name} with ${ready.availableReplicas} ready ${plural(ready.availableReplicas, 'pod')}, at weight 0.`;
+    });
+  }
+
+  smokeTest(request: { test: SmokeTestStep; release: string; version: string; signal: AbortSignal }): Promise<string> {
+    const { test, version, signal } = request;
+    const { namespace, service, port } = this.#plan;
+    return asTargetFailure(() =>
+      smokeTestThroughProxy(this.#cluster, { namespace, service: `${service}-canary`, port, test, version, signal }),
+    );
+  }
+
+  setWeight(write: WeightWrite & { previousWeight: number }): Promise<string> {
+    return asTargetFailure(async () => {
+      const { weight, previousWeight, signal } = write;
+      const document = documentOf(write);
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
+      if (!this.#sharesByReplicas()) await this.#ensurePods(tracks, write);
+      // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
+      if (weight < previousWeight) refuseWithoutPods(tracks.stable, 100 - weight);
+      const notes = await shiftTraffic(tracks.traffic, {
+        document,
+        previous: { ...document, weight: previousWeight },
+        fence: write.fence,
+        signal,
+        timeoutMs: this.#sharesByReplicas() ? PODS_MS : CONFIRM_MS,
+      });
+      return [`${describeShare(this.#plan)} ${weight} %, and it is in force.`, ...notes].join(' ');
+    });
+  }
+
+  reassert(write: WeightWrite): Promise<Reassertion> {
+    return asTargetFailure(async () => {
+      const { signal, fence, weight } = write;
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const document = documentOf(write);
+      const routing = await tracks.traffic.observe({ signal });
+      refuseLate(routing, write, this.#plan);
+      const foreignEdits = [...routing.foreignEdits, ...this.#editsOf(tracks, write)];
+      let guardTripped: string | null = null;
+      if (!this.#sharesByReplicas()) guardTripped = await this.#keepPods(tracks, write);
+      if (guardTripped === null && (routing.foreignEdits.length > 0 || differs(routing, document))) {
+        await tracks.traffic.apply({ document, fence, signal });
+      }
+      if (foreignEdits.length === 0 && differs(routing, document)) {
+        foreignEdits.push(`The traffic was at ${routing.weight ?? 0} % and was put back to ${weight} %.`);
+      }
+      return { foreignEdits, guardTripped, unreachable: [] };
+    });
+  }
+
+  promote(write: TargetWrite & PromoteRequest): Promise<string> {
+    return asTargetFailure(async () => {
+      const { signal, timeoutMs, smokeTest } = write;
+      const { namespace } = this.#plan;
+      const started = performance.now();
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const image = imageOf(write);
+      const ref = deploymentRef(namespace, tracks.stable.name);
+      // The old pods go as the new ones come: until they are all there, only the canary can carry everything.
+      const routing = await tracks.traffic.observe({ signal });
+      refuseLate(routing, write, this.#plan);
+      const document = { weight: 100, match: routing.match };
+      const why = await confirm(tracks.traffic, { document, signal, timeoutMs: CONFIRM_MS });
+      if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
+      if (this.#sharesByReplicas()) await resize(this.#cluster, ref, tracks.canary?.replicas ?? 1, write);
+      const change = { container: tracks.container.name, image };
+      const asked = await replaceImage(this.#cluster, ref, change, write);
+      const ready = await waitUntilReady(
+        this.#cluster,
+        { namespace, name: asked.name },
+        {
+          needed: asked.replicas,
+          complete: true,
+          timeoutMs: Math.max(1_000, Math.round(timeoutMs - (performance.now() - started))),
+          signal,
+        },
+      );
+      const tested = smokeTest === null ? '' : ` ${await this.#testStable(tracks, write, smokeTest)}`;
+      return `Deployment ${namespace}/${ready.name} runs ${write.version} with ${ready.availableReplicas} ready ${plural(ready.availableReplicas, 'pod')}; the canary carries the traffic.${tested}`;
+    });
+  }
+
+  restoreStable({ signal, fence, stableVersion }: TargetWrite & { stableVersion: string }): Promise<string> {
+    return asTargetFailure(async () => {
+      const { namespace } = this.#plan;
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const ref = deploymentRef(namespace, tracks.stable.name);
+      const asked = await restoreImages(this.#cluster, ref, { fence, signal });
+      if (asked === null)
+        return `Deployment ${namespace}/${tracks.stable.name} still is as it was, with ${stableVersion}.`;
+      const ready = await waitUntilReady(
+        this.#cluster,
+        { namespace, name: asked.name },
+        { needed: asked.replicas, complete: true, timeoutMs: PODS_MS, signal },
+      );
+      return `Deployment ${namespace}/${ready.name} runs ${stableVersion} again, with ${ready.availableReplicas} ready ${plural(ready.availableReplicas, 'pod')}.`;
+    });
+  }
+
+  removeCanary(write: TargetWrite): Promise<string> {
+    return asTargetFailure(async () => {
+      const { signal, fence, version } = write;
+      const { namespace } = this.#plan;
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const { traffic, canaryName, canaryService } = tracks;
+      const none: TrafficDocument = { weight: 0, match: [] };
+      await traffic.apply({ document: none, fence, signal });
+      // No pods are taken from a track that may still get traffic.
+      const why = await confirm(traffic, { document: none, signal, timeoutMs: CONFIRM_BACK_MS });
+      if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
+      await traffic.release({ fence, signal });
+      const canary = deploymentRef(namespace, canaryName);
+      const removed = await removeMade(this.#cluster, canary, write);
+      if (!removed && tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
+        await resize(this.#cluster, canary, 0, write);
+        await letGo(this.#cluster, canary, write);
+      }
+      await removeMade(this.#cluster, serviceRef(namespace, canaryService), write);
+      await letGo(this.#cluster, deploymentRef(namespace, tracks.stable.name), write);
+      return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} is ${removed || tracks.canaryObject === null ? 'gone' : 'without pods'}.`;
+    });
+  }
+
+  close(): void {
+    // The cluster's connections are the worker's, and shared.
+  }
+
+  #sharesByReplicas(): boolean {
+    return this.#plan.traffic.kind === 'replicas';
+  }
+
+  /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
+  async #takeBack(tracks: TracksView, write: WeightWrite): Promise<string> {
+    const { fence, signal } = write;
+    const { stable } = tracks;
+    if (stable.availableReplicas === 0 && stable.replicas > 0) {
+      throw new TargetFailure(
+        'unreachable',
+        `Deployment ${stable.namespace}/${stable.name} has no available pod, so the traffic stays on the canary until it has one.`,
+      );
+    }
+    // New pods that have just replaced the old ones must all be there before they get everything.
+    if (isBeingPromoted(tracks.stableObject, fence.release)) refuseWithoutPods(stable, 100);
+    await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
+    return `${describeShare(this.#plan)} 0 %.`;
+  }
+
+  /** The canary's pods for a weight, there and available, before it gets it. */
+  async #ensurePods(tracks: TracksView, write: WeightWrite): Promise<void> {
+    const { signal } = write;
+    const { namespace } = this.#plan;
+    if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
+    const needed = replicasFor(write.weight, tracks.stable.replicas);
+    if ((tracks.canary?.replicas ?? 0) < needed) {
+      await resize(this.#cluster, deploymentRef(namespace, tracks.canaryName), needed, write);
+    }
+    const at = { namespace, name: tracks.canaryName };
+    await waitUntilReady(this.#cluster, at, { needed, complete: false, timeoutMs: PODS_MS, signal });
+  }
+
+  /** While a weight is held: as many pods as it needs, by what stable is asked to have now. The sentence of what ends it. */
+  async #keepPods(tracks: TracksView, write: WeightWrite): Promise<string | null> {
+    const { namespace } = this.#plan;
+    const { canary, stable, canaryName } = tracks;
+    const needed = replicasFor(write.weight, stable.replicas);
+    if (canary === null || imageIn(canary, tracks.container.name) !== imageOf(write)) {
+      await this.#ensureCanary(tracks, write, needed);
+      return null;
+    }
+    if (canary.replicas < needed) await resize(this.#cluster, deploymentRef(namespace, canaryName), needed, write);
+    if (canary.availableReplicas >= Math.min(needed, canary.replicas)) return null;
+    try {
+      await lookIfReady(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
+      return null;
+    } catch (error) {
+      if (error instanceof TargetFailure && error.kind === 'deployFailed') return error.message;
+      throw error;
+    }
+  }
+
+  #editsOf({ canary, canaryName, container, stable }: TracksView, write: WeightWrite): string[] {
+    const shown = `Deployment ${this.#plan.namespace}/${canaryName}`;
+    if (canary === null) return [`${shown} was gone, and was made again.`];
+    const image = imageIn(canary, container.name);
+    if (image !== imageOf(write))
+      return [`${shown} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`];
+    const fewest = Math.min(replicasFor(write.weight, stable.replicas), 1);
+    return canary.replicas < fewest ? [`${shown} was scaled to ${canary.replicas}, and was given its pods again.`] : [];
+  }
+
+  async #ensureService(tracks: TracksView, write: TargetWrite): Promise<void> {
+    if (this.#sharesByReplicas()) return;
+    await this.#serviceFor(tracks, write, { name: tracks.canaryService, selector: tracks.selectors.canary });
+  }
+
+  async #serviceFor(
+    tracks: TracksView,
+    write: TargetWrite,
+    { name, selector }: { name: string; selector: Readonly<Record<string, string>> },
+  ): Promise<void> {
+    const { fence } = write;
+    const make = { name, service: this.#plan.serviceName, release: fence.release, fence, selector };
+    await ensure(this.#cluster, canaryService(tracks.service, make), write, (live) => live);
+  }
+
+  async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
+    const { stable, stableObject, container, canaryObject } = tracks;
+    const change = { container: container.name, image: imageOf(write) };
+    const wanted = canaryDeployment(stable, stableObject['spec'] as Record<string, unknown>, {
+      name: tracks.canaryName,
+      service: this.#plan.serviceName,
+      release: write.fence.release,
+      labels: tracks.labels,
+      replicas: Math.max(replicas, tracks.canary?.replicas ?? 0),
+      fence: write.fence,
+      ...change,
+    });
+    if (canaryObject !== null && isMade(canaryObject)) refuseOtherSelector(canaryObject, wanted);
+    const { made, object } = await ensure(this.#cluster, wanted, write, (live) => adopted(live, change, replicas));
+    if (made) await this.#undoIfLate(tracks, write, object);
+  }
+
+  /** Made by an attempt that a later write has overtaken meanwhile: nobody else would remove it. */
+  async #undoIfLate(tracks: TracksView, write: TargetWrite, made: KubernetesObject): Promise<void> {
+    const { fence } = await tracks.traffic.observe({ signal: write.signal });
+    if (fence === null || compareFences(write.fence, fence) >= 0) return;
+    await this.#cluster.delete(deploymentRef(this.#plan.namespace, made.metadata.name), {
+      signal: write.signal,
+      ...(made.metadata.uid === undefined ? {} : { uid: made.metadata.uid }),
+    });
+    throw new TargetFailure(
+      'fenceLost',
+      `A later write holds the traffic: release ${fence.release}, step ${fence.step}.`,
+    );
+  }
+
+  /** Through the Service that finds them; while that one points to the canary, through one of their own. */
+  async #testStable(tracks: TracksView, write: TargetWrite, test: SmokeTestStep): Promise<string> {
+    const { namespace, service, port } = this.#plan;
+    const { signal, version } = write;
+    if (this.#plan.traffic.kind !== 'serviceSelector') {
+      return smokeTestThroughProxy(this.#cluster, { namespace, service, port, test, version, signal });
+    }
+    const name = `${service}-stable`;
+    await this.#serviceFor(tracks, write, { name, selector: tracks.selectors.stable });
+    try {
+      return await smokeTestThroughProxy(this.#cluster, { namespace, service: name, port, test, version, signal });
+    } finally {
+      await removeMade(this.#cluster, serviceRef(namespace, name), write);
+    }
+  }
+}
+
+function imageOf({ artifact, version }: TargetWrite): string {
+  return artifact ?? version;
+}
+
+function imageIn(view: DeploymentView, container: string): string | null {
+  return view.containers.find((one) => one.name === container)?.image ?? null;
+}
+
+/** A canary that the user made keeps all but its image and its pods' number. */
+function adopted(
+  live: KubernetesObject,
+  change: { readonly container: string; readonly image: string },
+  replicas: number,
+): KubernetesObject {
+  const view = readDeployment(live);
+  if (imageIn(view, change.container) === null) {
+    throw new TargetFailure(
+      'invalidTarget',
+      `Deployment ${view.namespace}/${view.name} has no container ${change.container}, as the stable one has; make both alike.`,
+    );
+  }
+  return {
+    ...live,
+    spec: {
+      ...(live['spec'] as object),
+      replicas: Math.max(replicas, view.replicas),
+      template: withImage(view.template, change),
+    },
+  };
+}
+
+function documentOf({ weight, match }: WeightWrite): TrafficDocument {
+  return { weight, match: match.map((one): TrafficMatch => one) };
+}
+
+function differs(view: TrafficView, document: TrafficDocument): boolean {
+  return view.weight !== null && Math.round(view.weight) !== document.weight;
+}
+
+/** @throws TargetFailure `fenceLost` when a later release holds the traffic: this one must not touch the target any more. */
+function refuseLate({ fence }: TrafficView, write: TargetWrite, { namespace, service }: KubernetesTargetPlan): void {
+  if (fence === null || fence.release === write.fence.release || compareFences(write.fence, fence) > 0) return;
+  throw new TargetFailure(
+    'fenceLost',
+    `The traffic of ${namespace}/${service} is held by release ${fence.release}, which came later.`,
+  );
+}
+
+/** @throws TargetFailure `unreachable` when the Deployment lacks available pods for its share. */
+function refuseWithoutPods(stable: DeploymentView, share: number): void {
+  const needed = Math.ceil((stable.replicas * share) / 100);
+  const available = stable.observedGeneration >= stable.generation ? stable.availableReplicas : 0;
+  if (available >= needed) return;
+  throw new TargetFailure(
+    'unreachable',
+    `Deployment ${stable.namespace}/${stable.name} has ${available} of the ${needed} available pods that ${share} % of the traffic need; the traffic stays where it is.`,
+  );
+}
+
+/** @throws TargetFailure `invalidTarget` when the routing does not lead to the Service at all. */
+function refuseWithoutStable(routing: TrafficView, { namespace, service, traffic }: KubernetesTargetPlan): void {
+  if (routing.weight !== null) return;
+  throw new TargetFailure(
+    'invalidTarget',
+    `The ${traffic.kind} routing does not lead to Service ${namespace}/${service}; make it a backend there first.`,
+  );
+}
+
+function describeShare({ traffic }: KubernetesTargetPlan): string {
+  return `The canary's share by ${traffic.kind} is`;
+}
+
+function plural(count: number, word: string): string {
+  return count === 1 ? word : `${word}s`;
+}

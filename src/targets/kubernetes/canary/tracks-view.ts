@@ -1,0 +1,140 @@
+import type { KubernetesTargetPlan } from '../../../spec/plan-types';
+import type { TrafficRouter } from '../../../traffic/traffic-router';
+import { TargetFailure } from '../../target';
+import type { Cluster } from '../cluster';
+import { containerOf, readDeployment } from '../deployment-view';
+import type { ContainerImage, DeploymentView } from '../deployment-view';
+import type { KubernetesObject } from '../objects';
+import { canaryLabels, selects, TRACK_LABEL } from '../tracks';
+import type { Labels } from '../tracks';
+import { serviceSelectorFor } from './canary-manifest';
+import { trafficOf } from './settings';
+import { deploymentRef, isMade, serviceRef } from './workloads';
+
+/** Both tracks as they are now. */
+export interface TracksView {
+  readonly stable: DeploymentView;
+  readonly stableObject: KubernetesObject;
+  /** The container that gets the image. */
+  readonly container: ContainerImage;
+  readonly service: KubernetesObject;
+  readonly canary: DeploymentView | null;
+  readonly canaryObject: KubernetesObject | null;
+  readonly canaryName: string;
+  readonly canaryService: string;
+  /** Of the canary's pods. */
+  readonly labels: Labels;
+  readonly selectors: { readonly stable: Labels; readonly canary: Labels };
+  readonly traffic: TrafficRouter;
+}
+
+/**
+ * Reads the Deployments and the Service, and refuses what cannot be released, in words that say what to do.
+ *
+ * @throws TargetFailure `invalidTarget`, ClusterFailure.
+ */
+export async function lookAtTracks(
+  cluster: Cluster,
+  plan: KubernetesTargetPlan,
+  signal: AbortSignal,
+): Promise<TracksView> {
+  const { namespace, deployment, service: serviceName } = plan;
+  const canaryName = `${deployment}-canary`;
+  const canaryService = `${serviceName}-canary`;
+  const find = (name: string): Promise<KubernetesObject | null> =>
+    cluster.find(deploymentRef(namespace, name), { signal });
+  const [named, canaryObject, service] = await Promise.all([
+    find(deployment),
+    find(canaryName),
+    cluster.find(serviceRef(namespace, serviceName), { signal }),
+  ]);
+  const stableObject = named ?? (await find(`${deployment}-stable`));
+  if (stableObject === null) {
+    throw new TargetFailure(
+      'invalidTarget',
+      `There is no Deployment ${namespace}/${deployment} (nor ${deployment}-stable). Name the stable one in the spec, or make it first; \`sluice init\` writes one.`,
+    );
+  }
+  if (service === null) {
+    throw new TargetFailure(
+      'invalidTarget',
+      `There is no Service ${namespace}/${serviceName}; users reach the pods by it, so name the one there is in the spec.`,
+    );
+  }
+  const stable = readDeployment(stableObject);
+  if (stable.paused) {
+    throw new TargetFailure(
+      'invalidTarget',
+      `Deployment ${namespace}/${stable.name} is paused, so it could not be promoted; resume it first: kubectl -n ${namespace} rollout resume deployment/${stable.name}.`,
+    );
+  }
+  const canary = canaryObject === null ? null : readDeployment(canaryObject);
+  const live = (service['spec'] as { selector?: Labels } | undefined)?.selector ?? {};
+  const selector = stableSelector(live, stable, canary);
+  const labels = labelsOf(plan, { stable, canary, canaryObject }, { name: serviceName, selector });
+  const selectors = { stable: selector, canary: serviceSelectorFor(selector, labels) };
+  return {
+    stable,
+    stableObject,
+    container: containerOf(stable, plan.container),
+    service,
+    canary,
+    canaryObject,
+    canaryName,
+    canaryService,
+    labels,
+    selectors,
+    traffic: trafficOf(cluster, plan.traffic, {
+      namespace,
+      service: serviceName,
+      canaryService,
+      stableDeployment: stable.name,
+      canaryDeployment: canaryName,
+      selectors,
+      total: totalOf(stable, canary),
+    }),
+  };
+}
+
+/** The Service's selector as it finds stable: while a release has pointed it to the canary, its values are the canary's. */
+function stableSelector(live: Labels, stable: DeploymentView, canary: DeploymentView | null): Labels {
+  if (selects(live, stable.templateLabels) || canary === null || !selects(live, canary.templateLabels)) return live;
+  return Object.fromEntries(Object.keys(live).map((key) => [key, stable.templateLabels[key] ?? '']));
+}
+
+function labelsOf(
+  plan: KubernetesTargetPlan,
+  tracks: {
+    readonly stable: DeploymentView;
+    readonly canary: DeploymentView | null;
+    readonly canaryObject: KubernetesObject | null;
+  },
+  service: { readonly name: string; readonly selector: Labels },
+): Labels {
+  const { stable, canary, canaryObject } = tracks;
+  // Told first, because both are the same refusal for a Service that does not find the stable pods.
+  const own = canaryLabels(stable, service);
+  const both = plan.traffic.kind === 'replicas';
+  if (canary !== null && canaryObject !== null && !isMade(canaryObject)) {
+    const found = selects(service.selector, canary.templateLabels);
+    if (found && !both) {
+      throw new TargetFailure(
+        'invalidTarget',
+        `Service ${plan.namespace}/${service.name} selects the pods of both tracks (${describe(service.selector)}), so traffic could not be split; give it a label that only those of Deployment ${stable.name} have.`,
+      );
+    }
+    return canary.templateLabels;
+  }
+  return both ? { ...stable.templateLabels, [TRACK_LABEL]: 'canary' } : own;
+}
+
+/** While shares follow the number of pods, stable shrinks as the canary grows: both together stay. */
+function totalOf(stable: DeploymentView, canary: DeploymentView | null): number {
+  return Math.max(1, stable.replicas + (canary?.replicas ?? 0));
+}
+
+function describe(labels: Labels): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
+}

@@ -1,0 +1,159 @@
+import { annotate, fenceOn, parseJson, withFence } from '../../../traffic/fence';
+import type { Fence } from '../../../traffic/fence';
+import { disown, insist, refOf, rewrite } from '../../../traffic/held-object';
+import { z } from 'zod';
+import { TargetFailure } from '../../target';
+import type { Cluster } from '../cluster';
+import { readDeployment } from '../deployment-view';
+import type { DeploymentView } from '../deployment-view';
+import type { KubernetesObject, ObjectRef } from '../objects';
+import { OWNER_LABEL } from '../tracks';
+import { withImage } from './canary-manifest';
+
+/** On the stable Deployment while a promotion is under way: the images it had before, by container. */
+const PROMOTION_ANNOTATION = 'sluice.dev/promotion';
+
+const Promotion = z.object({ release: z.string(), images: z.record(z.string(), z.string()) });
+
+export interface WorkloadWrite {
+  readonly fence: Fence;
+  readonly signal: AbortSignal;
+}
+
+export function deploymentRef(namespace: string, name: string): ObjectRef {
+  return { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name };
+}
+
+export function serviceRef(namespace: string, name: string): ObjectRef {
+  return { apiVersion: 'v1', kind: 'Service', namespace, name };
+}
+
+/** True for what a release made, and may therefore remove. */
+export function isMade(object: { readonly metadata: { readonly labels?: Readonly<Record<string, string>> } }): boolean {
+  return object.metadata.labels?.[OWNER_LABEL] !== undefined;
+}
+
+/**
+ * Makes an object, or brings the one that is there to what it should be: the given fields of its spec, and its labels.
+ * An object that the user made keeps its labels, and gets only what `adopt` says.
+ */
+export async function ensure(
+  cluster: Cluster,
+  wanted: KubernetesObject,
+  write: WorkloadWrite,
+  adopt: (live: KubernetesObject) => KubernetesObject,
+): Promise<{ readonly object: KubernetesObject; readonly made: boolean }> {
+  const ref = refOf(wanted);
+  return insist(ref, async () => {
+    const live = await cluster.find(ref, { signal: write.signal });
+    if (live === null) return { object: await cluster.create(wanted, { signal: write.signal }), made: true };
+    const { after } = await rewrite(cluster, ref, write, (object) => {
+      if (!isMade(object)) return withFence(adopt(object), write.fence);
+      return withFence(
+        {
+          ...object,
+          metadata: { ...object.metadata, labels: { ...object.metadata.labels, ...wanted.metadata.labels } },
+          spec: { ...(object['spec'] as object), ...(wanted['spec'] as object) },
+        },
+        write.fence,
+      );
+    });
+    return { object: after, made: false };
+  });
+}
+
+/** Sets how many pods a Deployment has, under the fence. */
+export async function resize(cluster: Cluster, ref: ObjectRef, replicas: number, write: WorkloadWrite): Promise<void> {
+  await rewrite(cluster, ref, write, (live) =>
+    withFence({ ...live, spec: { ...(live['spec'] as object), replicas } }, write.fence),
+  );
+}
+
+/** Gives stable the new image, and remembers the old one on it in the same write. */
+export async function replaceImage(
+  cluster: Cluster,
+  ref: ObjectRef,
+  change: { readonly container: string; readonly image: string },
+  write: WorkloadWrite,
+): Promise<DeploymentView> {
+  const { after } = await rewrite(cluster, ref, write, (live) => {
+    const view = readDeployment(live);
+    const held = promotionOn(live);
+    const images =
+      held?.release === write.fence.release
+        ? held.images
+        : Object.fromEntries(view.containers.map((one) => [one.name, one.image]));
+    const annotation = JSON.stringify({ release: write.fence.release, images });
+    const spec = { ...(live['spec'] as object), template: withImage(view.template, change) };
+    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: annotation });
+  });
+  return readDeployment(after);
+}
+
+/** Gives stable the images back that a promotion of this release replaced; null when none did. */
+export async function restoreImages(
+  cluster: Cluster,
+  ref: ObjectRef,
+  write: WorkloadWrite,
+): Promise<DeploymentView | null> {
+  let restored = false;
+  const { after } = await rewrite(cluster, ref, write, (live) => {
+    const held = promotionOn(live);
+    restored = held?.release === write.fence.release;
+    if (held === null || !restored) return withFence(live, write.fence);
+    let { template } = readDeployment(live);
+    for (const [container, image] of Object.entries(held.images)) template = withImage(template, { container, image });
+    return withFence({ ...live, spec: { ...(live['spec'] as object), template } }, write.fence);
+  });
+  return restored ? readDeployment(after) : null;
+}
+
+/** True while the object's template is what a promotion of the release made it. */
+export function isBeingPromoted(object: KubernetesObject, release: string): boolean {
+  return promotionOn(object)?.release === release;
+}
+
+/** Ends the release's hold of an object that stays: only the fence is left, so that a late write is still refused. */
+export async function letGo(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
+  const live = await cluster.find(ref, { signal: write.signal });
+  // Nothing was written to it: it is left untouched.
+  if (live === null || fenceOn(live)?.release !== write.fence.release) return;
+  await rewrite(cluster, ref, write, (object) =>
+    annotate(withFence(object, write.fence), { [PROMOTION_ANNOTATION]: null }),
+  );
+  await disown(cluster, ref, write);
+}
+
+/** Removes what a release made. False when it was not there, or is the user's own. */
+export async function removeMade(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<boolean> {
+  return insist(ref, async () => {
+    const live = await cluster.find(ref, { signal: write.signal });
+    if (live === null || !isMade(live)) return false;
+    // The fence first: a later release may have taken it over in between.
+    const { after } = await rewrite(cluster, ref, write, (object) => withFence(object, write.fence));
+    const { uid, resourceVersion } = after.metadata;
+    return cluster.delete(ref, {
+      signal: write.signal,
+      ...(uid === undefined ? {} : { uid }),
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+    });
+  });
+}
+
+/** @throws TargetFailure `invalidTarget` when a field that cannot change would have to. */
+export function refuseOtherSelector(live: KubernetesObject, wanted: KubernetesObject): void {
+  const selector = (object: KubernetesObject): string =>
+    JSON.stringify(
+      Object.entries((object['spec'] as { selector?: { matchLabels?: object } }).selector?.matchLabels ?? {}).sort(),
+    );
+  if (selector(live) === selector(wanted)) return;
+  const { name, namespace } = wanted.metadata;
+  throw new TargetFailure(
+    'invalidTarget',
+    `Deployment ${namespace ?? ''}/${name} selects its pods by other labels than the release needs, and Kubernetes does not let a selector change; delete it, and the next release makes it anew.`,
+  );
+}
+
+function promotionOn(object: KubernetesObject): z.infer<typeof Promotion> | null {
+  return parseJson(Promotion, object.metadata.annotations?.[PROMOTION_ANNOTATION]);
+}

@@ -1,0 +1,76 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { SmokeTestStep } from '../../spec/plan-types';
+import { TargetFailure } from '../target';
+import type { Cluster } from './cluster';
+import { ClusterFailure } from './cluster-failure';
+import type { KubernetesObject } from './objects';
+
+/** A Service made just now is not known to the API server's proxy for a moment; that is not counted as a try. */
+const SETTLING_MS = 15_000;
+const SETTLING_POLL_MS = 250;
+
+export interface ProxiedSmokeTest {
+  readonly namespace: string;
+  readonly service: string;
+  /** Null: the Service's only port, or the one named http. */
+  readonly port: number | null;
+  readonly test: SmokeTestStep;
+  readonly version: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Asks the pods behind a Service through the API server, which works from outside on every cluster. Answers a sentence.
+ *
+ * @throws TargetFailure `smokeTestFailed` with what was answered, `invalidTarget` for a Service without a port to ask.
+ */
+export async function smokeTestThroughProxy(cluster: Cluster, request: ProxiedSmokeTest): Promise<string> {
+  const { namespace, service, test, version, signal } = request;
+  const object = await cluster.get({ apiVersion: 'v1', kind: 'Service', namespace, name: service }, { signal });
+  const port = request.port ?? portOf(object);
+  const shown = `Service ${namespace}/${service}:${port}${test.path}`;
+  let problem = '';
+  for (let attempt = 1; attempt <= test.attempts; attempt += 1) {
+    if (attempt > 1) await delay(test.intervalMs, undefined, { signal });
+    problem = await probe(cluster, { ...request, port });
+    if (problem === '') return `${version} answered ${test.path} with ${test.expectStatus}, asked through ${shown}.`;
+  }
+  const tries = test.attempts === 1 ? '' : ` ${test.attempts} times`;
+  throw new TargetFailure('smokeTestFailed', `The smoke test of ${version} failed${tries}: ${shown} ${problem}.`);
+}
+
+/** What is wrong with the answer; empty when nothing is. */
+async function probe(
+  cluster: Cluster,
+  { namespace, service, port, test, signal }: ProxiedSmokeTest & { readonly port: number },
+): Promise<string> {
+  const started = performance.now();
+  for (;;) {
+    try {
+      const request = { namespace, service, port, path: test.path, timeoutMs: test.timeoutMs };
+      const answer = await cluster.proxyGet(request, { signal });
+      if (answer.status !== test.expectStatus) return `answered ${answer.status} instead of ${test.expectStatus}`;
+      if (test.expectBody !== null && !answer.text.includes(test.expectBody)) {
+        return `answered without the text ${JSON.stringify(test.expectBody)}`;
+      }
+      return '';
+    } catch (error) {
+      if (!(error instanceof ClusterFailure) || error.kind === 'cancelled' || error.kind === 'forbidden') throw error;
+      const settling = error.kind === 'notFound' || error.status === 503;
+      if (!settling || performance.now() - started > SETTLING_MS) return `could not be asked: ${error.message}`;
+      await delay(SETTLING_POLL_MS, undefined, { signal });
+    }
+  }
+}
+
+function portOf(service: KubernetesObject): number {
+  const { ports = [] } = service['spec'] as { ports?: readonly { port: number; name?: string }[] };
+  const [first, second] = ports;
+  const chosen = second === undefined ? first : ports.find((one) => one.name === 'http');
+  if (chosen !== undefined) return chosen.port;
+  const names = ports.map((one) => `${one.port}${one.name === undefined ? '' : ` (${one.name})`}`).join(', ');
+  throw new TargetFailure(
+    'invalidTarget',
+    `Service ${service.metadata.namespace ?? ''}/${service.metadata.name} has ${ports.length === 0 ? 'no port' : `the ports ${names}, and none is named http`}; say in the spec which one the smoke test asks, as \`port\`.`,
+  );
+}

@@ -1,0 +1,56 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { TrafficDocument, TrafficRouter, TrafficWrite, Verification } from '../../traffic/traffic-router';
+import { TargetFailure } from '../target';
+
+/** A controller that refuses a change may come round, when it sees the Service that was made with it. */
+const REFUSED_GRACE_MS = 15_000;
+const FIRST_POLL_MS = 50;
+const POLL_MS = 500;
+const GROWTH = 1.6;
+
+/**
+ * Writes the document and waits until whoever serves it says so. A change that is never confirmed is taken back to
+ * `previous`, under the next attempt's number, so that a late packet of it cannot land behind.
+ *
+ * @throws TargetFailure `unreachable` when it is not confirmed in `timeoutMs`, TrafficFailure.
+ */
+export async function shiftTraffic(
+  traffic: TrafficRouter,
+  write: TrafficWrite & {
+    readonly document: TrafficDocument;
+    readonly previous: TrafficDocument;
+    readonly timeoutMs: number;
+  },
+): Promise<readonly string[]> {
+  const { document, previous, signal, fence, timeoutMs } = write;
+  const { notes } = await traffic.apply({ document, fence, signal });
+  const why = await confirm(traffic, { document, signal, timeoutMs });
+  if (why === null) return notes;
+  await traffic.apply({ document: previous, fence: { ...fence, attempt: fence.attempt + 1 }, signal });
+  throw new TargetFailure(
+    'unreachable',
+    `The weight ${document.weight} % was written, but it is not in force: ${why} It was put back to ${previous.weight} %.`,
+  );
+}
+
+/** Null when the document is in force; why not, when the time is up. */
+export async function confirm(
+  traffic: TrafficRouter,
+  asked: { readonly document: TrafficDocument; readonly signal: AbortSignal; readonly timeoutMs: number },
+): Promise<string | null> {
+  const started = performance.now();
+  let wait = FIRST_POLL_MS;
+  for (;;) {
+    const said = await traffic.verify(asked);
+    if (said.kind === 'confirmed') return null;
+    const passed = performance.now() - started;
+    const limit = said.kind === 'refused' ? Math.min(REFUSED_GRACE_MS, asked.timeoutMs) : asked.timeoutMs;
+    if (passed + wait > limit) return describe(said);
+    await delay(wait, undefined, { signal: asked.signal });
+    wait = Math.min(POLL_MS, wait * GROWTH);
+  }
+}
+
+function describe(said: Exclude<Verification, { kind: 'confirmed' }>): string {
+  return said.reasons.join(' ');
+}

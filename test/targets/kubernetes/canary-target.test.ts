@@ -1,0 +1,350 @@
+import './without-socks';
+import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
+import type { Cluster } from '../../../src/targets/kubernetes/cluster';
+import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { TargetFailure } from '../../../src/targets/target';
+import type { Target, TargetWrite } from '../../../src/targets/target';
+import { describeWithApiServer, installDefinitions } from './api-server';
+import { DeploymentController } from './deployment-controller';
+import { targetPlan } from './target-plans';
+
+const V1 = 'registry.example/shop:v1';
+const V2 = 'registry.example/shop:v2';
+const signal = AbortSignal.timeout(10 * 60_000);
+
+function fence(step: number, more: { release?: string; epoch?: number } = {}): TargetWrite['fence'] {
+  return { release: 'r1', epoch: 1, step, attempt: 2, ...more };
+}
+
+function write(step: number, more: { release?: string; epoch?: number } = {}): TargetWrite & { timeoutMs: number } {
+  return { version: V2, artifact: V2, fence: fence(step, more), signal, timeoutMs: 20_000 };
+}
+
+function shift(step: number, weight: number, previousWeight: number): Parameters<Target['setWeight']>[0] {
+  return { ...write(step), weight, previousWeight, match: [] };
+}
+
+const promotion = { release: 'r1', smokeTest: null, timeoutMs: 20_000 };
+
+describeWithApiServer('a canary beside a Deployment, against a real API server', (server) => {
+  let cluster: Cluster;
+  let namespace: string;
+  let controller: DeploymentController;
+  let target: Target;
+  let count = 0;
+
+  beforeAll(async () => {
+    cluster = server().connect();
+    await installDefinitions(cluster, ['traefikservices']);
+  }, 300_000);
+
+  beforeEach(async () => {
+    namespace = `canary-${(count += 1)}`;
+    await cluster.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, { signal });
+    for (const object of shop()) await cluster.create(object, { signal });
+    controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+    target = targetOf();
+  });
+
+  afterEach(() => controller.stop());
+  afterAll(() => cluster.close());
+
+  const targetOf = (changes: Parameters<typeof targetPlan>[0] = {}): Target =>
+    createCanaryTarget(
+      targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' }, ...changes }),
+      { cluster, resolve: async (image) => `${image}@resolved` },
+    );
+
+  function shop(): KubernetesObject[] {
+    const labels = { app: 'checkout', tier: 'web' };
+    return [
+      {
+        apiVersion: 'apps/v1',
+        kind: 'Deployment',
+        metadata: { name: 'checkout', namespace, labels },
+        spec: {
+          replicas: 4,
+          selector: { matchLabels: { app: 'checkout' } },
+          template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
+        },
+      },
+      {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { name: 'checkout', namespace },
+        spec: { selector: { app: 'checkout' }, ports: [{ port: 80, targetPort: 8080 }] },
+      },
+      {
+        apiVersion: 'traefik.io/v1alpha1',
+        kind: 'TraefikService',
+        metadata: { name: 'checkout-split', namespace },
+        spec: { weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] } },
+      },
+    ];
+  }
+
+  const find = (kind: 'Deployment' | 'Service' | 'TraefikService', name: string): Promise<KubernetesObject | null> => {
+    const apiVersion = { Deployment: 'apps/v1', Service: 'v1', TraefikService: 'traefik.io/v1alpha1' }[kind];
+    return cluster.find({ apiVersion, kind, namespace, name }, { signal });
+  };
+  const specOf = async (kind: Parameters<typeof find>[0], name: string): Promise<Record<string, never>> =>
+    ((await find(kind, name)) ?? { spec: null })['spec'] as Record<string, never>;
+  const replicasOf = async (name: string): Promise<number | null> =>
+    (await specOf('Deployment', name))?.['replicas'] ?? null;
+  const imageOf = async (name: string): Promise<string> => {
+    const { template } = (await specOf('Deployment', name)) as unknown as {
+      template: { spec: { containers: { image: string }[] } };
+    };
+    return template.spec.containers[0]?.image ?? '';
+  };
+  const weights = async (): Promise<Record<string, number>> => {
+    const { weighted } = (await specOf('TraefikService', 'checkout-split')) as unknown as {
+      weighted: { services: { name: string; weight: number }[] };
+    };
+    return Object.fromEntries(weighted.services.map((one) => [one.name, one.weight]));
+  };
+  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
+    const error: unknown = await work.then(
+      () => null,
+      (caught: unknown) => caught,
+    );
+    if (error instanceof TargetFailure) return error;
+    throw new Error(`Expected a failure of the target, got ${String(error)}`);
+  };
+
+  it('looks: versions, weight, and the image by its digest', async () => {
+    const looking = targetOf({ resolveImage: 'registry' });
+
+    expect(await looking.observe({ version: V2, signal })).toEqual({
+      stableVersion: V1,
+      canaryVersion: null,
+      weight: 0,
+      artifact: `${V2}@resolved`,
+    });
+    expect(await find('Deployment', 'checkout-canary')).toBeNull();
+  });
+
+  it('goes from deploy to promotion: pods before traffic, and all-new with nothing left over at the end', async () => {
+    await target.deploy(write(1));
+
+    expect(await replicasOf('checkout-canary')).toBe(1);
+    expect(await specOf('Service', 'checkout-canary')).toMatchObject({ selector: { app: 'checkout-canary' } });
+    expect(await weights()).toEqual({ checkout: 100, 'checkout-canary': 0 });
+
+    await target.setWeight(shift(2, 30, 0));
+
+    // ceil(4 pods x 30 %)
+    expect(await replicasOf('checkout-canary')).toBe(2);
+    expect(await weights()).toEqual({ checkout: 70, 'checkout-canary': 30 });
+
+    await target.setWeight(shift(3, 100, 30));
+
+    expect(await replicasOf('checkout-canary')).toBe(4);
+
+    await target.promote({ ...write(4), ...promotion });
+
+    expect(await imageOf('checkout')).toBe(V2);
+    expect(await weights()).toEqual({ checkout: 0, 'checkout-canary': 100 });
+
+    await target.setWeight(shift(5, 50, 100));
+    await target.setWeight(shift(6, 0, 50));
+    await target.removeCanary(write(7));
+
+    expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    expect(await find('Service', 'checkout-canary')).toBeNull();
+    expect(await weights()).toEqual({ checkout: 1 });
+    expect(await imageOf('checkout')).toBe(V2);
+    const annotations = (await find('Deployment', 'checkout'))?.metadata.annotations ?? {};
+    expect(Object.keys(annotations).filter((name) => name.startsWith('sluice.dev/'))).toEqual(['sluice.dev/fence']);
+  });
+
+  it('takes everything back from the middle, and twice is as once', async () => {
+    const before = await specOf('Deployment', 'checkout');
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 50, 0));
+
+    for (const step of [3, 5]) {
+      await target.setWeight(shift(step, 0, 100));
+      await target.removeCanary(write(step + 1));
+    }
+
+    expect(await weights()).toEqual({ checkout: 1 });
+    expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    expect(await specOf('Deployment', 'checkout')).toEqual(before);
+    // Nothing was written to stable.
+    expect((await find('Deployment', 'checkout'))?.metadata.annotations?.['sluice.dev/fence']).toBeUndefined();
+  });
+
+  it('a promotion that is half done is taken back: the old template first, while the canary carries the traffic', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    controller.hold.add('checkout');
+    const half = await failureOf(target.promote({ ...write(3), ...promotion, timeoutMs: 1_500 }));
+    const tooEarly = await failureOf(target.setWeight(shift(4, 0, 100)));
+
+    expect(half.kind).toBe('deployFailed');
+    expect(await imageOf('checkout')).toBe(V2);
+    expect(tooEarly).toMatchObject({ kind: 'unreachable' });
+    expect(await weights()).toEqual({ checkout: 0, 'checkout-canary': 100 });
+
+    controller.hold.delete('checkout');
+    await target.restoreStable({ ...write(5), stableVersion: V1 });
+    await target.setWeight(shift(6, 0, 100));
+    await target.removeCanary(write(7));
+
+    expect(await imageOf('checkout')).toBe(V1);
+    expect(await weights()).toEqual({ checkout: 1 });
+    expect(await find('Deployment', 'checkout-canary')).toBeNull();
+  });
+
+  it('no weight rises without the pods for it', async () => {
+    await target.deploy(write(1));
+    controller.hold.add('checkout-canary');
+    const given = new AbortController();
+    const raised = target.setWeight({ ...shift(2, 75, 0), signal: given.signal });
+    await new Promise<void>((resolve, reject) => {
+      const look = (): void => {
+        replicasOf('checkout-canary').then((replicas) => (replicas === 3 ? resolve() : setTimeout(look, 50)), reject);
+      };
+      look();
+    });
+    const seen = await weights();
+    given.abort();
+
+    await expect(raised).rejects.toThrow(/cancelled/);
+    expect(seen).toEqual({ checkout: 100, 'checkout-canary': 0 });
+  });
+
+  it('a late write of another release is refused everywhere, and leaves nothing behind', async () => {
+    await target.deploy(write(1));
+    const later = targetOf();
+    await later.deploy(write(1, { release: 'r2', epoch: 2 }));
+
+    for (const late of [
+      target.setWeight(shift(9, 25, 0)),
+      target.setWeight(shift(9, 0, 25)),
+      target.deploy(write(9)),
+      target.promote({ ...write(9), ...promotion }),
+      target.removeCanary(write(9)),
+      target.reassert({ ...write(9), weight: 5, match: [] }),
+    ]) {
+      expect((await failureOf(late)).kind).toBe('fenceLost');
+    }
+    expect(await weights()).toEqual({ checkout: 100, 'checkout-canary': 0 });
+    expect(await imageOf('checkout')).toBe(V1);
+    expect(await imageOf('checkout-canary')).toBe(V2);
+  });
+
+  it('puts right what somebody else changed, and says what it was', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 25, 0));
+    const other = server().connect({ fieldManager: 'argocd-controller' });
+    const split = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+    const services = [
+      { name: 'checkout', port: 80, weight: 100 },
+      { name: 'checkout-canary', port: 80, weight: 0 },
+    ];
+    await other.patch(split, { type: 'merge', patch: { spec: { weighted: { services } } } }, { signal });
+    const first = await target.reassert({ ...write(3), weight: 25, match: [] });
+    await cluster.delete({ apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout-canary' }, { signal });
+    const second = await target.reassert({ ...write(4), weight: 25, match: [] });
+    const third = await target.reassert({ ...write(5), weight: 25, match: [] });
+
+    expect(first.foreignEdits[0]).toMatch(/was at 0 % instead of 25 %/);
+    expect(await weights()).toEqual({ checkout: 75, 'checkout-canary': 25 });
+    expect(second.foreignEdits).toEqual([`Deployment ${namespace}/checkout-canary was gone, and was made again.`]);
+    expect(third).toEqual({ foreignEdits: [], guardTripped: null, unreachable: [] });
+    other.close();
+  });
+
+  it('follows what stable is asked to have, as an autoscaler changes it', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 50, 0));
+    await cluster.scale({ apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout' }, 9, { signal });
+    const { foreignEdits } = await target.reassert({ ...write(3), weight: 50, match: [] });
+
+    expect(foreignEdits).toEqual([]);
+    // ceil(9 x 50 %)
+    expect(await replicasOf('checkout-canary')).toBe(5);
+  });
+
+  it('adopts a canary that the user made, and gives it back without pods', async () => {
+    const labels = { app: 'checkout-canary', tier: 'web' };
+    await cluster.create(
+      {
+        apiVersion: 'apps/v1',
+        kind: 'Deployment',
+        metadata: { name: 'checkout-canary', namespace, labels: { own: 'label' } },
+        spec: {
+          replicas: 0,
+          selector: { matchLabels: { app: 'checkout-canary' } },
+          template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
+        },
+      },
+      { signal },
+    );
+    await target.deploy(write(1));
+    const live = await find('Deployment', 'checkout-canary');
+
+    expect(live?.metadata.labels).toEqual({ own: 'label' });
+    expect(await imageOf('checkout-canary')).toBe(V2);
+    expect(await replicasOf('checkout-canary')).toBe(1);
+
+    await target.removeCanary(write(2));
+
+    expect(await replicasOf('checkout-canary')).toBe(0);
+  });
+
+  describe('what cannot be released is refused before anything is changed', () => {
+    it.each<[string, Parameters<typeof targetPlan>[0], RegExp]>([
+      ['an absent Deployment', { deployment: 'nothing' }, /There is no Deployment .*\/nothing/],
+      ['an absent Service', { service: 'nothing' }, /There is no Service .*\/nothing/],
+      [
+        'an absent route',
+        { traffic: { kind: 'traefik', traefikService: 'nothing' } },
+        /TraefikService .*does not exist/,
+      ],
+      ['a container that is none', { container: 'sidecar' }, /has no container sidecar/],
+    ])('%s', async (_, changes, sentence) => {
+      const failure = await failureOf(targetOf(changes).observe({ version: V2, signal }));
+
+      expect(failure.kind).toBe('invalidTarget');
+      expect(failure.message).toMatch(sentence);
+    });
+
+    it('a Service that selects both tracks', async () => {
+      await cluster.create(
+        {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata: { name: 'checkout-canary', namespace },
+          spec: {
+            selector: { matchLabels: { app: 'checkout', track: 'canary' } },
+            template: {
+              metadata: { labels: { app: 'checkout', track: 'canary' } },
+              spec: { containers: [{ name: 'web', image: V1 }] },
+            },
+          },
+        },
+        { signal },
+      );
+
+      expect((await failureOf(target.observe({ version: V2, signal }))).message).toMatch(
+        /selects the pods of both tracks/,
+      );
+    });
+
+    it('a paused Deployment, and a route without the backend', async () => {
+      const stable = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout' };
+      const split = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+      const services = [{ name: 'other', port: 80, weight: 1 }];
+      await cluster.patch(split, { type: 'merge', patch: { spec: { weighted: { services } } } }, { signal });
+      const withoutBackend = await failureOf(target.observe({ version: V2, signal }));
+      await cluster.patch(stable, { type: 'merge', patch: { spec: { paused: true } } }, { signal });
+      const paused = await failureOf(target.observe({ version: V2, signal }));
+
+      expect(withoutBackend.message).toMatch(/does not lead to Service/);
+      expect(paused.message).toMatch(/is paused.*rollout resume/);
+    });
+  });
+});
