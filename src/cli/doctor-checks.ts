@@ -91,7 +91,7 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
   yield* smokePathChecks(plan, answers);
 }
 
-/** By the credentials of this kubeconfig; the worker's own may be others, and a release checks those at its start. */
+/** By the credentials of this kubeconfig; the worker's own may be others. */
 async function* clusterChecks(session: Session, path: string, plan: KubernetesTargetPlan): AsyncGenerator<Check> {
   const { namespace } = plan;
   const signal = AbortSignal.timeout(CLUSTER_PATIENCE_MS);

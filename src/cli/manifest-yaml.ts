@@ -7,9 +7,12 @@ export interface Manifest {
   readonly object: object;
 }
 
+/** Anchors save lines, and cost those who edit one of two places. */
+const WRITTEN_OUT = { aliasDuplicateObjects: false };
+
 /** One document each, as `kubectl apply -f` takes them. */
 export function manifestYaml(manifests: readonly Manifest[]): string {
-  return manifests.map(({ comment, object }) => `---\n${comments(comment)}${stringify(object)}`).join('');
+  return manifests.map(({ comment, object }) => `---\n${comments(comment)}${stringify(object, WRITTEN_OUT)}`).join('');
 }
 
 function comments(text: string | undefined): string {

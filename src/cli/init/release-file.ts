@@ -1,21 +1,23 @@
+import { stringify } from 'yaml';
 import type { InitSettings, TrafficKind } from './settings';
 
-/** release.yaml with what can be changed as comments; all values are of grammars that YAML takes as they are, or quoted. */
+/** release.yaml, with what can be changed as comments. */
 export function releaseFile(settings: InitSettings): string {
-  const { name, namespace, traffic, healthPath, prometheus } = settings;
-  return `# How ${name} is released. Check it with: sluice validate release.yaml
+  const { traffic, healthPath, prometheus } = settings;
+  const name = scalar(settings.name);
+  return `# How ${settings.name} is released. Check it with: sluice validate release.yaml
 # See what a release would do:              sluice plan release.yaml --image IMAGE:TAG
 # Release:                                  sluice deploy release.yaml --image IMAGE:TAG
 apiVersion: sluice.dev/v1
 kind: Release
 metadata:
   name: ${name}
-  namespace: ${JSON.stringify(namespace)}
+  namespace: ${scalar(settings.namespace)}
 spec:
   target:
     kubernetes:
-      deployment: ${name} # the canary's is ${name}-canary
-      service: ${name} # the canary's is ${name}-canary
+      deployment: ${name} # the canary's is ${settings.name}-canary
+      service: ${name} # the canary's is ${settings.name}-canary
       traffic: ${trafficLine(name, traffic)}
       # How long pods without traffic are kept, so that requests under way end:
       # drain: 30s
@@ -50,6 +52,11 @@ ${steps(traffic)}
   # The worker needs SLUICE_SLACK_TOKEN for this.
   # notify: { slack: { channel: "#deploys" } }
 `;
+}
+
+/** Quoted where YAML would take it for something else: "null", "123". */
+function scalar(text: string): string {
+  return stringify(text).trimEnd();
 }
 
 function trafficLine(name: string, traffic: TrafficKind): string {

@@ -18,8 +18,8 @@ const CORE = '';
 
 /**
  * All that a release by this plan asks of the API server, and nothing else: in one namespace, by name where the API can
- * tell names apart. `sluice rbac` prints it, and a release is refused at its start when some of it is missing, so it
- * must name every call of the target and of the plan's traffic router.
+ * tell names apart. `sluice rbac` prints it and `checkPermissions` checks it, so it must name every call of the
+ * target and of the plan's traffic router.
  */
 export function requiredPermissions(plan: KubernetesTargetPlan): readonly Permission[] {
   const { namespace } = plan;

@@ -21,13 +21,12 @@ export function roleObjects(
   permissions: readonly Permission[],
   { name, namespace, account }: { name: string; namespace: string; account: AccountRef },
 ): readonly [role: KubernetesObject, binding: KubernetesObject] {
-  const metadata = { name, namespace };
   return [
-    { apiVersion: `${RBAC}/v1`, kind: 'Role', metadata, rules: rulesOf(permissions) },
+    { apiVersion: `${RBAC}/v1`, kind: 'Role', metadata: { name, namespace }, rules: rulesOf(permissions) },
     {
       apiVersion: `${RBAC}/v1`,
       kind: 'RoleBinding',
-      metadata,
+      metadata: { name, namespace },
       roleRef: { apiGroup: RBAC, kind: 'Role', name },
       subjects: [{ kind: 'ServiceAccount', ...account }],
     },

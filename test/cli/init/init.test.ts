@@ -171,6 +171,20 @@ describe('sluice init', () => {
     expect(await one('Deployment', 'my-service')).toBeDefined();
   });
 
+  it('quotes names that YAML would take for something else', async () => {
+    const ran = await run(['init', folder, ...GIVEN, '--name', 'null', '--namespace', '123']);
+
+    expect(ran.code).toBe(0);
+    expect((await run(['validate', path.join(folder, 'release.yaml')])).code).toBe(0);
+    expect(await one('Deployment', 'null')).toMatchObject({ metadata: { namespace: '123' } });
+  });
+
+  it('writes everything out: no anchors to edit in two places', async () => {
+    await run(['init', folder, ...GIVEN]);
+
+    expect(await readFile(path.join(folder, 'kubernetes/deployments.yaml'), 'utf8')).not.toMatch(/[&*]a\d/u);
+  });
+
   it('asks on a terminal for what was not given', async () => {
     const running = start(['init', folder, '--image', 'ghcr.io/acme/x:1'], {
       tty: 100,
