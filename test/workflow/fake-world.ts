@@ -30,6 +30,8 @@ export class FakeWorld {
   stable = 'v1';
   canary: string | null = null;
   weight = 0;
+  /** As in Kubernetes: a promotion makes stable anew, and traffic and canary stay until they are told to go. */
+  handsBack = false;
   held: { fence: Fence; attempt: number } | null = null;
   readonly writes: Write[] = [];
   /** Writes that the fence kept out. */
@@ -188,6 +190,7 @@ export class FakeWorld {
           const { version } = asked as Parameters<ReleaseActivities['promote']>[0];
           if (this.weight < 100) this.violations.push(`promoted at weight ${this.weight}`);
           this.stable = version;
+          if (this.handsBack) return;
           this.canary = null;
           this.weight = 0;
         };

@@ -78,3 +78,34 @@ export function approve(more: Partial<Extract<PlanStep, { kind: 'approve' }>> = 
     ...more,
   };
 }
+
+/** A release to Kubernetes in two weights, whose stable track is made anew at the promotion. */
+export function kubernetesPlan(
+  more: Parameters<typeof testPlan>[0] & { match?: PlanStep[]; onForeignEdit?: 'reassert' | 'rollback' } = {},
+): Plan {
+  const { match = [], onForeignEdit = 'reassert', ...rest } = more;
+  const steps = testSteps([...match, ...weights(25, 100)]).map((step): PlanStep => {
+    if (step.kind !== 'promote') return step;
+    return { ...step, handBack: { smokeTest: null, soakMs: 60 * SECOND } };
+  });
+  return shortPlan({
+    steps,
+    target: {
+      kind: 'kubernetes',
+      namespace: 'default',
+      serviceName: 'shop',
+      deployment: 'shop',
+      service: 'shop',
+      strategy: 'canary',
+      traffic: { kind: 'nginx', ingresses: ['shop'] },
+      container: null,
+      port: null,
+      resolveImage: 'registry',
+      config: 'keep',
+      drainMs: 30 * SECOND,
+      keepOldMs: 0,
+      onForeignEdit,
+    },
+    ...rest,
+  });
+}
