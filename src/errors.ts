@@ -7,6 +7,7 @@ export type ReleaseErrorCode =
   | 'forbidden' // the caller may not do that
   | 'queued' // the release waits for another one's end and cannot be asked yet
   | 'superseded' // the release was never started, because a newer one took its place in the queue
+  | 'withdrawn' // the release was never started, because a person took it out of the queue
   | 'unreachable' // Temporal, a metric source, an instance or Slack does not answer
   | 'no-worker' // nobody polls the task queue
   | 'unsupported' // understood, but this build or this target cannot do it

@@ -1,11 +1,12 @@
 import type { ServiceRef, SluiceClient } from '../client/client-types';
 import type { MessageAck, MessageBase, ReleaseStatus } from '../workflows/api';
+import { ReleaseError } from '../errors';
 import { confirm, confirmQuestion, requireConfirmable } from './confirm';
 import { safeText } from './display-width';
 import { EXIT } from './exit-codes';
 import type { ExitCode } from './exit-codes';
 import { API_VERSION } from './output';
-import { resolveServiceRef } from './service-ref';
+import { refName, resolveServiceRef } from './service-ref';
 import type { Session } from './session';
 import { glyphs, paint } from './style';
 import { warnWithoutWorker } from './workers';
@@ -20,6 +21,8 @@ export interface ActOptions {
 export interface Act {
   /** Begins the question of a command that asks first: `Roll back`. Left out where it does not ask. */
   readonly ask?: (status: ReleaseStatus) => string;
+  /** The same of a release that only waits in the queue, where the command has a meaning for one. */
+  readonly askQueued?: string;
   send(client: SluiceClient, ref: ServiceRef, message: MessageBase): Promise<MessageAck>;
 }
 
@@ -32,14 +35,14 @@ export async function act(session: Session, service: string, options: ActOptions
   await warnWithoutWorker(session, client);
   let release = options.release;
   if (what.ask !== undefined && options.yes !== true) {
-    const status = await client.status(ref);
-    const answer = await confirm(cli, confirmQuestion(what.ask(status), status), false);
+    const shown = await questionFor(client, ref, what.ask, what.askQueued);
+    const answer = await confirm(cli, shown.question, false);
     if (answer !== 'yes') {
       session.warn('Nothing was done.');
       return answer === 'interrupted' ? EXIT.interrupted : EXIT.error;
     }
     // What was shown is what is meant: if another release has taken its place, the message is refused.
-    release = status.release;
+    release = shown.release;
   }
   const ack = await what.send(client, ref, {
     actor: session.actor(),
@@ -49,6 +52,24 @@ export async function act(session: Session, service: string, options: ActOptions
   const document = { apiVersion: API_VERSION, kind: 'MessageAck', ...plainRef(ref), ...ack };
   session.result(document, () => [`${paint(glyphs(session.look).ok, 'good', session.look)} ${safeText(ack.message)}`]);
   return EXIT.ok;
+}
+
+/** What is asked, and about which release. */
+async function questionFor(
+  client: SluiceClient,
+  ref: ServiceRef,
+  ask: NonNullable<Act['ask']>,
+  askQueued: string | undefined,
+): Promise<{ question: string; release: string }> {
+  try {
+    const status = await client.status(ref);
+    return { question: confirmQuestion(ask(status), status), release: status.release };
+  } catch (error) {
+    const queued = error instanceof ReleaseError && error.code === 'queued';
+    if (!queued || ref.release === undefined || askQueued === undefined) throw error;
+    const question = `${askQueued} ${refName(ref)}?\n  release ${safeText(ref.release)}, which has not begun`;
+    return { question, release: ref.release };
+  }
 }
 
 function plainRef({ namespace, service }: ServiceRef): { namespace: string; service: string } {

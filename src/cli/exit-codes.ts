@@ -23,7 +23,7 @@ export const EXIT_CODE_TABLE: readonly (readonly [ExitCode, string])[] = [
   [EXIT.usage, 'wrong usage, or a release.yaml that does not validate'],
   [EXIT.rolledBack, 'rolled back by itself: a step failed, or its evidence (monitor: a threshold was broken)'],
   [EXIT.forbidden, 'forbidden: you may not do that'],
-  [EXIT.aborted, 'aborted, rejected or superseded by a person'],
+  [EXIT.aborted, 'aborted, rejected, superseded or withdrawn by a person'],
   [EXIT.pending, 'still pending: it waits for a person (paused or awaiting approval) or is in progress'],
   [EXIT.timeout, 'the timeout ran out'],
   [EXIT.interrupted, 'Ctrl-C; a release goes on'],
@@ -42,6 +42,7 @@ export function exitCodeOfError(code: ReleaseErrorCode): ExitCode {
     case 'queued':
       return EXIT.pending;
     case 'superseded':
+    case 'withdrawn':
       return EXIT.aborted;
     case 'not-found':
     case 'conflict':

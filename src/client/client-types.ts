@@ -33,6 +33,7 @@ export interface SluiceClient {
   pause(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
   resume(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
   promote(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
+  /** One that only waits in the queue, named by `release`, is withdrawn. */
   rollback(service: ServiceRef, message: RollbackMessage): Promise<MessageAck>;
   setWeight(service: ServiceRef, message: SetWeightMessage): Promise<MessageAck>;
   skipSoak(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
@@ -82,13 +83,15 @@ export interface ReleaseSummary {
   readonly service: string;
   readonly namespace: string;
   readonly version: string;
-  readonly phase: Phase;
+  /** `queued`: it waits for another release of the service to end, and `startedAt` is since when. */
+  readonly phase: Phase | 'queued';
   readonly outcome: Outcome | null;
   readonly weight: number;
   readonly startedAt: number;
   readonly endedAt: number | null;
   readonly workflowId: string;
-  readonly runId: string;
+  /** Null while it waits in the queue. */
+  readonly runId: string | null;
 }
 
 export interface WorkerInfo {

@@ -6,7 +6,6 @@ import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError } from '
 import { temporal } from '@temporalio/proto';
 import type { Plan } from '../spec/plan-types';
 import {
-  RELEASE_QUEUE_WORKFLOW,
   RELEASE_WORKFLOW,
   releaseQueueWorkflowId,
   releaseWorkflowId,
@@ -18,8 +17,6 @@ import type {
   MessageBase,
   Outcome,
   Phase,
-  QueuedRelease,
-  QueueStatus,
   ReleaseInput,
   ReleaseStatus,
   RollbackMessage,
@@ -40,7 +37,9 @@ import type {
   WatchOptions,
   WorkerInfo,
 } from './client-types';
+import { expires, timeOfRefusal, withFate } from './expiry';
 import { outcomeWords } from './outcome-words';
+import { createQueueClient, neverStarted } from './queue-client';
 import { newReleaseId } from './release-id';
 import { ensureSearchAttributes, searchAttributesMissing } from './search-attributes';
 
@@ -187,36 +186,21 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       return await askTemporal(nameOf(ref), () => findRun(ref, release));
     } catch (error) {
       if (!(error instanceof ReleaseError) || error.code !== 'not-found') throw error;
-      const queue = await lastQueue(ref);
+      const queue = await queues.last(ref);
       const dropped = queue?.dropped?.find((one) => one.release === release);
-      if (dropped !== undefined) {
-        throw new ReleaseError(
-          'superseded',
-          `Release ${release} of ${nameOf(ref)} was never started: ${dropped.supersededBy} took its place in the queue.`,
-          { cause: error },
-        );
-      }
+      if (dropped !== undefined) throw neverStarted(ref, dropped, error);
       if (queue?.waiting.some((one) => one.release === release) === true) {
-        throw new ReleaseError('queued', `Release ${release} of ${nameOf(ref)} waits for the running one to end.`, {
+        const { trouble } = queue;
+        const why = trouble
+          ? `cannot be started (try ${trouble.tries}): ${trouble.message}`
+          : 'waits for the running one to end.';
+        throw new ReleaseError('queued', `Release ${release} of ${nameOf(ref)} ${why}`, {
           hint: `See \`sluice status ${nameOf(ref)}\` for the one that runs.`,
           cause: error,
         });
       }
       throw error;
     }
-  }
-
-  /** The service's queue, also when it is empty and over: it remembers whom it dropped. */
-  async function lastQueue(ref: ServiceRef): Promise<QueueStatus | null> {
-    const handle = client.workflow.getHandle(releaseQueueWorkflowId(ref.namespace, ref.service));
-    return ask(nameOf(ref), async () => {
-      try {
-        return await handle.query<QueueStatus>('queue');
-      } catch (error) {
-        if (isNotFound(error)) return null;
-        throw error;
-      }
-    });
   }
 
   /** What one run says, and what Temporal knows of its end where that came from outside and it could not say so. */
@@ -240,18 +224,38 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
   async function send(ref: ServiceRef, update: UpdateName, message: MessageBase): Promise<MessageAck> {
     const handle = client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service));
     // One id for all tries: what was carried out and not answered is not carried out twice.
-    const request = { args: [bound(ref, message)] as [MessageBase], updateId: randomUUID() };
-    return ask(nameOf(ref), async () => {
-      for (;;) {
-        try {
-          return await handle.executeUpdate<MessageAck, [MessageBase]>(update, request);
-        } catch (error) {
-          if (isNotFound(error)) throw await notRunning(ref, error);
-          if (!isDropped(error)) throw error;
-          await rest(DROPPED_RETRY_MS, undefined);
+    const updateId = randomUUID();
+    const sentAt = Date.now();
+    let deadline = sentAt + timeoutMs;
+    let clocksAgree = true;
+    try {
+      return await ask(nameOf(ref), async () => {
+        for (;;) {
+          const meant = { ...bound(ref, message), ...(expires(update, message) ? { deadline } : {}) };
+          try {
+            return await handle.executeUpdate<MessageAck, [MessageBase]>(update, { args: [meant], updateId });
+          } catch (error) {
+            const theirs = timeOfRefusal(error);
+            if (theirs !== null && clocksAgree) {
+              clocksAgree = false;
+              deadline = theirs + sentAt + timeoutMs - Date.now();
+              continue;
+            }
+            if (isNotFound(error)) throw await notRunning(ref, error);
+            if (!isDropped(error)) throw error;
+            await rest(DROPPED_RETRY_MS, undefined);
+          }
         }
-      }
-    });
+      });
+    } catch (error) {
+      throw expires(update, message) ? withFate(error, update, deadline) : error;
+    }
+  }
+
+  /** One that only waits is withdrawn; null where it does not wait. */
+  async function withdraw(ref: ServiceRef, message: RollbackMessage): Promise<MessageAck | null> {
+    const { release } = bound(ref, message);
+    return release === undefined || message.abandon === true ? null : queues.withdraw(ref, release, message);
   }
 
   /** A signal is kept by Temporal until somebody works on it; a roll back must not get lost for want of a worker. */
@@ -263,6 +267,8 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       const release = String(found.memo?.['release'] ?? '');
       const wanted = bound(ref, message).release;
       if (wanted !== undefined && wanted !== release) {
+        const left = await queues.leaveWithdrawal(ref, wanted, message);
+        if (left !== null) return left;
         throw new ReleaseError('conflict', `The message is for release ${wanted}; the current one is ${release}.`);
       }
       // To this very run: another release may begin in between.
@@ -328,18 +334,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     }
   }
 
-  async function enqueue(input: ReleaseInput, supersede: boolean): Promise<void> {
-    const { service, namespace: ns } = input.plan;
-    const queued: QueuedRelease = { input, supersede };
-    await client.workflow.signalWithStart(RELEASE_QUEUE_WORKFLOW, {
-      workflowId: releaseQueueWorkflowId(ns, service),
-      taskQueue,
-      args: [{ service, namespace: ns }],
-      signal: 'enqueue',
-      signalArgs: [queued],
-      staticSummary: `releases of ${service} that wait`,
-    });
-  }
+  const queues = createQueueClient({ client, taskQueue, ask, askTemporal });
 
   const sluice: SluiceClient = {
     where,
@@ -368,7 +363,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
             hint: 'Wait for it, take it back with `sluice rollback`, or say --on-conflict queue or supersede.',
           });
         }
-        await enqueue(input, policy === 'supersede');
+        await queues.enqueue(input, policy === 'supersede');
         return { ...result, state: 'queued', behind };
       });
     },
@@ -431,22 +426,13 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
           // A namespace that does not know them has never had a release.
           if (!isUnknownSearchAttribute(error)) throw error;
         }
-        return found.sort((a, b) => b.startedAt - a.startedAt);
+        const begun = new Set(found.map((one) => one.release));
+        const waiting = (await queues.list(options)).filter((one) => !begun.has(one.release));
+        return [...found, ...waiting].sort((a, b) => b.startedAt - a.startedAt).slice(0, limit);
       });
     },
 
-    async queue(ref: ServiceRef): Promise<QueueStatus | null> {
-      const handle = client.workflow.getHandle(releaseQueueWorkflowId(ref.namespace, ref.service));
-      return ask(nameOf(ref), async () => {
-        try {
-          const { status } = await handle.describe();
-          return status.name === 'RUNNING' ? await handle.query<QueueStatus>('queue') : null;
-        } catch (error) {
-          if (isNotFound(error)) return null;
-          throw error;
-        }
-      });
-    },
+    queue: (ref) => queues.running(ref),
 
     approve: (ref, message) => send(ref, 'approve', message),
     reject: (ref, message) => send(ref, 'reject', message),
@@ -460,6 +446,10 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       try {
         return await send(ref, 'rollback', message);
       } catch (error) {
+        if (error instanceof ReleaseError && (error.code === 'conflict' || error.code === 'not-found')) {
+          const withdrawn = await withdraw(ref, message);
+          if (withdrawn !== null) return withdrawn;
+        }
         const unheard = error instanceof ReleaseError && (error.code === 'no-worker' || error.code === 'timeout');
         if (!unheard || message.abandon === true) throw error;
         return leaveRollback(ref, message, error);
@@ -560,7 +550,7 @@ const keys = {
 /** What a list and a description of a workflow have in common, as far as it is read here. */
 type KnownRun = Pick<
   WorkflowExecutionInfo,
-  'workflowId' | 'runId' | 'status' | 'startTime' | 'typedSearchAttributes'
+  'workflowId' | 'runId' | 'status' | 'startTime' | 'typedSearchAttributes' | 'memo'
 > & { readonly closeTime?: Date | undefined };
 
 /** Terminated, timed out or failed: a release ends otherwise by itself, also when it is cancelled. */
@@ -580,9 +570,15 @@ function summaryOf(info: KnownRun): ReleaseSummary {
     phase: stopped ? 'failed' : ((attributes.get(keys.phase) ?? 'starting') as Phase),
     outcome: stopped ? 'failed' : ((attributes.get(keys.outcome) ?? null) as Outcome | null),
     weight: attributes.get(keys.weight) ?? 0,
-    startedAt: info.startTime.getTime(),
+    startedAt: startOf(info),
     endedAt: info.closeTime?.getTime() ?? null,
     workflowId: info.workflowId,
     runId: info.runId,
   };
+}
+
+/** The release's start: what a run that took over says of it, and otherwise the run's own. */
+function startOf({ memo, startTime }: Pick<KnownRun, 'memo' | 'startTime'>): number {
+  const startedAt = memo?.['startedAt'];
+  return typeof startedAt === 'number' ? startedAt : startTime.getTime();
 }

@@ -131,6 +131,7 @@ export type EventType =
   | 'guardTripped'
   | 'messageIgnored'
   | 'successorWaiting'
+  | 'successorWithdrawn'
   | 'notificationFailed'
   | 'stableReplaced'
   | 'promoted'
@@ -339,6 +340,8 @@ export interface MessageBase {
   readonly reason?: string;
   /** When given, the message is refused unless the service's current release is this one (stale-click safe). */
   readonly release?: string;
+  /** Epoch milliseconds; arriving later by the workflow's time, the message is refused. Left out: it is always meant. */
+  readonly deadline?: number;
 }
 
 export interface ApproveMessage extends MessageBase {
@@ -386,18 +389,50 @@ export interface QueuedRelease {
   readonly input: ReleaseInput;
   /** True: the running release is asked to roll back, and those waiting before this one give way. */
   readonly supersede: boolean;
+  /** When the queue heard of it, epoch milliseconds; set by the queue. */
+  readonly since?: number;
 }
+
+/** The queue's update and signal `withdraw`: a release that only waits is not to be started at all. */
+export interface WithdrawMessage {
+  readonly release: string;
+  readonly actor: Actor;
+  readonly reason?: string;
+}
+
+export interface WaitingRelease {
+  readonly release: string;
+  readonly version: string;
+  readonly supersede: boolean;
+  /** Epoch milliseconds. */
+  readonly since: number;
+  readonly by: Actor;
+}
+
+/** A release that waited and never started, and why. */
+export type DroppedRelease = { readonly release: string; readonly version: string } & (
+  | { readonly supersededBy: string }
+  | { readonly withdrawn: { readonly by: Actor; readonly reason: string | null; readonly at: number } }
+);
 
 export interface QueueStatus {
   readonly service: string;
   readonly namespace: string;
-  readonly waiting: readonly { release: string; version: string; supersede: boolean }[];
-  /** Releases that never started, because one that supersedes came after them; the newest 20. */
-  readonly dropped?: readonly { release: string; version: string; supersededBy: string }[];
+  readonly waiting: readonly WaitingRelease[];
+  /** Releases that never started; the newest 20. */
+  readonly dropped?: readonly DroppedRelease[];
+  /** Why the next one cannot be started, where it is not just that another release runs. */
+  readonly trouble?: { readonly message: string; readonly tries: number; readonly nextTryAt: number } | null;
+}
+
+/** What a queue's memo says, so that lists know who waits without asking a worker. */
+export interface QueueMemo {
+  readonly waiting: readonly WaitingRelease[];
 }
 
 /** `type` of the failures a release throws or refuses with. */
 export const FAILURES = {
   refused: 'Refused', // a message that is not allowed now
   forbidden: 'Forbidden', // a message from someone who may not
+  tooLate: 'TooLate', // a message that arrives after its deadline; the workflow's time is its detail
 } as const;

@@ -1,4 +1,3 @@
-import { ApplicationFailure } from '@temporalio/common';
 import type { UpdateDefinition } from '@temporalio/common';
 import { currentUpdateInfo, setHandler } from '@temporalio/workflow';
 import { FAILURES } from './api';
@@ -14,6 +13,7 @@ import type {
 } from './api';
 import * as messages from './messages';
 import { readSignal } from './read-signal';
+import { refusal, refuseIf, refuseIfLate } from './refusal';
 import { record, showDetails } from './run';
 import type { Run } from './run';
 import { statusOf } from './status';
@@ -214,6 +214,14 @@ export function installHandlers(run: Run): void {
       requestRollback(run, { outcome: 'superseded', reason: `superseded by release ${release} of ${version}`, actor });
     }
   });
+
+  setHandler(messages.successorWithdrawnSignal, (message) => {
+    if (typeof message?.release !== 'string' || typeof message.actor?.name !== 'string') return;
+    const { release, actor } = message;
+    if (!state.successors.includes(release)) return;
+    state.successors = state.successors.filter((one) => one !== release);
+    record(run, 'successorWithdrawn', `Release ${release}, which waited, was withdrawn by ${actor.name}.`, { actor });
+  });
 }
 
 /** A decision is in the story from the moment it is given. A rejection does not wait for a pause to end. */
@@ -375,6 +383,7 @@ function update<Message extends MessageBase>(
           typeof message?.actor?.name !== 'string' || message.actor.name === '',
           'The message does not say who sends it.',
         );
+        refuseIfLate(message);
         refuseIf(
           message.release !== undefined && message.release !== input.release,
           `The message is for release ${message.release ?? ''}; the current one is ${input.release}.`,
@@ -393,14 +402,6 @@ function remember(handled: Record<string, MessageAck>, id: string, ack: MessageA
   const ids = Object.keys(handled);
   const oldest = ids[0];
   if (ids.length > UPDATES_REMEMBERED && oldest !== undefined) delete handled[oldest];
-}
-
-function refuseIf(condition: boolean, sentence: string): void {
-  if (condition) throw refusal(sentence, FAILURES.refused);
-}
-
-function refusal(sentence: string, type: string): ApplicationFailure {
-  return ApplicationFailure.create({ message: sentence, type, nonRetryable: true });
 }
 
 function withReason(sentence: string, reason: string | undefined): string {

@@ -9,6 +9,7 @@ import type {
   RollbackMessage,
   SetWeightMessage,
   SignalPayload,
+  WithdrawMessage,
 } from './api';
 import type { Actor } from './api';
 
@@ -34,4 +35,8 @@ export const successorSignal =
   defineSignal<[{ release: string; version: string; supersede: boolean; actor: Actor }]>('successorWaiting');
 export const enqueueSignal = defineSignal<[QueuedRelease]>('enqueue');
 export const releaseEndedSignal = defineSignal<[{ release: string }]>('releaseEnded');
+export const successorWithdrawnSignal = defineSignal<[{ release: string; actor: Actor }]>('successorWithdrawn');
+export const withdrawUpdate = defineUpdate<MessageAck, [WithdrawMessage]>('withdraw');
+/** The same, kept by Temporal until a worker is there. */
+export const withdrawSignal = defineSignal<[WithdrawMessage]>('withdraw');
 export const queueQuery = defineQuery<QueueStatus>('queue');

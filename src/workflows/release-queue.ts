@@ -5,13 +5,24 @@ import {
   getExternalWorkflowHandle,
   isCancellation,
   ParentClosePolicy,
+  patched,
   setHandler,
   startChild,
+  upsertMemo,
   workflowInfo,
 } from '@temporalio/workflow';
-import { releaseWorkflowId } from './api';
-import type { QueuedRelease, QueueStatus } from './api';
-import { enqueueSignal, queueQuery, releaseEndedSignal, successorSignal } from './messages';
+import { FAILURES, releaseWorkflowId } from './api';
+import type { DroppedRelease, QueuedRelease, QueueMemo, QueueStatus, WaitingRelease, WithdrawMessage } from './api';
+import {
+  enqueueSignal,
+  queueQuery,
+  releaseEndedSignal,
+  successorSignal,
+  successorWithdrawnSignal,
+  withdrawSignal,
+  withdrawUpdate,
+} from './messages';
+import { refusal } from './refusal';
 import { release } from './release';
 import { releaseStartOptions } from './start-options';
 
@@ -20,99 +31,232 @@ export interface ReleaseQueueInput {
   readonly namespace: string;
   /** Only from run to run. */
   readonly waiting?: readonly QueuedRelease[];
-  readonly dropped?: QueueStatus['dropped'];
+  readonly dropped?: readonly DroppedRelease[];
+  /** History length at which the queue continues as new; for tests, 2,000 otherwise. */
+  readonly historyLimit?: number;
 }
 
-/** The running release says when it ends; this look is for one that cannot any more (terminated). */
-const LOOK_EVERY_MS = 15_000;
+/**
+ * The running release says when it ends; these looks are for one that cannot any more (terminated), and ever rarer:
+ * a release may be held for days, and each costs ten events of history.
+ */
+const LOOK_FIRST_MS = 15_000;
+const LOOK_RAREST_MS = 120_000;
 const AFTER_ITS_WORD_MS = 500;
 const HISTORY_LIMIT = 2_000;
 const DROPPED_KEPT = 20;
+
+/** What a queue knows; the handlers change it, the one loop acts on it. */
+interface Queue {
+  readonly input: ReleaseQueueInput;
+  waiting: QueuedRelease[];
+  dropped: DroppedRelease[];
+  /** Releases the running one was told of. */
+  readonly announced: Set<string>;
+  /** Of those, the ones that will not come after all and of which it was not told yet. */
+  withdrawn: WithdrawMessage[];
+  /** The release whose start was asked of Temporal and not answered yet. */
+  starting: string | null;
+  /** The running release said that it ends. */
+  ended: boolean;
+  /** Counts what the loop has to act upon. */
+  changes: number;
+  /** Starts in a row that did not come about, and why where that is not the running release. */
+  tries: number;
+  trouble: QueueStatus['trouble'];
+}
 
 /**
  * The releases of one service that wait for the running one to end; started by the first that has to wait, over when
  * none does. Each release stays a workflow of its own under the service's id, which is the lock.
  */
 export async function releaseQueue(input: ReleaseQueueInput): Promise<void> {
-  let waiting: QueuedRelease[] = [...(input.waiting ?? [])];
-  let dropped = [...(input.dropped ?? [])];
-  const announced = new Set<string>();
-  let ended = false;
-  let arrivals = 0;
+  const queue: Queue = {
+    input,
+    waiting: [...(input.waiting ?? [])],
+    dropped: [...(input.dropped ?? [])],
+    announced: new Set(),
+    withdrawn: [],
+    starting: null,
+    ended: false,
+    changes: 0,
+    tries: 0,
+    trouble: null,
+  };
+  installHandlers(queue);
 
-  setHandler(enqueueSignal, (queued) => {
-    if (typeof queued?.input?.release !== 'string' || !Array.isArray(queued.input.plan?.steps)) return;
-    const { release } = queued.input;
-    if (waiting.some((one) => one.input.release === release)) return;
-    arrivals += 1;
-    if (queued.supersede) {
-      // The newest that supersedes makes those before it pointless: they would be rolled back at once.
-      const now = waiting.map(({ input: { release, plan } }) => ({ release, version: plan.version }));
-      dropped = [...dropped, ...now.map((one) => ({ ...one, supersededBy: release }))].slice(-DROPPED_KEPT);
-      waiting = [];
-    }
-    waiting.push(queued);
-  });
-  setHandler(releaseEndedSignal, () => {
-    ended = true;
-  });
-  setHandler(queueQuery, () => ({
-    service: input.service,
-    namespace: input.namespace,
-    waiting: waiting.map(({ input: { release, plan }, supersede }) => ({ release, version: plan.version, supersede })),
-    dropped,
-  }));
-
+  let shown = '';
   for (;;) {
-    const next = waiting[0];
+    shown = showWaiting(queue, shown);
+    for (const message of queue.withdrawn.splice(0)) await takeBack(queue, message);
+    const next = queue.waiting[0];
     if (next === undefined) return;
-    if (workflowInfo().historyLength > HISTORY_LIMIT) {
-      const { service, namespace } = input;
-      await continueAsNew<typeof releaseQueue>({ service, namespace, waiting, dropped });
+    if (workflowInfo().historyLength > (input.historyLimit ?? HISTORY_LIMIT)) {
+      await continueAsNew<typeof releaseQueue>({ ...input, waiting: queue.waiting, dropped: queue.dropped });
     }
-    if (await started(next)) {
+    if (await started(queue, next)) {
       // It may have been dropped while it was being started: then it runs, and is told to give way like any other.
-      waiting = waiting.filter((one) => one !== next);
-      dropped = dropped.filter((one) => one.release !== next.input.release);
-      announced.clear();
+      queue.waiting = queue.waiting.filter((one) => one !== next);
+      queue.dropped = queue.dropped.filter((one) => one.release !== next.input.release);
+      queue.announced.clear();
       continue;
     }
-    const known = arrivals;
-    for (const queued of waiting.filter((one) => !announced.has(one.input.release))) {
-      announced.add(queued.input.release);
-      await announce(input, queued);
+    const known = queue.changes;
+    for (const queued of queue.waiting.filter((one) => !queue.announced.has(one.input.release))) {
+      queue.announced.add(queued.input.release);
+      await announce(queue, queued);
     }
-    const pause = ended ? AFTER_ITS_WORD_MS : LOOK_EVERY_MS;
-    ended = false;
-    await condition(() => ended || arrivals !== known, pause, { summary: 'until the running release ends' });
+    const pause = queue.ended ? AFTER_ITS_WORD_MS : nextLook(queue.tries);
+    if (queue.trouble) queue.trouble = { ...queue.trouble, nextTryAt: Date.now() + pause };
+    queue.ended = false;
+    await condition(() => queue.ended || queue.changes !== known, pause, {
+      summary: 'until the running release ends',
+    });
   }
 }
 
-async function started({ input }: QueuedRelease): Promise<boolean> {
+function installHandlers(queue: Queue): void {
+  setHandler(enqueueSignal, (queued) => {
+    if (typeof queued?.input?.release !== 'string' || !Array.isArray(queued.input.plan?.steps)) return;
+    const { release } = queued.input;
+    if (queue.waiting.some((one) => one.input.release === release)) return;
+    queue.changes += 1;
+    if (queued.supersede) {
+      // The newest that supersedes makes those before it pointless: they would be rolled back at once.
+      for (const { input } of queue.waiting) {
+        drop(queue, { release: input.release, version: input.plan.version, supersededBy: release });
+      }
+      queue.waiting = [];
+    }
+    queue.waiting.push({ ...queued, since: Date.now() });
+  });
+  setHandler(releaseEndedSignal, () => {
+    queue.ended = true;
+    queue.tries = 0;
+  });
+  setHandler(withdrawUpdate, (message) => ({ release: message.release, seq: 0, message: withdraw(queue, message) }), {
+    description: 'Takes a release that only waits out of the queue.',
+    validator: (message) => {
+      const problem = problemWithWithdrawal(queue, message);
+      if (problem !== null) throw refusal(problem, FAILURES.refused);
+    },
+  });
+  // It cannot be refused; what it means is not there any more then, or runs and is to be rolled back instead.
+  setHandler(withdrawSignal, (message) => {
+    if (problemWithWithdrawal(queue, message) === null) withdraw(queue, message);
+  });
+  setHandler(queueQuery, (): QueueStatus => ({
+    service: queue.input.service,
+    namespace: queue.input.namespace,
+    waiting: queue.waiting.map(waitingRelease),
+    dropped: queue.dropped,
+    trouble: queue.trouble ?? null,
+  }));
+}
+
+function waitingRelease({ input, supersede, since }: QueuedRelease): WaitingRelease {
+  const { release, plan, startedBy } = input;
+  return { release, version: plan.version, supersede, since: since ?? 0, by: startedBy };
+}
+
+function drop(queue: Queue, dropped: DroppedRelease): void {
+  queue.dropped = [...queue.dropped, dropped].slice(-DROPPED_KEPT);
+}
+
+function problemWithWithdrawal(queue: Queue, message: WithdrawMessage | undefined): string | null {
+  if (typeof message?.release !== 'string') return 'the message does not say which release is meant.';
+  if (typeof message.actor?.name !== 'string' || message.actor.name === '') {
+    return 'the message does not say who sends it.';
+  }
+  const { release } = message;
+  if (queue.starting === release) return `release ${release} is just being started; roll it back instead.`;
+  if (queue.waiting.some((one) => one.input.release === release)) return null;
+  const dropped = queue.dropped.find((one) => one.release === release);
+  if (dropped === undefined) return `release ${release} does not wait in the queue.`;
+  return 'withdrawn' in dropped
+    ? null
+    : `release ${release} was dropped already: ${dropped.supersededBy} took its place.`;
+}
+
+/** Sent twice, it is answered as done. */
+function withdraw(queue: Queue, message: WithdrawMessage): string {
+  const { release, actor, reason = null } = message;
+  const queued = queue.waiting.find((one) => one.input.release === release);
+  if (queued !== undefined) {
+    queue.waiting = queue.waiting.filter((one) => one !== queued);
+    drop(queue, { release, version: queued.input.plan.version, withdrawn: { by: actor, reason, at: Date.now() } });
+    queue.changes += 1;
+    if (queue.announced.has(release)) queue.withdrawn.push(message);
+  }
+  const asked = queued?.supersede === true ? ' The roll back of the running one, which it asked for, goes on.' : '';
+  return `Release ${release} is withdrawn from the queue; it is not started.${asked}`;
+}
+
+/** Keeps the memo as the queue is, for lists; one event of the history a change. Queues begun before have none. */
+function showWaiting(queue: Queue, shown: string): string {
+  const memo: QueueMemo = { waiting: queue.waiting.slice(0, 50).map(waitingRelease) };
+  const text = JSON.stringify(memo);
+  if (text === shown || !patched('queue-memo')) return shown;
+  upsertMemo({ ...memo });
+  return text;
+}
+
+async function started(queue: Queue, { input }: QueuedRelease): Promise<boolean> {
+  queue.starting = input.release;
   try {
     await startChild(release, {
       ...releaseStartOptions(input, workflowInfo().taskQueue),
       args: [input],
       parentClosePolicy: ParentClosePolicy.ABANDON,
     });
+    queue.tries = 0;
+    queue.trouble = null;
     return true;
   } catch (error) {
-    if (error instanceof WorkflowExecutionAlreadyStartedError) return false;
-    throw error;
+    if (isCancellation(error)) throw error;
+    queue.tries += 1;
+    // Whatever it is, those that wait must not be lost with the queue: said, and tried again.
+    queue.trouble =
+      error instanceof WorkflowExecutionAlreadyStartedError
+        ? null
+        : { message: error instanceof Error ? error.message : String(error), tries: queue.tries, nextTryAt: 0 };
+    return false;
+  } finally {
+    queue.starting = null;
   }
 }
 
+/** 15 s, 30 s, 1 min, 2 min, and no longer. */
+function nextLook(tries: number): number {
+  return Math.min(LOOK_FIRST_MS * 2 ** Math.min(tries - 1, 10), LOOK_RAREST_MS);
+}
+
 /** Tells the running release who waits. It may just have ended: then the next round starts the successor. */
-async function announce(queue: ReleaseQueueInput, { input, supersede }: QueuedRelease): Promise<void> {
-  try {
-    await getExternalWorkflowHandle(releaseWorkflowId(queue.namespace, queue.service)).signal(successorSignal, {
+async function announce({ input: { namespace, service } }: Queue, { input, supersede }: QueuedRelease): Promise<void> {
+  await hint(() =>
+    getExternalWorkflowHandle(releaseWorkflowId(namespace, service)).signal(successorSignal, {
       release: input.release,
       version: input.plan.version,
       supersede,
       actor: input.startedBy,
-    });
+    }),
+  );
+}
+
+async function takeBack({ input: { namespace, service } }: Queue, { release, actor }: WithdrawMessage): Promise<void> {
+  await hint(() =>
+    getExternalWorkflowHandle(releaseWorkflowId(namespace, service)).signal(successorWithdrawnSignal, {
+      release,
+      actor,
+    }),
+  );
+}
+
+/** No such workflow may run any more. Whatever else it may be: only a hint was lost, and the lock is the id. */
+async function hint(tell: () => Promise<void>): Promise<void> {
+  try {
+    await tell();
   } catch (error) {
-    // No such workflow is running any more. Whatever else it may be: only a hint was lost, and the lock is the id.
     if (isCancellation(error)) throw error;
   }
 }

@@ -19,6 +19,7 @@ import type {
   ReleaseStatus,
   RollbackMessage,
   SetWeightMessage,
+  WaitingRelease,
 } from '../../src/workflows/api';
 import { aStatus, aStep, START } from './statuses';
 
@@ -40,7 +41,7 @@ export class FakeSluice implements SluiceClient {
   pollers: WorkerInfo[] = [{ identity: 'worker-1', lastSeen: START }];
   closed = false;
   readonly #releases: ReleaseStatus[] = [];
-  readonly #waiting = new Map<string, { release: string; version: string; supersede: boolean }[]>();
+  readonly #waiting = new Map<string, WaitingRelease[]>();
   #changed = nextChange();
 
   constructor(...releases: ReleaseStatus[]) {
@@ -92,7 +93,7 @@ export class FakeSluice implements SluiceClient {
       const waiting = this.#waiting.get(nameOf(plan)) ?? [];
       this.#waiting.set(nameOf(plan), [
         ...waiting,
-        { release, version: plan.version, supersede: policy === 'supersede' },
+        { release, version: plan.version, supersede: policy === 'supersede', since: START, by: options.actor },
       ]);
       return Promise.resolve({ release, workflowId, state: 'queued', behind: running.release });
     }
@@ -132,6 +133,7 @@ export class FakeSluice implements SluiceClient {
 
   status(ref: ServiceRef): Promise<ReleaseStatus> {
     const found = this.#find(ref);
+    if (found === undefined && this.#waits(ref)) return refuse('queued', `Release ${ref.release} waits.`);
     return found === undefined ? refuse('not-found', `There is no release of ${nameOf(ref)}.`) : Promise.resolve(found);
   }
 
@@ -156,7 +158,14 @@ export class FakeSluice implements SluiceClient {
       .filter((each) => options.service === undefined || each.service === options.service)
       .filter((each) => options.namespace === undefined || each.namespace === options.namespace)
       .filter((each) => options.open !== true || each.outcome === null)
-      .map((each) => ({ ...each, version: each.version.to }));
+      .map((each): ReleaseSummary => ({ ...each, version: each.version.to }));
+    for (const [name, waiting] of this.#waiting) {
+      const [namespace = '', service = ''] = name.split('/');
+      for (const { release, version, since: startedAt } of waiting) {
+        const queued = { phase: 'queued', outcome: null, weight: 0, endedAt: null, runId: null } as const;
+        found.push({ namespace, service, release, version, startedAt, workflowId: `release:${name}`, ...queued });
+      }
+    }
     return Promise.resolve(found.reverse().slice(0, options.limit));
   }
 
@@ -186,6 +195,12 @@ export class FakeSluice implements SluiceClient {
   }
 
   rollback(ref: ServiceRef, message: RollbackMessage): Promise<MessageAck> {
+    if (this.#waits(ref)) {
+      const release = ref.release ?? '';
+      const left = this.#waiting.get(nameOf(ref))?.filter((each) => each.release !== release) ?? [];
+      this.#waiting.set(nameOf(ref), left);
+      return Promise.resolve({ release, seq: 0, message: `Release ${release} is withdrawn from the queue.` });
+    }
     return this.#take('rollback', ref, message);
   }
 
@@ -204,6 +219,10 @@ export class FakeSluice implements SluiceClient {
   close(): Promise<void> {
     this.closed = true;
     return Promise.resolve();
+  }
+
+  #waits(ref: ServiceRef): boolean {
+    return this.#waiting.get(nameOf(ref))?.some((each) => each.release === ref.release) === true;
   }
 
   #find(ref: ServiceRef): ReleaseStatus | undefined {
@@ -253,7 +272,7 @@ function nameOf({ namespace, service }: { namespace: string; service: string }):
   return `${namespace}/${service}`;
 }
 
-function refuse<T>(code: 'not-found' | 'conflict' | 'forbidden', message: string): Promise<T> {
+function refuse<T>(code: 'not-found' | 'conflict' | 'forbidden' | 'queued', message: string): Promise<T> {
   return Promise.reject(new ReleaseError(code, message, { hint: 'See `sluice list`.' }));
 }
 

@@ -1,3 +1,4 @@
+import type { Plan } from '../../src/spec/plan-types';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
 import { aRolledBackStatus, aStatus, START } from './statuses';
@@ -164,5 +165,36 @@ describe('bad input', () => {
     expect(ran.code).toBe(2);
     expect(ran.err).toContain(sentence);
     expect(ran.err).not.toMatch(/^\s+at /mu);
+  });
+});
+
+describe('sluice rollback of a release that waits in the queue', () => {
+  async function queued(): Promise<{ client: FakeSluice; release: string }> {
+    const client = new FakeSluice(aStatus());
+    const plan = { service: 'checkout', namespace: 'shop', version: '1.43.0' } as Plan;
+    const { release } = await client.deploy(plan, { actor: { name: 'bob', via: 'ci' }, onConflict: 'queue' });
+    return { client, release };
+  }
+
+  it('is listed as queued, and withdrawn by its id', async () => {
+    const { client, release } = await queued();
+
+    const before = await run(['list', 'shop/checkout'], { client });
+    const ran = await run(['rollback', 'shop/checkout', '--release', release, '--yes'], { client });
+    const after = await run(['list', 'shop/checkout'], { client });
+
+    expect(before.out).toMatch(new RegExp(`1\\.43\\.0 +• Queued +0 % +${release} +not yet`));
+    expect(ran).toEqual({ code: 0, out: `✔ Release ${release} is withdrawn from the queue.\n`, err: '' });
+    expect(after.out).not.toContain('Queued');
+    expect(client.sent).toEqual([]);
+  });
+
+  it('asks about that, and not about the one that runs', async () => {
+    const { client, release } = await queued();
+
+    const ran = await run(['rollback', 'shop/checkout', '--release', release], { client, tty: 80, input: 'n\n' });
+
+    expect(ran.err).toContain(`Withdraw from the queue of shop/checkout?\n  release ${release}, which has not begun`);
+    expect(ran.err).toContain('Nothing was done.');
   });
 });

@@ -191,6 +191,38 @@ describe('the client', () => {
       await expect(client.status(asked)).rejects.toMatchObject({ code: 'superseded' });
     });
 
+    it('withdraws one that waits, by its id, and says from then on who did', async () => {
+      const service = newService();
+      const first = await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+      const waiting = await client.deploy(quick(service), { actor: ada, onConflict: 'queue' });
+      const asked = { service, namespace, release: waiting.release };
+      await eventually(
+        async () => (await client.list({ service, namespace })).some((one) => one.phase === 'queued'),
+        'it is listed as queued',
+      );
+      const listed = await client.list({ service, namespace });
+      expect(listed).toMatchObject([
+        { release: waiting.release, version: 'v2', phase: 'queued', outcome: null, runId: null, endedAt: null },
+        { release: first.release, phase: 'soaking' },
+      ]);
+      expect(await client.list({ service: 'another', namespace })).toEqual([]);
+
+      const ack = await client.rollback(asked, { actor: ada, reason: 'wrong build' });
+      expect(ack.message).toBe(`Release ${waiting.release} is withdrawn from the queue; it is not started.`);
+
+      const sentence = `Release ${waiting.release} of ${namespace}/${service} was withdrawn by ada while it waited, and never started: wrong build.`;
+      for (const call of [
+        client.status(asked),
+        client.rollback(asked, { actor: ada }),
+        client.watch(asked)[Symbol.asyncIterator]().next(),
+      ]) {
+        expect(await failureOf(call)).toMatchObject({ code: 'withdrawn', message: sentence });
+      }
+      expect(await client.status({ service, namespace })).toMatchObject({ release: first.release, phase: 'soaking' });
+      await rollback(service);
+    });
+
     async function begun(service: string, { release }: DeployResult): Promise<void> {
       await eventually(
         async () => (await client.status({ service, namespace })).release === release,
@@ -259,6 +291,7 @@ describe('the client', () => {
       await raw.workflow.start(RELEASE_WORKFLOW, { ...releaseStartOptions(input), args: [input] });
       const handle = raw.workflow.getHandle(`release:${namespace}/${service}`);
       const first = (await client.status({ service, namespace })).runId;
+      const started = (await handle.describe()).startTime.getTime();
       await eventually(async () => (await handle.describe()).runId !== first, 'it went on as another run');
 
       await rollback(service);
@@ -269,7 +302,10 @@ describe('the client', () => {
       );
 
       expect(status.runId).not.toBe(first);
-      expect((await client.list({ service, namespace })).map((one) => one.release)).toEqual([input.release]);
+      const listed = await client.list({ service, namespace });
+      expect(listed.map((one) => one.release)).toEqual([input.release]);
+      // The release's start, and not that of its last run.
+      expect(listed.map((one) => one.startedAt)).toEqual([started]);
       const newer = await client.deploy(quick(service), { actor: ada });
       expect(newer.release).not.toBe(input.release);
       const older = await client.status({ service, namespace, release: input.release });
@@ -524,20 +560,83 @@ describe('the client', () => {
       const started = await alone.deploy(long(service), { actor: ada });
       expect(started.state).toBe('started');
 
-      for (const ask of [
-        () => alone.status({ service, namespace }),
-        () => alone.approve({ service, namespace }, { actor: ada }),
-        () => alone.pause({ service, namespace }, { actor: ada }),
-        () => alone.rollback({ service, namespace }, { actor: ada, abandon: true }),
-      ]) {
-        const failure = await failureOf(ask());
-
+      const nobody = `No worker polls the task queue ${taskQueue} at ${alone.where}.`;
+      const asked = await failureOf(alone.status({ service, namespace }));
+      expect(asked).toMatchObject({ code: 'no-worker', message: nobody });
+      expect(asked.hint).toContain('sluice worker');
+      const ref = { service, namespace };
+      const told: [string, () => Promise<MessageAck>][] = [
+        ['approval', () => alone.approve(ref, { actor: ada })],
+        ['rejection', () => alone.reject(ref, { actor: ada })],
+        ['pause', () => alone.pause(ref, { actor: ada })],
+        ['resume', () => alone.resume(ref, { actor: ada })],
+        ['promotion', () => alone.promote(ref, { actor: ada })],
+        ['change of the weight', () => alone.setWeight(ref, { actor: ada, weight: 3 })],
+        ['end of the soak', () => alone.skipSoak(ref, { actor: ada })],
+        ['end of the roll back', () => alone.rollback(ref, { actor: ada, abandon: true })],
+      ];
+      // What becomes of it is said of each: nobody is to find an approval of last night carried out in the morning.
+      const failures = await Promise.all(told.map(([, tell]) => failureOf(tell())));
+      for (const [index, failure] of failures.entries()) {
+        const fate = `The ${told[index]?.[0]} is carried out only if one is there by`;
         expect(failure.code).toBe('no-worker');
-        expect(failure.message).toBe(`No worker polls the task queue ${taskQueue} at ${alone.where}.`);
-        expect(failure.hint).toContain('sluice worker');
+        expect(failure.message.replace(/\d\d:\d\d:\d\dZ/, 'THEN')).toBe(`${nobody} ${fate} THEN; later it is refused.`);
+        expect(failure.hint).toBe('Start one with `sluice worker`, and send it again.');
       }
       expect(await alone.workers()).toEqual([]);
       expect((await client.workers()).length).toBeGreaterThan(0);
+    });
+
+    it('does not carry out a message that nobody was there to take in time, when a worker comes', async () => {
+      const service = newService();
+      const taskQueue = `night-${service}`;
+      const one = await connect({ env: {}, address: stack.temporal.address, taskQueue, timeoutMs: 1_500 });
+      opened.push(one);
+      const { workflowId } = await one.deploy(long(service), { actor: ada });
+      const sent = Date.now();
+      expect((await failureOf(one.pause({ service, namespace }, { actor: ada }))).code).toBe('no-worker');
+      await eventually(() => Promise.resolve(Date.now() > sent + 2_500), 'its deadline is over');
+
+      await stack.startWorker({ deps: world(), taskQueue });
+      const status = await until(one, service, ({ phase }) => phase === 'soaking');
+
+      expect(status.events.map((event) => event.type)).not.toContain('paused');
+      const late = { actor: ada, deadline: sent };
+      const refused = await raw.workflow
+        .getHandle(workflowId)
+        .executeUpdate('pause', { args: [late] })
+        .catch((error: unknown) => (error as Error).cause);
+      expect(refused).toMatchObject({
+        type: 'TooLate',
+        message: expect.stringMatching(
+          /^the message is too late: it was to arrive by 20\S+Z, and it is 20\S+Z\. Nothing was done; send it again if/,
+        ) as unknown,
+      });
+      await one.rollback({ service, namespace }, { actor: ada });
+    });
+
+    it('keeps a withdrawal from the queue at Temporal, and it is carried out before the release is started', async () => {
+      const service = newService();
+      const taskQueue = `queue-${service}`;
+      const alone = await connect({ env: {}, address: stack.temporal.address, taskQueue, timeoutMs: 3_000 });
+      opened.push(alone);
+      const worker = await stack.startWorker({ deps: world(), taskQueue });
+      const first = await alone.deploy(long(service), { actor: ada });
+      const waiting = await alone.deploy(quick(service), { actor: ada, onConflict: 'queue' });
+      const asked = { service, namespace, release: waiting.release };
+      await eventually(
+        async () => (await alone.list({ service, namespace })).some((one) => one.phase === 'queued'),
+        'it waits',
+      );
+      await worker.stop();
+
+      const ack = await alone.rollback(asked, { actor: ada, reason: 'a hunch' });
+      await stack.startWorker({ deps: world(), taskQueue });
+
+      expect(ack.message).toContain(`Release ${waiting.release} waits in the queue. That it is withdrawn is stored`);
+      await eventually(async () => (await alone.queue({ service, namespace })) === null, 'the queue is over', 60_000);
+      expect(await failureOf(alone.status(asked))).toMatchObject({ code: 'withdrawn' });
+      await alone.rollback({ service, namespace, release: first.release }, { actor: ada });
     });
 
     it('keeps a roll back at Temporal, and it is carried out when a worker comes', async () => {

@@ -348,6 +348,27 @@ describe('a message', () => {
     });
   });
 
+  it('that comes after its deadline is refused; the same one again is answered as before', async () => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan());
+      const { startedAt } = await time.until(handle, (s) => s.phase === 'soaking');
+      await send(handle, 'pause', { deadline: startedAt + 3_600_000 }, 'in-time');
+      for (const name of ['resume', 'promote', 'setWeight', 'rollback'] as const) {
+        expect(await refusalOf(send(handle, name, { weight: 1, deadline: startedAt - 1 }))).toMatchObject({
+          type: 'TooLate',
+          message: expect.stringMatching(/^the message is too late: it was to arrive by /),
+        });
+      }
+      expect((await statusOf(handle)).events.at(-1)?.type).toBe('paused');
+      await time.env.sleep(3_600_487);
+      expect((await send(handle, 'pause', { deadline: startedAt + 3_600_000 }, 'in-time')).message).toMatch(/^Paused/);
+      await send(handle, 'rollback');
+      await handle.result();
+    });
+  });
+
   it('that came with the start is in the story after it', async () => {
     const world = new FakeWorld();
 

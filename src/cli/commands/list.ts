@@ -6,6 +6,7 @@ import { API_VERSION, renderTable } from '../output';
 import type { Registry } from '../registry';
 import { refName, resolveServiceRef } from '../service-ref';
 import { glyphs } from '../style';
+import type { Glyphs } from '../style';
 import { formatDate, formatDuration } from '../units';
 
 interface ListCommandOptions {
@@ -47,15 +48,19 @@ export function addListCommand(registry: Registry): void {
             ? []
             : renderTable(
                 ['SERVICE', 'VERSION', 'STATE', 'WEIGHT', 'RELEASE', 'STARTED', 'TOOK'],
-                releases.map((release) =>
-                  row(release, now, `${phaseLook(release, mark).symbol} ${phaseLook(release, mark).word}`),
-                ),
+                releases.map((release) => row(release, now, stateOf(release, mark))),
                 session.look,
               ),
         );
         if (releases.length === 0) session.note('There are no such releases.');
       });
     });
+}
+
+function stateOf({ phase, outcome }: ReleaseSummary, mark: Glyphs): string {
+  if (phase === 'queued') return `${mark.todo} Queued`;
+  const { symbol, word } = phaseLook({ phase, outcome }, mark);
+  return `${symbol} ${word}`;
 }
 
 function row(release: ReleaseSummary, now: number, state: string): string[] {
@@ -66,7 +71,7 @@ function row(release: ReleaseSummary, now: number, state: string): string[] {
     `${release.weight} %`,
     // Before the times: where a terminal is narrow, the id is what other commands ask for.
     safeText(release.release),
-    formatDate(release.startedAt),
+    release.phase === 'queued' ? 'not yet' : formatDate(release.startedAt),
     formatDuration((release.endedAt ?? now) - release.startedAt),
   ];
 }
