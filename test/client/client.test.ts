@@ -634,9 +634,9 @@ describe('the client', () => {
       await stack.startWorker({ deps: world(), taskQueue });
 
       expect(ack.message).toContain(`Release ${waiting.release} waits in the queue. That it is withdrawn is stored`);
-      await eventually(async () => (await alone.queue({ service, namespace })) === null, 'the queue is over', 60_000);
-      expect(await failureOf(alone.status(asked))).toMatchObject({ code: 'withdrawn' });
-      await alone.rollback({ service, namespace, release: first.release }, { actor: ada });
+      await eventually(async () => (await client.queue({ service, namespace })) === null, 'the queue is over', 60_000);
+      expect(await failureOf(client.status(asked))).toMatchObject({ code: 'withdrawn' });
+      await client.rollback({ service, namespace, release: first.release }, { actor: ada });
     });
 
     it('keeps a roll back at Temporal, and it is carried out when a worker comes', async () => {
