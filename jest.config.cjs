@@ -12,7 +12,7 @@ module.exports = {
   transform: { '^.+\\.[cm]?[tj]s$': swc },
   // Only packages that ship nothing but ES modules are transformed; everything else is loaded as it is.
   transformIgnorePatterns: [
-    '/node_modules/(?!(@hono/node-server|@kubernetes/client-node|openid-client|oauth4webapi|jose|jsonpath-plus)/)',
+    '/node_modules/(?!(@hono/node-server|@kubernetes/client-node|openid-client|oauth4webapi|jose|jsonpath-plus|socks-proxy-agent|agent-base)/)',
   ],
   testTimeout: 60_000,
   maxWorkers: 2,
