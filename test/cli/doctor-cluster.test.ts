@@ -79,6 +79,7 @@ describe('sluice doctor, of a release to Kubernetes', () => {
     expect(ran.code).toBe(1);
     expect(ran.out.split('\n').filter((line) => line.includes('is missing'))).toEqual([
       '✖ permissions: patch deployments.apps checkout in namespace shop is missing.',
+      '✖ permissions: patch deployments.apps checkout-stable in namespace shop is missing.',
       '✖ permissions: patch deployments.apps checkout-canary in namespace shop is missing.',
       '✖ permissions: patch httproutes.gateway.networking.k8s.io checkout in namespace shop is missing.',
     ]);

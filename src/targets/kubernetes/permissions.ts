@@ -72,7 +72,8 @@ function workloads({ deployment, strategy }: KubernetesTargetPlan): Grant[] {
     strategy === 'blueGreen'
       ? // The idle one stays, without pods.
         [[], [`${deployment}-blue`, `${deployment}-green`], ['get', 'patch']]
-      : [[deployment], [`${deployment}-canary`], ['get', 'patch', 'delete']];
+      : // A pair that is there already may be named so.
+        [[deployment, `${deployment}-stable`], [`${deployment}-canary`], ['get', 'patch', 'delete']];
   return [
     { ...deployments, names: old, verbs: ['get', 'patch'] },
     { ...deployments, names: made, verbs },
@@ -87,7 +88,9 @@ function workloads({ deployment, strategy }: KubernetesTargetPlan): Grant[] {
 /** The tracks' own Services, and the smoke test through them. */
 function services(plan: KubernetesTargetPlan): Grant[] {
   const { service, strategy } = plan;
-  const tracks = strategy === 'blueGreen' ? [`${service}-blue`, `${service}-green`] : [`${service}-canary`];
+  const tracks = (strategy === 'blueGreen' ? ['blue', 'green'] : canaryTracks(plan)).map(
+    (track) => `${service}-${track}`,
+  );
   return [
     { group: CORE, resource: 'services', names: [service], verbs: ['get'] },
     { group: CORE, resource: 'services', names: tracks, verbs: ['get', 'patch', 'delete'] },
@@ -100,6 +103,11 @@ function services(plan: KubernetesTargetPlan): Grant[] {
       verbs: ['get'],
     },
   ];
+}
+
+/** While the Service itself points to the canary, stable is tested through a Service of its own. */
+function canaryTracks({ traffic: { kind } }: KubernetesTargetPlan): string[] {
+  return kind === 'serviceSelector' ? ['canary', 'stable'] : ['canary'];
 }
 
 /** The API server takes the port for a part of the name: `checkout`, `checkout:http`, `checkout:8080`. */

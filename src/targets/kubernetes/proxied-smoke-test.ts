@@ -28,7 +28,7 @@ export async function smokeTestThroughProxy(cluster: Cluster, request: ProxiedSm
   const { namespace, service, test, version, signal } = request;
   const object = await cluster.get({ apiVersion: 'v1', kind: 'Service', namespace, name: service }, { signal });
   const port = request.port ?? portOf(object);
-  const shown = `Service ${namespace}/${service}:${port}${test.path}`;
+  const shown = `Service ${namespace}/${service}${port === undefined ? '' : `:${port}`}${test.path}`;
   let problem = '';
   for (let attempt = 1; attempt <= test.attempts; attempt += 1) {
     if (attempt > 1) await delay(test.intervalMs, undefined, { signal });
@@ -42,12 +42,19 @@ export async function smokeTestThroughProxy(cluster: Cluster, request: ProxiedSm
 /** What is wrong with the answer; empty when nothing is. */
 async function probe(
   cluster: Cluster,
-  { namespace, service, port, test, signal }: ProxiedSmokeTest & { readonly port: number },
+  {
+    namespace,
+    service,
+    port,
+    test,
+    signal,
+  }: Omit<ProxiedSmokeTest, 'port'> & { readonly port: number | string | undefined },
 ): Promise<string> {
   const started = performance.now();
   for (;;) {
     try {
-      const request = { namespace, service, port, path: test.path, timeoutMs: test.timeoutMs };
+      const at = port === undefined ? {} : { port };
+      const request = { namespace, service, ...at, path: test.path, timeoutMs: test.timeoutMs };
       const answer = await cluster.proxyGet(request, { signal });
       if (answer.status !== test.expectStatus) return `answered ${answer.status} instead of ${test.expectStatus}`;
       if (test.expectBody !== null && !answer.text.includes(test.expectBody)) {
@@ -63,11 +70,15 @@ async function probe(
   }
 }
 
-function portOf(service: KubernetesObject): number {
+/**
+ * Nothing for the only port, else `http`: the port is a part of the name that permissions are given by, and a plan that
+ * names none must be known to ask for these alone (`permissions.ts`).
+ */
+function portOf(service: KubernetesObject): 'http' | undefined {
   const { ports = [] } = service['spec'] as { ports?: readonly { port: number; name?: string }[] };
   const [first, second] = ports;
-  const chosen = second === undefined ? first : ports.find((one) => one.name === 'http');
-  if (chosen !== undefined) return chosen.port;
+  if (first !== undefined && second === undefined) return undefined;
+  if (ports.some((one) => one.name === 'http')) return 'http';
   const names = ports.map((one) => `${one.port}${one.name === undefined ? '' : ` (${one.name})`}`).join(', ');
   throw new TargetFailure(
     'invalidTarget',

@@ -4,6 +4,7 @@ import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { checkPermissions, requiredPermissions } from '../../../src/targets/kubernetes/permissions';
+import { smokeTestThroughProxy } from '../../../src/targets/kubernetes/proxied-smoke-test';
 import { roleObjects, serviceAccount } from '../../../src/targets/kubernetes/role';
 import { createTrafficRouter } from '../../../src/traffic/create-traffic-router';
 import type { TrafficSettings } from '../../../src/traffic/create-traffic-router';
@@ -180,6 +181,56 @@ describeWithApiServer('permissions, against a real API server', (server) => {
         await comesToMiss(plan, missing);
       }
     });
+  });
+
+  it.each([
+    ['its only port', null, [{ name: 'web', port: 80 }]],
+    [
+      'the one named http',
+      null,
+      [
+        { name: 'admin', port: 81 },
+        { name: 'http', port: 80 },
+      ],
+    ],
+    [
+      'the one of the spec',
+      81,
+      [
+        { name: 'admin', port: 81 },
+        { name: 'http', port: 80 },
+      ],
+    ],
+  ])('suffices for the smoke test by %s', async (_which, port, ports) => {
+    const plan = targetPlan({ port });
+    const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'checkout-canary', namespace } };
+    const [role, binding] = rolesFor(plan);
+    const spec = { selector: { track: 'canary' }, ports };
+    for (const object of [binding, role]) await admin.apply(object, { ...options, force: true });
+    await admin.delete({ apiVersion: 'v1', kind: 'Service', namespace, name: 'checkout-canary' }, options);
+    await admin.create({ ...service, spec }, options);
+    await comesToMiss(plan, []);
+
+    const test = {
+      path: '/healthz',
+      expectStatus: 200,
+      expectBody: null,
+      attempts: 1,
+      intervalMs: 1,
+      timeoutMs: 1_000,
+    };
+    const ask = (by: number | null): Promise<unknown> =>
+      smokeTestThroughProxy(worker, {
+        ...{ namespace, service: 'checkout-canary', port: by, version: 'v2', signal: AbortSignal.timeout(1_000) },
+        test: { kind: 'smokeTest', name: 'smoke test', ...test },
+      }).then(
+        () => null,
+        (error: unknown) => error,
+      );
+
+    // There are no pods to answer, and it waits for them; without the right it is refused at once.
+    expect(await ask(port)).not.toMatchObject({ kind: 'forbidden' });
+    expect(await ask(82)).toMatchObject({ kind: 'forbidden' });
   });
 
   it.each(TRAFFIC.map((traffic) => [traffic.kind, traffic] as const))(

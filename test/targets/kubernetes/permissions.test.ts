@@ -14,6 +14,8 @@ describe('the permissions a release needs', () => {
     expect(sentences()).toEqual([
       'get deployments.apps checkout in namespace shop',
       'patch deployments.apps checkout in namespace shop',
+      'get deployments.apps checkout-stable in namespace shop',
+      'patch deployments.apps checkout-stable in namespace shop',
       'get deployments.apps checkout-canary in namespace shop',
       'patch deployments.apps checkout-canary in namespace shop',
       'delete deployments.apps checkout-canary in namespace shop',
@@ -49,7 +51,8 @@ describe('the permissions a release needs', () => {
   it('never delete what the user keeps', () => {
     for (const traffic of TRAFFIC) {
       const deleted = sentences({ traffic }).filter((text) => text.startsWith('delete'));
-      for (const text of deleted) expect(text).toMatch(/^delete \S+ checkout(-admin)?-canary in namespace shop$/u);
+      for (const text of deleted)
+        expect(text).toMatch(/^delete (\S+ checkout(-admin)?-canary|services checkout-stable) in namespace shop$/u);
     }
   });
 
@@ -122,7 +125,12 @@ describe('the Role', () => {
       kind: 'Role',
       metadata: { name: 'sluice-checkout', namespace: 'shop' },
       rules: [
-        { apiGroups: ['apps'], resources: ['deployments'], resourceNames: ['checkout'], verbs: ['get', 'patch'] },
+        {
+          apiGroups: ['apps'],
+          resources: ['deployments'],
+          resourceNames: ['checkout', 'checkout-stable'],
+          verbs: ['get', 'patch'],
+        },
         {
           apiGroups: ['apps'],
           resources: ['deployments'],
