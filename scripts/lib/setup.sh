@@ -276,13 +276,18 @@ sluice_setup_build() {
 
 # --- all of it -------------------------------------------------------------------------------------------------------
 
+# usage: sluice_setup_steps FUNCTION...
 # With SLUICE_CLOSING_LINE set, a set-up that fails prints that on stdout as its last line.
-sluice_setup() {
+sluice_setup_steps() {
+  local step
   trap 'sluice_on_exit $?' EXIT
   trap 'sluice_on_signal 130' INT
   trap 'sluice_on_signal 143' TERM HUP
-  sluice_setup_node
-  sluice_setup_deps
-  sluice_setup_build
+  for step in "$@"; do "$step"; done
   trap - EXIT INT TERM HUP
 }
+
+sluice_setup() { sluice_setup_steps sluice_setup_node sluice_setup_deps sluice_setup_build; }
+
+# For what runs from the sources and does not need them built.
+sluice_setup_unbuilt() { sluice_setup_steps sluice_setup_node sluice_setup_deps; }

@@ -5,6 +5,7 @@ import { cacheDirectory } from './cache-directory';
 import type { Environment } from './cache-directory';
 import { withCacheLock } from './cache-lock';
 import { findExecutables, isExecutable } from './find-executable';
+import { findGo, OLDEST_GO } from './find-go';
 import { tellEvery } from './progress';
 import { runCommand } from './run-command';
 import { downloadWithSdk } from './sdk-download';
@@ -14,11 +15,8 @@ const CLI_MODULE = 'github.com/temporalio/cli/cmd/temporal';
 const CLI_VERSION = '1.5.1';
 /** How many packages its build compiles, for the progress line only. */
 const CLI_PACKAGES = 1_300;
-/** What the module's go.mod asks for, and the first Go that can fetch a newer Go by itself. */
+/** What the module's go.mod asks for. */
 const GO_NEEDED = [1, 25] as const;
-const GO_WITH_TOOLCHAINS = [1, 21] as const;
-/** Where installers put Go, whether or not they add it to the PATH. */
-const GO_FOLDERS = ['/usr/local/go/bin', '/usr/lib/go/bin', '/opt/homebrew/bin', '/usr/local/bin', '/snap/bin'];
 
 /** Temporal's CLI, whose `server start-dev` is the dev server. */
 export interface TemporalBinary {
@@ -109,7 +107,7 @@ export async function findTemporalCli(options: FindServerOptions): Promise<Tempo
     throw new ReleaseError('unsupported', `There is no Temporal dev server to be had: ${tried.join('; ')}.`, {
       hint:
         'Install the Temporal CLI and put it on the PATH (or let SLUICE_TEMPORAL_CLI name it), allow the download, ' +
-        `or install Go >= ${GO_WITH_TOOLCHAINS.join('.')}, with which it is built from the Go module proxy.`,
+        `or install Go >= ${OLDEST_GO}, with which it is built from the Go module proxy.`,
     });
   });
 }
@@ -135,7 +133,7 @@ async function download(target: string, env: Environment, onProgress: (line: str
 }
 
 async function build(target: string, env: Environment, onProgress: (line: string) => void): Promise<void> {
-  const go = await findGo(env);
+  const go = await findGo(env, GO_NEEDED);
   const folder = path.dirname(target);
   const temporary = `${folder}.new`;
   await rm(temporary, { recursive: true, force: true });
@@ -170,26 +168,6 @@ async function build(target: string, env: Environment, onProgress: (line: string
     ticker.stop();
     await rm(temporary, { recursive: true, force: true });
   }
-}
-
-/** The first Go that can build it, and whether it has to fetch a newer Go for that. */
-async function findGo(env: Environment): Promise<{ readonly path: string; readonly needsNewer: boolean }> {
-  const found = await findExecutables('go', env, GO_FOLDERS);
-  let tooOld: string | undefined;
-  for (const file of found) {
-    const result = await runCommand(file, ['version'], { env, timeoutMs: 15_000 });
-    const [, major, minor] = /\bgo(\d+)\.(\d+)/.exec(result.output) ?? [];
-    const version = [Number(major), Number(minor)] as const;
-    if (result.code !== 0 || major === undefined) continue;
-    if (atLeast(version, GO_NEEDED)) return { path: file, needsNewer: false };
-    if (atLeast(version, GO_WITH_TOOLCHAINS)) return { path: file, needsNewer: true };
-    tooOld = `Go ${version.join('.')} is too old to build it`;
-  }
-  throw new Error(tooOld ?? 'there is no Go to build it with');
-}
-
-function atLeast(version: readonly [number, number], minimum: readonly [number, number]): boolean {
-  return version[0] > minimum[0] || (version[0] === minimum[0] && version[1] >= minimum[1]);
 }
 
 function lastLine(output: string): string {

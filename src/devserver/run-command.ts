@@ -20,6 +20,8 @@ export interface CommandOptions {
   /** Ends the command when aborted; the reason is the `problem` of the result. */
   readonly signal?: AbortSignal;
   readonly onLine?: (line: string) => void;
+  /** Written to its stdin, which is empty without it. */
+  readonly input?: string;
 }
 
 /** Enough for the end of a compiler's or a resolver's complaint. */
@@ -39,8 +41,11 @@ export async function runCommand(
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: options.env === undefined ? process.env : { ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
+  // A command that ends without having read it all is known by its exit code.
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(options.input ?? '');
   const kept: string[] = [];
   const keep = (line: string): void => {
     kept.push(line);

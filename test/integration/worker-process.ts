@@ -23,7 +23,7 @@ export async function startWorkerProcess(
     process.execPath,
     [
       '--require',
-      path.join(root, 'test/integration/ts-register.cjs'),
+      path.join(root, 'scripts/lib/ts-register.cjs'),
       path.join(root, 'src/cli/main.ts'),
       'worker',
       '--log-format',

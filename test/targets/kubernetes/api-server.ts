@@ -2,19 +2,18 @@ import './without-socks';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseAllDocuments } from 'yaml';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
-
-/** Made by build-api-server.sh. */
-const HOME = process.env['SLUICE_KUBERNETES_DIR'] ?? join(homedir(), '.cache', 'sluice', 'kubernetes');
+import { definitionsFolder, findApiServerParts } from '../../lab/parts';
+import type { ApiServerParts } from '../../lab/parts';
 
 const USERS = { admin: 'token-of-the-admin', limited: 'token-of-the-limited' } as const;
 
@@ -31,11 +30,9 @@ export interface ApiServerProcess {
 
 /** A suite against the real API server; skipped, and said so, where that has not been built. */
 export function describeWithApiServer(name: string, suite: (server: () => ApiServerProcess) => void): void {
-  const missing = ['bin/etcd', 'bin/kube-apiserver', 'crds'].filter((file) => !isThere(join(HOME, file)));
-  if (missing.length > 0) {
-    process.stderr.write(
-      `skipped "${name}": no ${missing.join(', ')}; test/targets/kubernetes/build-api-server.sh makes them\n`,
-    );
+  const parts = findApiServerParts();
+  if (parts === undefined) {
+    process.stderr.write(`skipped "${name}": there is no API server; scripts/lab build --api-server makes one\n`);
     describe.skip(name, () => {
       it('needs a kube-apiserver', () => undefined);
     });
@@ -44,7 +41,7 @@ export function describeWithApiServer(name: string, suite: (server: () => ApiSer
   describe(name, () => {
     let running: ApiServerProcess | null = null;
     beforeAll(async () => {
-      running = await startApiServer();
+      running = await startApiServer(parts);
     }, 2 * START_MS);
     afterAll(async () => {
       await running?.close();
@@ -59,9 +56,10 @@ export function describeWithApiServer(name: string, suite: (server: () => ApiSer
 /** Installs the definitions whose file names contain one of the words, and waits until they are served. */
 export async function installDefinitions(cluster: Cluster, words: readonly string[]): Promise<void> {
   const signal = AbortSignal.timeout(START_MS);
-  for (const file of readdirSync(join(HOME, 'crds'))) {
-    if (!words.some((word) => file.includes(word))) continue;
-    for (const document of parseAllDocuments(readFileSync(join(HOME, 'crds', file), 'utf8'))) {
+  const folder = definitionsFolder();
+  for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.yaml') || !words.some((word) => file.includes(word))) continue;
+    for (const document of parseAllDocuments(readFileSync(join(folder, file), 'utf8'))) {
       const definition = document.toJS() as KubernetesObject | null;
       if (definition?.kind !== 'CustomResourceDefinition') continue;
       await cluster.apply(definition, { signal });
@@ -84,7 +82,7 @@ export async function until(look: () => Promise<boolean>, timeoutMs = START_MS):
   }
 }
 
-async function startApiServer(): Promise<ApiServerProcess> {
+async function startApiServer(parts: ApiServerParts): Promise<ApiServerProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-api-server-'));
   const children: ChildProcess[] = [];
   const close = async (): Promise<void> => {
@@ -95,7 +93,7 @@ async function startApiServer(): Promise<ApiServerProcess> {
   try {
     const [client, peer, secure] = await freePorts(3);
     children.push(
-      run('etcd', directory, [
+      run(parts.etcd, directory, [
         `--data-dir=${join(directory, 'etcd')}`,
         `--listen-client-urls=http://127.0.0.1:${client}`,
         `--advertise-client-urls=http://127.0.0.1:${client}`,
@@ -111,7 +109,7 @@ async function startApiServer(): Promise<ApiServerProcess> {
     const tokens = join(directory, 'tokens.csv');
     writeFileSync(tokens, `${USERS.admin},admin,1,system:masters\n${USERS.limited},limited,2\n`);
     children.push(
-      run('kube-apiserver', directory, [
+      run(parts.apiServer, directory, [
         `--etcd-servers=http://127.0.0.1:${client}`,
         '--bind-address=127.0.0.1',
         '--advertise-address=127.0.0.1',
@@ -156,7 +154,7 @@ async function waitUntilServed(connect: () => Cluster, children: readonly ChildP
 }
 
 function run(program: string, directory: string, args: readonly string[]): ChildProcess {
-  return spawn(join(HOME, 'bin', program), args, { cwd: directory, stdio: 'ignore' });
+  return spawn(program, args, { cwd: directory, stdio: 'ignore' });
 }
 
 async function stop(child: ChildProcess): Promise<void> {
@@ -190,13 +188,4 @@ function kubeconfigOf(port: number, authority: string): string {
     contexts: names.map((name) => ({ name, context: { cluster: 'test', user: name } })),
     'current-context': 'admin',
   });
-}
-
-function isThere(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

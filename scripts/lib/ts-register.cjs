@@ -1,6 +1,6 @@
 /**
- * Lets a plain Node process run the TypeScript sources, as jest does: for tests that need a process of their own (one
- * that can be killed), without a build that has to be there and fresh.
+ * Lets a plain Node process run the TypeScript sources, as jest does, without a build that has to be there and fresh:
+ * for scripts/lab, and for tests that need a process of their own (one that can be killed).
  */
 const { readFileSync } = require('node:fs');
 const { transformSync } = require('@swc/core');

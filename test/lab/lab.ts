@@ -1,0 +1,56 @@
+import { dirname, delimiter } from 'node:path';
+import { ReleaseError } from '../../src/errors';
+import { Paths } from './layout';
+import { readState, runningPid } from './state';
+import type { LabState } from './state';
+
+/** Where the parts of a running lab are reached. */
+export interface Lab {
+  readonly kubeconfig: string;
+  /** Base address of the gateway; a request is led by its Host header. */
+  readonly gatewayUrl: string;
+  readonly prometheusUrl: string;
+  /** `host:port` of the registry, as image references begin. */
+  readonly registry: string;
+  /** Traefik's own API: what it has made of the routes. */
+  readonly traefikUrl: string;
+  /** The kubectl of the lab's version. */
+  readonly kubectl: string;
+}
+
+export function labOf({ ports, parts }: LabState): Lab {
+  return {
+    kubeconfig: Paths.kubeconfig,
+    gatewayUrl: `http://127.0.0.1:${ports.gateway}`,
+    prometheusUrl: `http://127.0.0.1:${ports.prometheus}`,
+    registry: `127.0.0.1:${ports.registry}`,
+    traefikUrl: `http://127.0.0.1:${ports.traefik}`,
+    kubectl: `${parts.kubernetes}/kubectl`,
+  };
+}
+
+/** The lab that runs on this machine; undefined when there is none. */
+export async function findLab(): Promise<Lab | undefined> {
+  const state = readState();
+  if (state === undefined || (await runningPid(state, 'kubelet')) === undefined) return undefined;
+  return labOf(state);
+}
+
+/** @throws ReleaseError when no lab runs */
+export async function requireLab(): Promise<Lab> {
+  const lab = await findLab();
+  if (lab !== undefined) return lab;
+  throw new ReleaseError('not-found', 'No lab runs on this machine.', { hint: 'scripts/lab up starts one.' });
+}
+
+/** What `scripts/lab run` sets for its command. */
+export function labEnvironment(lab: Lab): Readonly<Record<string, string>> {
+  return {
+    KUBECONFIG: lab.kubeconfig,
+    SLUICE_LAB_GATEWAY_URL: lab.gatewayUrl,
+    SLUICE_LAB_PROMETHEUS_URL: lab.prometheusUrl,
+    SLUICE_LAB_REGISTRY: lab.registry,
+    SLUICE_LAB_TRAEFIK_URL: lab.traefikUrl,
+    PATH: [dirname(lab.kubectl), process.env['PATH'] ?? ''].join(delimiter),
+  };
+}

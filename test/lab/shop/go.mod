@@ -1,0 +1,3 @@
+module sluice.example/shop
+
+go 1.21
