@@ -4,13 +4,16 @@
  *
  * `scripts/test` calls this after the set-up; arguments go to jest, which then is all that runs.
  */
-const { execFile, spawn } = require('node:child_process');
+const { execFile, spawn, spawnSync } = require('node:child_process');
 const { existsSync, mkdirSync, readFileSync, rmSync } = require('node:fs');
 const path = require('node:path');
 const { cacheDirectory } = require('../../dist/devserver/cache-directory.js');
 const { findTemporalCli } = require('../../dist/devserver/find-temporal.js');
 const { findTestServer } = require('../../dist/devserver/find-test-server.js');
 const { findPrometheus } = require('./find-prometheus.cjs');
+require('./ts-register.cjs');
+const { whyNoLab } = require('../../test/lab/machine.ts');
+const { readState } = require('../../test/lab/state.ts');
 
 const root = path.resolve(__dirname, '../..');
 const report = path.join(root, '.sluice', `jest-${process.pid}.json`);
@@ -98,6 +101,49 @@ function findCompose() {
   });
 }
 
+/** scripts/lab from the sources, as arguments of Node. */
+const LAB = ['--require', path.join(__dirname, 'ts-register.cjs'), 'test/lab/main.ts'];
+/** Whether there is a lab that this run has to take down. */
+let labIsOurs = false;
+
+/** Runs scripts/lab, with its words as they come. */
+function runLab(args) {
+  return runNode([...LAB, ...args]);
+}
+
+/**
+ * Builds what the tests need of Kubernetes, which is half an hour of work where nothing is cached. Where no lab can run,
+ * an API server alone does for some of them, and where that cannot be had either, they are skipped and say so.
+ */
+async function buildLab(why) {
+  if (why === undefined) return (await runLab(['build'])).ok;
+  say(`tests on a whole Kubernetes are skipped: ${why}`);
+  if (!(await runLab(['build', '--api-server'])).ok) say('tests against a real API server are skipped (see above)');
+  return true;
+}
+
+/**
+ * The tests that have the machine to themselves, one file at a time: first that a lab comes and goes, then the
+ * end-to-end tests on one lab for all of them. A lab that runs already is used, and left as it is.
+ */
+async function runLabTests(env, why) {
+  const results = [await runJest(env, ['--runInBand', ...LAB_SUITES.lifecycle])];
+  const ours = why === undefined && readState() === undefined;
+  labIsOurs = ours;
+  if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
+  results.push(await runJest(env, ['--runInBand', '--passWithNoTests', ...LAB_SUITES.e2e]));
+  if (ours && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
+  labIsOurs = false;
+  return results;
+}
+
+/** What runs apart from the other tests, as jest's arguments. */
+const LAB_SUITES = { lifecycle: ['test/lab/lifecycle.test.ts'], e2e: ['test/e2e/'] };
+
+function failedCheck(name) {
+  return { passed: 0, failed: [name], skipped: [], ran: 1 };
+}
+
 async function runJest(env, args) {
   mkdirSync(path.dirname(report), { recursive: true });
   rmSync(report, { force: true });
@@ -148,22 +194,32 @@ async function main() {
     (env) => ({ env }),
     (error) => ({ error }),
   );
-  const checks = args.length === 0 ? await staticChecks() : [];
+  const everything = args.length === 0;
+  const why = everything ? whyNoLab() : undefined;
+  const building = everything ? buildLab(why) : Promise.resolve(true);
+  const checks = everything ? await staticChecks() : [];
   const { env, error } = await fetching;
   let passed = checks.filter((check) => check.ok).length;
   const failed = checks.filter((check) => !check.ok).map((check) => check.name);
-  let skipped = [];
+  const skipped = [];
   if (error !== undefined) {
     say(error.message);
     if (error.hint !== undefined) say(error.hint);
     failed.push('set-up of the servers that the tests need');
+    for (const child of children) child.kill('SIGTERM');
   } else {
+    // Not beside the build: tests that wait for something would wait for a busy compiler.
+    if (!(await building)) failed.push('set-up of the lab');
     say('tests ...');
-    const tests = await runJest(env, args);
-    passed += tests.passed;
-    failed.push(...tests.failed);
-    skipped = tests.skipped;
-    if (tests.ran === 0 && tests.failed.length === 0) failed.push('no test ran');
+    const apart = Object.values(LAB_SUITES).flat();
+    const runs = [await runJest(env, everything ? ['--testPathIgnorePatterns', '/node_modules/', ...apart] : args)];
+    if (everything) runs.push(...(await runLabTests(env, why)));
+    for (const tests of runs) {
+      passed += tests.passed;
+      failed.push(...tests.failed);
+      skipped.push(...tests.skipped);
+    }
+    if (runs.every((tests) => tests.ran === 0 && tests.failed.length === 0)) failed.push('no test ran');
   }
   for (const [title, names] of [
     ['Skipped', skipped],
@@ -181,6 +237,7 @@ for (const [signal, code] of [
 ]) {
   process.once(signal, () => {
     for (const child of children) child.kill(signal);
+    if (labIsOurs) spawnSync(process.execPath, [...LAB, 'down'], { cwd: root, stdio: 'inherit' });
     process.exit(code);
   });
 }

@@ -86,7 +86,6 @@ export async function ensureGoBuild(build: GoBuild, folder: string, onProgress: 
         'build',
         '-mod=mod',
         '-v',
-        '-trimpath',
         `-ldflags=${linkerFlags(build)}`,
         '-o',
         `${work}/`,

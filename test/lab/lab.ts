@@ -12,8 +12,6 @@ export interface Lab {
   readonly prometheusUrl: string;
   /** `host:port` of the registry, as image references begin. */
   readonly registry: string;
-  /** Traefik's own API: what it has made of the routes. */
-  readonly traefikUrl: string;
   /** The kubectl of the lab's version. */
   readonly kubectl: string;
 }
@@ -24,8 +22,20 @@ export function labOf({ ports, parts }: LabState): Lab {
     gatewayUrl: `http://127.0.0.1:${ports.gateway}`,
     prometheusUrl: `http://127.0.0.1:${ports.prometheus}`,
     registry: `127.0.0.1:${ports.registry}`,
-    traefikUrl: `http://127.0.0.1:${ports.traefik}`,
     kubectl: `${parts.kubernetes}/kubectl`,
+  };
+}
+
+/** The cluster that the environment names, as `scripts/lab run` sets it or a person does for a cluster of their own. */
+export function findNamedLab(env: NodeJS.ProcessEnv = process.env): Lab | undefined {
+  const { KUBECONFIG, SLUICE_LAB_GATEWAY_URL, SLUICE_LAB_PROMETHEUS_URL, SLUICE_LAB_REGISTRY } = env;
+  if (!KUBECONFIG || !SLUICE_LAB_GATEWAY_URL || !SLUICE_LAB_PROMETHEUS_URL || !SLUICE_LAB_REGISTRY) return undefined;
+  return {
+    kubeconfig: KUBECONFIG,
+    gatewayUrl: SLUICE_LAB_GATEWAY_URL,
+    prometheusUrl: SLUICE_LAB_PROMETHEUS_URL,
+    registry: SLUICE_LAB_REGISTRY,
+    kubectl: 'kubectl',
   };
 }
 
@@ -50,7 +60,6 @@ export function labEnvironment(lab: Lab): Readonly<Record<string, string>> {
     SLUICE_LAB_GATEWAY_URL: lab.gatewayUrl,
     SLUICE_LAB_PROMETHEUS_URL: lab.prometheusUrl,
     SLUICE_LAB_REGISTRY: lab.registry,
-    SLUICE_LAB_TRAEFIK_URL: lab.traefikUrl,
     PATH: [dirname(lab.kubectl), process.env['PATH'] ?? ''].join(delimiter),
   };
 }

@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { realpathSync } from 'node:fs';
 import { constants } from 'node:os';
+import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { ParseArgsConfig } from 'node:util';
 import { isAlive as isProcessAlive } from '../../src/devserver/process-identity';
 import { takeProcessLock } from '../../src/devserver/process-lock';
 import { messageOf, ReleaseError } from '../../src/errors';
+import { startPart, stopPart } from './control';
 import { readableState, remains, takeDown } from './down';
 import { labEnvironment, labOf, requireLab } from './lab';
 import type { Lab } from './lab';
@@ -13,13 +16,12 @@ import { COMPONENTS, Paths } from './layout';
 import type { ComponentName } from './layout';
 import { ensureApiServerParts, ensureLabParts } from './parts';
 import { checkMachine } from './machine';
-import { stopComponent } from './processes';
 import { checkNamespace, isShopVersion, makeShop } from './shop';
 import { SHOP_VERSIONS } from './shop-images';
 import { readState } from './state';
 import { printStatus } from './status';
 import { tell } from './tell';
-import { bringUp, isAlive, ownedByAnother, startAgain } from './up';
+import { bringUp, isAlive, ownedByAnother } from './up';
 
 const USAGE = `usage: scripts/lab COMMAND
 
@@ -35,7 +37,7 @@ const USAGE = `usage: scripts/lab COMMAND
 `;
 
 /** The checkout: the owner of the lab that it brings up. */
-const OWNER = process.env['SLUICE_ROOT'] ?? process.cwd();
+const OWNER = realpathSync(path.resolve(__dirname, '../..'));
 
 async function main([command, ...args]: readonly string[]): Promise<number> {
   switch (command) {
@@ -68,7 +70,7 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
 
 async function up(): Promise<number> {
   endOnSignals();
-  await checkMachine();
+  checkMachine();
   return locked(async () => {
     const running = readState();
     if (running !== undefined && running.owner !== OWNER && (await isAlive(running))) throw ownedByAnother(running);
@@ -80,7 +82,7 @@ async function up(): Promise<number> {
 }
 
 async function down(): Promise<number> {
-  await checkMachine();
+  checkMachine();
   return locked(async () => {
     const state = readableState();
     if (state !== undefined && state.owner !== OWNER && (await isAlive(state))) throw ownedByAnother(state);
@@ -132,11 +134,7 @@ async function control(command: 'stop' | 'start', [name, ...rest]: readonly stri
   if (!isComponent(name) || rest.length > 0) {
     throw new ReleaseError('usage', `scripts/lab ${command} needs one of ${COMPONENTS.join(', ')}.`);
   }
-  const state = readState();
-  if (state === undefined)
-    throw new ReleaseError('not-found', 'No lab runs on this machine.', { hint: 'scripts/lab up starts one.' });
-  if (command === 'stop') await stopComponent(state, name);
-  else await startAgain(state, name);
+  await (command === 'stop' ? stopPart(name) : startPart(name));
   return 0;
 }
 
