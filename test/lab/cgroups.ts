@@ -2,10 +2,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'nod
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { hasCode } from '../../src/devserver/error-code';
+import { startOf } from '../../src/devserver/process-identity';
 import { containerIds } from './containers';
 import { CGROUP } from './layout';
 
 const CONTAINERS = 'k8s.io';
+const LOOK_AGAIN_MS = 20;
+/** A loaded machine takes a second or two. */
+const GONE_WITHIN_MS = 30_000;
 
 interface Hierarchy {
   readonly folder: string;
@@ -57,22 +61,49 @@ export function containerParents(): readonly string[] {
   return hierarchies().map(({ folder }) => join(folder, CONTAINERS));
 }
 
-/** Ends every process in the lab's cgroups at once, and returns when there is none. */
+/** Ends every process in the lab's cgroups at once, and returns when they are gone from the table of processes too. */
 export async function killLabProcesses(): Promise<void> {
+  const ended = new Map<number, string | undefined>();
   for (let left = labProcesses(); left.length > 0; left = labProcesses()) {
     for (const pid of left) {
+      ended.set(pid, ended.get(pid) ?? (await startOf(pid)));
       try {
         process.kill(pid, 'SIGKILL');
       } catch (error) {
         if (!hasCode(error, 'ESRCH')) throw error;
       }
     }
-    await delay(20);
+    await delay(LOOK_AGAIN_MS);
+  }
+  // Their parent is gone, so the system's first process collects them, when it gets to it.
+  const deadline = performance.now() + GONE_WITHIN_MS;
+  for (const [pid, start] of ended) {
+    while (start !== undefined && (await startOf(pid)) === start && performance.now() < deadline) {
+      await delay(LOOK_AGAIN_MS);
+    }
   }
 }
 
-export function removeLabCgroups(): void {
-  for (const folder of labCgroups()) rmdirSync(folder);
+/** Removes the lab's cgroups. A process that was killed keeps its cgroup busy until the kernel is done with it. */
+export async function removeLabCgroups(): Promise<void> {
+  const deadline = performance.now() + GONE_WITHIN_MS;
+  for (const folder of labCgroups()) {
+    while (!removed(folder)) {
+      if (performance.now() > deadline) throw new Error(`${folder} is busy, although no process is in it.`);
+      await delay(LOOK_AGAIN_MS);
+    }
+  }
+}
+
+function removed(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return true;
+    if (hasCode(error, 'EBUSY')) return false;
+    throw error;
+  }
 }
 
 function below(folder: string): string[] {

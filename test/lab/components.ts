@@ -13,6 +13,9 @@ export interface Component {
   readonly readyUrl?: string;
 }
 
+/** Lets Node run the sources. */
+const REGISTER = join(__dirname, '../../scripts/lib/ts-register.cjs');
+
 const config = (name: string): string => join(Paths.config, name);
 const data = (name: string): string => join(LAB_HOME, name);
 
@@ -107,6 +110,7 @@ export function componentsOf(state: LabState): Readonly<Record<ComponentName, Co
         '--providers.kubernetesgateway.statusaddress.ip=127.0.0.1',
         '--providers.kubernetescrd=true',
         '--api.insecure=true',
+        '--api.dashboard=false',
         '--ping=true',
         '--metrics.prometheus=true',
         '--global.checknewversion=false',
@@ -114,6 +118,10 @@ export function componentsOf(state: LabState): Readonly<Record<ComponentName, Co
       ],
       env: { KUBECONFIG: Paths.kubeconfig },
       readyUrl: `http://127.0.0.1:${ports.traefik}/ping`,
+    },
+    'pod-discovery': {
+      program: process.execPath,
+      args: ['--require', REGISTER, join(__dirname, 'pod-discovery.ts'), Paths.kubeconfig, config('pods.json')],
     },
     prometheus: {
       program: parts.prometheus,
@@ -242,33 +250,12 @@ function kubeletConfig(address: string, port: number): unknown {
   };
 }
 
-/** Scrapes each pod that asks for it by annotation, each second, and calls its series by the names of the spec's presets. */
+/** Scrapes each second; which pods, `pod-discovery` tells it. */
 function prometheusConfig(traefikPort: number): unknown {
-  const pod = '__meta_kubernetes_pod';
   return {
     global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
     scrape_configs: [
-      {
-        job_name: 'pods',
-        kubernetes_sd_configs: [{ role: 'pod', kubeconfig_file: Paths.kubeconfig }],
-        relabel_configs: [
-          { source_labels: [`${pod}_annotation_prometheus_io_scrape`], regex: 'true', action: 'keep' },
-          { source_labels: [`${pod}_phase`], regex: 'Running', action: 'keep' },
-          {
-            source_labels: [`${pod}_ip`, `${pod}_annotation_prometheus_io_port`],
-            regex: '(.+);(.+)',
-            replacement: '$1:$2',
-            target_label: '__address__',
-          },
-          { source_labels: ['__meta_kubernetes_namespace'], target_label: 'namespace' },
-          { source_labels: [`${pod}_name`], target_label: 'pod' },
-          // The later rule wins: the name of the app, unless the pod says whose release it belongs to.
-          { source_labels: [`${pod}_label_app`], regex: '(.+)', target_label: 'service' },
-          { source_labels: [`${pod}_label_sluice_dev_service`], regex: '(.+)', target_label: 'service' },
-          { target_label: 'track', replacement: 'stable' },
-          { source_labels: [`${pod}_label_sluice_dev_track`], regex: '(.+)', target_label: 'track' },
-        ],
-      },
+      { job_name: 'pods', file_sd_configs: [{ files: [config('pods.json')] }] },
       { job_name: 'traefik', static_configs: [{ targets: [`127.0.0.1:${traefikPort}`] }] },
     ],
   };

@@ -18,7 +18,7 @@ export async function takeDown(): Promise<void> {
   await killLabProcesses();
   await unmountAll();
   await removeBridge();
-  removeLabCgroups();
+  await removeLabCgroups();
   tidySystem(traces, state?.absent ?? []);
   if (state !== undefined) restoreSysctls(state.sysctls);
   rmSync(LAB_HOME, { recursive: true, force: true });

@@ -8,8 +8,8 @@ import { messageOf, ReleaseError } from '../../src/errors';
 import { Versions } from './layout';
 import { execute } from './tell';
 
-/** What the go.mod files of all that is built here ask for. */
-const GO_NEEDED = [1, 26] as const;
+/** The Go that everything is built with, which an older or newer one fetches: what was built once is never built again. */
+const TOOLCHAIN = 'go1.26.10';
 
 /** Programs that are built together from one module of the Go module proxy. */
 export interface GoBuild {
@@ -135,9 +135,12 @@ interface GoEnvironment {
 
 export async function goEnvironment(what: string): Promise<GoEnvironment> {
   try {
-    const go = await findGo(process.env, GO_NEEDED);
-    // Without a C compiler: the machine's own must not matter. Some modules ask for a newer Go than the first one does.
-    return { go: go.path, env: { ...process.env, CGO_ENABLED: '0', GOTOOLCHAIN: 'auto', GOFLAGS: '-buildvcs=false' } };
+    const go = await findGo(process.env, [1, 21]);
+    // Without a C compiler: the machine's own must not matter.
+    return {
+      go: go.path,
+      env: { ...process.env, CGO_ENABLED: '0', GOTOOLCHAIN: TOOLCHAIN, GOFLAGS: '-buildvcs=false' },
+    };
   } catch (error) {
     throw new ReleaseError('unsupported', `${what} cannot be built: ${messageOf(error)}.`, {
       hint: `Install Go >= ${OLDEST_GO} and put it on the PATH.`,

@@ -46,6 +46,7 @@ export const COMPONENTS = [
   'containerd',
   'kubelet',
   'traefik',
+  'pod-discovery',
   'prometheus',
 ] as const;
 export type ComponentName = (typeof COMPONENTS)[number];

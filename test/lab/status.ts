@@ -45,6 +45,7 @@ async function rowOf(state: LabState, name: ComponentName): Promise<readonly str
 
 async function versionOf(state: LabState, name: ComponentName): Promise<string> {
   if (name.startsWith('kube')) return Versions.kubernetes;
+  if (name === 'pod-discovery') return process.versions.node;
   if (name === 'traefik') return Versions.traefik;
   const { program, env } = componentsOf(state)[name];
   const words = await execute(program, ['--version'], { env: { ...process.env, ...env } });
@@ -69,6 +70,7 @@ function addressOf({ ports, network }: LabState, name: ComponentName): string {
       return Paths.containerdSocket;
     case 'kube-controller-manager':
     case 'kube-scheduler':
+    case 'pod-discovery':
       return '';
   }
 }

@@ -139,6 +139,7 @@ async function startTraffic(state: LabState, components: Components): Promise<vo
   const { parts } = state;
   await applyDefinitions(parts);
   await start(state, components, 'traefik');
+  await start(state, components, 'pod-discovery');
   await start(state, components, 'prometheus');
   await until('the node is Ready', async () => {
     const path = `{.items[?(@.metadata.name=="${NODE_NAME}")].status.conditions[?(@.type=="Ready")].status}`;
