@@ -1,7 +1,13 @@
 import { join } from 'node:path';
 
 /** What the lab is made of. The tests against a lone API server use the same Kubernetes and definitions. */
-export const Versions = { kubernetes: '1.36.3', traefik: '3.6.12', gatewayApi: '1.4.0', istioApi: '1.28.0' } as const;
+export const Versions = {
+  kubernetes: '1.36.3',
+  traefik: '3.6.12',
+  gatewayApi: '1.4.0',
+  istioApi: '1.28.0',
+  prometheusOperator: '0.85.0',
+} as const;
 
 /**
  * Everything a running lab keeps: one folder for the whole machine and not one for each checkout, because the bridge,

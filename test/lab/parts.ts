@@ -27,9 +27,10 @@ const debianCache = (): string => join(cache(), 'debian');
 const traefikFolder = (): string => join(cache(), `traefik-${Versions.traefik}`);
 const kubernetesFolder = (): string => join(cache(), `kubernetes-${Versions.kubernetes}`);
 
-/** Where the CustomResourceDefinitions lie, in the folders `gateway-api`, `traefik` and `istio.io`. */
+/** Where the CustomResourceDefinitions lie, in the folders `gateway-api`, `traefik`, `istio.io` and `monitoring`. */
 export function definitionsFolder(): string {
-  return join(cache(), `definitions-${Versions.gatewayApi}-${Versions.traefik}-${Versions.istioApi}`);
+  const { gatewayApi, traefik, istioApi, prometheusOperator } = Versions;
+  return join(cache(), `definitions-${[gatewayApi, traefik, istioApi, prometheusOperator].join('-')}`);
 }
 
 /** Builds and fetches what is not in the cache yet: half an hour on two cores the first time, nothing afterwards. */
@@ -88,22 +89,26 @@ function locked<T>(onProgress: Progress, work: () => Promise<T>): Promise<T> {
   return withCacheLock(join(cache(), '.lock'), wait, work);
 }
 
-/** The definitions of the Gateway API, of Traefik and of Istio, as their modules publish them. */
+/** The definitions of the Gateway API, of Traefik, of Istio and of ServiceMonitors, as their modules publish them. */
 async function ensureDefinitions(onProgress: Progress): Promise<string> {
   const folder = definitionsFolder();
   if (existsSync(folder)) return folder;
-  onProgress('fetching the definitions of the Gateway API, Traefik and Istio from the Go module proxy (once)');
+  onProgress(
+    'fetching the definitions of the Gateway API, Traefik, Istio and ServiceMonitors from the Go module proxy (once)',
+  );
   const work = `${folder}.new`;
   await rm(work, { recursive: true, force: true });
-  const [gateway, traefik, istio] = await Promise.all([
+  const [gateway, traefik, istio, operator] = await Promise.all([
     moduleFolder('sigs.k8s.io/gateway-api', `v${Versions.gatewayApi}`),
     moduleFolder('github.com/traefik/traefik/v3', `v${Versions.traefik}`),
     moduleFolder('istio.io/api', `v${Versions.istioApi}`),
+    moduleFolder('github.com/prometheus-operator/prometheus-operator', `v${Versions.prometheusOperator}`),
   ]);
   for (const [group, from, wanted] of [
     ['gateway-api', join(gateway, 'config/crd/standard'), /^gateway\.networking/u],
     ['traefik', join(traefik, 'docs/content/reference/dynamic-configuration'), /^traefik\.io_/u],
     ['istio.io', join(istio, 'kubernetes'), /^customresourcedefinitions\.gen\.yaml$/u],
+    ['monitoring', join(operator, 'example/prometheus-operator-crd'), /servicemonitors\.yaml$/u],
   ] as const) {
     await mkdir(join(work, group), { recursive: true });
     for (const name of await readdir(from)) {

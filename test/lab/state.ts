@@ -18,7 +18,7 @@ const LabParts = z.object({
   prometheus: z.string(),
   /** The shop's static binary. */
   shop: z.string(),
-  /** CustomResourceDefinitions in the folders `gateway-api`, `traefik` and `istio.io`. */
+  /** CustomResourceDefinitions in the folders `gateway-api`, `traefik`, `istio.io` and `monitoring`. */
   definitions: z.string(),
   /** Stands for `/`: etcd, containerd, runc, the CNI plugins, docker-registry. */
   debian: z.string(),

@@ -152,7 +152,7 @@ async function startTraffic(state: LabState, components: Components): Promise<vo
 }
 
 async function applyDefinitions(parts: LabParts): Promise<void> {
-  const folders = ['gateway-api', 'traefik'].map((group) => join(parts.definitions, group));
+  const folders = ['gateway-api', 'traefik', 'monitoring'].map((group) => join(parts.definitions, group));
   const files = folders.flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
   await kubectl(parts, ['apply', '--server-side', ...files.flatMap((file) => ['-f', file])]);
   await kubectl(parts, ['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all']);
