@@ -3,7 +3,10 @@ import { ApplicationFailure } from '@temporalio/common';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput, MeasureResult, ReleaseActivities } from '../../src/workflows/activity-types';
 import type { Fence, Measurement } from '../../src/workflows/api';
-import type { Verdict } from '../../src/analysis/verdict';
+import type { Sample } from '../../src/analysis/sample';
+import { judge } from '../../src/analysis/threshold-judge';
+import type { JudgePolicy, Verdict } from '../../src/analysis/verdict';
+import { broken, errorRate, errorSample, events, noData, policyOf, sampleOf } from '../analysis/samples';
 
 export type ActivityName = keyof ReleaseActivities;
 
@@ -249,48 +252,43 @@ export class FakeWorld {
       this.#write('measure', input.fence, activityInfo().attempt, () => (this.weight = input.weight), false);
     }
     const verdict = this.verdict(input, this.count('measure')) ?? 'pass';
-    const before = input.judge ?? {
-      kind: 'threshold',
-      measurements: 0,
-      passed: 0,
-      failed: 0,
-      consecutiveErrors: 0,
-      lastFailure: null,
-    };
-    const state = {
-      ...before,
-      measurements: before.measurements + 1,
-      passed: before.passed + (verdict === 'pass' ? 1 : 0),
-      failed: before.failed + (verdict === 'fail' ? 1 : 0),
-      consecutiveErrors: verdict === 'error' ? before.consecutiveErrors + 1 : 0,
-      lastFailure: verdict === 'fail' ? 'it failed' : before.lastFailure,
-    };
+    const { metrics, ...judgement } = judge(policyFor(verdict, input.analysis), input.judge, SAMPLES[verdict]);
+    // What the test scripted is what the judge makes of it: else the sample is not what it is named after.
+    if (judgement.verdict !== verdict) this.violations.push(`${verdict} was judged as ${judgement.verdict}`);
     const measurement: Measurement = {
       at: input.at,
       step: input.step,
       weight: input.weight,
       observedShare: input.weight / 100,
-      verdict,
-      sentence: `It was ${verdict}.`,
-      metrics: [],
+      verdict: judgement.verdict,
+      sentence: judgement.sentence,
+      metrics,
     };
-    const { failureLimit, consecutiveErrorLimit } = input.analysis;
-    const failed = state.failed > failureLimit;
-    const broken = state.consecutiveErrors > consecutiveErrorLimit;
     return {
       measurement,
-      judgement: {
-        verdict,
-        sentence: measurement.sentence,
-        state,
-        decision: failed ? 'fail' : broken ? 'error' : 'continue',
-        stepVerdict: failed ? 'fail' : verdict === 'pass' || state.passed === 0 ? verdict : 'pass',
-        stepSentence: `${state.passed} of ${state.measurements} measurements passed.`,
-      },
+      judgement,
       foreignEdits,
       guardTripped: this.guardTripped,
     };
   }
+}
+
+const ERROR_RATE = errorRate({ max: 0.05 });
+
+/** What the one metric shows, for each verdict that a test may want of the real judge. */
+const SAMPLES: Record<Verdict, Sample> = {
+  pass: errorSample(events(0, 1000), events(0, 1000)),
+  fail: errorSample(events(500, 1000), events(0, 1000)),
+  'insufficient-data': errorSample(noData(), noData()),
+  // Nothing is analysed; `policyFor` sees to it.
+  inconclusive: sampleOf(),
+  error: errorSample(broken(), broken()),
+};
+
+function policyFor(verdict: Verdict, analysis: MeasureInput['analysis']): JudgePolicy {
+  const { minMeasurements, minRequests, failureLimit, consecutiveErrorLimit } = analysis;
+  const limits = { minMeasurements, minRequests, failureLimit, consecutiveErrorLimit };
+  return policyOf(verdict === 'inconclusive' ? [] : [ERROR_RATE], limits);
 }
 
 export function failure(type: string, message: string): ApplicationFailure {

@@ -196,6 +196,42 @@ describe('the history', () => {
     });
   });
 
+  it("gives each activity its own time: the spec's for deploy, smoke test and promotion, the target's for the rest", async () => {
+    const world = new FakeWorld();
+    const steps = testSteps(weights(100)).map((step) => {
+      if (step.kind === 'deploy') return { ...step, timeoutMs: 123_000 };
+      if (step.kind === 'promote') return { ...step, timeoutMs: 77_000 };
+      return step.kind === 'smokeTest' ? { ...step, attempts: 4, timeoutMs: 3_000, intervalMs: 2_000 } : step;
+    });
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan({ steps }));
+      await handle.result();
+      const scheduled = ((await handle.fetchHistory()).events ?? []).flatMap((event) => {
+        const asked = event.activityTaskScheduledEventAttributes;
+        return asked ? [asked] : [];
+      });
+      const seconds = (span: { seconds?: unknown } | null | undefined): number => Number(span?.seconds ?? 0);
+      const times = Object.fromEntries(
+        scheduled.map((one) => [
+          one.activityType?.name,
+          [one.startToCloseTimeout, one.scheduleToCloseTimeout, one.heartbeatTimeout].map(seconds),
+        ]),
+      );
+
+      expect(times).toEqual({
+        observe: [20, 120, 10],
+        // The step's own time, and ten seconds for a worker that dies in it.
+        deploy: [133, 133, 10],
+        // Four tries of three seconds with two in between, a quarter more, and twenty seconds.
+        smokeTest: [45, 45, 10],
+        setWeight: [20, 60, 10],
+        measure: [30, 60, 10],
+        promote: [87, 87, 10],
+      });
+    });
+  });
+
   it('shows the release in the Temporal UI: current details, descriptions of the messages', async () => {
     const world = new FakeWorld();
 
