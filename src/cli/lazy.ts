@@ -11,6 +11,7 @@ import type * as FindTemporal from '../devserver/find-temporal';
 import type * as StartTemporal from '../devserver/start-temporal';
 import type * as Metrics from '../metrics/create-source';
 import type * as Cluster from '../targets/kubernetes/cluster';
+import type * as DirectRollBack from '../targets/kubernetes/direct-roll-back';
 import type * as Permissions from '../targets/kubernetes/permissions';
 import type * as Load from '../spec/load';
 import type * as Plan from '../spec/plan';
@@ -30,6 +31,8 @@ export const lazy = {
   createDeps: (): typeof CreateDeps => require('../worker/create-deps') as typeof CreateDeps,
   slack: (): typeof Slack => require('@slack/web-api') as typeof Slack,
   cluster: (): typeof Cluster => require('../targets/kubernetes/cluster') as typeof Cluster,
+  directRollBack: (): typeof DirectRollBack =>
+    require('../targets/kubernetes/direct-roll-back') as typeof DirectRollBack,
   permissions: (): typeof Permissions => require('../targets/kubernetes/permissions') as typeof Permissions,
   load: (): typeof Load => require('../spec/load') as typeof Load,
   plan: (): typeof Plan => require('../spec/plan') as typeof Plan,

@@ -2,6 +2,7 @@ import './without-socks';
 import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
@@ -233,6 +234,50 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await weights()).toEqual({ checkout: 100, 'checkout-canary': 0 });
     expect(await imageOf('checkout')).toBe(V1);
     expect(await imageOf('checkout-canary')).toBe(V2);
+  });
+
+  describe('a roll back on the cluster alone', () => {
+    const directly = (): ReturnType<typeof rollBackDirectly> =>
+      rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+
+    it('takes the weight first, leaves nothing over, and refuses what the release still sends', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      const told: string[] = [];
+      const { writes, release } = await rollBackDirectly(
+        cluster,
+        { namespace, name: 'checkout' },
+        { signal, onWrite: ({ sentence }) => told.push(sentence) },
+      );
+
+      expect(release).toBe('r1');
+      expect(told).toEqual(writes.map((one) => one.sentence));
+      expect(told[0]).toMatch(/ is 0 %\.$/);
+      expect(await weights()).toEqual({ checkout: 1 });
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+      expect((await failureOf(target.setWeight(shift(9, 75, 50)))).kind).toBe('fenceLost');
+      expect(await weights()).toEqual({ checkout: 1 });
+    });
+
+    it('waits for stable where a promotion was half done', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      controller.hold.add('checkout');
+      await failureOf(target.promote({ ...write(3), ...promotion, timeoutMs: 1_500 }));
+      controller.hold.delete('checkout');
+      await directly();
+
+      expect(await imageOf('checkout')).toBe(V1);
+      expect(await weights()).toEqual({ checkout: 1 });
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
+
+    it('says so when there is nothing to take back', async () => {
+      const failure = await failureOf(directly());
+
+      expect(failure).toMatchObject({ kind: 'invalidTarget' });
+      expect(failure.message).toMatch(/nothing to take back/);
+    });
   });
 
   it('puts right what somebody else changed, and says what it was', async () => {

@@ -14,6 +14,7 @@ import { confirm, shiftTraffic } from '../shift-traffic';
 import { replicasFor } from '../tracks';
 import { lookIfReady, waitUntilReady } from '../wait-ready';
 import { canaryDeployment, canaryService, withImage } from './canary-manifest';
+import { withTargetNote } from './target-note';
 import { lookAtTracks } from './tracks-view';
 import type { TracksView } from './tracks-view';
 import {
@@ -316,7 +317,8 @@ class CanaryTarget implements Target {
   async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
-    const wanted = canaryDeployment(stable, stableObject['spec'] as Record<string, unknown>, {
+    const note = { version: write.version, plan: this.#plan };
+    const made = canaryDeployment(stable, stableObject['spec'] as Record<string, unknown>, {
       name: tracks.canaryName,
       service: this.#plan.serviceName,
       release: write.fence.release,
@@ -325,9 +327,11 @@ class CanaryTarget implements Target {
       fence: write.fence,
       ...change,
     });
+    const wanted = withTargetNote(made, note);
     if (canaryObject !== null && isMade(canaryObject)) refuseOtherSelector(canaryObject, wanted);
-    const { made, object } = await ensure(this.#cluster, wanted, write, (live) => adopted(live, change, replicas));
-    if (made) await this.#undoIfLate(tracks, write, object);
+    const adopt = (live: KubernetesObject): KubernetesObject => withTargetNote(adopted(live, change, replicas), note);
+    const ensured = await ensure(this.#cluster, wanted, write, adopt);
+    if (ensured.made) await this.#undoIfLate(tracks, write, ensured.object);
   }
 
   /** Made by an attempt that a later write has overtaken meanwhile: nobody else would remove it. */

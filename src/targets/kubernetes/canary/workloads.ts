@@ -9,6 +9,7 @@ import type { DeploymentView } from '../deployment-view';
 import type { KubernetesObject, ObjectRef } from '../objects';
 import { OWNER_LABEL } from '../tracks';
 import { withImage } from './canary-manifest';
+import { withoutTargetNote } from './target-note';
 
 /** On the stable Deployment while a promotion is under way: the images it had before, by container. */
 const PROMOTION_ANNOTATION = 'sluice.dev/promotion';
@@ -52,7 +53,11 @@ export async function ensure(
       return withFence(
         {
           ...object,
-          metadata: { ...object.metadata, labels: { ...object.metadata.labels, ...wanted.metadata.labels } },
+          metadata: {
+            ...object.metadata,
+            labels: { ...object.metadata.labels, ...wanted.metadata.labels },
+            annotations: { ...object.metadata.annotations, ...wanted.metadata.annotations },
+          },
           spec: { ...(object['spec'] as object), ...(wanted['spec'] as object) },
         },
         write.fence,
@@ -119,7 +124,7 @@ export async function letGo(cluster: Cluster, ref: ObjectRef, write: WorkloadWri
   // Nothing was written to it: it is left untouched.
   if (live === null || fenceOn(live)?.release !== write.fence.release) return;
   await rewrite(cluster, ref, write, (object) =>
-    annotate(withFence(object, write.fence), { [PROMOTION_ANNOTATION]: null }),
+    withoutTargetNote(annotate(withFence(object, write.fence), { [PROMOTION_ANNOTATION]: null })),
   );
   await disown(cluster, ref, write);
 }

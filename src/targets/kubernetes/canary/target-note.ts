@@ -1,0 +1,32 @@
+import type { KubernetesTargetPlan } from '../../../spec/plan-types';
+import { annotate } from '../../../traffic/fence';
+import type { KubernetesObject } from '../objects';
+
+/** On the canary Deployment while a release has it: how it was made, for a roll back that has nothing but the cluster. */
+const TARGET_ANNOTATION = 'sluice.dev/target';
+
+interface TargetNote {
+  readonly version: string;
+  readonly plan: KubernetesTargetPlan;
+}
+
+export function withTargetNote(object: KubernetesObject, note: TargetNote): KubernetesObject {
+  return annotate(object, { [TARGET_ANNOTATION]: JSON.stringify(note) });
+}
+
+export function withoutTargetNote(object: KubernetesObject): KubernetesObject {
+  return annotate(object, { [TARGET_ANNOTATION]: null });
+}
+
+/** Null for a Deployment that no release has. */
+export function targetNoteOn(object: KubernetesObject): TargetNote | null {
+  const text = object.metadata.annotations?.[TARGET_ANNOTATION];
+  if (text === undefined) return null;
+  try {
+    // Written by this very room; what somebody else made of it shows when it is used, in the words of what fails.
+    const note = JSON.parse(text) as TargetNote;
+    return note.plan?.kind === 'kubernetes' ? note : null;
+  } catch {
+    return null;
+  }
+}

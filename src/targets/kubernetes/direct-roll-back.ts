@@ -1,0 +1,93 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { fenceOn } from '../../traffic/fence';
+import { TargetFailure } from '../target';
+import type { Target, WriteFence } from '../target';
+import { createCanaryTarget } from './canary/canary-target';
+import { targetNoteOn } from './canary/target-note';
+import type { Cluster } from './cluster';
+import { asTargetFailure } from './failures';
+
+export interface DirectWrite {
+  /** What was done, a sentence. */
+  readonly sentence: string;
+  /** From the beginning of the write to its answer. */
+  readonly ms: number;
+  /** From the beginning of the roll back to the end of this write. */
+  readonly atMs: number;
+}
+
+export interface DirectRollBack {
+  readonly version: string;
+  readonly release: string;
+  readonly writes: readonly DirectWrite[];
+}
+
+/**
+ * Takes a service back on the cluster alone, for when Temporal is away: the weight to 0 first, then stable's old
+ * template where a promotion was half done, then the canary. What the release looked like is read from its objects. The
+ * writes carry the release's fence with a later epoch: whatever the release still sends is refused, and when it comes
+ * back it finds that and ends.
+ *
+ * @throws TargetFailure `invalidTarget` when there is nothing to take back.
+ */
+export async function rollBackDirectly(
+  cluster: Cluster,
+  service: { readonly namespace: string; readonly name: string },
+  options: { readonly signal: AbortSignal; readonly onWrite?: (write: DirectWrite) => void },
+): Promise<DirectRollBack> {
+  const { signal } = options;
+  const { plan, version, release } = await findRelease(cluster, service, signal);
+  const target = createCanaryTarget(plan, { cluster, resolve: (image) => Promise.resolve(image) });
+  const epoch = Date.now();
+  const started = performance.now();
+  const writes: DirectWrite[] = [];
+  let step = 0;
+  const next = (): Parameters<Target['removeCanary']>[0] => {
+    step += 1;
+    const fence: WriteFence = { release, epoch, step, attempt: 1 };
+    return { version, artifact: null, fence, signal };
+  };
+  const run = async (write: () => Promise<string>): Promise<void> => {
+    const began = performance.now();
+    const sentence = await write();
+    const ended = performance.now();
+    const done = { sentence, ms: ended - began, atMs: ended - started };
+    writes.push(done);
+    options.onWrite?.(done);
+  };
+  const toZero = (): Promise<void> =>
+    run(() => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] }));
+  const restore = (): Promise<void> =>
+    run(() => target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
+  try {
+    await toZero();
+    await restore();
+  } catch (error) {
+    // Stable's pods are being made anew: they must be back before the traffic is.
+    if (!(error instanceof TargetFailure) || error.kind !== 'unreachable') throw error;
+    await restore();
+    await toZero();
+  }
+  await delay(plan.drainMs, undefined, { signal });
+  await run(() => target.removeCanary(next()));
+  return { version, release, writes };
+}
+
+async function findRelease(
+  cluster: Cluster,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  signal: AbortSignal,
+): Promise<NonNullable<ReturnType<typeof targetNoteOn>> & { readonly release: string }> {
+  const objects = await asTargetFailure(() =>
+    cluster.list({ apiVersion: 'apps/v1', kind: 'Deployment', namespace }, { signal }),
+  );
+  for (const object of objects) {
+    const note = targetNoteOn(object);
+    const release = fenceOn(object)?.release;
+    if (note?.plan.serviceName === name && release !== undefined) return { ...note, release };
+  }
+  throw new TargetFailure(
+    'invalidTarget',
+    `No Deployment in namespace ${namespace} is the canary of a release of ${name}, so there is nothing to take back; kubectl -n ${namespace} get deployments -L sluice.dev/service shows what there is.`,
+  );
+}
