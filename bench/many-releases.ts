@@ -20,10 +20,10 @@ export async function manyReleases(): Promise<BenchResult> {
         { actor: BENCH_ACTOR },
       );
     }
-    let resident = 0;
-    await eventually('all releases to end', async () => {
-      resident = Math.max(resident, stack.workerMemory().now);
-      return (await stack.client.list({ open: true, limit: RELEASES })).length === 0;
+    // Asked rarely: a list of all of them is work for the server that is being measured.
+    await eventually('all releases to end', async () => (await stack.client.list({ open: true })).length === 0, {
+      everyMs: 5_000,
+      limitMs: 600_000,
     });
     const late: number[] = [];
     for (let i = 0; i < RELEASES; i += 1) {
@@ -39,7 +39,7 @@ export async function manyReleases(): Promise<BenchResult> {
       bench: 'many-releases',
       how: `${RELEASES} releases 5/25/50/100 started one after the other, ${SOAK_MS / 1000} s soaks, a measurement every 5 s, one worker process; a step is late by its time less its soak.`,
       figures: [
-        below('worker resident memory, highest', Math.max(resident, stack.workerMemory().peak), 640, 'MB'),
+        below('worker resident memory, highest', stack.workerMemory().peak, 640, 'MB'),
         below('steps late by, max', max(late), 1_000, 'ms'),
         told('steps late by, p99', percentile(late, 99), 'ms'),
         told('steps late by, p50', percentile(late, 50), 'ms'),

@@ -25,14 +25,24 @@ async function main(names: readonly string[]): Promise<number> {
     return 2;
   }
   const results: BenchResult[] = [];
+  const failed: string[] = [];
   for (const [name, run] of Object.entries(BENCHES)) {
     if (names.length > 0 && !names.includes(name)) continue;
     process.stderr.write(`bench: ${name} ...\n`);
-    results.push(await run());
+    try {
+      results.push(await run());
+    } catch (error) {
+      // What the others measured is not lost with it.
+      failed.push(name);
+      process.stderr.write(
+        `bench: ${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+      );
+    }
   }
   print(results);
   process.stderr.write(`bench: written to ${write(results)}\n`);
-  return 0;
+  if (failed.length > 0) process.stderr.write(`bench: failed: ${failed.join(', ')}\n`);
+  return failed.length === 0 ? 0 : 1;
 }
 
 function print(results: readonly BenchResult[]): void {

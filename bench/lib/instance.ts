@@ -65,10 +65,16 @@ export async function startInstance(): Promise<Instance> {
   };
 }
 
-/** Requests of both cohorts, so that the analysis has something to count: straight into the router's books. */
+let users = 0;
+
+/**
+ * Requests of both cohorts, so that the analysis has something to count: straight into the router's books, each by
+ * another user, because the same few would all be stable at a small weight.
+ */
 export function serve(instance: Instance, requests: number): void {
   for (let i = 0; i < requests; i += 1) {
-    const exchange = instance.router.begin({ userId: `user-${i}` });
+    users += 1;
+    const exchange = instance.router.begin({ userId: `user-${users}` });
     exchange.finish({ status: 200 });
   }
 }

@@ -100,11 +100,15 @@ ${steps.join('\n')}
 }
 
 /** Waits, asking again and again, until the condition holds. */
-export async function eventually(what: string, holds: () => Promise<boolean>, limitMs = 300_000): Promise<void> {
+export async function eventually(
+  what: string,
+  holds: () => Promise<boolean>,
+  { everyMs = 250, limitMs = 300_000 }: { everyMs?: number; limitMs?: number } = {},
+): Promise<void> {
   const deadline = Date.now() + limitMs;
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`Waited too long for: ${what}.`);
-    await delay(250);
+    await delay(everyMs);
   }
 }
 
