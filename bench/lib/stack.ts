@@ -32,11 +32,13 @@ export async function startBenchStack(): Promise<BenchStack> {
       ...process.env,
       TEMPORAL_ADDRESS: temporal.address,
       SLUICE_ROUTER_TOKEN: BENCH_TOKEN,
-      SLUICE_LOG_LEVEL: 'error',
     },
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['ignore', 'ignore', 'pipe'],
   });
-  await workerPolls(client, worker);
+  // A log line for every event of every release: only wanted when the worker ends.
+  let log = '';
+  worker.stderr.setEncoding('utf8').on('data', (text: string) => (log = `${log}${text}`.slice(-4_000)));
+  await workerPolls(client, worker, () => log);
   return {
     client,
     address: temporal.address,
@@ -50,10 +52,12 @@ export async function startBenchStack(): Promise<BenchStack> {
   };
 }
 
-async function workerPolls(client: SluiceClient, worker: ChildProcess): Promise<void> {
+async function workerPolls(client: SluiceClient, worker: ChildProcess, log: () => string): Promise<void> {
   const deadline = Date.now() + 60_000;
   while ((await client.workers()).length === 0) {
-    if (worker.exitCode !== null) throw new Error(`The worker ended with exit code ${worker.exitCode}.`);
+    if (worker.exitCode !== null) {
+      throw new Error(`The worker ended with exit code ${worker.exitCode}:\n${log()}`);
+    }
     if (Date.now() > deadline) throw new Error('The worker did not begin to poll within a minute.');
     await delay(100);
   }
