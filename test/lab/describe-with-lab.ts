@@ -1,3 +1,4 @@
+import { findKindLab } from './kind';
 import { findNamedLab, labOf } from './lab';
 import type { Lab } from './lab';
 import { readState } from './state';
@@ -8,7 +9,7 @@ import { readState } from './state';
  */
 export function describeWithLab(name: string, suite: (lab: Lab) => void): void {
   const state = readState();
-  const lab = findNamedLab() ?? (state === undefined ? undefined : labOf(state));
+  const lab = findNamedLab() ?? (state === undefined ? findKindLab() : labOf(state));
   if (lab === undefined) {
     process.stderr.write(`skipped "${name}": no lab runs on this machine; scripts/lab up starts one\n`);
     describe.skip(name, () => {

@@ -38,19 +38,22 @@ function kubernetes(commands: readonly string[], packages: number): GoBuild {
       'k8s.io/component-base/version.gitMajor': Versions.kubernetes.split('.')[0] ?? '',
       'k8s.io/component-base/version.gitMinor': Versions.kubernetes.split('.')[1] ?? '',
     },
-    siblings: { pattern: /^\s*(k8s\.io\/[a-z0-9-]+) v0\.0\.0\b/gmu, version: `v0.${Versions.kubernetes.slice(2)}` },
+    siblings: {
+      pattern: /^\s*(k8s\.io\/[a-z0-9-]+) v0\.0\.0(?= |$)/gmu,
+      version: `v0.${Versions.kubernetes.slice(2)}`,
+    },
   };
 }
 
 export const GoBuilds = {
-  apiServer: kubernetes(['kube-apiserver'], 1_400),
-  kubernetes: kubernetes(['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kubectl'], 2_900),
+  apiServer: kubernetes(['kube-apiserver'], 2_000),
+  kubernetes: kubernetes(['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kubectl'], 2_700),
   traefik: {
     title: `Traefik ${Versions.traefik}`,
     module: 'github.com/traefik/traefik/v3',
     version: `v${Versions.traefik}`,
     commands: ['github.com/traefik/traefik/v3/cmd/traefik'],
-    packages: 3_000,
+    packages: 2_500,
     variables: { 'github.com/traefik/traefik/v3/pkg/version.Version': Versions.traefik },
   },
 } as const satisfies Record<string, GoBuild>;

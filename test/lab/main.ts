@@ -10,6 +10,7 @@ import { takeProcessLock } from '../../src/devserver/process-lock';
 import { messageOf, ReleaseError } from '../../src/errors';
 import { startPart, stopPart } from './control';
 import { readableState, remains, takeDown } from './down';
+import { canUseKind, findKindLab, kindDown, kindUp } from './kind';
 import { labEnvironment, labOf, requireLab } from './lab';
 import type { Lab } from './lab';
 import { COMPONENTS, Paths } from './layout';
@@ -70,6 +71,10 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
 
 async function up(): Promise<number> {
   endOnSignals();
+  if (await canUseKind()) {
+    printAddresses(await kindUp());
+    return 0;
+  }
   checkMachine();
   return locked(async () => {
     const running = readState();
@@ -82,6 +87,10 @@ async function up(): Promise<number> {
 }
 
 async function down(): Promise<number> {
+  if (findKindLab() !== undefined) {
+    await kindDown();
+    return 0;
+  }
   checkMachine();
   return locked(async () => {
     const state = readableState();

@@ -90,7 +90,7 @@ function locked<T>(onProgress: Progress, work: () => Promise<T>): Promise<T> {
 }
 
 /** The definitions of the Gateway API, of Traefik, of Istio and of ServiceMonitors, as their modules publish them. */
-async function ensureDefinitions(onProgress: Progress): Promise<string> {
+export async function ensureDefinitions(onProgress: Progress): Promise<string> {
   const folder = definitionsFolder();
   if (existsSync(folder)) return folder;
   onProgress(
@@ -120,7 +120,7 @@ async function ensureDefinitions(onProgress: Progress): Promise<string> {
 }
 
 /** The shop is small: Go's own cache decides whether there is something to do. */
-async function buildShop(): Promise<string> {
+export async function buildShop(): Promise<string> {
   const { go, env } = await goEnvironment('The sample shop');
   const target = join(cache(), 'shop');
   await mkdir(cache(), { recursive: true });

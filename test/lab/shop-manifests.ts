@@ -17,8 +17,8 @@ export interface ShopOptions {
   /** The whole image reference. */
   readonly image: string;
   readonly replicas: number;
-  /** The port of the gateway: a listener must name that of Traefik's entry point. */
-  readonly gatewayPort: number;
+  /** A listener must name the port of Traefik's entry point. */
+  readonly listenerPort: number;
 }
 
 /** The host by which the gateway leads to the shop of a namespace. */
@@ -27,7 +27,7 @@ export function shopHost(namespace: string): string {
 }
 
 /** An ordinary service, ready to be released: what a user has before Sluice comes. */
-export function shopManifests({ namespace, image, replicas, gatewayPort }: ShopOptions): readonly Manifest[] {
+export function shopManifests({ namespace, image, replicas, listenerPort }: ShopOptions): readonly Manifest[] {
   const labels = { app: 'shop' };
   const named = (name: string) => ({ name, namespace });
   return [
@@ -76,7 +76,7 @@ export function shopManifests({ namespace, image, replicas, gatewayPort }: ShopO
       apiVersion: 'gateway.networking.k8s.io/v1',
       kind: 'Gateway',
       metadata: named('shop'),
-      spec: { gatewayClassName: GATEWAY_CLASS, listeners: [{ name: 'web', protocol: 'HTTP', port: gatewayPort }] },
+      spec: { gatewayClassName: GATEWAY_CLASS, listeners: [{ name: 'web', protocol: 'HTTP', port: listenerPort }] },
     },
     {
       apiVersion: 'gateway.networking.k8s.io/v1',

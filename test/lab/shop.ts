@@ -38,7 +38,7 @@ export async function makeShop(lab: Lab, request: ShopRequest): Promise<Shop> {
     namespace,
     image: shopImage(lab, version),
     replicas,
-    gatewayPort: Number(new URL(lab.gatewayUrl).port),
+    listenerPort: lab.listenerPort,
   });
   for (const manifest of manifests) {
     await kubectl(lab, ['apply', '--server-side', '-f', '-'], JSON.stringify(manifest));

@@ -1,6 +1,7 @@
 import { COMPONENTS, LAB_HOME, Paths, Versions } from './layout';
 import type { ComponentName } from './layout';
 import { remains } from './down';
+import { findKindLab } from './kind';
 import { readState, runningPid } from './state';
 import type { LabState } from './state';
 import { execute } from './tell';
@@ -9,6 +10,15 @@ import { componentsOf } from './components';
 /** Prints what runs, in which version and where; ends with 1 when no lab runs, or not all of it. */
 export async function printStatus(): Promise<number> {
   const state = readState();
+  const kind = state === undefined ? findKindLab() : undefined;
+  if (kind !== undefined) {
+    process.stdout.write(
+      `A cluster of kind:\n${Object.entries(kind)
+        .map(([name, value]) => `${name}  ${value}`)
+        .join('\n')}\n`,
+    );
+    return 0;
+  }
   if (state === undefined) {
     const left = process.getuid?.() === 0 ? remains() : [];
     process.stdout.write(
