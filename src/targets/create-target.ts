@@ -30,6 +30,12 @@ export function createTarget(plan: TargetPlan, { env, cluster }: TargetWorld): T
           'This version of Sluice cannot release by strategy blueGreen yet; allowed is canary.',
         );
       }
+      if (plan.config === 'snapshot') {
+        throw new TargetFailure(
+          'unsupported',
+          'This version of Sluice cannot take snapshots of ConfigMaps and Secrets yet; allowed is config: keep.',
+        );
+      }
       return createCanaryTarget(plan, {
         cluster: cluster(),
         resolve: (image, signal) => resolveImage(image, { env, signal }),
