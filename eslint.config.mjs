@@ -30,6 +30,7 @@ const workflowFace = [
   '**/workflows/*',
   '!**/workflows/api',
   '!**/workflows/activity-types',
+  '!**/workflows/search-attribute-keys',
   '!**/workflows/start-options',
 ];
 

@@ -12,7 +12,7 @@ const TYPES = {
 /** The `temporal` command that does by hand what `ensureSearchAttributes` does. */
 export function searchAttributesCommand(namespace: string, names: readonly string[]): string {
   const flags = names.map((name) => {
-    const type = SEARCH_ATTRIBUTES[name as keyof typeof SEARCH_ATTRIBUTES] === 'INT' ? 'Int' : 'Keyword';
+    const type = SEARCH_ATTRIBUTES[name] === 'INT' ? 'Int' : 'Keyword';
     return `--name ${name} --type ${type}`;
   });
   return `temporal operator search-attribute create --namespace ${namespace} ${flags.join(' ')}`;
@@ -43,7 +43,9 @@ export async function ensureSearchAttributes(connection: Connection, namespace: 
     await connection.operatorService.addSearchAttributes({
       namespace,
       searchAttributes: Object.fromEntries(
-        missing.map((name) => [name, TYPES[SEARCH_ATTRIBUTES[name as keyof typeof SEARCH_ATTRIBUTES]]]),
+        Object.entries(SEARCH_ATTRIBUTES)
+          .filter(([name]) => missing.includes(name))
+          .map(([name, type]) => [name, TYPES[type]]),
       ),
     });
   } catch (cause) {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client, WorkflowExecutionDescription, WorkflowExecutionInfo } from '@temporalio/client';
-import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import type { Plan } from '../spec/plan-types';
 import {
@@ -22,6 +22,7 @@ import type {
   RollbackMessage,
   UpdateName,
 } from '../workflows/api';
+import { SEARCH_KEYS } from '../workflows/search-attribute-keys';
 import { releaseStartOptions } from '../workflows/start-options';
 import type { ReleaseStartOptions } from '../workflows/start-options';
 import { messageOf, ReleaseError } from '../errors';
@@ -150,7 +151,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
   async function findRun(ref: ServiceRef, release: string): Promise<string> {
     const query = [
       `WorkflowId = '${quoted(releaseWorkflowId(ref.namespace, ref.service))}'`,
-      `SluiceRelease = '${quoted(release)}'`,
+      `${SEARCH_KEYS.release.name} = '${quoted(release)}'`,
       NOT_CONTINUED,
     ].join(' AND ');
     try {
@@ -410,8 +411,8 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       const conditions = [
         `WorkflowType = '${RELEASE_WORKFLOW}'`,
         NOT_CONTINUED,
-        ...(options.service === undefined ? [] : [`SluiceService = '${quoted(options.service)}'`]),
-        ...(options.namespace === undefined ? [] : [`SluiceNamespace = '${quoted(options.namespace)}'`]),
+        ...(options.service === undefined ? [] : [`${SEARCH_KEYS.service.name} = '${quoted(options.service)}'`]),
+        ...(options.namespace === undefined ? [] : [`${SEARCH_KEYS.namespace.name} = '${quoted(options.namespace)}'`]),
         ...(options.open === true ? [`ExecutionStatus = 'Running'`] : []),
       ];
       return askTemporal('the list of releases', async () => {
@@ -537,16 +538,6 @@ function quoted(text: string): string {
   return text.replace(/[\\']/g, (character) => `\\${character}`);
 }
 
-const keys = {
-  service: defineSearchAttributeKey('SluiceService', 'KEYWORD'),
-  namespace: defineSearchAttributeKey('SluiceNamespace', 'KEYWORD'),
-  release: defineSearchAttributeKey('SluiceRelease', 'KEYWORD'),
-  version: defineSearchAttributeKey('SluiceVersion', 'KEYWORD'),
-  phase: defineSearchAttributeKey('SluicePhase', 'KEYWORD'),
-  outcome: defineSearchAttributeKey('SluiceOutcome', 'KEYWORD'),
-  weight: defineSearchAttributeKey('SluiceWeight', 'INT'),
-};
-
 /** What a list and a description of a workflow have in common, as far as it is read here. */
 type KnownRun = Pick<
   WorkflowExecutionInfo,
@@ -562,14 +553,14 @@ function summaryOf(info: KnownRun): ReleaseSummary {
   const attributes = info.typedSearchAttributes;
   const stopped = endedFromOutside(info);
   return {
-    release: attributes.get(keys.release) ?? '',
-    service: attributes.get(keys.service) ?? '',
-    namespace: attributes.get(keys.namespace) ?? '',
-    version: attributes.get(keys.version) ?? '',
+    release: attributes.get(SEARCH_KEYS.release) ?? '',
+    service: attributes.get(SEARCH_KEYS.service) ?? '',
+    namespace: attributes.get(SEARCH_KEYS.namespace) ?? '',
+    version: attributes.get(SEARCH_KEYS.version) ?? '',
     // It could not say so itself.
-    phase: stopped ? 'failed' : ((attributes.get(keys.phase) ?? 'starting') as Phase),
-    outcome: stopped ? 'failed' : ((attributes.get(keys.outcome) ?? null) as Outcome | null),
-    weight: attributes.get(keys.weight) ?? 0,
+    phase: stopped ? 'failed' : ((attributes.get(SEARCH_KEYS.phase) ?? 'starting') as Phase),
+    outcome: stopped ? 'failed' : ((attributes.get(SEARCH_KEYS.outcome) ?? null) as Outcome | null),
+    weight: attributes.get(SEARCH_KEYS.weight) ?? 0,
     startedAt: startOf(info),
     endedAt: info.closeTime?.getTime() ?? null,
     workflowId: info.workflowId,

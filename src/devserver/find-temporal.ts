@@ -1,11 +1,11 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { messageOf, ReleaseError } from '../errors';
+import { ReleaseError } from '../errors';
 import { cacheDirectory } from './cache-directory';
 import type { Environment } from './cache-directory';
-import { withCacheLock } from './cache-lock';
 import { findExecutables, isExecutable } from './find-executable';
 import { findGo, OLDEST_GO } from './find-go';
+import { obtainServer } from './obtain-server';
 import { tellEvery } from './progress';
 import { runCommand } from './run-command';
 import { downloadWithSdk } from './sdk-download';
@@ -71,44 +71,36 @@ export async function findTemporalCli(options: FindServerOptions): Promise<Tempo
 
   const downloaded = path.join(cache, 'sdk', 'temporal');
   const built = path.join(cache, CLI_VERSION, 'temporal');
-  const fromCache = async (): Promise<TemporalBinary | undefined> => {
-    for (const file of [downloaded, built]) {
-      const version = (await isExecutable(file)) ? await versionOf(file, env) : undefined;
-      if (version !== undefined) return { path: file, version, origin: 'cache' };
-    }
-    return undefined;
-  };
-  const cached = await fromCache();
-  if (cached !== undefined) return cached;
-  tried.push('none is in the cache');
-
-  const wait = (holder: number): void => onProgress(`waiting for process ${holder}, which fetches the Temporal CLI`);
-  return withCacheLock(path.join(cache, '.lock'), wait, async () => {
-    const meanwhile = await fromCache();
-    if (meanwhile !== undefined) return meanwhile;
-    for (const [allowed, origin, target, get] of [
-      [options.allowDownload ?? true, 'download', downloaded, download],
-      [options.allowBuild ?? true, 'build', built, build],
-    ] as const) {
-      if (!allowed) {
-        tried.push(`the ${origin} was not allowed`);
-        continue;
+  return obtainServer<TemporalBinary>({
+    what: "Temporal's dev server",
+    cache,
+    env,
+    onProgress,
+    tried,
+    fromCache: async () => {
+      for (const file of [downloaded, built]) {
+        const version = (await isExecutable(file)) ? await versionOf(file, env) : undefined;
+        if (version !== undefined) return { path: file, version, origin: 'cache' };
       }
-      try {
-        await get(target, env, onProgress);
-        const version = await versionOf(target, env);
-        if (version !== undefined) return { path: target, version, origin };
-        tried.push(`what the ${origin} gave does not run on this machine`);
-      } catch (error) {
-        tried.push(`${origin}: ${messageOf(error)}`);
-        onProgress(`the Temporal CLI could not be had by ${origin} (${messageOf(error)})`);
-      }
-    }
-    throw new ReleaseError('unsupported', `There is no Temporal dev server to be had: ${tried.join('; ')}.`, {
-      hint:
-        'Install the Temporal CLI and put it on the PATH (or let SLUICE_TEMPORAL_CLI name it), allow the download, ' +
-        `or install Go >= ${OLDEST_GO}, with which it is built from the Go module proxy.`,
-    });
+      return undefined;
+    },
+    sources: [
+      {
+        origin: 'download',
+        name: 'the download',
+        allowed: options.allowDownload ?? true,
+        target: downloaded,
+        get: download,
+      },
+      { origin: 'build', name: 'the build', allowed: options.allowBuild ?? true, target: built, get: build },
+    ],
+    made: async ({ target, origin }) => {
+      const version = await versionOf(target, env);
+      return version === undefined ? undefined : { path: target, version, origin };
+    },
+    hint:
+      'Install the Temporal CLI and put it on the PATH (or let SLUICE_TEMPORAL_CLI name it), allow the download, ' +
+      `or install Go >= ${OLDEST_GO}, with which it is built from the Go module proxy.`,
   });
 }
 

@@ -1,11 +1,11 @@
 import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { messageOf, ReleaseError } from '../errors';
+import { ReleaseError } from '../errors';
 import { cacheDirectory } from './cache-directory';
 import type { Environment } from './cache-directory';
-import { withCacheLock } from './cache-lock';
 import { findExecutables, isExecutable } from './find-executable';
 import type { FindServerOptions } from './find-temporal';
+import { obtainServer } from './obtain-server';
 import { tellEvery } from './progress';
 import { runCommand } from './run-command';
 import { downloadWithSdk } from './sdk-download';
@@ -32,7 +32,6 @@ export async function findTestServer(options: FindServerOptions): Promise<TestSe
   const { onProgress } = options;
   const env = options.env ?? process.env;
   const cache = path.join(options.cacheDir ?? cacheDirectory(env), 'test-server');
-  const tried: string[] = [];
 
   const named = env['SLUICE_TEMPORAL_TEST_SERVER'];
   if (named) {
@@ -44,44 +43,32 @@ export async function findTestServer(options: FindServerOptions): Promise<TestSe
 
   const downloaded = path.join(cache, 'sdk', ARTIFACT);
   const packages = path.join(cache, VERSION, ARTIFACT);
-  const fromCache = async (): Promise<TestServerBinary | undefined> => {
-    if (await isExecutable(downloaded)) return { path: downloaded, origin: 'cache' };
-    // Only a script around Java: without Java it would be no use, and the reason would be hard to see later.
-    if ((await isExecutable(packages)) && (await javaProblem(env)) === undefined) {
-      return { path: packages, origin: 'cache' };
-    }
-    return undefined;
-  };
-  const cached = await fromCache();
-  if (cached !== undefined) return cached;
-  tried.push('none is in the cache');
-
-  const wait = (holder: number): void => onProgress(`waiting for process ${holder}, which fetches the test server`);
-  return withCacheLock(path.join(cache, '.lock'), wait, async () => {
-    const meanwhile = await fromCache();
-    if (meanwhile !== undefined) return meanwhile;
-    for (const [allowed, origin, target, get] of [
-      [options.allowDownload ?? true, 'download', downloaded, download],
-      [options.allowBuild ?? true, 'build', packages, fetchPackages],
-    ] as const) {
-      if (!allowed) {
-        tried.push(`the ${origin} was not allowed`);
-        continue;
-      }
-      try {
-        await get(target, env, onProgress);
-        return { path: target, origin };
-      } catch (error) {
-        const what = origin === 'build' ? 'Maven' : origin;
-        tried.push(`${what}: ${messageOf(error)}`);
-        onProgress(`Temporal's test server could not be had by ${what} (${messageOf(error)})`);
-      }
-    }
-    throw new ReleaseError('unsupported', `There is no Temporal test server to be had: ${tried.join('; ')}.`, {
-      hint:
-        'Allow the download, install Java >= 11 and Maven (on Debian: apt-get install default-jre-headless maven), ' +
-        'or let SLUICE_TEMPORAL_TEST_SERVER name the executable.',
-    });
+  return obtainServer<TestServerBinary>({
+    what: "Temporal's test server",
+    cache,
+    env,
+    onProgress,
+    tried: [],
+    fromCache: async () => {
+      if (await isExecutable(downloaded)) return { path: downloaded, origin: 'cache' };
+      // Only a script around Java: without Java it would be no use, and the reason would be hard to see later.
+      const usable = (await isExecutable(packages)) && (await javaProblem(env)) === undefined;
+      return usable ? { path: packages, origin: 'cache' } : undefined;
+    },
+    sources: [
+      {
+        origin: 'download',
+        name: 'the download',
+        allowed: options.allowDownload ?? true,
+        target: downloaded,
+        get: download,
+      },
+      { origin: 'build', name: 'Maven', allowed: options.allowBuild ?? true, target: packages, get: fetchPackages },
+    ],
+    made: ({ target, origin }) => Promise.resolve({ path: target, origin }),
+    hint:
+      'Allow the download, install Java >= 11 and Maven (on Debian: apt-get install default-jre-headless maven), ' +
+      'or let SLUICE_TEMPORAL_TEST_SERVER name the executable.',
   });
 }
 

@@ -19,16 +19,21 @@ export function releaseQueueWorkflowId(namespace: string, service: string): stri
   return `release-queue:${namespace}/${service}`;
 }
 
-/** Names of the search attributes a release sets; all are registered by `sluice dev` and the worker. */
-export const SEARCH_ATTRIBUTES = {
-  SluiceService: 'KEYWORD',
-  SluiceNamespace: 'KEYWORD',
-  SluiceRelease: 'KEYWORD',
-  SluiceVersion: 'KEYWORD',
-  SluicePhase: 'KEYWORD',
-  SluiceOutcome: 'KEYWORD',
-  SluiceWeight: 'INT',
+/** The search attributes a release sets. */
+export const RELEASE_ATTRIBUTES = {
+  service: { name: 'SluiceService', type: 'KEYWORD' },
+  namespace: { name: 'SluiceNamespace', type: 'KEYWORD' },
+  release: { name: 'SluiceRelease', type: 'KEYWORD' },
+  version: { name: 'SluiceVersion', type: 'KEYWORD' },
+  phase: { name: 'SluicePhase', type: 'KEYWORD' },
+  outcome: { name: 'SluiceOutcome', type: 'KEYWORD' },
+  weight: { name: 'SluiceWeight', type: 'INT' },
 } as const;
+
+/** Their types by their names; all are registered by `sluice dev` and the worker. */
+export const SEARCH_ATTRIBUTES: Readonly<Record<string, 'KEYWORD' | 'INT'>> = Object.fromEntries(
+  Object.values(RELEASE_ATTRIBUTES).map(({ name, type }) => [name, type]),
+);
 
 /** Who did something, and by which door. */
 export interface Actor {

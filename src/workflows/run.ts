@@ -1,11 +1,11 @@
 import { log, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { CancellationScope } from '@temporalio/workflow';
-import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Verdict } from '../analysis/verdict';
 import type { Plan, PlanStep } from '../spec/plan-types';
 import type { Actor, EventType, Fence, Measurement, Phase, ReleaseEvent, ReleaseInput, ReleaseState } from './api';
 import type { TargetRef } from './activity-types';
 import { renderDetails } from './details';
+import { SEARCH_KEYS } from './search-attribute-keys';
 import { statusOf } from './status';
 
 /** A release at work: its input, its state, and what lives only as long as this run of the workflow. */
@@ -136,23 +136,17 @@ export function enter(run: Run, phase: Phase): void {
   showDetails(run);
 }
 
-const attributes = {
-  phase: defineSearchAttributeKey('SluicePhase', 'KEYWORD'),
-  outcome: defineSearchAttributeKey('SluiceOutcome', 'KEYWORD'),
-  weight: defineSearchAttributeKey('SluiceWeight', 'INT'),
-};
-
 /**
  * One event in the history a call, so only at transitions. A release that was started without search attributes
  * (a namespace where nobody may register them) does not set any: an unregistered one would block the run.
  */
 export function publishAttributes(run: Run): void {
   const { state } = run;
-  if (workflowInfo().typedSearchAttributes.get(attributes.phase) === undefined) return;
+  if (workflowInfo().typedSearchAttributes.get(SEARCH_KEYS.phase) === undefined) return;
   upsertSearchAttributes([
-    { key: attributes.phase, value: state.phase },
-    { key: attributes.outcome, value: state.outcome },
-    { key: attributes.weight, value: Math.round(state.weight) },
+    { key: SEARCH_KEYS.phase, value: state.phase },
+    { key: SEARCH_KEYS.outcome, value: state.outcome },
+    { key: SEARCH_KEYS.weight, value: Math.round(state.weight) },
   ]);
 }
 

@@ -1,7 +1,7 @@
-import { defineSearchAttributeKey } from '@temporalio/common';
 import type { SearchAttributePair } from '@temporalio/common';
 import { releaseWorkflowId, TASK_QUEUE } from './api';
 import type { ReleaseInput } from './api';
+import { SEARCH_KEYS } from './search-attribute-keys';
 
 /** How a release is started, by a client or by the service's queue: id, lists and the Temporal UI's labels. */
 export interface ReleaseStartOptions {
@@ -16,20 +16,16 @@ export interface ReleaseStartOptions {
 export function releaseStartOptions(input: ReleaseInput, taskQueue: string = TASK_QUEUE): ReleaseStartOptions {
   const { plan, release, startedBy } = input;
   const weights = plan.steps.flatMap((step) => (step.kind === 'weight' ? [`${step.weight}`] : []));
-  const keyword = (name: string, value: string): SearchAttributePair => ({
-    key: defineSearchAttributeKey(name, 'KEYWORD'),
-    value,
-  });
   return {
     workflowId: releaseWorkflowId(plan.namespace, plan.service),
     taskQueue,
     typedSearchAttributes: [
-      keyword('SluiceService', plan.service),
-      keyword('SluiceNamespace', plan.namespace),
-      keyword('SluiceRelease', release),
-      keyword('SluiceVersion', plan.version),
-      keyword('SluicePhase', 'starting'),
-      { key: defineSearchAttributeKey('SluiceWeight', 'INT'), value: 0 },
+      { key: SEARCH_KEYS.service, value: plan.service },
+      { key: SEARCH_KEYS.namespace, value: plan.namespace },
+      { key: SEARCH_KEYS.release, value: release },
+      { key: SEARCH_KEYS.version, value: plan.version },
+      { key: SEARCH_KEYS.phase, value: 'starting' },
+      { key: SEARCH_KEYS.weight, value: 0 },
     ],
     memo: {
       release,

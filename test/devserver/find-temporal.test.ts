@@ -117,8 +117,8 @@ describe('findTemporalCli', () => {
     await expect(findTemporalCli(options())).rejects.toMatchObject({
       code: 'unsupported',
       message:
-        'There is no Temporal dev server to be had: none is on the PATH; none is in the cache; the download was not ' +
-        'allowed; build: go install failed (go: example.com/module@v1: dial tcp: no route to host).',
+        "Temporal's dev server cannot be had: none is on the PATH; none is in the cache; the download was not " +
+        'allowed; the build: go install failed (go: example.com/module@v1: dial tcp: no route to host).',
       hint: expect.stringContaining('Install the Temporal CLI') as string,
     });
     expect(existsSync(path.join(place, 'cache/temporal/1.5.1'))).toBe(false);

@@ -78,7 +78,7 @@ describe('findTestServer', () => {
 
     await expect(findTestServer(options())).rejects.toMatchObject({
       code: 'unsupported',
-      message: `There is no Temporal test server to be had: none is in the cache; the download was not allowed; Maven: ${reason}.`,
+      message: `Temporal's test server cannot be had: none is in the cache; the download was not allowed; Maven: ${reason}.`,
       hint: expect.stringContaining('install Java >= 11 and Maven') as string,
     });
   });

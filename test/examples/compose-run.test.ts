@@ -8,18 +8,17 @@ import type { ReleaseStatus } from '../../src/workflows/api';
 import { BUILD_WITHIN_MS, builtSluice } from './built-sluice';
 import { readComposeFile } from './compose-file';
 import { PlainProcesses } from './plain-processes';
-import { findPrometheusExecutable } from './prometheus-executable';
+import { describeWithPrometheus } from '../metrics/prometheus-executable';
 import { shellCommands } from './markdown';
 
 const ROOT = path.join(__dirname, '..', '..');
-const prometheus = findPrometheusExecutable();
 const compose = readComposeFile(path.join(ROOT, 'docker-compose.yml'));
 
 /**
  * What docker-compose.yml runs, with its own commands and configuration files, as plain processes. Temporal is the dev
  * server on SQLite: that the server's image works with PostgreSQL cannot be shown without that image.
  */
-(prometheus === null ? describe.skip : describe)('the services of docker-compose.yml as plain processes', () => {
+describeWithPrometheus('the services of docker-compose.yml as plain processes', (prometheus) => {
   let bin = '';
   let temporal: RunningTemporal | null = null;
   let processes: PlainProcesses | null = null;
@@ -35,7 +34,7 @@ const compose = readComposeFile(path.join(ROOT, 'docker-compose.yml'));
       programs: {
         sluice: await builtSluice(),
         node: process.execPath,
-        '/bin/prometheus': prometheus ?? '',
+        '/bin/prometheus': prometheus,
       },
       path: [bin, path.dirname(process.execPath)],
     });

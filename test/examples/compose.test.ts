@@ -12,21 +12,25 @@ const FILE = path.join(ROOT, 'docker-compose.yml');
 const compose = readComposeFile(FILE);
 const services = Object.entries(compose.services);
 
-/** `docker compose` or `docker-compose` as words; null, with the reason printed, when there is neither. */
-function findCompose(): string[] | null {
+/** `docker compose` or `docker-compose` as words, or why there is neither, which is printed. */
+function findCompose(): readonly string[] | { readonly missing: string } {
   const found = spawnSync('bash', [path.join(ROOT, 'scripts', 'lib', 'ensure-compose.sh'), '--no-fetch'], {
     encoding: 'utf8',
   });
   if (found.status === 0) return found.stdout.trim().split(' ');
-  process.stderr.write(`Skipped: docker-compose's own check of docker-compose.yml: ${found.stderr.trim()}\n`);
-  return null;
+  const missing = found.stderr.trim();
+  process.stderr.write(`skipped docker-compose's own check of docker-compose.yml: ${missing}\n`);
+  return { missing };
 }
 
 const command = findCompose();
 
 describe('docker-compose.yml', () => {
-  (command === null ? it.skip : it)('is one that docker-compose accepts, with every service and setting', () => {
-    const [program = '', ...args] = command ?? [];
+  const accepted = 'is one that docker-compose accepts, with every service and setting';
+  if ('missing' in command) it.skip(`${accepted} (${command.missing})`, () => undefined);
+  else it(accepted, () => acceptedBy(command));
+
+  function acceptedBy([program = '', ...args]: readonly string[]): void {
     const run = (...more: string[]): string =>
       execFileSync(program, [...args, '--file', FILE, '--profile', 'cli', '--profile', 'users', 'config', ...more], {
         encoding: 'utf8',
@@ -43,7 +47,7 @@ describe('docker-compose.yml', () => {
     for (const [name, { environment = {} }] of Object.entries(resolved.services)) {
       expect({ name, environment }).toEqual({ name, environment: ours.services[name]?.environment });
     }
-  });
+  }
 
   it.each(services)('%s: its image is pinned to a version', (_, { image }) => {
     expect(image).toMatch(/^[a-z]+(\/[a-z-]+)?:v?\d+\.\d+(\.\d+)?$/);

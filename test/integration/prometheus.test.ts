@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { freePort } from '../../src/devserver/free-port';
-import { findPrometheusExecutable } from '../examples/prometheus-executable';
+import { describeWithPrometheus } from '../metrics/prometheus-executable';
 import { startPrometheus } from '../metrics/real-prometheus';
 import type { RunningPrometheus } from '../metrics/real-prometheus';
 import { Instance, TOKEN } from '../targets/instance';
@@ -110,8 +110,7 @@ describe('a release whose evidence is in a Prometheus', () => {
     });
   });
 
-  const binary = findPrometheusExecutable();
-  (binary === null ? describe.skip : describe)('that is real and scrapes the shop', () => {
+  describeWithPrometheus('that is real and scrapes the shop', (binary) => {
     let healthy: Instance;
     let failing: Instance;
     let prometheus: RunningPrometheus;
@@ -121,7 +120,7 @@ describe('a release whose evidence is in a Prometheus', () => {
       failing.app = (version, path) => ({ status: version === 'v2' && path === '/' ? 500 : 200, body: '' });
       loads.push(...[healthy, failing].map((one) => startLoad([one.url], { perSecond: 40 })));
       prometheus = await startPrometheus(
-        binary ?? '',
+        binary,
         [healthy, failing].map((one, index) => ({
           address: one.url.replace('http://', ''),
           labels: { app: index === 0 ? 'healthy' : 'failing' },

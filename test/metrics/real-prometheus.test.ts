@@ -7,14 +7,9 @@ import type { ClosableMetricSource } from '../../src/metrics/metric-source';
 import { presetMetrics } from '../../src/spec/presets';
 import type { MetricPlan } from '../../src/spec/plan-types';
 import { json, startFakeServer, type FakeServer } from './fake-server';
-import { findPrometheus, startPrometheus, until, type RunningPrometheus } from './real-prometheus';
+import { describeWithPrometheus } from './prometheus-executable';
+import { startPrometheus, until, type RunningPrometheus } from './real-prometheus';
 import { metricOf, requestOf } from './requests';
-
-const binary = findPrometheus();
-if (binary === null) {
-  console.warn('Skipped: no Prometheus. Put prometheus on the PATH, or its path into SLUICE_PROMETHEUS.');
-}
-const withPrometheus = binary === null ? describe.skip : describe;
 
 const BOUNDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
@@ -68,7 +63,7 @@ async function startApp(): Promise<App> {
   };
 }
 
-withPrometheus('a real Prometheus scraping a real app', () => {
+describeWithPrometheus('a real Prometheus scraping a real app', (binary) => {
   let apps: { readonly canary: App; readonly stable: App };
   let prometheus: RunningPrometheus;
   let source: ClosableMetricSource;
@@ -79,7 +74,7 @@ withPrometheus('a real Prometheus scraping a real app', () => {
       address: new URL(apps[track].server.url).host,
       labels: { service: 'checkout', namespace: 'shop', track },
     });
-    prometheus = await startPrometheus(binary ?? '', [target('canary'), target('stable')]);
+    prometheus = await startPrometheus(binary, [target('canary'), target('stable')]);
     source = createPrometheusSource({ url: prometheus.url, timeoutMs: 10_000 });
     await scraped('count(http_requests_total{status="200"} == 0) == 2');
     await Promise.all([apps.canary.work(100, 0, 0.2), apps.stable.work(300, 0, 0.07)]);

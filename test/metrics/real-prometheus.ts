@@ -1,25 +1,10 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-
-/** The binary named by SLUICE_PROMETHEUS, or the one on the PATH; null when there is none. */
-export function findPrometheus(): string | null {
-  const candidates = [process.env['SLUICE_PROMETHEUS'], 'prometheus'];
-  for (const candidate of candidates) {
-    if (candidate === undefined || candidate === '') continue;
-    try {
-      execFileSync(candidate, ['--version'], { stdio: 'ignore' });
-      return candidate;
-    } catch {
-      continue; // not there: the next one, or none
-    }
-  }
-  return null;
-}
 
 export interface ScrapeTarget {
   /** host:port */

@@ -1,4 +1,3 @@
-import '../targets/kubernetes/without-socks';
 import type { Cluster } from '../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import type { TrafficCluster } from '../../src/traffic/cluster-access';

@@ -1,4 +1,3 @@
-import '../targets/kubernetes/without-socks';
 import type { Cluster } from '../../src/targets/kubernetes/cluster';
 import type { KubernetesObject, ObjectRef } from '../../src/targets/kubernetes/objects';
 import { createTrafficRouter } from '../../src/traffic/create-traffic-router';

@@ -1,4 +1,3 @@
-import '../../targets/kubernetes/without-socks';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,4 +1,3 @@
-import './without-socks';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
@@ -32,9 +31,10 @@ export interface ApiServerProcess {
 export function describeWithApiServer(name: string, suite: (server: () => ApiServerProcess) => void): void {
   const parts = findApiServerParts();
   if (parts === undefined) {
-    process.stderr.write(`skipped "${name}": there is no API server; scripts/lab build --api-server makes one\n`);
+    const reason = 'there is no API server; scripts/lab build --api-server makes one';
+    process.stderr.write(`skipped "${name}": ${reason}\n`);
     describe.skip(name, () => {
-      it('needs a kube-apiserver', () => undefined);
+      it(`needs a kube-apiserver: ${reason}`, () => undefined);
     });
     return;
   }

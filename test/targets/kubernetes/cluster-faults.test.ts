@@ -1,4 +1,3 @@
-import './without-socks';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';

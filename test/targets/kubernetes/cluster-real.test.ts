@@ -1,4 +1,3 @@
-import './without-socks';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
 import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';

@@ -1,4 +1,3 @@
-import './without-socks';
 import type { TrafficPlan } from '../../../src/spec/plan-types';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';

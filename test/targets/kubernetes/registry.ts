@@ -30,9 +30,10 @@ export function describeWithRegistry(name: string, suite: () => void): void {
     describe(name, suite);
     return;
   }
-  process.stderr.write(`skipped "${name}": no ${PROGRAM}; it is a Debian package of that name\n`);
+  const reason = `no ${PROGRAM}; it is a Debian package of that name`;
+  process.stderr.write(`skipped "${name}": ${reason}\n`);
   describe.skip(name, () => {
-    it('needs a registry', () => undefined);
+    it(`needs a registry: ${reason}`, () => undefined);
   });
 }
 

@@ -1,4 +1,3 @@
-import './without-socks';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';

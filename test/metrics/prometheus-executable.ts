@@ -1,0 +1,38 @@
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { cacheDirectory } from '../../src/devserver/cache-directory';
+
+/** A suite against a real Prometheus server; skipped, and said so in its name and on stderr, where there is none. */
+export function describeWithPrometheus(name: string, suite: (executable: string) => void): void {
+  const executable = findPrometheusExecutable();
+  if (executable !== null) {
+    describe(name, () => suite(executable));
+    return;
+  }
+  const reason = 'no Prometheus in SLUICE_PROMETHEUS, on the PATH or in the cache; ./scripts/test fetches it';
+  process.stderr.write(`skipped "${name}": ${reason}\n`);
+  describe.skip(name, () => {
+    it(`needs a Prometheus server: ${reason}`, () => undefined);
+  });
+}
+
+/** `SLUICE_PROMETHEUS` (which `scripts/test` sets), the PATH or the cache. */
+function findPrometheusExecutable(): string | null {
+  const cache = path.join(cacheDirectory(), 'prometheus');
+  const places = [
+    process.env['SLUICE_PROMETHEUS'],
+    'prometheus',
+    path.join(cache, 'bin', 'prometheus'),
+    path.join(cache, 'usr', 'bin', 'prometheus'),
+  ];
+  for (const place of places) {
+    if (place === undefined || place === '') continue;
+    try {
+      execFileSync(place, ['--version'], { stdio: 'ignore' });
+      return place;
+    } catch {
+      // Missing or not runnable is the same here: the next place is looked at.
+    }
+  }
+  return null;
+}
