@@ -35,11 +35,12 @@ export async function manyReleases(): Promise<BenchResult> {
         late.push(step.endedAt - step.startedAt - SOAK_MS);
       }
     }
+    const memory = stack.workerMemory();
     return {
       bench: 'many-releases',
-      how: `${RELEASES} releases 5/25/50/100 started one after the other, ${SOAK_MS / 1000} s soaks, a measurement every 5 s, one worker process; a step is late by its time less its soak.`,
+      how: `${RELEASES} releases 5/25/50/100 started one after the other, ${SOAK_MS / 1000} s soaks, a measurement every 5 s, one worker process; a step is late by its time less its soak; memory is the worker's peak, or where the system does not tell it (macOS) what it has at the end.`,
       figures: [
-        below('worker resident memory, highest', stack.workerMemory().peak, 640, 'MB'),
+        below('worker resident memory, highest', memory.peak ?? memory.now, 640, 'MB'),
         below('steps late by, max', max(late), 1_000, 'ms'),
         told('steps late by, p99', percentile(late, 99), 'ms'),
         told('steps late by, p50', percentile(late, 50), 'ms'),

@@ -24,6 +24,7 @@ async function main(names: readonly string[]): Promise<number> {
     );
     return 2;
   }
+  if (names.length === 0) process.stderr.write('bench: all of them, which takes about 8 minutes\n');
   const results: BenchResult[] = [];
   const failed: string[] = [];
   for (const [name, run] of Object.entries(BENCHES)) {

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,12 +12,18 @@ import { plan } from '../../src/spec/plan';
 import type { Plan } from '../../src/spec/plan-types';
 import { BENCH_TOKEN } from './instance';
 
+/** Resident memory of the worker's process in MB. */
+export interface WorkerMemory {
+  readonly now: number;
+  /** Since its start; null where the system does not tell. */
+  readonly peak: number | null;
+}
+
 /** A Temporal dev server in memory, and one worker in a process of its own, as `sluice worker` starts it. */
 export interface BenchStack {
   readonly client: SluiceClient;
   readonly address: string;
-  /** Resident memory of the worker's process in MB; `peak` since its start. */
-  workerMemory(): { now: number; peak: number };
+  workerMemory(): WorkerMemory;
   stop(): Promise<void>;
 }
 
@@ -63,15 +69,15 @@ async function workerPolls(client: SluiceClient, worker: ChildProcess, log: () =
   }
 }
 
-/** From Linux's /proc; NaN elsewhere. */
-function memoryOf(process: ChildProcess): { now: number; peak: number } {
-  try {
-    const status = readFileSync(`/proc/${process.pid ?? 0}/status`, 'utf8');
-    const kilobytes = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]);
-    return { now: kilobytes('VmRSS') / 1024, peak: kilobytes('VmHWM') / 1024 };
-  } catch {
-    return { now: Number.NaN, peak: Number.NaN }; // no /proc on this system: said in the table by the figure itself
+/** From Linux's /proc; elsewhere from `ps`, which knows no peak. */
+function memoryOf({ pid = 0 }: ChildProcess): WorkerMemory {
+  if (process.platform !== 'linux') {
+    const resident = execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' });
+    return { now: Number(resident.trim()) / 1024, peak: null };
   }
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const kilobytes = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]);
+  return { now: kilobytes('VmRSS') / 1024, peak: kilobytes('VmHWM') / 1024 };
 }
 
 export function benchPlan(options: {

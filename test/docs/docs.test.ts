@@ -1,5 +1,15 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { createCli } from '../../src/cli/create-cli';
@@ -108,6 +118,24 @@ describe('the command lines', () => {
   });
 });
 
+/** An app that asks itself once. */
+const APP = `
+import express from 'express';
+import { createCohortRouter, expressCohortRouter } from 'sluice/router';
+
+const quiet = { info() {}, warn() {}, error() {} };
+const router = createCohortRouter({ service: 'shop', stableVersion: '1.4.1', logger: quiet, environment: {} });
+const app = express();
+app.use(expressCohortRouter(router));
+app.get('/', (request, response) => response.json({ cohort: request.canary.cohort }));
+const server = app.listen(0, '127.0.0.1', async () => {
+  const answer = await fetch('http://127.0.0.1:' + server.address().port);
+  console.log(answer.status + ' by ' + answer.headers.get('x-deployment-version') + ': ' + (await answer.text()));
+  server.close();
+  server.closeAllConnections();
+});
+`;
+
 describe('the package', () => {
   beforeAll(builtSluice, BUILD_WITHIN_MS);
 
@@ -127,6 +155,26 @@ describe('the package', () => {
       ]),
     );
     expect(files.filter((file) => file.startsWith('dist/.bench') || file.endsWith('.tsbuildinfo'))).toEqual([]);
+  });
+
+  it('has a router that serves from the tarball alone, beside an Express of the app', async () => {
+    const app = mkdtempSync(path.join(tmpdir(), 'sluice-app-'));
+    try {
+      await run('npm', ['pack', '--pack-destination', app], { cwd: ROOT });
+      const tarball = readdirSync(app).find((name) => name.endsWith('.tgz')) ?? 'none was made';
+      expect(read('docs/router.md')).toContain(tarball);
+      const installed = path.join(app, 'node_modules', 'sluice');
+      mkdirSync(installed, { recursive: true });
+      await run('tar', ['-xzf', path.join(app, tarball), '-C', installed, '--strip-components', '1']);
+      symlinkSync(path.join(ROOT, 'node_modules', 'express'), path.join(app, 'node_modules', 'express'));
+      writeFileSync(path.join(app, 'app.mjs'), APP);
+
+      const { stdout } = await run(process.execPath, ['app.mjs'], { cwd: app });
+
+      expect(stdout).toBe('200 by 1.4.1: {"cohort":"stable"}\n');
+    } finally {
+      rmSync(app, { recursive: true, force: true });
+    }
   });
 
   // By the package's own name and exports, as an app that has installed it does.

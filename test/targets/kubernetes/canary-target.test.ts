@@ -1,4 +1,3 @@
-import './without-socks';
 import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
