@@ -5,7 +5,7 @@ import type { ClosableMetricSource } from '../metrics/metric-source';
 import { createSlackNotifier } from '../notify/slack';
 import type { SlackNotifier } from '../notify/slack';
 import { createTarget } from '../targets/create-target';
-import { connectCluster } from '../targets/kubernetes/cluster';
+import type * as ClusterModule from '../targets/kubernetes/cluster';
 import type { Cluster } from '../targets/kubernetes/cluster';
 import { ClusterFailure } from '../targets/kubernetes/cluster-failure';
 import { TargetFailure } from '../targets/target';
@@ -38,6 +38,9 @@ export function createDeps(env: Readonly<Record<string, string | undefined>>): A
 
 /** @throws TargetFailure `invalidTarget` without a kubeconfig that can be used. */
 function openCluster(): Cluster {
+  // Loaded only now: Kubernetes' client is large, and a worker of routers alone never needs it.
+  // eslint-disable-next-line @typescript-eslint/no-require-imports
+  const { connectCluster } = require('../targets/kubernetes/cluster') as typeof ClusterModule;
   try {
     return connectCluster();
   } catch (error) {
