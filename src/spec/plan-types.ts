@@ -50,7 +50,7 @@ export interface KubernetesTargetPlan {
   readonly traffic: TrafficPlan;
   /** Which container gets the image; null: the only one, or the one named like the Deployment. */
   readonly container: string | null;
-  /** Of the Service, for the smoke test; null: its only port, or the one named http. */
+  /** Of the Service, for the smoke test; null: the one named http, or the only one where that has no name. */
   readonly port: number | null;
   readonly resolveImage: 'registry' | 'never';
   readonly config: 'keep' | 'snapshot';

@@ -128,7 +128,9 @@ const kubernetes = mapping('target.kubernetes', {
     .describe('The container that gets the image. Default: the only one, or the one named like the Deployment.'),
   port: wholeNumber(BOUNDS.port)
     .optional()
-    .describe('Port of the Service that the smoke test asks. Default: its only port, or the one named http.'),
+    .describe(
+      'Port of the Service that the smoke test asks. Default: the one named http, or the only one where that has no name.',
+    ),
   resolveImage: choice(['registry', 'never'])
     .default(DEFAULTS.kubernetes.resolveImage)
     .describe(

@@ -71,17 +71,18 @@ async function probe(
 }
 
 /**
- * Nothing for the only port, else `http`: the port is a part of the name that permissions are given by, and a plan that
- * names none must be known to ask for these alone (`permissions.ts`).
+ * The port named `http`, else nothing, which the API server takes for the only port where that has no name: the port is
+ * a part of the name that permissions are given by, and a plan that names none must be known to ask for these alone
+ * (`permissions.ts`).
  */
 function portOf(service: KubernetesObject): 'http' | undefined {
   const { ports = [] } = service['spec'] as { ports?: readonly { port: number; name?: string }[] };
   const [first, second] = ports;
-  if (first !== undefined && second === undefined) return undefined;
   if (ports.some((one) => one.name === 'http')) return 'http';
+  if (first !== undefined && second === undefined && (first.name ?? '') === '') return undefined;
   const names = ports.map((one) => `${one.port}${one.name === undefined ? '' : ` (${one.name})`}`).join(', ');
   throw new TargetFailure(
     'invalidTarget',
-    `Service ${service.metadata.namespace ?? ''}/${service.metadata.name} has ${ports.length === 0 ? 'no port' : `the ports ${names}, and none is named http`}; say in the spec which one the smoke test asks, as \`port\`.`,
+    `Service ${service.metadata.namespace ?? ''}/${service.metadata.name} has ${ports.length === 0 ? 'no port' : `the ${ports.length === 1 ? 'port' : 'ports'} ${names}, and none is named http`}; say in the spec which one the smoke test asks, as \`port\`.`,
   );
 }

@@ -183,7 +183,7 @@ describeWithApiServer('permissions, against a real API server', (server) => {
   });
 
   it.each([
-    ['its only port', null, [{ name: 'web', port: 80 }]],
+    ['its only port, which has no name', null, [{ port: 80 }]],
     [
       'the one named http',
       null,
