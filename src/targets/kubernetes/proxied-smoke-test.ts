@@ -30,9 +30,11 @@ export async function smokeTestThroughProxy(cluster: Cluster, request: ProxiedSm
   const port = request.port ?? portOf(object);
   const shown = `Service ${namespace}/${service}${port === undefined ? '' : `:${port}`}${test.path}`;
   let problem = '';
+  // Once for all tries: they must end within the step's own time.
+  const settledBy = performance.now() + SETTLING_MS;
   for (let attempt = 1; attempt <= test.attempts; attempt += 1) {
     if (attempt > 1) await delay(test.intervalMs, undefined, { signal });
-    problem = await probe(cluster, { ...request, port });
+    problem = await probe(cluster, { ...request, port, settledBy });
     if (problem === '') return `${version} answered ${test.path} with ${test.expectStatus}, asked through ${shown}.`;
   }
   const tries = test.attempts === 1 ? '' : ` ${test.attempts} times`;
@@ -48,9 +50,9 @@ async function probe(
     port,
     test,
     signal,
-  }: Omit<ProxiedSmokeTest, 'port'> & { readonly port: number | string | undefined },
+    settledBy,
+  }: Omit<ProxiedSmokeTest, 'port'> & { readonly port: number | string | undefined; readonly settledBy: number },
 ): Promise<string> {
-  const started = performance.now();
   for (;;) {
     try {
       const at = port === undefined ? {} : { port };
@@ -64,7 +66,7 @@ async function probe(
     } catch (error) {
       if (!(error instanceof ClusterFailure) || error.kind === 'cancelled' || error.kind === 'forbidden') throw error;
       const settling = error.kind === 'notFound' || error.status === 503;
-      if (!settling || performance.now() - started > SETTLING_MS) return `could not be asked: ${error.message}`;
+      if (!settling || performance.now() > settledBy) return `could not be asked: ${error.message}`;
       await delay(SETTLING_POLL_MS, undefined, { signal });
     }
   }
