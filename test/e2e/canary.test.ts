@@ -78,7 +78,7 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
   });
 
   it.each<[string, ShopVersion, RegExp]>([
-    ['error rate', 'v3', /error-rate/],
+    ['error rate', 'v3', /canary requests failed .* more than the allowed 10 %/],
     ['latency', 'slow', /p95-latency/],
   ])('takes a version back by its %s', async (_, version, why) => {
     await release(version);
