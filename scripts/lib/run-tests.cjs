@@ -127,11 +127,11 @@ async function buildLab(why) {
  * end-to-end tests on one lab for all of them. A lab that runs already is used, and left as it is.
  */
 async function runLabTests(env, why) {
-  const results = [await runJest(env, ['--runInBand', ...LAB_SUITES.lifecycle])];
+  const results = [await runJest(env, LAB_SUITES.lifecycle, 1)];
   const ours = why === undefined && readState() === undefined;
   labIsOurs = ours;
   if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
-  results.push(await runJest(env, ['--runInBand', '--passWithNoTests', ...LAB_SUITES.e2e]));
+  results.push(await runJest(env, ['--passWithNoTests', ...LAB_SUITES.e2e], 1));
   if (ours && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
   labIsOurs = false;
   return results;
@@ -144,12 +144,12 @@ function failedCheck(name) {
   return { passed: 0, failed: [name], skipped: [], ran: 1 };
 }
 
-async function runJest(env, args) {
+async function runJest(env, args, workers = 2) {
   mkdirSync(path.dirname(report), { recursive: true });
   rmSync(report, { force: true });
   let watch;
   const result = await runNode(
-    ['node_modules/jest/bin/jest.js', '--maxWorkers=2', '--json', `--outputFile=${report}`, ...args],
+    ['node_modules/jest/bin/jest.js', `--maxWorkers=${workers}`, '--json', `--outputFile=${report}`, ...args],
     {
       env,
       onStart: (child) => {

@@ -8,8 +8,8 @@ import { messageOf, ReleaseError } from '../../src/errors';
 import { Versions } from './layout';
 import { execute } from './tell';
 
-/** The Go that everything is built with, which an older or newer one fetches: what was built once is never built again. */
-const TOOLCHAIN = 'go1.26.10';
+/** What Kubernetes' go.mod asks for; an older Go fetches a newer one. */
+const GO_NEEDED = [1, 26] as const;
 
 /** Programs that are built together from one module of the Go module proxy. */
 export interface GoBuild {
@@ -20,6 +20,8 @@ export interface GoBuild {
   readonly commands: readonly string[];
   /** How many packages are compiled, for the progress line only. */
   readonly packages: number;
+  /** Environment of the build, beside the process's own. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Variables that the program reports as its version. */
   readonly variables?: Readonly<Record<string, string>>;
   /** The versions of modules that the published go.mod finds in its own repository, which the proxy does not serve. */
@@ -54,6 +56,8 @@ export const GoBuilds = {
     version: `v${Versions.traefik}`,
     commands: ['github.com/traefik/traefik/v3/cmd/traefik'],
     packages: 2_500,
+    // Pure Go, and with the Go that is known to compile all that it depends on.
+    env: { CGO_ENABLED: '0', GOTOOLCHAIN: 'go1.26.10' },
     variables: { 'github.com/traefik/traefik/v3/pkg/version.Version': Versions.traefik },
   },
 } as const satisfies Record<string, GoBuild>;
@@ -70,7 +74,7 @@ export async function ensureGoBuild(build: GoBuild, folder: string, onProgress: 
   const names = build.commands.map((command) => command.split('/').at(-1) ?? command);
   const there = await Promise.all(names.map((name) => isExecutable(join(folder, name))));
   if (there.every(Boolean)) return;
-  const environment = await goEnvironment(build.title);
+  const environment = await goEnvironment(build.title, build.env);
   const work = `${folder}.building`;
   await rm(work, { recursive: true, force: true });
   await mkdir(work, { recursive: true });
@@ -136,14 +140,12 @@ interface GoEnvironment {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-export async function goEnvironment(what: string): Promise<GoEnvironment> {
+/** The Go command and the environment to call it with. */
+export async function goEnvironment(what: string, own: Readonly<Record<string, string>> = {}): Promise<GoEnvironment> {
   try {
-    const go = await findGo(process.env, [1, 21]);
-    // Without a C compiler: the machine's own must not matter.
-    return {
-      go: go.path,
-      env: { ...process.env, CGO_ENABLED: '0', GOTOOLCHAIN: TOOLCHAIN, GOFLAGS: '-buildvcs=false' },
-    };
+    const go = await findGo(process.env, GO_NEEDED);
+    // A checkout of somebody's own has nothing to do with what is built.
+    return { go: go.path, env: { ...process.env, GOTOOLCHAIN: 'auto', GOFLAGS: '-buildvcs=false', ...own } };
   } catch (error) {
     throw new ReleaseError('unsupported', `${what} cannot be built: ${messageOf(error)}.`, {
       hint: `Install Go >= ${OLDEST_GO} and put it on the PATH.`,

@@ -121,7 +121,7 @@ export async function ensureDefinitions(onProgress: Progress): Promise<string> {
 
 /** The shop is small: Go's own cache decides whether there is something to do. */
 export async function buildShop(): Promise<string> {
-  const { go, env } = await goEnvironment('The sample shop');
+  const { go, env } = await goEnvironment('The sample shop', { CGO_ENABLED: '0', GOOS: 'linux' });
   const target = join(cache(), 'shop');
   await mkdir(cache(), { recursive: true });
   await execute(go, ['build', '-trimpath', '-ldflags=-s -w', '-o', target, '.'], { cwd: join(__dirname, 'shop'), env });
