@@ -26,6 +26,9 @@ export interface Place {
 /** How many copies the aliases (`*name`) of a document may come to once all are resolved; against those that explode. */
 const MAX_ALIASES = 100;
 
+/** Of a text that is not well-formed. */
+const MAX_FAULTS = 5;
+
 const NEEDED = 'Allowed: a mapping with apiVersion, kind, metadata and spec.';
 const TOO_DEEP: YamlFault = { offset: 0, message: 'the document is nested too deeply.' };
 
@@ -50,7 +53,7 @@ export function readYaml(text: string): YamlDocument {
       logLevel: 'error',
     });
     const broken = document.errors.map(faultOf);
-    if (broken.length > 0) return failed(broken);
+    if (broken.length > 0) return failed(firstOf(broken));
     const faults = [...document.warnings.map(faultOf), ...duplicateKeys(document)];
     const { data, fault } = dataOf(document);
     if (fault !== null) return failed([...faults, fault]);
@@ -59,6 +62,15 @@ export function readYaml(text: string): YamlDocument {
     if (isStackOverflow(error)) return failed([TOO_DEEP]);
     throw error;
   }
+}
+
+/** What is no YAML at some place is misread from there on: the first faults are what is wrong, the rest comes of them. */
+function firstOf(faults: readonly YamlFault[]): readonly YamlFault[] {
+  const inOrder = [...faults].sort((a, b) => a.offset - b.offset);
+  const next = inOrder[MAX_FAULTS];
+  if (next === undefined) return inOrder;
+  const message = `${inOrder.length - MAX_FAULTS} more from here on are not shown; they may come of those before.`;
+  return [...inOrder.slice(0, MAX_FAULTS), { offset: next.offset, message }];
 }
 
 function dataOf(document: Document): { data: object | null; fault: YamlFault | null } {

@@ -151,6 +151,14 @@ describe('sluice list', () => {
     expect(lines[2]).toMatch(/^shop\/checkout +1\.42\.0 +✖ Rolled back +0 %/u);
   });
 
+  it('is cut to a terminal, and whole elsewhere', async () => {
+    const narrow = await run(['list'], { client, tty: 60 });
+    const piped = await run(['list'], { client, env: { COLUMNS: '60' } });
+
+    expect(narrow.out).not.toContain('TOOK');
+    expect(piped.out.split('\n')[0]).toMatch(/STARTED +TOOK$/u);
+  });
+
   it('answers machines with a list, or one release a line', async () => {
     const json = await run(['list', '--json'], { client });
     const open = await run(['list', '--open', '-o', 'jsonl'], { client });

@@ -69,6 +69,13 @@ describe('the document', () => {
     expect(problemsOf(text)).toContain(`release.yaml:${expected}`);
   });
 
+  it('tells the first faults of a text that is no YAML, not the dozens that come of them', () => {
+    const problems = problemsOf('# A page\n\nText: with a `quote`: and more.\n\n'.repeat(30));
+
+    expect(problems).toHaveLength(6);
+    expect(problems.at(-1)).toMatch(/\d+ more from here on are not shown; they may come of those before\.$/);
+  });
+
   it('must say what it is', () => {
     const text = routerDocument().replace('sluice.dev/v1', 'sluice.dev/v2').replace('Release', 'Rollout');
 

@@ -49,7 +49,8 @@ export function addListCommand(registry: Registry): void {
             : renderTable(
                 ['SERVICE', 'VERSION', 'STATE', 'WEIGHT', 'RELEASE', 'STARTED', 'TOOK'],
                 releases.map((release) => row(release, now, stateOf(release, mark))),
-                session.look,
+                // Only a terminal has a width to be kept to.
+                session.cli.stdout.isTTY === true ? session.look : { ...session.look, width: Number.POSITIVE_INFINITY },
               ),
         );
         if (releases.length === 0) session.note('There are no such releases.');
