@@ -485,8 +485,8 @@ describe('what must fit together', () => {
   });
 
   it.each([
-    ['blueGreen', 'a blue-green release without a tr'],
-    ['canary', 'a Service selector moves all traf'],
+    ['blueGreen', 'a blue-green release without a traffic splitter moves all traffic at once'],
+    ['canary', 'a Service selector moves all traffic at once'],
   ])('strategy %s by a Service selector has the only weight 100', (strategy, why) => {
     const text = DESIGN_EXAMPLE.replace('service: checkout', `service: checkout\n      strategy: ${strategy}`).replace(
       'gatewayAPI: { httpRoute: checkout }',
