@@ -240,7 +240,8 @@ function codeOf(error: unknown): string {
   return 'cause' in error ? codeOf(error.cause) : '';
 }
 
-function describeConnectionError(code: string, message: string): string {
+/** Why there was no connection, by Node's code for it; null for a code that says nothing to people. */
+export function describeConnectionCode(code: string): string | null {
   switch (code) {
     case 'ECONNREFUSED':
       return 'refused the connection';
@@ -259,8 +260,13 @@ function describeConnectionError(code: string, message: string): string {
     case 'ERR_LINK_LOCAL':
       return 'has a link-local address, which is never asked';
     default:
-      break;
+      return null;
   }
+}
+
+function describeConnectionError(code: string, message: string): string {
+  const known = describeConnectionCode(code);
+  if (known !== null) return known;
   if (/certificate|CERT_|TLS|SSL/i.test(`${code} ${message}`)) return `has no acceptable TLS certificate (${code})`;
   if (code.startsWith('HPE_')) return 'answered something that is not HTTP';
   return `failed: ${shorten(message)}`;

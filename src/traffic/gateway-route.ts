@@ -7,7 +7,7 @@ import type { RouteShape, Services } from './route-shape';
 import { union } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficMatch } from './traffic-router';
-import { hasStable, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
 import type { BackendAccess } from './weighted-pair';
 
 type Backend = z.infer<typeof Backend>;
@@ -112,8 +112,7 @@ function baseRules(rules: readonly Rule[], access: BackendAccess<Backend>, known
 
 /** A rule for the canary alone, all of whose matches ask for a header that we route by: one of ours. */
 function isMatchRule(rule: Rule, access: BackendAccess<Backend>, known: readonly TrafficMatch[]): boolean {
-  const [backend, ...more] = rule.backendRefs ?? [];
-  if (backend === undefined || more.length > 0 || access.trackOf(backend) !== 'canary') return false;
+  if (!isCanaryAlone(rule.backendRefs ?? [], access)) return false;
   const matches = rule.matches ?? [];
   return known.some((one) => matches.length > 0 && matches.every((match) => asksFor(match, one)));
 }

@@ -6,7 +6,7 @@ import type { RouteShape, Services } from './route-shape';
 import { union } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficMatch } from './traffic-router';
-import { hasStable, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
 import type { BackendAccess } from './weighted-pair';
 
 type Destination = z.infer<typeof Destination>;
@@ -126,8 +126,7 @@ function baseRules(rules: readonly Rule[], access: BackendAccess<Destination>, k
 }
 
 function isMatchRule(rule: Rule, access: BackendAccess<Destination>, known: readonly TrafficMatch[]): boolean {
-  const [destination, ...more] = rule.route ?? [];
-  if (destination === undefined || more.length > 0 || access.trackOf(destination) !== 'canary') return false;
+  if (!isCanaryAlone(rule.route ?? [], access)) return false;
   const matches = rule.match ?? [];
   return known.some((one) => {
     const [name, wanted] = headerOf(one);

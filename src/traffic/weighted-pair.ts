@@ -25,6 +25,12 @@ export function hasStable<T>(backends: readonly T[], access: BackendAccess<T>): 
   return backends.some((backend) => access.trackOf(backend) === 'stable');
 }
 
+/** True for backends of which the canary is the only one. */
+export function isCanaryAlone<T>(backends: readonly T[], access: BackendAccess<T>): boolean {
+  const [backend, ...more] = backends;
+  return backend !== undefined && more.length === 0 && access.trackOf(backend) === 'canary';
+}
+
 /** The canary's share in percent; null when neither track gets anything. */
 export function shareOf<T>(backends: readonly T[], access: BackendAccess<T>): number | null {
   const { stable, canary } = weightsOf(backends, access);

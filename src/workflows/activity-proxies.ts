@@ -1,5 +1,6 @@
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { RetryPolicy } from '@temporalio/common';
+import type { Plan } from '../spec/plan-types';
 import { NON_RETRYABLE } from './activity-types';
 import type { ReleaseActivities } from './activity-types';
 
@@ -105,4 +106,10 @@ const GRACE_MS = 10_000;
 /** One attempt may take the whole of a time that the spec gives, and so may all of them together. */
 export function within(ms: number): { startToCloseTimeout: number; scheduleToCloseTimeout: number } {
   return { startToCloseTimeout: ms + GRACE_MS, scheduleToCloseTimeout: ms + GRACE_MS };
+}
+
+/** What waits for pods in Kubernetes may take as long as a deployment; elsewhere the activity's own timeouts hold. */
+export function podTimeouts({ target, steps }: Plan): ReturnType<typeof within> | Record<string, never> {
+  const deploy = steps.find((step) => step.kind === 'deploy');
+  return target.kind === 'kubernetes' && deploy !== undefined ? within(deploy.timeoutMs) : {};
 }

@@ -3,7 +3,7 @@ import type { HandBackPlan, PromoteStep } from '../spec/plan-types';
 import { promote, within } from './activity-proxies';
 import { checkpoint, leaveIfRollingBack, pauseFor } from './hold';
 import { takeReading } from './measure';
-import { endStep, enter, nextFence, record, targetRef } from './run';
+import { drainUntil, endStep, enter, nextFence, record, recordInverse, targetRef } from './run';
 import type { Run } from './run';
 import { shiftWeight } from './shift-weight';
 import type { StepEnd } from './soak';
@@ -23,9 +23,7 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   if (state.weight < 100) return 'again';
   enter(run, 'promoting');
   const from = state.stableVersion ?? '';
-  if (!state.compensations.some((one) => one.op === 'restoreStable')) {
-    state.compensations.push({ op: 'restoreStable', version: from });
-  }
+  recordInverse(run, { op: 'restoreStable', version: from });
   const { timeoutMs } = step;
   // A plan of an older client has none.
   const handBack = (step as Partial<PromoteStep>).handBack ?? null;
@@ -59,11 +57,6 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   record(run, 'promoted', done, { step: state.step });
   endStep(run, 'passed', done);
   return 'done';
-}
-
-/** When pods that have just lost their traffic may go; null where nothing drains. */
-export function drainUntil({ plan }: Run): number | null {
-  return plan.target.kind === 'kubernetes' && plan.target.drainMs > 0 ? Date.now() + plan.target.drainMs : null;
 }
 
 /** From the canary to the new stable track: half, watched, and then all. */

@@ -1,11 +1,10 @@
 import { ActivityFailure } from '@temporalio/common';
 import { condition, sleep } from '@temporalio/workflow';
-import { compensate, within } from './activity-proxies';
+import { compensate, podTimeouts } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
 import type { Actor, Compensation } from './api';
 import { continueAsNewIfDue } from './continue-as-new';
-import { drainUntil } from './promote';
-import { endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
+import { drainUntil, endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf } from './step-failure';
 import { dropWishes } from './wishes';
@@ -75,11 +74,7 @@ async function attempt(run: Run, compensation: Compensation): Promise<void> {
   const { state } = run;
   if (compensation.op === 'removeCanary') await drain(run);
   try {
-    const { sentence } = await compensate.executeWithOptions(
-      { summary: describe(compensation), ...timeoutsOf(run, compensation) },
-      [{ ...targetRef(run), fence: nextFence(run), compensation, reason: state.rollback?.reason ?? '' }],
-    );
-    done(run, compensation, sentence);
+    done(run, compensation, await runInverse(run, compensation, state.rollback?.reason ?? ''));
   } catch (error) {
     if (!(error instanceof ActivityFailure)) throw error;
     const { type, message } = causeOf(error);
@@ -104,11 +99,13 @@ async function attempt(run: Run, compensation: Compensation): Promise<void> {
   }
 }
 
-/** Pods that come back are waited for as long as a deployment may take; every other way back is a few writes. */
-function timeoutsOf({ plan }: Run, { op }: Compensation): ReturnType<typeof within> | Record<string, never> {
-  const deploy = plan.steps.find((step) => step.kind === 'deploy');
-  const waits = plan.target.kind === 'kubernetes' && op === 'restoreStable' && deploy !== undefined;
-  return waits ? within(deploy.timeoutMs) : {};
+/** Runs one inverse and answers its sentence. Pods that come back take their time; every other one is a few writes. */
+async function runInverse(run: Run, compensation: Compensation, reason: string): Promise<string> {
+  const timeouts = compensation.op === 'restoreStable' ? podTimeouts(run.plan) : {};
+  const { sentence } = await compensate.executeWithOptions({ summary: describe(compensation), ...timeouts }, [
+    { ...targetRef(run), fence: nextFence(run), compensation, reason },
+  ]);
+  return sentence;
 }
 
 /** Pods that have just lost their traffic finish what they have, and routes that lag behind still find them. */
@@ -132,7 +129,7 @@ export async function cleanUp(run: Run): Promise<void> {
       if (why === null) break;
       if (round >= CLEAN_UP_ROUNDS) {
         const left = `${describe(leftover)}: ${why}`;
-        record(run, 'leftOver', `Left undone after ${round} tries, see \`sluice cleanup\`: ${left}`);
+        record(run, 'leftOver', `Left undone after ${round} tries, and to be done by hand: ${left}`);
         break;
       }
       await sleep(Math.min(RETRY_FIRST_MS * 2 ** (round - 1), RETRY_MOST_MS), { summary: 'before the next try' });
@@ -144,10 +141,7 @@ export async function cleanUp(run: Run): Promise<void> {
 /** Null when it is done, why not otherwise. */
 async function removal(run: Run, compensation: Compensation): Promise<string | null> {
   try {
-    const { sentence } = await compensate.executeWithOptions({ summary: describe(compensation) }, [
-      { ...targetRef(run), fence: nextFence(run), compensation, reason: 'the release was promoted' },
-    ]);
-    record(run, 'cleanedUp', sentence);
+    record(run, 'cleanedUp', await runInverse(run, compensation, 'the release was promoted'));
     return null;
   } catch (error) {
     if (!(error instanceof ActivityFailure)) throw error;

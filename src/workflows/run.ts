@@ -2,7 +2,17 @@ import { log, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@t
 import type { CancellationScope } from '@temporalio/workflow';
 import type { Verdict } from '../analysis/verdict';
 import type { Plan, PlanStep } from '../spec/plan-types';
-import type { Actor, EventType, Fence, Measurement, Phase, ReleaseEvent, ReleaseInput, ReleaseState } from './api';
+import type {
+  Actor,
+  Compensation,
+  EventType,
+  Fence,
+  Measurement,
+  Phase,
+  ReleaseEvent,
+  ReleaseInput,
+  ReleaseState,
+} from './api';
 import type { TargetRef } from './activity-types';
 import { renderDetails } from './details';
 import { SEARCH_KEYS } from './search-attribute-keys';
@@ -159,6 +169,17 @@ export function showDetails(run: Run): void {
 export function nextFence(run: Run): Fence {
   run.state.fenceStep += 1;
   return { release: run.input.release, epoch: run.state.epoch, step: run.state.fenceStep };
+}
+
+/** When pods that have just lost their traffic may go; null where nothing drains. */
+export function drainUntil({ plan }: Run): number | null {
+  return plan.target.kind === 'kubernetes' && plan.target.drainMs > 0 ? Date.now() + plan.target.drainMs : null;
+}
+
+/** Remembers how to take a change back, before it is made; once, however often it is made. */
+export function recordInverse(run: Run, compensation: Compensation): void {
+  const { compensations } = run.state;
+  if (!compensations.some((one) => one.op === compensation.op)) compensations.push(compensation);
 }
 
 /** What every target activity is told. */

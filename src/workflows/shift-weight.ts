@@ -1,10 +1,10 @@
 import { ActivityFailure } from '@temporalio/common';
 import { isCancellation } from '@temporalio/workflow';
-import { setWeight, within } from './activity-proxies';
+import { podTimeouts, setWeight } from './activity-proxies';
 import type { TrafficMatchPlan } from '../spec/plan-types';
 import { ACTIVITY_FAILURES } from './activity-types';
 import type { Actor, Phase } from './api';
-import { enter, nextFence, publishAttributes, record, SLUICE, targetRef } from './run';
+import { enter, nextFence, publishAttributes, record, recordInverse, SLUICE, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf, toStepFailure } from './step-failure';
 
@@ -15,15 +15,13 @@ export async function shiftWeight(
   { actor = SLUICE, phase = 'shifting' }: { actor?: Actor | undefined; phase?: Phase } = {},
 ): Promise<void> {
   const { state } = run;
-  if (!state.compensations.some((one) => one.op === 'restoreWeight')) {
-    state.compensations.push({ op: 'restoreWeight', weight: 0 });
-  }
+  recordInverse(run, { op: 'restoreWeight', weight: 0 });
   enter(run, phase);
   const before = state.weight;
   state.uncertainWeight = true;
   run.shifting = `The change to ${weight} %`;
   const { sentence } = await setWeight.executeWithOptions(
-    { summary: `weight ${before} % → ${weight} %`, ...timeouts(run) },
+    { summary: `weight ${before} % → ${weight} %`, ...podTimeouts(run.plan) },
     [{ ...targetRef(run), fence: nextFence(run), weight, previousWeight: before, match: state.match }],
   );
   state.uncertainWeight = false;
@@ -44,7 +42,7 @@ export async function settleWeight(run: Run): Promise<void> {
   const { state } = run;
   const { weight } = state;
   try {
-    await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %`, ...timeouts(run) }, [
+    await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %`, ...podTimeouts(run.plan) }, [
       { ...targetRef(run), fence: nextFence(run), weight, previousWeight: weight, match: state.match },
     ]);
     state.uncertainWeight = false;
@@ -64,15 +62,13 @@ export async function settleWeight(run: Run): Promise<void> {
 /** The match steps so far, put into force; the weight stays as it is. */
 export async function routeMatches(run: Run, match: TrafficMatchPlan): Promise<string> {
   const { state } = run;
-  if (!state.compensations.some((one) => one.op === 'restoreWeight')) {
-    state.compensations.push({ op: 'restoreWeight', weight: 0 });
-  }
+  recordInverse(run, { op: 'restoreWeight', weight: 0 });
   enter(run, 'shifting');
   const { weight } = state;
   const matches = [...state.match, match];
   run.shifting = `The routing by the ${match.kind} ${match.name}`;
   const { sentence } = await setWeight.executeWithOptions(
-    { summary: `${match.kind} ${match.name} → ${run.plan.version}`, ...timeouts(run) },
+    { summary: `${match.kind} ${match.name} → ${run.plan.version}`, ...podTimeouts(run.plan) },
     [{ ...targetRef(run), fence: nextFence(run), weight, previousWeight: weight, match: matches }],
   );
   state.match = matches;
@@ -80,11 +76,4 @@ export async function routeMatches(run: Run, match: TrafficMatchPlan): Promise<s
     step: state.step,
   });
   return sentence;
-}
-
-/** In Kubernetes a weight waits for the pods that it needs, as long as a deployment may. */
-function timeouts({ plan }: Run): { startToCloseTimeout?: number; scheduleToCloseTimeout?: number } {
-  if (plan.target.kind !== 'kubernetes') return {};
-  const deploy = plan.steps.find((step) => step.kind === 'deploy');
-  return deploy === undefined ? {} : within(deploy.timeoutMs);
 }

@@ -3,7 +3,7 @@ import type { ApproveStep, DeployStep, MatchStep, PlanStep, SmokeTestStep, Weigh
 import { deploy, observe, smokeTest, within } from './activity-proxies';
 import type { Wishes } from './api';
 import { checkpoint, guardedWait, pauseFor } from './hold';
-import { currentStep, endStep, enter, markStep, nextFence, record, SLUICE, targetRef } from './run';
+import { currentStep, endStep, enter, markStep, nextFence, record, recordInverse, SLUICE, targetRef } from './run';
 import type { Run } from './run';
 import { promoteStep } from './promote';
 import { routeMatches, shiftWeight } from './shift-weight';
@@ -107,7 +107,7 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
     state.outcome = 'promoted';
     return 'again';
   }
-  if (!state.compensations.some((one) => one.op === 'removeCanary')) state.compensations.push({ op: 'removeCanary' });
+  recordInverse(run, { op: 'removeCanary' });
   const { sentence } = await deploy.executeWithOptions(
     { summary: `deploy ${plan.version}`, ...within(step.timeoutMs) },
     [{ ...targetRef(run), fence: nextFence(run), timeoutMs: step.timeoutMs }],

@@ -2,6 +2,7 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import type { Agent, IncomingMessage, RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { RequestOptions as TlsRequestOptions } from 'node:https';
+import { describeConnectionCode } from '../../metrics/http';
 import { CLUSTER_DEFAULTS } from './defaults';
 
 /** Where the API server is, and how to be let in. */
@@ -190,23 +191,8 @@ function parseJson(text: string): unknown {
 
 function describeConnectionError(error: unknown): string {
   const code = codeOf(error);
-  switch (code) {
-    case 'ECONNREFUSED':
-      return 'refused the connection';
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'has a name that does not resolve';
-    case 'ECONNRESET':
-    case 'EPIPE':
-    case 'ECONNABORTED':
-      return 'broke the connection before the answer was complete';
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-    case 'ETIMEDOUT':
-      return 'cannot be reached over the network';
-    default:
-      break;
-  }
+  const known = describeConnectionCode(code);
+  if (known !== null) return known;
   if (/CERT|TLS|SSL|ALTNAME/.test(code)) return `has no acceptable TLS certificate (${code})`;
   if (code.startsWith('HPE_')) return 'answered something that is not HTTP';
   // Never the error's own message: Node quotes what it was given.

@@ -20,6 +20,8 @@ export interface DirectRollBack {
   readonly version: string;
   readonly release: string;
   readonly writes: readonly DirectWrite[];
+  /** From the beginning to the answer of the write that set the weight to 0. */
+  readonly weightZeroMs: number;
 }
 
 /**
@@ -47,30 +49,32 @@ export async function rollBackDirectly(
     const fence: WriteFence = { release, epoch, step, attempt: 1 };
     return { version, artifact: null, fence, signal };
   };
-  const run = async (write: () => Promise<string>): Promise<void> => {
+  const run = async (write: () => Promise<string>): Promise<DirectWrite> => {
     const began = performance.now();
     const sentence = await write();
     const ended = performance.now();
     const done = { sentence, ms: ended - began, atMs: ended - started };
     writes.push(done);
     options.onWrite?.(done);
+    return done;
   };
-  const toZero = (): Promise<void> =>
+  const toZero = (): Promise<DirectWrite> =>
     run(() => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] }));
-  const restore = (): Promise<void> =>
+  const restore = (): Promise<DirectWrite> =>
     run(() => target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
+  let zero: DirectWrite;
   try {
-    await toZero();
+    zero = await toZero();
     await restore();
   } catch (error) {
     // Stable's pods are being made anew: they must be back before the traffic is.
     if (!(error instanceof TargetFailure) || error.kind !== 'unreachable') throw error;
     await restore();
-    await toZero();
+    zero = await toZero();
   }
   await delay(plan.drainMs, undefined, { signal });
   await run(() => target.removeCanary(next()));
-  return { version, release, writes };
+  return { version, release, writes, weightZeroMs: zero.atMs };
 }
 
 async function findRelease(

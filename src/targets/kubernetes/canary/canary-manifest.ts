@@ -1,4 +1,4 @@
-import { annotate, withFence } from '../../../traffic/fence';
+import { withFence } from '../../../traffic/fence';
 import type { Fence } from '../../../traffic/fence';
 import type { DeploymentView } from '../deployment-view';
 import type { KubernetesObject } from '../objects';
@@ -48,7 +48,7 @@ export function canaryDeployment(
       template: withImage(relabelled(stable.template, { ...make.labels, [SERVICE_LABEL]: make.service }), make),
     },
   };
-  return fenced(object, make);
+  return withFence(object, make.fence);
 }
 
 /** The canary's Service: stable's ports over the canary's pods. */
@@ -78,7 +78,7 @@ export function canaryService(
       selector: make.selector,
     },
   };
-  return fenced(object, make);
+  return withFence(object, make.fence);
 }
 
 /** What of a Service's selector finds the canary's pods. */
@@ -120,8 +120,4 @@ function relabelled(template: Readonly<Record<string, unknown>>, labels: Labels)
       ...(annotations.length === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
     },
   };
-}
-
-function fenced(object: KubernetesObject, { fence }: { readonly fence: Fence }): KubernetesObject {
-  return annotate(withFence(object, fence), {});
 }

@@ -1,6 +1,6 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
 import { compareFences } from '../../../traffic/fence';
-import type { TrafficDocument, TrafficMatch, TrafficView } from '../../../traffic/traffic-router';
+import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
 import type { Cluster } from '../cluster';
@@ -79,10 +79,9 @@ class CanaryTarget implements Target {
       const routing = await tracks.traffic.observe({ signal });
       refuseWithoutStable(routing, this.#plan);
       const { canary, container } = tracks;
-      const image = canary?.containers.find((one) => one.name === container.name)?.image ?? null;
       return {
         stableVersion: container.image,
-        canaryVersion: canary !== null && canary.replicas > 0 ? image : null,
+        canaryVersion: canary !== null && canary.replicas > 0 ? imageIn(canary, container.name) : null,
         weight: routing.weight ?? 0,
         artifact,
       };
@@ -107,7 +106,7 @@ class CanaryTarget implements Target {
         { namespace, name: tracks.canaryName },
         { needed: replicas, complete: false, timeoutMs: write.timeoutMs, signal },
       );
-      return `${write.version} runs as Deployment ${namespace}/${ready.name} with ${ready.availableReplicas} ready ${plural(ready.availableReplicas, 'pod')}, at weight 0.`;
+      return `${write.version} runs as Deployment ${namespace}/${ready.name} with ${readyPods(ready)}, at weight 0.`;
     });
   }
 
@@ -187,7 +186,7 @@ class CanaryTarget implements Target {
         },
       );
       const tested = smokeTest === null ? '' : ` ${await this.#testStable(tracks, write, smokeTest)}`;
-      return `Deployment ${namespace}/${ready.name} runs ${write.version} with ${ready.availableReplicas} ready ${plural(ready.availableReplicas, 'pod')}; the canary carries the traffic.${tested}`;
+      return `Deployment ${namespace}/${ready.name} runs ${write.version} with ${readyPods(ready)}; the canary carries the traffic.${tested}`;
     });
   }
 
@@ -204,7 +203,7 @@ class CanaryTarget implements Target {
         { namespace, name: asked.name },
         { needed: asked.replicas, complete: true, timeoutMs: PODS_MS, signal },
       );
-      return `Deployment ${namespace}/${ready.name} runs ${stableVersion} again, with ${ready.availableReplicas} ready ${plural(ready.availableReplicas, 'pod')}.`;
+      return `Deployment ${namespace}/${ready.name} runs ${stableVersion} again, with ${readyPods(ready)}.`;
     });
   }
 
@@ -289,14 +288,13 @@ class CanaryTarget implements Target {
     }
   }
 
-  #editsOf({ canary, canaryName, container, stable }: TracksView, write: WeightWrite): string[] {
+  #editsOf({ canary, canaryName, container }: TracksView, write: WeightWrite): string[] {
     const shown = `Deployment ${this.#plan.namespace}/${canaryName}`;
     if (canary === null) return [`${shown} was gone, and was made again.`];
     const image = imageIn(canary, container.name);
     if (image !== imageOf(write))
       return [`${shown} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`];
-    const fewest = Math.min(replicasFor(write.weight, stable.replicas), 1);
-    return canary.replicas < fewest ? [`${shown} was scaled to ${canary.replicas}, and was given its pods again.`] : [];
+    return canary.replicas === 0 ? [`${shown} was scaled to 0, and was given its pods again.`] : [];
   }
 
   async #ensureService(tracks: TracksView, write: TargetWrite): Promise<void> {
@@ -397,7 +395,7 @@ function adopted(
 }
 
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {
-  return { weight, match: match.map((one): TrafficMatch => one) };
+  return { weight, match };
 }
 
 function differs(view: TrafficView, document: TrafficDocument): boolean {
@@ -437,6 +435,6 @@ function describeShare({ traffic }: KubernetesTargetPlan): string {
   return `The canary's share by ${traffic.kind} is`;
 }
 
-function plural(count: number, word: string): string {
-  return count === 1 ? word : `${word}s`;
+function readyPods({ availableReplicas: count }: DeploymentView): string {
+  return `${count} ready ${count === 1 ? 'pod' : 'pods'}`;
 }
