@@ -1,5 +1,6 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
+  allHandlersFinished,
   condition,
   continueAsNew,
   getExternalWorkflowHandle,
@@ -11,12 +12,14 @@ import {
   upsertMemo,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import { FAILURES, releaseWorkflowId } from './api';
 import type { DroppedRelease, QueuedRelease, QueueMemo, QueueStatus, WaitingRelease, WithdrawMessage } from './api';
 import {
   enqueueSignal,
   queueQuery,
   releaseEndedSignal,
+  rollbackSignal,
   successorSignal,
   successorWithdrawnSignal,
   withdrawSignal,
@@ -57,6 +60,8 @@ interface Queue {
   withdrawn: WithdrawMessage[];
   /** The release whose start was asked of Temporal and not answered yet. */
   starting: string | null;
+  /** The last one that was started: what came for it while it was being started is told to it. */
+  lastStarted: { readonly release: string; readonly run: ChildWorkflowHandle<typeof release> } | null;
   /** The running release said that it ends. */
   ended: boolean;
   /** Counts what the loop has to act upon. */
@@ -78,6 +83,7 @@ export async function releaseQueue(input: ReleaseQueueInput): Promise<void> {
     announced: new Set(),
     withdrawn: [],
     starting: null,
+    lastStarted: null,
     ended: false,
     changes: 0,
     tries: 0,
@@ -90,8 +96,14 @@ export async function releaseQueue(input: ReleaseQueueInput): Promise<void> {
     shown = showWaiting(queue, shown);
     for (const message of queue.withdrawn.splice(0)) await takeBack(queue, message);
     const next = queue.waiting[0];
-    if (next === undefined) return;
+    if (next === undefined) {
+      // A withdrawal that came for the one just started is still being told to it.
+      await condition(allHandlersFinished);
+      if (queue.waiting.length === 0) return;
+      continue;
+    }
     if (workflowInfo().historyLength > (input.historyLimit ?? HISTORY_LIMIT)) {
+      await condition(allHandlersFinished);
       await continueAsNew<typeof releaseQueue>({ ...input, waiting: queue.waiting, dropped: queue.dropped });
     }
     if (await started(queue, next)) {
@@ -134,16 +146,25 @@ function installHandlers(queue: Queue): void {
     queue.ended = true;
     queue.tries = 0;
   });
-  setHandler(withdrawUpdate, (message) => ({ release: message.release, seq: 0, message: withdraw(queue, message) }), {
-    description: 'Takes a release that only waits out of the queue.',
-    validator: (message) => {
-      const problem = problemWithWithdrawal(queue, message);
-      if (problem !== null) throw refusal(problem, FAILURES.refused);
+  setHandler(
+    withdrawUpdate,
+    async (message) => {
+      await untilNotStarting(queue, message.release);
+      // What was being started may run now.
+      refuseFor(problemWithWithdrawal(queue, message));
+      return { release: message.release, seq: 0, message: withdraw(queue, message) };
     },
-  });
-  // It cannot be refused; what it means is not there any more then, or runs and is to be rolled back instead.
-  setHandler(withdrawSignal, (message) => {
+    {
+      description: 'Takes a release that only waits out of the queue.',
+      validator: (message) => refuseFor(problemWithWithdrawal(queue, message)),
+    },
+  );
+  // It cannot be refused, and whoever sent it was told that it is carried out: what runs by now is rolled back instead.
+  setHandler(withdrawSignal, async (message) => {
+    if (problemWithWithdrawal(queue, message) !== null) return;
+    await untilNotStarting(queue, message.release);
     if (problemWithWithdrawal(queue, message) === null) withdraw(queue, message);
+    else if (queue.lastStarted?.release === message.release) await rollBackInstead(queue.lastStarted.run, message);
   });
   setHandler(queueQuery, (): QueueStatus => ({
     service: queue.input.service,
@@ -163,14 +184,36 @@ function drop(queue: Queue, dropped: DroppedRelease): void {
   queue.dropped = [...queue.dropped, dropped].slice(-DROPPED_KEPT);
 }
 
+/** Whether it is started is not known before Temporal answers; it mostly runs into the lock, and waits on. */
+function untilNotStarting(queue: Queue, release: string): Promise<void> {
+  return condition(() => queue.starting !== release);
+}
+
+async function rollBackInstead(
+  run: ChildWorkflowHandle<typeof release>,
+  { actor: { name, groups }, reason }: WithdrawMessage,
+): Promise<void> {
+  await hint(() =>
+    run.signal(rollbackSignal, {
+      by: name,
+      ...(groups === undefined ? {} : { groups }),
+      ...(reason === undefined ? {} : { reason }),
+    }),
+  );
+}
+
+function refuseFor(problem: string | null): void {
+  if (problem !== null) throw refusal(problem, FAILURES.refused);
+}
+
 function problemWithWithdrawal(queue: Queue, message: WithdrawMessage | undefined): string | null {
   if (typeof message?.release !== 'string') return 'the message does not say which release is meant.';
   if (typeof message.actor?.name !== 'string' || message.actor.name === '') {
     return 'the message does not say who sends it.';
   }
   const { release } = message;
-  if (queue.starting === release) return `release ${release} is just being started; roll it back instead.`;
   if (queue.waiting.some((one) => one.input.release === release)) return null;
+  if (queue.lastStarted?.release === release) return `release ${release} was just started; roll it back instead.`;
   const dropped = queue.dropped.find((one) => one.release === release);
   if (dropped === undefined) return `release ${release} does not wait in the queue.`;
   return 'withdrawn' in dropped
@@ -204,11 +247,12 @@ function showWaiting(queue: Queue, shown: string): string {
 async function started(queue: Queue, { input }: QueuedRelease): Promise<boolean> {
   queue.starting = input.release;
   try {
-    await startChild(release, {
+    const run = await startChild(release, {
       ...releaseStartOptions(input, workflowInfo().taskQueue),
       args: [input],
       parentClosePolicy: ParentClosePolicy.ABANDON,
     });
+    queue.lastStarted = { release: input.release, run };
     queue.tries = 0;
     queue.trouble = null;
     return true;
