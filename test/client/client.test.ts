@@ -8,8 +8,8 @@ import type { DeployResult, SluiceClient } from '../../src/client/client-types';
 import { newReleaseId } from '../../src/client/release-id';
 import { ReleaseError } from '../../src/errors';
 import type { Plan } from '../../src/spec/plan-types';
-import { RELEASE_WORKFLOW } from '../../src/workflows/api';
-import type { Actor, MessageAck, ReleaseInput, ReleaseStatus } from '../../src/workflows/api';
+import { RELEASE_QUEUE_WORKFLOW, RELEASE_WORKFLOW, releaseQueueWorkflowId, TASK_QUEUE } from '../../src/workflows/api';
+import type { Actor, MessageAck, QueueStatus, ReleaseInput, ReleaseStatus } from '../../src/workflows/api';
 import { releaseStartOptions } from '../../src/workflows/start-options';
 import { FakeSource, FakeTarget } from '../activities/fakes';
 import { planOf, startStack, until } from '../integration/stack';
@@ -229,6 +229,54 @@ describe('the client', () => {
         `${release} has begun`,
       );
     }
+  });
+
+  describe('a withdrawal that only Temporal takes', () => {
+    /** Enqueued, withdrawn by signal after the delay, and waited for until nobody waits any more. */
+    async function withdrawn(service: string, delayMs: number): Promise<string> {
+      const input: ReleaseInput = { release: newReleaseId(service), plan: quick(service), startedBy: ada };
+      const queue = await raw.workflow.signalWithStart(RELEASE_QUEUE_WORKFLOW, {
+        workflowId: releaseQueueWorkflowId(namespace, service),
+        taskQueue: TASK_QUEUE,
+        args: [{ service, namespace }],
+        signal: 'enqueue',
+        signalArgs: [{ input, supersede: false }],
+      });
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      await queue.signal('withdraw', { release: input.release, actor: ada, reason: 'a hunch' });
+      await queue.result();
+      return input.release;
+    }
+
+    it('is carried out whenever it comes, also while the start is being tried', async () => {
+      const service = newService();
+      const { release } = await client.deploy(long(service), { actor: ada });
+      for (let delayMs = 0; delayMs < 20; delayMs += 1) {
+        const asked = { service, namespace, release: await withdrawn(service, delayMs) };
+        expect({ delayMs, code: (await failureOf(client.status(asked))).code }).toEqual({ delayMs, code: 'withdrawn' });
+      }
+      expect((await client.status({ service, namespace })).release).toBe(release);
+      await rollback(service);
+    });
+
+    it('rolls back what it could not keep from being started', async () => {
+      const service = newService();
+      for (let delayMs = 0; delayMs < 10; delayMs += 1) {
+        const asked = { service, namespace, release: await withdrawn(service, delayMs) };
+        const { dropped } = await lastQueue(service);
+        if (dropped?.some((one) => one.release === asked.release) === true) continue;
+        await eventually(async () => (await client.status(asked)).endedAt !== null, 'the release is over', 60_000);
+        const { outcome, message } = await client.status(asked);
+        expect({ delayMs, outcome, message }).toEqual({
+          delayMs,
+          outcome: 'aborted',
+          message: expect.stringContaining('a hunch') as string,
+        });
+      }
+    });
+
+    const lastQueue = (service: string): Promise<QueueStatus> =>
+      raw.workflow.getHandle(releaseQueueWorkflowId(namespace, service)).query<QueueStatus>('queue');
   });
 
   describe('asking', () => {

@@ -226,30 +226,6 @@ describe('a second release while one runs', () => {
       });
     });
 
-    it('is withdrawn whenever the signal comes, also while its start is being tried', async () => {
-      const world = new FakeWorld();
-
-      await time.run(world, async (room) => {
-        const handle = await time.startRelease(room, shortPlan());
-        await time.until(handle, (s) => s.phase === 'soaking');
-        for (let delayMs = 0; delayMs < 40; delayMs += 1) {
-          const third = await enqueue(room, { version: 'v3' });
-          await new Promise((resolve) => setTimeout(resolve, delayMs));
-          await queueHandle(room).signal('withdraw', { release: third.release, actor: ADA });
-          await queueHandle(room).result();
-          const { waiting, dropped } = await queueOf(room);
-
-          expect({ delayMs, waiting, last: dropped?.at(-1) }).toMatchObject({
-            waiting: [],
-            last: { release: third.release, withdrawn: { by: ADA } },
-          });
-        }
-        await send(handle, 'rollback');
-        await handle.result();
-        expect(world.allOld).toBe(true);
-      });
-    });
-
     it('cannot be withdrawn when it does not wait', async () => {
       const world = new FakeWorld();
 
