@@ -3,7 +3,7 @@ import { fenceOn } from '../../traffic/fence';
 import { TargetFailure } from '../target';
 import type { Target, WriteFence } from '../target';
 import { createCanaryTarget } from './canary/canary-target';
-import { targetNoteOn } from './canary/target-note';
+import { targetNoteOn } from './target-note';
 import type { Cluster } from './cluster';
 import { asTargetFailure } from './failures';
 

@@ -1,22 +1,34 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
 import { compareFences } from '../../../traffic/fence';
-import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
+import type { TrafficDocument } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
 import type { Cluster } from '../cluster';
 import { readDeployment } from '../deployment-view';
-import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import type { KubernetesObject } from '../objects';
-import { checkPermissions } from '../permissions';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { confirm, shiftTraffic } from '../shift-traffic';
+import { withTargetNote } from '../target-note';
+import {
+  adopted,
+  CONFIRM_BACK_MS,
+  CONFIRM_MS,
+  differs,
+  failureOfPods,
+  imageIn,
+  imageOf,
+  PODS_MS,
+  prepareRelease,
+  readyPods,
+  refuseLate,
+  refuseWithoutPods,
+  refuseWithoutStable,
+} from '../track-checks';
+import type { KubernetesTargetDeps } from '../track-checks';
+import { trackDeployment, trackService } from '../track-manifest';
 import { replicasFor } from '../tracks';
-import { lookIfReady, waitUntilReady } from '../wait-ready';
-import { canaryDeployment, canaryService, withImage } from './canary-manifest';
-import { withTargetNote } from './target-note';
-import { lookAtTracks } from './tracks-view';
-import type { TracksView } from './tracks-view';
+import { waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
   ensure,
@@ -29,35 +41,24 @@ import {
   resize,
   restoreImages,
   serviceRef,
-} from './workloads';
-
-/** From a write to the controller's word that it is in force. */
-const CONFIRM_MS = 30_000;
-/** On the way back the write is what counts; whoever serves it is asked for its word before pods are taken away. */
-const CONFIRM_BACK_MS = 10_000;
-/** Of a raise whose pods the activity's own deadline bounds. */
-const PODS_MS = 2 * 3_600_000;
-
-export interface CanaryTargetDeps {
-  readonly cluster: Cluster;
-  /** The image by its digest. */
-  readonly resolve: (image: string, signal: AbortSignal) => Promise<string>;
-}
+} from '../workloads';
+import { lookAtTracks } from './tracks-view';
+import type { TracksView } from './tracks-view';
 
 /**
  * A canary beside an ordinary Deployment. What traffic goes where is the traffic router's; what this adds is the order:
  * pods before traffic on the way forward, traffic before pods on the way back.
  */
-export function createCanaryTarget(plan: KubernetesTargetPlan, deps: CanaryTargetDeps): Target {
+export function createCanaryTarget(plan: KubernetesTargetPlan, deps: KubernetesTargetDeps): Target {
   return new CanaryTarget(plan, deps);
 }
 
 class CanaryTarget implements Target {
   readonly #plan: KubernetesTargetPlan;
-  readonly #deps: CanaryTargetDeps;
+  readonly #deps: KubernetesTargetDeps;
   readonly #cluster: Cluster;
 
-  constructor(plan: KubernetesTargetPlan, deps: CanaryTargetDeps) {
+  constructor(plan: KubernetesTargetPlan, deps: KubernetesTargetDeps) {
     this.#plan = plan;
     this.#deps = deps;
     this.#cluster = deps.cluster;
@@ -65,16 +66,7 @@ class CanaryTarget implements Target {
 
   observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
     return asTargetFailure(async () => {
-      const [missing, artifact] = await Promise.all([
-        checkPermissions(this.#cluster, { plan: this.#plan, signal }),
-        this.#plan.resolveImage === 'never' ? version : this.#deps.resolve(version, signal),
-      ]);
-      if (missing.length > 0) {
-        throw new TargetFailure(
-          'invalidTarget',
-          `The worker lacks permissions: ${missing.join('; ')}. \`sluice rbac\` prints the Role it needs.`,
-        );
-      }
+      const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
       const routing = await tracks.traffic.observe({ signal });
       refuseWithoutStable(routing, this.#plan);
@@ -279,13 +271,7 @@ class CanaryTarget implements Target {
     }
     if (canary.replicas < needed) await resize(this.#cluster, deploymentRef(namespace, canaryName), needed, write);
     if (canary.availableReplicas >= Math.min(needed, canary.replicas)) return null;
-    try {
-      await lookIfReady(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
-      return null;
-    } catch (error) {
-      if (error instanceof TargetFailure && error.kind === 'deployFailed') return error.message;
-      throw error;
-    }
+    return failureOfPods(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
   }
 
   #editsOf({ canary, canaryName, container }: TracksView, write: WeightWrite): string[] {
@@ -308,18 +294,19 @@ class CanaryTarget implements Target {
     { name, selector }: { name: string; selector: Readonly<Record<string, string>> },
   ): Promise<void> {
     const { fence } = write;
-    const make = { name, service: this.#plan.serviceName, release: fence.release, fence, selector };
-    await ensure(this.#cluster, canaryService(tracks.service, make), write, (live) => live);
+    const make = { name, service: this.#plan.serviceName, track: 'canary', release: fence.release, fence, selector };
+    await ensure(this.#cluster, trackService(tracks.service, make), write, (live) => live);
   }
 
   async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
     const note = { version: write.version, plan: this.#plan };
-    const made = canaryDeployment(stable, stableObject['spec'] as Record<string, unknown>, {
+    const made = trackDeployment(stable, stableObject['spec'] as Record<string, unknown>, {
       name: tracks.canaryName,
       service: this.#plan.serviceName,
       release: write.fence.release,
+      track: 'canary',
       labels: tracks.labels,
       replicas: Math.max(replicas, tracks.canary?.replicas ?? 0),
       fence: write.fence,
@@ -327,7 +314,8 @@ class CanaryTarget implements Target {
     });
     const wanted = withTargetNote(made, note);
     if (canaryObject !== null && isMade(canaryObject)) refuseOtherSelector(canaryObject, wanted);
-    const adopt = (live: KubernetesObject): KubernetesObject => withTargetNote(adopted(live, change, replicas), note);
+    const adopt = (live: KubernetesObject): KubernetesObject =>
+      withTargetNote(adopted(live, { ...change, replicas: Math.max(replicas, readDeployment(live).replicas) }), note);
     const ensured = await ensure(this.#cluster, wanted, write, adopt);
     if (ensured.made) await this.#undoIfLate(tracks, write, ensured.object);
   }
@@ -363,78 +351,10 @@ class CanaryTarget implements Target {
   }
 }
 
-function imageOf({ artifact, version }: TargetWrite): string {
-  return artifact ?? version;
-}
-
-function imageIn(view: DeploymentView, container: string): string | null {
-  return view.containers.find((one) => one.name === container)?.image ?? null;
-}
-
-/** A canary that the user made keeps all but its image and its pods' number. */
-function adopted(
-  live: KubernetesObject,
-  change: { readonly container: string; readonly image: string },
-  replicas: number,
-): KubernetesObject {
-  const view = readDeployment(live);
-  if (imageIn(view, change.container) === null) {
-    throw new TargetFailure(
-      'invalidTarget',
-      `Deployment ${view.namespace}/${view.name} has no container ${change.container}, as the stable one has; make both alike.`,
-    );
-  }
-  return {
-    ...live,
-    spec: {
-      ...(live['spec'] as object),
-      replicas: Math.max(replicas, view.replicas),
-      template: withImage(view.template, change),
-    },
-  };
-}
-
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {
   return { weight, match };
 }
 
-function differs(view: TrafficView, document: TrafficDocument): boolean {
-  return view.weight !== null && Math.round(view.weight) !== document.weight;
-}
-
-/** @throws TargetFailure `fenceLost` when a later release holds the traffic: this one must not touch the target any more. */
-function refuseLate({ fence }: TrafficView, write: TargetWrite, { namespace, service }: KubernetesTargetPlan): void {
-  if (fence === null || fence.release === write.fence.release || compareFences(write.fence, fence) > 0) return;
-  throw new TargetFailure(
-    'fenceLost',
-    `The traffic of ${namespace}/${service} is held by release ${fence.release}, which came later.`,
-  );
-}
-
-/** @throws TargetFailure `unreachable` when the Deployment lacks available pods for its share. */
-function refuseWithoutPods(stable: DeploymentView, share: number): void {
-  const needed = Math.ceil((stable.replicas * share) / 100);
-  const available = stable.observedGeneration >= stable.generation ? stable.availableReplicas : 0;
-  if (available >= needed) return;
-  throw new TargetFailure(
-    'unreachable',
-    `Deployment ${stable.namespace}/${stable.name} has ${available} of the ${needed} available pods that ${share} % of the traffic need; the traffic stays where it is.`,
-  );
-}
-
-/** @throws TargetFailure `invalidTarget` when the routing does not lead to the Service at all. */
-function refuseWithoutStable(routing: TrafficView, { namespace, service, traffic }: KubernetesTargetPlan): void {
-  if (routing.weight !== null) return;
-  throw new TargetFailure(
-    'invalidTarget',
-    `The ${traffic.kind} routing does not lead to Service ${namespace}/${service}; make it a backend there first.`,
-  );
-}
-
 function describeShare({ traffic }: KubernetesTargetPlan): string {
   return `The canary's share by ${traffic.kind} is`;
-}
-
-function readyPods({ availableReplicas: count }: DeploymentView): string {
-  return `${count} ready ${count === 1 ? 'pod' : 'pods'}`;
 }

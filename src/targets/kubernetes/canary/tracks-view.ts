@@ -7,9 +7,9 @@ import type { ContainerImage, DeploymentView } from '../deployment-view';
 import type { KubernetesObject } from '../objects';
 import { canaryLabels, selects, TRACK_LABEL } from '../tracks';
 import type { Labels } from '../tracks';
-import { serviceSelectorFor } from './canary-manifest';
+import { serviceSelectorFor } from '../track-manifest';
 import { trafficOf } from './settings';
-import { deploymentRef, isMade, serviceRef } from './workloads';
+import { deploymentRef, isMade, serviceRef } from '../workloads';
 
 /** Both tracks as they are now. */
 export interface TracksView {

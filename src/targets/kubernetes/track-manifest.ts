@@ -1,19 +1,21 @@
-import { withFence } from '../../../traffic/fence';
-import type { Fence } from '../../../traffic/fence';
-import type { DeploymentView } from '../deployment-view';
-import type { KubernetesObject } from '../objects';
-import { OWNER_LABEL, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
-import type { Labels } from '../tracks';
+import { withFence } from '../../traffic/fence';
+import type { Fence } from '../../traffic/fence';
+import type { DeploymentView } from './deployment-view';
+import type { KubernetesObject } from './objects';
+import { OWNER_LABEL, SERVICE_LABEL, TRACK_LABEL } from './tracks';
+import type { Labels } from './tracks';
 
 /** Annotations that say what somebody did to one Deployment; a copy has its own story. */
 const NOT_COPIED =
   /^(deployment\.kubernetes\.io\/|kubectl\.kubernetes\.io\/|sluice\.dev\/|meta\.helm\.sh\/|argocd\.argoproj\.io\/)/;
 
-export interface CanaryMake {
+export interface TrackMake {
   readonly name: string;
   readonly service: string;
   readonly release: string;
-  /** Of the canary's pods; see `canaryLabels`. */
+  /** As its objects say it by `TRACK_LABEL`: canary, blue or green. */
+  readonly track: string;
+  /** Of its pods; see `canaryLabels` and `labelsOfIdle`. */
   readonly labels: Labels;
   readonly container: string;
   readonly image: string;
@@ -22,13 +24,13 @@ export interface CanaryMake {
 }
 
 /**
- * The canary Deployment: the stable one's live template with the new image, under labels of its own. What is not of the
- * template (strategy, deadlines, history) is as stable has it.
+ * The new version's Deployment: the stable one's live template with the new image, under labels of its own. What is not
+ * of the template (strategy, deadlines, history) is as stable has it.
  */
-export function canaryDeployment(
+export function trackDeployment(
   stable: DeploymentView,
   spec: Readonly<Record<string, unknown>>,
-  make: CanaryMake,
+  make: TrackMake,
 ): KubernetesObject {
   const kept = ['strategy', 'minReadySeconds', 'progressDeadlineSeconds', 'revisionHistoryLimit'].flatMap((key) =>
     spec[key] === undefined ? [] : [[key, spec[key]] as const],
@@ -51,10 +53,10 @@ export function canaryDeployment(
   return withFence(object, make.fence);
 }
 
-/** The canary's Service: stable's ports over the canary's pods. */
-export function canaryService(
+/** A track's own Service: stable's ports over the track's pods. */
+export function trackService(
   stable: KubernetesObject,
-  make: Pick<CanaryMake, 'name' | 'service' | 'release' | 'fence'> & { readonly selector: Labels },
+  make: Pick<TrackMake, 'name' | 'service' | 'release' | 'track' | 'fence'> & { readonly selector: Labels },
 ): KubernetesObject {
   const { ports = [], ...spec } = stable['spec'] as { ports?: readonly Record<string, unknown>[] } & Record<
     string,
@@ -81,7 +83,7 @@ export function canaryService(
   return withFence(object, make.fence);
 }
 
-/** What of a Service's selector finds the canary's pods. */
+/** What of a Service's selector finds the pods with these labels. */
 export function serviceSelectorFor(stableSelector: Labels, labels: Labels): Labels {
   return Object.fromEntries(Object.keys(stableSelector).map((key) => [key, labels[key] ?? '']));
 }
@@ -101,8 +103,8 @@ export function withImage(
   };
 }
 
-function ownLabels({ service, release }: { readonly service: string; readonly release: string }): Labels {
-  return { [TRACK_LABEL]: 'canary', [SERVICE_LABEL]: service, [OWNER_LABEL]: release };
+function ownLabels({ service, release, track }: Pick<TrackMake, 'service' | 'release' | 'track'>): Labels {
+  return { [TRACK_LABEL]: track, [SERVICE_LABEL]: service, [OWNER_LABEL]: release };
 }
 
 function selectorOf(stable: DeploymentView, labels: Labels): Labels {

@@ -1,14 +1,14 @@
-import { annotate, fenceOn, parseJson, withFence } from '../../../traffic/fence';
-import type { Fence } from '../../../traffic/fence';
-import { disown, insist, refOf, rewrite } from '../../../traffic/held-object';
+import { annotate, fenceOn, parseJson, withFence } from '../../traffic/fence';
+import type { Fence } from '../../traffic/fence';
+import { disown, insist, refOf, rewrite } from '../../traffic/held-object';
 import { z } from 'zod';
-import { TargetFailure } from '../../target';
-import type { Cluster } from '../cluster';
-import { readDeployment } from '../deployment-view';
-import type { DeploymentView } from '../deployment-view';
-import type { KubernetesObject, ObjectRef } from '../objects';
-import { OWNER_LABEL } from '../tracks';
-import { withImage } from './canary-manifest';
+import { TargetFailure } from '../target';
+import type { Cluster } from './cluster';
+import { readDeployment } from './deployment-view';
+import type { DeploymentView } from './deployment-view';
+import type { KubernetesObject, ObjectRef } from './objects';
+import { OWNER_LABEL } from './tracks';
+import { withImage } from './track-manifest';
 import { withoutTargetNote } from './target-note';
 
 /** On the stable Deployment while a promotion is under way: the images it had before, by container. */

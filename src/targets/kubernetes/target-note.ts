@@ -1,8 +1,8 @@
-import type { KubernetesTargetPlan } from '../../../spec/plan-types';
-import { annotate } from '../../../traffic/fence';
-import type { KubernetesObject } from '../objects';
+import type { KubernetesTargetPlan } from '../../spec/plan-types';
+import { annotate } from '../../traffic/fence';
+import type { KubernetesObject } from './objects';
 
-/** On the canary Deployment while a release has it: how it was made, for a roll back that has nothing but the cluster. */
+/** On the new version's Deployment while a release has it: how it was made, for a roll back that has nothing but the cluster. */
 const TARGET_ANNOTATION = 'sluice.dev/target';
 
 interface TargetNote {

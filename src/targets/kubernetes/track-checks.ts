@@ -1,0 +1,133 @@
+import type { KubernetesTargetPlan } from '../../spec/plan-types';
+import { compareFences } from '../../traffic/fence';
+import type { TrafficDocument, TrafficView } from '../../traffic/traffic-router';
+import { TargetFailure } from '../target';
+import type { TargetWrite } from '../target';
+import type { Cluster } from './cluster';
+import { readDeployment } from './deployment-view';
+import type { DeploymentView } from './deployment-view';
+import type { KubernetesObject } from './objects';
+import { checkPermissions } from './permissions';
+import { withImage } from './track-manifest';
+import { lookIfReady } from './wait-ready';
+
+/** From a write to the controller's word that it is in force. */
+export const CONFIRM_MS = 30_000;
+/** On the way back the write is what counts; whoever serves it is asked for its word before pods are taken away. */
+export const CONFIRM_BACK_MS = 10_000;
+/** Of a raise whose pods the activity's own deadline bounds. */
+export const PODS_MS = 2 * 3_600_000;
+
+export interface KubernetesTargetDeps {
+  readonly cluster: Cluster;
+  /** The image by its digest. */
+  readonly resolve: (image: string, signal: AbortSignal) => Promise<string>;
+}
+
+/**
+ * What a release needs beside its objects, before it looks at any: the rights, and the image by its digest.
+ *
+ * @throws TargetFailure `invalidTarget` that names each missing right.
+ */
+export async function prepareRelease(
+  plan: KubernetesTargetPlan,
+  { cluster, resolve }: KubernetesTargetDeps,
+  { version, signal }: { readonly version: string; readonly signal: AbortSignal },
+): Promise<string> {
+  const [missing, artifact] = await Promise.all([
+    checkPermissions(cluster, { plan, signal }),
+    plan.resolveImage === 'never' ? version : resolve(version, signal),
+  ]);
+  if (missing.length === 0) return artifact;
+  throw new TargetFailure(
+    'invalidTarget',
+    `The worker lacks permissions: ${missing.join('; ')}. \`sluice rbac\` prints the Role it needs.`,
+  );
+}
+
+export function imageOf({ artifact, version }: TargetWrite): string {
+  return artifact ?? version;
+}
+
+export function imageIn(view: DeploymentView, container: string): string | null {
+  return view.containers.find((one) => one.name === container)?.image ?? null;
+}
+
+/** A Deployment that the user made keeps all but its image and its pods' number. */
+export function adopted(
+  live: KubernetesObject,
+  change: { readonly container: string; readonly image: string; readonly replicas: number },
+): KubernetesObject {
+  const view = readDeployment(live);
+  refuseOtherContainers(view, change.container);
+  return {
+    ...live,
+    spec: { ...(live['spec'] as object), replicas: change.replicas, template: withImage(view.template, change) },
+  };
+}
+
+/** @throws TargetFailure `invalidTarget` for a Deployment beside stable that has no such container. */
+export function refuseOtherContainers(view: DeploymentView, container: string): void {
+  if (imageIn(view, container) !== null) return;
+  throw new TargetFailure(
+    'invalidTarget',
+    `Deployment ${view.namespace}/${view.name} has no container ${container}, as the stable one has; make both alike.`,
+  );
+}
+
+/** True when the objects say another weight than was asked for. */
+export function differs(view: TrafficView, document: TrafficDocument): boolean {
+  return view.weight !== null && Math.round(view.weight) !== document.weight;
+}
+
+/** @throws TargetFailure `fenceLost` when a later release holds the traffic: this one must not touch the target any more. */
+export function refuseLate(
+  { fence }: Pick<TrafficView, 'fence'>,
+  write: TargetWrite,
+  { namespace, service }: KubernetesTargetPlan,
+): void {
+  if (fence === null || fence.release === write.fence.release || compareFences(write.fence, fence) > 0) return;
+  throw new TargetFailure(
+    'fenceLost',
+    `The traffic of ${namespace}/${service} is held by release ${fence.release}, which came later.`,
+  );
+}
+
+/** @throws TargetFailure `unreachable` when the Deployment lacks available pods for its share. */
+export function refuseWithoutPods(stable: DeploymentView, share: number): void {
+  const needed = Math.ceil((stable.replicas * share) / 100);
+  const available = stable.observedGeneration >= stable.generation ? stable.availableReplicas : 0;
+  if (available >= needed) return;
+  throw new TargetFailure(
+    'unreachable',
+    `Deployment ${stable.namespace}/${stable.name} has ${available} of the ${needed} available pods that ${share} % of the traffic need; the traffic stays where it is.`,
+  );
+}
+
+/** @throws TargetFailure `invalidTarget` when the routing does not lead to the Service at all. */
+export function refuseWithoutStable(routing: TrafficView, { namespace, service, traffic }: KubernetesTargetPlan): void {
+  if (routing.weight !== null) return;
+  throw new TargetFailure(
+    'invalidTarget',
+    `The ${traffic.kind} routing does not lead to Service ${namespace}/${service}; make it a backend there first.`,
+  );
+}
+
+/** The sentence of a version whose pods fail for good; null while they have what they need, or may come to have it. */
+export async function failureOfPods(
+  cluster: Cluster,
+  at: { readonly namespace: string; readonly name: string },
+  options: { readonly needed: number; readonly signal: AbortSignal },
+): Promise<string | null> {
+  try {
+    await lookIfReady(cluster, at, options);
+    return null;
+  } catch (error) {
+    if (error instanceof TargetFailure && error.kind === 'deployFailed') return error.message;
+    throw error;
+  }
+}
+
+export function readyPods({ availableReplicas: count }: DeploymentView): string {
+  return `${count} ready ${count === 1 ? 'pod' : 'pods'}`;
+}
