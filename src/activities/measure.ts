@@ -29,7 +29,7 @@ export async function measure(
   const { foreignEdits, guardTripped, unreachable } = reassertion;
   const left = activityInfo().startToCloseTimeoutMs - (Date.now() - startedAt) - MARGIN_MS;
   const budgetMs = Math.max(0, guardTripped === null ? left : Math.min(left, AFTER_A_TRIP_MS));
-  const sample = await takeSample(source, input, { budgetMs, signal });
+  const sample = await takeSample(source, input, { budgetMs, signal, tracks: reassertion.tracks });
   signal.throwIfAborted();
   const { metrics, ...judgement } = judge(analysis, input.judge, sample);
   const away =
@@ -54,7 +54,7 @@ export async function measure(
 async function takeSample(
   source: () => MetricSource,
   input: MeasureInput,
-  { budgetMs, signal }: { budgetMs: number; signal: AbortSignal },
+  { budgetMs, signal, tracks }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks'] },
 ): Promise<Sample> {
   const { analysis, at, version, stableVersion } = input;
   // Warm-up is fixed beforehand and left out; what came before the last weight change is another experiment.
@@ -67,6 +67,7 @@ async function takeSample(
     service: input.service,
     namespace: input.namespace,
     versions: { canary: version, stable: stableVersion },
+    ...(tracks === undefined ? {} : { tracks }),
     metrics: analysis.metrics,
     at,
     windowMs,

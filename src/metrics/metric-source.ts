@@ -19,6 +19,8 @@ export interface SampleRequest {
   readonly service: string;
   readonly namespace: string;
   readonly versions: { readonly canary: string; readonly stable: string };
+  /** What stands for {{track}}, where that is not `canary` and `stable`: a blue-green release's colours. */
+  readonly tracks?: { readonly canary: string; readonly stable: string };
   readonly metrics: readonly MetricPlan[];
   /** Epoch milliseconds; the source answers as of then, where it can. */
   readonly at: number;

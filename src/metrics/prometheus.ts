@@ -59,7 +59,7 @@ async function sample(client: HttpClient, options: PrometheusOptions, request: S
   return { at: request.at, windowMs: request.windowMs, metrics };
 }
 
-type Track = QueryValues['track'];
+type Track = 'canary' | 'stable';
 type Role = 'numerator' | 'denominator' | 'expression' | 'requests';
 
 interface PreparedQuery {
@@ -78,10 +78,11 @@ interface Answered {
 
 function prepare(metric: MetricPlan, track: Track, request: SampleRequest): PreparedQuery[] {
   const other = track === 'canary' ? 'stable' : 'canary';
+  const name = request.subject === 'stable' ? other : track;
   const values: QueryValues = {
     service: request.service,
     namespace: request.namespace,
-    track: request.subject === 'stable' ? other : track,
+    track: request.tracks?.[name] ?? name,
     version: request.versions[track],
     windowMs: request.windowMs,
   };

@@ -10,7 +10,8 @@ export type QueryPlaceholder = (typeof QUERY_PLACEHOLDERS)[number];
 export interface QueryValues {
   readonly service: string;
   readonly namespace: string;
-  readonly track: 'stable' | 'canary';
+  /** canary or stable; a colour for a blue-green release. */
+  readonly track: string;
   readonly version: string;
   readonly windowMs: number;
 }

@@ -1,6 +1,6 @@
 import type { TargetPlan } from '../spec/plan-types';
-import { createCanaryTarget } from './kubernetes/canary/canary-target';
 import type { Cluster } from './kubernetes/cluster';
+import { createKubernetesTarget } from './kubernetes/kubernetes-target';
 import { resolveImage } from './kubernetes/resolve-image';
 import { createRouterTarget } from './router/router-target';
 import { TargetFailure } from './target';
@@ -24,19 +24,13 @@ export function createTarget(plan: TargetPlan, { env, cluster }: TargetWorld): T
     case 'router':
       return createRouterTarget(plan, env);
     case 'kubernetes':
-      if (plan.strategy === 'blueGreen') {
-        throw new TargetFailure(
-          'unsupported',
-          'This version of Sluice cannot release by strategy blueGreen yet; allowed is canary.',
-        );
-      }
       if (plan.config === 'snapshot') {
         throw new TargetFailure(
           'unsupported',
           'This version of Sluice cannot take snapshots of ConfigMaps and Secrets yet; allowed is config: keep.',
         );
       }
-      return createCanaryTarget(plan, {
+      return createKubernetesTarget(plan, {
         cluster: cluster(),
         resolve: (image, signal) => resolveImage(image, { env, signal }),
       });

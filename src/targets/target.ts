@@ -22,7 +22,7 @@ export interface Target {
   promote(write: TargetWrite & PromoteRequest): Promise<string>;
   /** The inverse of `promote`, and of half of one. */
   restoreStable(write: TargetWrite & { stableVersion: string }): Promise<string>;
-  /** The inverse of `deploy`. */
+  /** The inverse of `deploy`; after a promotion, what it left: of two tracks that both stay, the one without traffic. */
   removeCanary(write: TargetWrite): Promise<string>;
   close(): void;
 }
@@ -71,6 +71,8 @@ export interface Reassertion {
   readonly guardTripped: string | null;
   /** Parts that did not answer, each with why. */
   readonly unreachable: readonly string[];
+  /** What metrics call the two tracks, where that is not `canary` and `stable`. */
+  readonly tracks?: { readonly canary: string; readonly stable: string };
 }
 
 /** Why a target did not do as it was told; only `unreachable` may mend itself. */

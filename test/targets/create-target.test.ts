@@ -11,7 +11,6 @@ const world = {
 
 describe('a target that this version cannot release to', () => {
   it.each<[string, TargetPlan, RegExp]>([
-    ['blueGreen', targetPlan({ strategy: 'blueGreen' }), /cannot release by strategy blueGreen yet; allowed is canary/],
     ['snapshots', targetPlan({ config: 'snapshot' }), /cannot take snapshots .* allowed is config: keep/],
     ['flags', { kind: 'flag', name: 'new-till', environment: 'production' }, /kind flag yet; .*kubernetes, router/],
   ])('%s is refused in a sentence that says what is allowed', (_, plan, sentence) => {

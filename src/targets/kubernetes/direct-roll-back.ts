@@ -2,10 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fenceOn } from '../../traffic/fence';
 import { TargetFailure } from '../target';
 import type { Target, WriteFence } from '../target';
-import { createCanaryTarget } from './canary/canary-target';
 import { targetNoteOn } from './target-note';
 import type { Cluster } from './cluster';
 import { asTargetFailure } from './failures';
+import { createKubernetesTarget } from './kubernetes-target';
 
 export interface DirectWrite {
   /** What was done, a sentence. */
@@ -24,9 +24,14 @@ export interface DirectRollBack {
   readonly weightZeroMs: number;
 }
 
+/** Old pods that are waited for longer do not come. */
+const OLD_PODS_MS = 120_000;
+const POLL_MS = 500;
+
 /**
  * Takes a service back on the cluster alone, for when Temporal is away: the weight to 0 first, then stable's old
- * template where a promotion was half done, then the canary. What the release looked like is read from its objects. The
+ * template where a promotion was half done, then the new version's pods. Of a blue-green release also after its
+ * promotion, while the old version is kept. What the release looked like is read from its objects. The
  * writes carry the release's fence with a later epoch: whatever the release still sends is refused, and when it comes
  * back it finds that and ends.
  *
@@ -39,7 +44,7 @@ export async function rollBackDirectly(
 ): Promise<DirectRollBack> {
   const { signal } = options;
   const { plan, version, release } = await findRelease(cluster, service, signal);
-  const target = createCanaryTarget(plan, { cluster, resolve: (image) => Promise.resolve(image) });
+  const target = createKubernetesTarget(plan, { cluster, resolve: (image) => Promise.resolve(image) });
   const epoch = Date.now();
   const started = performance.now();
   const writes: DirectWrite[] = [];
@@ -62,19 +67,43 @@ export async function rollBackDirectly(
     run(() => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] }));
   const restore = (): Promise<DirectWrite> =>
     run(() => target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
-  let zero: DirectWrite;
-  try {
-    zero = await toZero();
-    await restore();
-  } catch (error) {
-    // Stable's pods are being made anew: they must be back before the traffic is.
-    if (!(error instanceof TargetFailure) || error.kind !== 'unreachable') throw error;
-    await restore();
-    zero = await toZero();
-  }
+  const zero = plan.strategy === 'blueGreen' ? await untilThere(toZero, signal) : await restoreAround(toZero, restore);
   await delay(plan.drainMs, undefined, { signal });
   await run(() => target.removeCanary(next()));
   return { version, release, writes, weightZeroMs: zero.atMs };
+}
+
+/** Stable first has its old template back where its pods are being made anew: they must be there before the traffic is. */
+async function restoreAround(
+  toZero: () => Promise<DirectWrite>,
+  restore: () => Promise<DirectWrite>,
+): Promise<DirectWrite> {
+  try {
+    const zero = await toZero();
+    await restore();
+    return zero;
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    await restore();
+    return toZero();
+  }
+}
+
+/** A switch changes no pods; the old ones are only waited for where somebody has taken them away. */
+async function untilThere(toZero: () => Promise<DirectWrite>, signal: AbortSignal): Promise<DirectWrite> {
+  const started = performance.now();
+  for (;;) {
+    try {
+      return await toZero();
+    } catch (error) {
+      if (!isUnreachable(error) || performance.now() - started > OLD_PODS_MS) throw error;
+    }
+    await delay(POLL_MS, undefined, { signal });
+  }
+}
+
+function isUnreachable(error: unknown): boolean {
+  return error instanceof TargetFailure && error.kind === 'unreachable';
 }
 
 async function findRelease(
@@ -92,6 +121,6 @@ async function findRelease(
   }
   throw new TargetFailure(
     'invalidTarget',
-    `No Deployment in namespace ${namespace} is the canary of a release of ${name}, so there is nothing to take back; kubectl -n ${namespace} get deployments -L sluice.dev/service shows what there is.`,
+    `No Deployment in namespace ${namespace} has the new version of a release of ${name}, so there is nothing to take back; kubectl -n ${namespace} get deployments -L sluice.dev/service shows what there is.`,
   );
 }

@@ -70,7 +70,7 @@ function workloads({ deployment, strategy }: KubernetesTargetPlan): Grant[] {
   const deployments = { group: APPS, resource: 'deployments' };
   const [old, made, verbs] =
     strategy === 'blueGreen'
-      ? // The idle one stays, without pods.
+      ? // Neither goes: the idle one stays, without pods.
         [[], [`${deployment}-blue`, `${deployment}-green`], ['get', 'patch']]
       : // A pair that is there already may be named so.
         [[deployment, `${deployment}-stable`], [`${deployment}-canary`], ['get', 'patch', 'delete']];
@@ -88,18 +88,21 @@ function workloads({ deployment, strategy }: KubernetesTargetPlan): Grant[] {
 /** The tracks' own Services, and the smoke test through them. */
 function services(plan: KubernetesTargetPlan): Grant[] {
   const { service, strategy } = plan;
-  const tracks = (strategy === 'blueGreen' ? ['blue', 'green'] : canaryTracks(plan)).map(
-    (track) => `${service}-${track}`,
-  );
+  const services = { group: CORE, resource: 'services' };
+  const tracksOf = (...tracks: string[]): string[] => tracks.map((track) => `${service}-${track}`);
+  const [tracks, tested, verbs] =
+    strategy === 'blueGreen'
+      ? // The previews stay, and what is tested is tested through them.
+        [tracksOf('blue', 'green'), tracksOf('blue', 'green'), ['get', 'patch']]
+      : [tracksOf(...canaryTracks(plan)), [service, ...tracksOf(...canaryTracks(plan))], ['get', 'patch', 'delete']];
   return [
-    { group: CORE, resource: 'services', names: [service], verbs: ['get'] },
-    { group: CORE, resource: 'services', names: tracks, verbs: ['get', 'patch', 'delete'] },
-    { group: CORE, resource: 'services', verbs: ['create'] },
+    { ...services, names: [service], verbs: ['get'] },
+    { ...services, names: tracks, verbs },
+    { ...services, verbs: ['create'] },
     {
-      group: CORE,
-      resource: 'services',
+      ...services,
       subresource: 'proxy',
-      names: [service, ...tracks].flatMap((name) => proxyNames(name, plan.port)),
+      names: tested.flatMap((name) => proxyNames(name, plan.port)),
       verbs: ['get'],
     },
   ];

@@ -5,7 +5,10 @@ import type { DeploymentView } from './deployment-view';
 export const TRACK_LABEL = 'sluice.dev/track';
 /** The service (metadata.name of the spec) that a pod belongs to. */
 export const SERVICE_LABEL = 'sluice.dev/service';
-/** On what a release made and therefore removes. Objects without it are the user's: changed and put back, never deleted. */
+/**
+ * On what a release made, and may therefore make anew and remove (a colour of a blue-green pair stays, without pods).
+ * Objects without it are the user's: changed and put back, never deleted.
+ */
 export const OWNER_LABEL = 'sluice.dev/made-for';
 
 export type Labels = Readonly<Record<string, string>>;

@@ -71,12 +71,13 @@ describe('the permissions a release needs', () => {
     ]);
   });
 
-  it('switch the Service of a blue-green release, and keep both of its Deployments', () => {
+  it('switch the Service of a blue-green release, and keep both of its Deployments and their previews', () => {
     const texts = sentences({ strategy: 'blueGreen', traffic: { kind: 'serviceSelector' } });
 
     expect(texts).toContain('patch services checkout in namespace shop');
     expect(texts).toContain('patch deployments.apps checkout-green in namespace shop');
-    expect(texts.filter((text) => text.startsWith('delete deployments'))).toEqual([]);
+    expect(texts).toContain('get services/proxy checkout-blue in namespace shop');
+    expect(texts.filter((text) => text.startsWith('delete '))).toEqual([]);
     expect(texts.filter((text) => text.includes('canary'))).toEqual([]);
   });
 });

@@ -1,0 +1,485 @@
+import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
+import { fenceOn } from '../../../traffic/fence';
+import { rewrite, withHeld } from '../../../traffic/held-object';
+import { diff } from '../../../traffic/json-patch';
+import type { TrafficDocument } from '../../../traffic/traffic-router';
+import { TargetFailure } from '../../target';
+import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
+import type { Cluster } from '../cluster';
+import type { DeploymentView } from '../deployment-view';
+import { asTargetFailure } from '../failures';
+import type { KubernetesObject } from '../objects';
+import { smokeTestThroughProxy } from '../proxied-smoke-test';
+import { confirm, shiftTraffic } from '../shift-traffic';
+import { withTargetNote } from '../target-note';
+import {
+  adopted,
+  CONFIRM_BACK_MS,
+  CONFIRM_MS,
+  differs,
+  failureOfPods,
+  imageIn,
+  imageOf,
+  PODS_MS,
+  prepareRelease,
+  readyPods,
+  refuseLate,
+  refuseWithoutPods,
+  refuseWithoutStable,
+} from '../track-checks';
+import type { KubernetesTargetDeps } from '../track-checks';
+import { trackDeployment, trackService, withImage } from '../track-manifest';
+import { replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
+import { waitUntilReady } from '../wait-ready';
+import { deploymentRef, ensure, isMade, letGo, resize, serviceRef } from '../workloads';
+import type { WorkloadWrite } from '../workloads';
+import { recolouredLabels } from './colours';
+import { describe, lookAtPair, splitTowards } from './pair-view';
+import type { PairView, Side } from './pair-view';
+import { withoutRoles, withRoles } from './roles';
+
+/**
+ * Two Deployments, of which the active Service's selector finds one. The new version comes up whole on the other; the
+ * switch, and the way back, is one write to the Service. What a traffic splitter sends there before is by the idle
+ * one's preview Service. Nothing is rolled out a second time.
+ */
+export function createBlueGreenTarget(plan: KubernetesTargetPlan, deps: KubernetesTargetDeps): Target {
+  return new BlueGreenTarget(plan, deps);
+}
+
+const NONE: TrafficDocument = { weight: 0, match: [] };
+const ALL: TrafficDocument = { weight: 100, match: [] };
+
+class BlueGreenTarget implements Target {
+  readonly #plan: KubernetesTargetPlan;
+  readonly #deps: KubernetesTargetDeps;
+  readonly #cluster: Cluster;
+
+  constructor(plan: KubernetesTargetPlan, deps: KubernetesTargetDeps) {
+    this.#plan = plan;
+    this.#deps = deps;
+    this.#cluster = deps.cluster;
+  }
+
+  observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
+    return asTargetFailure(async () => {
+      const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
+      const { next, container, split } = await lookAtPair(this.#cluster, this.#plan, { release: null, signal });
+      const routing = split === null ? null : await split.observe({ signal });
+      if (routing !== null) refuseWithoutStable(routing, this.#plan);
+      return {
+        stableVersion: container.image,
+        canaryVersion: next.view !== null && next.view.replicas > 0 ? imageIn(next.view, container.name) : null,
+        weight: routing?.weight ?? 0,
+        artifact,
+      };
+    });
+  }
+
+  deploy(write: TargetWrite & { timeoutMs: number }): Promise<string> {
+    return asTargetFailure(async () => {
+      const { signal, fence } = write;
+      const pair = await this.#look(write);
+      // The fence first, onto what the switch is about: from here on a late attempt of another release is refused there.
+      await this.#hold(pair, write);
+      for (const side of [pair.old, pair.next]) await this.#ensurePreview(pair, side, write);
+      if (pair.split !== null) {
+        await this.#endLeftSplit(pair, write);
+        await pair.split.apply({ document: NONE, fence, signal });
+      }
+      const size = Math.max(1, there(pair.old).replicas);
+      const note = await this.#ensureNext(pair, write, size);
+      const at = { namespace: this.#plan.namespace, name: pair.next.name };
+      const wait = { needed: size, complete: true, timeoutMs: write.timeoutMs, signal };
+      const ready = await waitUntilReady(this.#cluster, at, wait);
+      return `${write.version} runs as Deployment ${at.namespace}/${at.name} with ${readyPods(ready)}, as many as ${pair.old.name} has, and without traffic.${note}`;
+    });
+  }
+
+  smokeTest(request: { test: SmokeTestStep; release: string; version: string; signal: AbortSignal }): Promise<string> {
+    const { test, release, version, signal } = request;
+    const { namespace, port } = this.#plan;
+    return asTargetFailure(async () => {
+      const { next } = await lookAtPair(this.#cluster, this.#plan, { release, signal });
+      const asked = { namespace, service: next.preview, port, test, version, signal };
+      return smokeTestThroughProxy(this.#cluster, asked);
+    });
+  }
+
+  setWeight(write: WeightWrite & { previousWeight: number }): Promise<string> {
+    return asTargetFailure(async () => {
+      const pair = await this.#look(write);
+      if (write.weight === 0 && write.match.length === 0) return this.#takeBack(pair, write);
+      await this.#ensurePods(pair, write);
+      if (write.weight === 100) return this.#switch(pair, write);
+      return this.#split(pair, write);
+    });
+  }
+
+  reassert(write: WeightWrite): Promise<Reassertion> {
+    return asTargetFailure(async () => {
+      const { signal, fence, weight } = write;
+      const pair = await this.#look(write);
+      const { active } = pair;
+      const split = weight === 100 ? null : pair.split;
+      const [selected, routing] = await Promise.all([active.observe({ signal }), split?.observe({ signal })]);
+      refuseLate(selected, write, this.#plan);
+      const foreignEdits = [...selected.foreignEdits, ...(routing?.foreignEdits ?? [])];
+      foreignEdits.push(...(await this.#putWorkloadsRight(pair, write)));
+      const guardTripped = await this.#failureOfNext(pair, write);
+      if (guardTripped === null) {
+        const whole = weight === 100 ? ALL : NONE;
+        if (selected.weight !== whole.weight || selected.foreignEdits.length > 0) {
+          await active.apply({ document: whole, fence, signal });
+        }
+        const document = documentOf(write);
+        if (
+          split !== null &&
+          routing !== undefined &&
+          (routing.foreignEdits.length > 0 || differs(routing, document))
+        ) {
+          await split.apply({ document, fence, signal });
+        }
+      }
+      return { foreignEdits, guardTripped, unreachable: [], tracks: tracksOf(pair) };
+    });
+  }
+
+  promote(write: TargetWrite & PromoteRequest): Promise<string> {
+    return asTargetFailure(async () => {
+      const { signal, fence } = write;
+      const pair = await this.#look(write);
+      refuseLate(await pair.active.observe({ signal }), write, this.#plan);
+      refuseWithoutPods(there(pair.next), 100);
+      await pair.active.apply({ document: ALL, fence, signal });
+      return `${write.version} is the active version: Service ${this.#shown(this.#plan.service)} finds Deployment ${pair.next.name}, whose pods are those that were tested.`;
+    });
+  }
+
+  restoreStable({ signal, fence, stableVersion }: TargetWrite & { stableVersion: string }): Promise<string> {
+    return asTargetFailure(async () => {
+      const { old } = await lookAtPair(this.#cluster, this.#plan, { release: fence.release, signal });
+      return `Deployment ${this.#shown(old.name)} still is as it was, with ${stableVersion}: a switch changes no pods.`;
+    });
+  }
+
+  removeCanary(write: TargetWrite): Promise<string> {
+    return asTargetFailure(async () => {
+      const { signal, fence } = write;
+      const pair = await this.#look(write);
+      const idle = this.#idleOf(pair);
+      const { split, active } = pair;
+      if (split !== null) {
+        if (idle === pair.next) {
+          await split.apply({ document: NONE, fence, signal });
+          // No pods are taken from a side that may still get traffic.
+          const why = await confirm(split, { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS });
+          if (why !== null) throw new TargetFailure('unreachable', `The new version may still get traffic: ${why}`);
+        }
+        await split.release({ fence, signal });
+      }
+      if (idle.view !== null) await resize(this.#cluster, this.#refOf(idle), 0, write);
+      await active.release({ fence, signal });
+      await this.#letGo(pair, write);
+      return `Deployment ${this.#shown(idle.name)} is without pods; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.`;
+    });
+  }
+
+  close(): void {
+    // The cluster's connections are the worker's, and shared.
+  }
+
+  #look({ fence, signal }: TargetWrite): Promise<PairView> {
+    return lookAtPair(this.#cluster, this.#plan, { release: fence.release, signal });
+  }
+
+  #refOf({ name }: Pick<Side, 'name'>): ReturnType<typeof deploymentRef> {
+    return deploymentRef(this.#plan.namespace, name);
+  }
+
+  #shown(name: string): string {
+    return `${this.#plan.namespace}/${name}`;
+  }
+
+  /** Notes the parts on the active Service, under the fence; the first write of a release. */
+  async #hold({ old, next, container }: PairView, { fence, signal }: TargetWrite): Promise<void> {
+    const roles = {
+      release: fence.release,
+      old: old.colour,
+      next: next.colour,
+      selectors: { old: { ...old.selector }, next: { ...next.selector } },
+      image: container.image,
+    };
+    const held = { document: NONE, origin: null };
+    await rewrite(this.#cluster, serviceRef(this.#plan.namespace, this.#plan.service), { fence, signal }, (live) =>
+      withRoles(withHeld(live, fence, held), roles),
+    );
+  }
+
+  async #ensurePreview(pair: PairView, side: Side, write: TargetWrite): Promise<void> {
+    const { fence } = write;
+    const other = side === pair.next ? pair.old : pair.next;
+    const wanted = trackService(pair.service, {
+      name: side.preview,
+      service: this.#plan.serviceName,
+      release: fence.release,
+      track: side.colour,
+      fence,
+      selector: side.selector,
+    });
+    const ref = serviceRef(this.#plan.namespace, side.preview);
+    const live = await this.#cluster.find(ref, { signal: write.signal });
+    if (live === null || isMade(live)) {
+      await ensure(this.#cluster, wanted, write, (appeared) => appeared);
+      return;
+    }
+    // The user's own is looked at, and left as it is.
+    const { selector = {} } = live['spec'] as { selector?: Readonly<Record<string, string>> };
+    if (selects(selector, labelsOn(pair, side)) && !selects(selector, labelsOn(pair, other))) return;
+    throw new TargetFailure(
+      'invalidTarget',
+      `Service ${this.#shown(side.preview)} is there already and selects ${describe(selector) || 'nothing'}, which is not the pods of ${side.name} alone; let it select ${describe(side.selector)}, or delete it, and the release makes it.`,
+    );
+  }
+
+  /**
+   * A release that was ended from outside between its switch and the end of its split has left the other preview with a
+   * share; everything goes to the active colour already, and the preview's name would now be the wrong one.
+   */
+  async #endLeftSplit({ old }: PairView, { fence, signal }: TargetWrite): Promise<void> {
+    const left = splitTowards(this.#cluster, this.#plan, old.preview);
+    if (left === null) return;
+    const { weight } = await left.observe({ signal });
+    if ((weight ?? 0) > 0) await left.release({ fence, signal });
+  }
+
+  /** The new version on the idle colour, at a size. Answers what people should know about it, or nothing. */
+  async #ensureNext(pair: PairView, write: TargetWrite, size: number): Promise<string> {
+    const { old, next, container } = pair;
+    const change = { container: container.name, image: imageOf(write) };
+    const note = { version: write.version, plan: this.#plan };
+    const like = there(old);
+    const made = trackDeployment(
+      { ...like, labels: recolouredLabels(like.labels, next.colour) },
+      (old.object?.['spec'] ?? {}) as Record<string, unknown>,
+      {
+        name: next.name,
+        service: this.#plan.serviceName,
+        release: write.fence.release,
+        track: next.colour,
+        labels: next.labels,
+        // One that is made by an attempt that a later write has overtaken stays without pods.
+        replicas: next.view === null ? 0 : size,
+        fence: write.fence,
+        ...change,
+      },
+    );
+    const wanted = withTargetNote(next.view === null ? made : withSelector(made, next.view.selector), note);
+    const { object } = await ensure(this.#cluster, wanted, write, (live) =>
+      withTargetNote(relabelled(adopted(live, { ...change, replicas: size }), next.labels), note),
+    );
+    if (next.view === null) {
+      refuseLate(await pair.active.observe({ signal: write.signal }), write, this.#plan);
+      await resize(this.#cluster, this.#refOf(next), size, write);
+    }
+    return isMade(object) ? '' : differencesFrom(like, object, next);
+  }
+
+  /** The pods a weight needs, there and available, before it is given: for all of the traffic as many as the old one has. */
+  async #ensurePods(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<void> {
+    const { old, next } = pair;
+    const needed = replicasFor(write.weight, old.view?.replicas ?? 1);
+    if (next.view === null) await this.#ensureNext(pair, write, needed);
+    else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
+    const at = { namespace: this.#plan.namespace, name: next.name };
+    const wait = { needed, complete: false, timeoutMs: PODS_MS, signal: write.signal };
+    await waitUntilReady(this.#cluster, at, wait);
+    const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
+    if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
+  }
+
+  /** The switch: one write. Then the split, which now only divides what goes to the same pods, is ended. */
+  async #switch({ active, split, next }: PairView, { fence, signal }: WeightWrite): Promise<string> {
+    await active.apply({ document: ALL, fence, signal });
+    await split?.release({ fence, signal });
+    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${next.name}: all of the traffic, in one write.`;
+  }
+
+  /** A part of the traffic, by who splits it; the Service finds the old one. */
+  async #split(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<string> {
+    const { active, split, next } = pair;
+    const { fence, signal, weight, previousWeight } = write;
+    const document = documentOf(write);
+    if (split === null) {
+      throw new TargetFailure(
+        'unsupported',
+        `A weight of ${weight} % cannot be reached: a Service selector sends everything to the one or the other.`,
+      );
+    }
+    // Down from the switch: the split must be in force before the Service finds the old one, else all of it would.
+    const switched = !pair.serving.includes(pair.old);
+    if (!switched) await active.apply({ document: NONE, fence, signal });
+    const notes = await shiftTraffic(split, {
+      document,
+      previous: { ...document, weight: switched ? 0 : previousWeight },
+      fence,
+      signal,
+      timeoutMs: CONFIRM_MS,
+    });
+    if (switched) await active.apply({ document: NONE, fence, signal });
+    return [
+      `The share of ${next.name} by ${this.#plan.traffic.kind} is ${weight} %, and it is in force.`,
+      ...notes,
+    ].join(' ');
+  }
+
+  /** All traffic on the old one: first whoever carries it, in one write. Asked before it: is there anybody? */
+  async #takeBack(pair: PairView, write: WeightWrite): Promise<string> {
+    const { fence, signal } = write;
+    const { old, next, active, split } = pair;
+    const { replicas, availableReplicas } = there(old);
+    // Somebody has scaled it to 0: it needs its pods back first, as long as the other side serves.
+    const scaledDown = replicas === 0 && (next.view?.availableReplicas ?? 0) > 0;
+    if (scaledDown) await resize(this.#cluster, this.#refOf(old), Math.max(1, next.view?.replicas ?? 1), write);
+    if (scaledDown || (availableReplicas === 0 && replicas > 0)) {
+      throw new TargetFailure(
+        'unreachable',
+        `Deployment ${this.#shown(old.name)} has no available pod, so the traffic stays where it is until it has one.`,
+      );
+    }
+    const puts = [() => active.apply({ document: NONE, fence, signal })];
+    if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal }));
+    for (const put of pair.serving.includes(old) ? puts.reverse() : puts) await put();
+    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.`;
+  }
+
+  /** What somebody else did to the two Deployments: told, and put right. */
+  async #putWorkloadsRight(pair: PairView, write: WeightWrite): Promise<string[]> {
+    const { old, next, container, roles } = pair;
+    const edits: string[] = [];
+    const shown = (side: Side): string => `Deployment ${this.#shown(side.name)}`;
+    const size = Math.max(1, old.view?.replicas ?? 1);
+    const image = next.view === null ? null : imageIn(next.view, container.name);
+    if (next.view === null) {
+      edits.push(`${shown(next)} was gone, and was made again.`);
+      if (old.view !== null) await this.#ensureNext(pair, write, size);
+    } else if (image !== imageOf(write)) {
+      edits.push(`${shown(next)} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`);
+      await this.#ensureNext(pair, write, Math.max(size, next.view.replicas));
+    } else if (next.view.replicas === 0) {
+      edits.push(`${shown(next)} was scaled to 0, and was given its pods again.`);
+      await resize(this.#cluster, this.#refOf(next), size, write);
+    }
+    if (old.view === null) return [...edits, `${shown(old)} is gone: there is no way back to its version.`];
+    const before = imageIn(old.view, container.name);
+    if (roles !== null && before !== null && before !== roles.image) {
+      edits.push(`${shown(old)} had the image ${before}, and was given ${roles.image} again.`);
+      await this.#giveImage(old, { container: container.name, image: roles.image }, write);
+    }
+    // Its autoscaler may shrink it while it has no traffic; without any pods it would be no way back.
+    if (old.view.replicas === 0) {
+      edits.push(`${shown(old)} was scaled to 0, and was given its pods again.`);
+      await resize(this.#cluster, this.#refOf(old), Math.max(1, next.view?.replicas ?? 1), write);
+    }
+    return edits;
+  }
+
+  async #giveImage(side: Side, change: { container: string; image: string }, write: WorkloadWrite): Promise<void> {
+    await rewrite(this.#cluster, this.#refOf(side), write, (live) => {
+      const { template } = live['spec'] as { template: Record<string, unknown> };
+      return { ...live, spec: { ...(live['spec'] as object), template: withImage(template, change) } };
+    });
+  }
+
+  /** The sentence of the new version's pods when they fail while they have traffic; null otherwise. */
+  async #failureOfNext({ old, next }: PairView, { weight, signal }: WeightWrite): Promise<string | null> {
+    if (next.view === null) return null;
+    const share = weight === 100 ? next.view.replicas : replicasFor(weight, old.view?.replicas ?? 1);
+    const needed = Math.min(share, next.view.replicas);
+    if (next.view.availableReplicas >= needed) return null;
+    return failureOfPods(this.#cluster, { namespace: this.#plan.namespace, name: next.name }, { needed, signal });
+  }
+
+  /** Which side may lose its pods: the one that the active Service does not find. */
+  #idleOf({ old, next, serving, service }: PairView): Side {
+    const [only, second] = serving;
+    if (only !== undefined && second === undefined) return only === old ? next : old;
+    const { selector = {} } = service['spec'] as { selector?: Readonly<Record<string, string>> };
+    throw new TargetFailure(
+      'unreachable',
+      `Service ${this.#shown(this.#plan.service)} selects ${describe(selector) || 'nothing'}, which is not the pods of either ${old.name} or ${next.name} alone, so none are taken away; point it to one of them.`,
+    );
+  }
+
+  async #letGo({ old, next }: PairView, write: TargetWrite): Promise<void> {
+    const { namespace, service } = this.#plan;
+    for (const side of [old, next]) await letGo(this.#cluster, this.#refOf(side), write);
+    await rewrite(this.#cluster, serviceRef(namespace, service), write, (live) =>
+      fenceOn(live)?.release === write.fence.release ? withoutRoles(live) : live,
+    );
+  }
+}
+
+function documentOf({ weight, match }: WeightWrite): TrafficDocument {
+  return { weight, match };
+}
+
+/** @throws TargetFailure `unreachable` for a Deployment that somebody has removed. */
+function there({ view, name }: Side): DeploymentView {
+  if (view !== null) return view;
+  throw new TargetFailure('unreachable', `Deployment ${name} is gone; the traffic stays where it is.`);
+}
+
+function labelsOn({ next }: PairView, side: Side): Readonly<Record<string, string>> {
+  return side === next ? next.labels : { ...side.view?.templateLabels, ...side.selector };
+}
+
+/** How the metrics of either side are told apart; pods without a track are those of a stable one. */
+function tracksOf({ old, next }: PairView): { canary: string; stable: string } {
+  const of = (labels: Readonly<Record<string, string>> | undefined): string => labels?.[TRACK_LABEL] ?? 'stable';
+  return { canary: of(next.labels), stable: of(old.view?.templateLabels) };
+}
+
+function withSelector(object: KubernetesObject, matchLabels: Readonly<Record<string, string>>): KubernetesObject {
+  return { ...object, spec: { ...(object['spec'] as object), selector: { matchLabels } } };
+}
+
+/** With the labels on its pods by which metrics are told apart, and the Service may find them. */
+function relabelled(object: KubernetesObject, labels: Readonly<Record<string, string>>): KubernetesObject {
+  const spec = object['spec'] as { template: Record<string, unknown> };
+  const metadata = spec.template['metadata'] as { labels?: Readonly<Record<string, string>> } | undefined;
+  return {
+    ...object,
+    spec: {
+      ...spec,
+      template: {
+        ...spec.template,
+        metadata: { ...metadata, labels: { ...metadata?.labels, ...pick(labels, [SERVICE_LABEL, TRACK_LABEL]) } },
+      },
+    },
+  };
+}
+
+function pick(labels: Readonly<Record<string, string>>, keys: readonly string[]): Record<string, string> {
+  return Object.fromEntries(keys.flatMap((key) => (labels[key] === undefined ? [] : [[key, labels[key]]])));
+}
+
+const DIFFERENCES_TOLD = 3;
+
+/**
+ * A Deployment of the user's own keeps its template. Where that is not the active one's, the new version runs with other
+ * settings than the old one, and people should know.
+ */
+function differencesFrom(active: DeploymentView, object: KubernetesObject, { name }: Pick<Side, 'name'>): string {
+  const { template } = object['spec'] as { template: Readonly<Record<string, unknown>> };
+  const paths = diff(settingsOf(active.template), settingsOf(template)).map(({ path }) => path.slice(1));
+  if (paths.length === 0) return '';
+  const more = paths.length > DIFFERENCES_TOLD ? ` and ${paths.length - DIFFERENCES_TOLD} more places` : '';
+  return ` The pods of ${name} are made by its own template, which differs from that of ${active.name} at ${paths.slice(0, DIFFERENCES_TOLD).join(', ')}${more}.`;
+}
+
+/** Of a template, what is not its image. */
+function settingsOf(template: Readonly<Record<string, unknown>>): unknown {
+  const spec = template['spec'] as { containers: readonly object[] };
+  return { ...spec, containers: spec.containers.map((container) => ({ ...container, image: '' })) };
+}

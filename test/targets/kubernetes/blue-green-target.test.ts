@@ -1,0 +1,504 @@
+import { createBlueGreenTarget } from '../../../src/targets/kubernetes/blue-green/blue-green-target';
+import type { Cluster } from '../../../src/targets/kubernetes/cluster';
+import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
+import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { TargetFailure } from '../../../src/targets/target';
+import type { Target, TargetWrite } from '../../../src/targets/target';
+import { describeWithApiServer, installDefinitions } from './api-server';
+import { DeploymentController } from './deployment-controller';
+import { targetPlan } from './target-plans';
+
+const V1 = 'registry.example/shop:v1';
+const V2 = 'registry.example/shop:v2';
+const signal = AbortSignal.timeout(10 * 60_000);
+
+type Who = { release?: string; epoch?: number; version?: string };
+
+function write(step: number, { version = V2, ...who }: Who = {}): TargetWrite & { timeoutMs: number } {
+  const fence = { release: 'r1', epoch: 1, step, attempt: 2, ...who };
+  return { version, artifact: version, fence, signal, timeoutMs: 20_000 };
+}
+
+function shift(
+  step: number,
+  weight: number,
+  previousWeight: number,
+  who: Who = {},
+): Parameters<Target['setWeight']>[0] {
+  return { ...write(step, who), weight, previousWeight, match: [] };
+}
+
+const promotion = { release: 'r1', smokeTest: null, timeoutMs: 20_000 };
+
+describeWithApiServer('a pair of Deployments, blue and green, against a real API server', (server) => {
+  let cluster: Cluster;
+  let namespace: string;
+  let controller: DeploymentController;
+  let target: Target;
+  let count = 0;
+  const written: string[] = [];
+
+  beforeAll(async () => {
+    cluster = server().connect();
+    await installDefinitions(cluster, ['traefikservices']);
+  }, 300_000);
+
+  beforeEach(async () => {
+    namespace = `blue-green-${(count += 1)}`;
+    await cluster.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, { signal });
+    for (const object of [deployment('blue', V1), service(), split()]) await cluster.create(object, { signal });
+    controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+    target = targetOf();
+  });
+
+  afterEach(() => controller.stop());
+  afterAll(() => cluster.close());
+
+  /** The same cluster, with what is written to it noted. */
+  const noting = (real: Cluster): Cluster =>
+    new Proxy(real, {
+      get: (from, key: keyof Cluster) => {
+        const value = from[key];
+        if (typeof value !== 'function') return value;
+        if (key !== 'patch') return value.bind(from);
+        const patch: Cluster['patch'] = (ref, ...more) => {
+          written.push(`${ref.kind}/${ref.name}`);
+          return from.patch(ref, ...more);
+        };
+        return patch;
+      },
+    });
+  const targetOf = (changes: Parameters<typeof targetPlan>[0] = {}): Target =>
+    createBlueGreenTarget(
+      targetPlan({ namespace, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' }, ...changes }),
+      { cluster: noting(cluster), resolve: async (image) => `${image}@resolved` },
+    );
+  const splitting = (): Target => targetOf({ traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
+
+  function deployment(colour: 'blue' | 'green', image: string, more: { replicas?: number } = {}): KubernetesObject {
+    const labels = { app: 'checkout', color: colour };
+    return {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: `checkout-${colour}`, namespace, labels },
+      spec: {
+        replicas: 3,
+        ...more,
+        selector: { matchLabels: labels },
+        template: { metadata: { labels }, spec: { containers: [{ name: 'web', image }] } },
+      },
+    };
+  }
+
+  function service(): KubernetesObject {
+    return {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'checkout', namespace },
+      spec: { selector: { app: 'checkout', color: 'blue' }, ports: [{ port: 80, targetPort: 8080 }] },
+    };
+  }
+
+  function split(): KubernetesObject {
+    return {
+      apiVersion: 'traefik.io/v1alpha1',
+      kind: 'TraefikService',
+      metadata: { name: 'checkout-split', namespace },
+      spec: { weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] } },
+    };
+  }
+
+  const refOf = (kind: 'Deployment' | 'Service' | 'TraefikService', name: string) => {
+    const apiVersion = { Deployment: 'apps/v1', Service: 'v1', TraefikService: 'traefik.io/v1alpha1' }[kind];
+    return { apiVersion, kind, namespace, name };
+  };
+  const find = (kind: Parameters<typeof refOf>[0], name: string): Promise<KubernetesObject | null> =>
+    cluster.find(refOf(kind, name), { signal });
+  const specOf = async <T>(kind: Parameters<typeof find>[0], name: string): Promise<T> =>
+    ((await find(kind, name)) ?? { spec: {} })['spec'] as T;
+  const selectorOf = async (name = 'checkout'): Promise<Record<string, string>> =>
+    (await specOf<{ selector: Record<string, string> }>('Service', name)).selector;
+  const replicasOf = async (colour: string): Promise<number> =>
+    (await specOf<{ replicas: number }>('Deployment', `checkout-${colour}`)).replicas;
+  const templateOf = async (
+    colour: string,
+  ): Promise<{ metadata: { labels: Record<string, string> }; spec: { containers: { image: string }[] } }> =>
+    (await specOf<{ template: never }>('Deployment', `checkout-${colour}`)).template;
+  const imageOf = async (colour: string): Promise<string> => (await templateOf(colour)).spec.containers[0]?.image ?? '';
+  const weights = async (): Promise<Record<string, number>> => {
+    const { weighted } = await specOf<{ weighted: { services: { name: string; weight: number }[] } }>(
+      'TraefikService',
+      'checkout-split',
+    );
+    return Object.fromEntries(weighted.services.map((one) => [one.name, one.weight]));
+  };
+  const notesOn = async (kind: Parameters<typeof find>[0], name: string): Promise<string[]> =>
+    Object.keys((await find(kind, name))?.metadata.annotations ?? {}).filter((key) => key.startsWith('sluice.dev/'));
+  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
+    const error: unknown = await work.then(
+      () => null,
+      (caught: unknown) => caught,
+    );
+    if (error instanceof TargetFailure) return error;
+    throw new Error(`Expected a failure of the target, got ${String(error)}`);
+  };
+  const release = async (who: Who = {}): Promise<void> => {
+    await target.deploy(write(1, who));
+    await target.setWeight(shift(2, 100, 0, who));
+    await target.promote({ ...write(3, who), ...promotion });
+  };
+
+  it('looks: the active colour is the one that the Service finds, and the image is had by its digest', async () => {
+    expect(await targetOf({ resolveImage: 'registry' }).observe({ version: V2, signal })).toEqual({
+      stableVersion: V1,
+      canaryVersion: null,
+      weight: 0,
+      artifact: `${V2}@resolved`,
+    });
+    expect(await notesOn('Service', 'checkout')).toEqual([]);
+  });
+
+  it('makes the idle colour after the active one, with its size and a preview, and switches in one write', async () => {
+    const said = await target.deploy(write(1));
+
+    expect(said).toMatch(/checkout-green with 3 ready pods, as many as checkout-blue has/);
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+    expect(await selectorOf('checkout-green')).toEqual({ app: 'checkout', color: 'green' });
+    expect(await selectorOf('checkout-blue')).toEqual({ app: 'checkout', color: 'blue' });
+    expect((await templateOf('green')).metadata.labels).toEqual({
+      app: 'checkout',
+      color: 'green',
+      'sluice.dev/service': 'checkout',
+      'sluice.dev/track': 'green',
+    });
+
+    const pods = await templateOf('green');
+    written.length = 0;
+    await target.setWeight(shift(2, 100, 0));
+
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'green' });
+    expect(written).toEqual(['Service/checkout']);
+
+    await target.promote({ ...write(3), ...promotion });
+
+    // What was tested is what serves.
+    expect(await templateOf('green')).toEqual(pods);
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 3]);
+
+    await target.removeCanary(write(4));
+
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([0, 3]);
+    expect(await imageOf('blue')).toBe(V1);
+    expect(await notesOn('Service', 'checkout')).toEqual(['sluice.dev/fence']);
+    expect(await notesOn('Deployment', 'checkout-green')).toEqual(['sluice.dev/fence']);
+  });
+
+  it('the next release goes the other way, to the colour that is idle then', async () => {
+    await release();
+    await target.removeCanary(write(4));
+    const r2 = { release: 'r2', epoch: 2, version: 'registry.example/shop:v3' };
+
+    expect(await target.observe({ version: r2.version, signal })).toMatchObject({ stableVersion: V2, weight: 0 });
+    const said = await target.deploy(write(1, r2));
+    await target.setWeight(shift(2, 100, 0, r2));
+
+    expect(said).toMatch(/checkout-blue with 3 ready pods/);
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+    expect([await imageOf('blue'), await imageOf('green')]).toEqual([r2.version, V2]);
+
+    await target.setWeight(shift(3, 0, 100, r2));
+    await target.removeCanary(write(4, r2));
+
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'green' });
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([0, 3]);
+  });
+
+  it('goes back in one write after the promotion, as long as the old one is kept', async () => {
+    await release();
+    written.length = 0;
+    await target.setWeight(shift(4, 0, 100));
+
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+    expect(written).toEqual(['Service/checkout']);
+
+    for (const step of [5, 6]) await target.removeCanary(write(step));
+
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
+    expect(await imageOf('blue')).toBe(V1);
+  });
+
+  it('waits for the old pods where somebody has taken them away, before it goes back', async () => {
+    await release();
+    controller.hold.add('checkout-blue');
+    await cluster.scale(refOf('Deployment', 'checkout-blue'), 0, { signal });
+    const early = await failureOf(target.setWeight(shift(4, 0, 100)));
+
+    expect(early).toMatchObject({ kind: 'unreachable' });
+    expect(await replicasOf('blue')).toBe(3);
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'green' });
+  });
+
+  describe('with a traffic splitter', () => {
+    beforeEach(() => {
+      target = splitting();
+    });
+
+    it('gives a share by the preview Service, and ends the split once the Service is switched', async () => {
+      await target.deploy(write(1));
+
+      expect(await weights()).toEqual({ checkout: 100, 'checkout-green': 0 });
+
+      await target.setWeight(shift(2, 30, 0));
+
+      expect(await weights()).toEqual({ checkout: 70, 'checkout-green': 30 });
+      expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+
+      await target.setWeight(shift(3, 100, 30));
+
+      expect(await selectorOf()).toEqual({ app: 'checkout', color: 'green' });
+      expect(await weights()).toEqual({ checkout: 1 });
+
+      // By hand, down from the switch: the split is there before the Service finds the old one again.
+      await target.setWeight(shift(4, 50, 100));
+
+      expect(await weights()).toEqual({ checkout: 50, 'checkout-green': 50 });
+      expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+
+      await target.setWeight(shift(5, 0, 50));
+      await target.removeCanary(write(6));
+
+      expect(await weights()).toEqual({ checkout: 1 });
+      expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
+    });
+
+    it('a release that was ended between its switch and the end of its split is no burden to the next', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 40, 0));
+      const selector = { app: 'checkout', color: 'green' };
+      await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec: { selector } } }, { signal });
+      const r2 = { release: 'r2', epoch: 2 };
+      await target.deploy(write(1, r2));
+      await target.setWeight(shift(2, 25, 0, r2));
+
+      expect(await weights()).toEqual({ checkout: 75, 'checkout-blue': 25 });
+    });
+
+    it('somebody else’s edits of weight, selector, image and size are told and put right', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 25, 0));
+      const other = server().connect({ fieldManager: 'argocd-controller' });
+      const merge = (kind: Parameters<typeof refOf>[0], name: string, spec: object) =>
+        other.patch(refOf(kind, name), { type: 'merge', patch: { spec } }, { signal });
+      const held = (step: number, weight: number) => target.reassert({ ...write(step), weight, match: [] });
+      const untouched = await held(3, 25);
+      await merge('TraefikService', 'checkout-split', {
+        weighted: {
+          services: [
+            { name: 'checkout', port: 80, weight: 100 },
+            { name: 'checkout-green', port: 80, weight: 0 },
+          ],
+        },
+      });
+      const weight = await held(4, 25);
+      await merge('Service', 'checkout', { selector: { app: 'checkout', color: 'green' } });
+      const switched = await held(5, 25);
+      await merge('Deployment', 'checkout-blue', {
+        replicas: 0,
+        template: { spec: { containers: [{ name: 'web', image: 'registry.example/shop:other' }] } },
+      });
+      await cluster.delete(refOf('Deployment', 'checkout-green'), { signal });
+      const workloads = await held(6, 25);
+      other.close();
+
+      expect(untouched).toEqual({
+        foreignEdits: [],
+        guardTripped: null,
+        unreachable: [],
+        // Pods of a Deployment that no release has touched carry no track.
+        tracks: { canary: 'green', stable: 'stable' },
+      });
+      expect(weight.foreignEdits[0]).toMatch(/checkout-split was at 0 % instead of 25 % .*argocd-controller/);
+      expect(switched.foreignEdits[0]).toMatch(/Service .*\/checkout was at 100 % instead of 0 %/);
+      expect(workloads.foreignEdits.join(' ')).toMatch(
+        /checkout-green was gone.*checkout-blue had the image .*other, and was given .*v1 again.*checkout-blue was scaled to 0/,
+      );
+      expect(await weights()).toEqual({ checkout: 75, 'checkout-green': 25 });
+      expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+      expect(await imageOf('blue')).toBe(V1);
+      expect([await imageOf('green'), (await replicasOf('blue')) > 0, (await replicasOf('green')) > 0]).toEqual([
+        V2,
+        true,
+        true,
+      ]);
+    });
+  });
+
+  it('keeps the switch against who takes it back', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    const selector = { app: 'checkout', color: null };
+    await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec: { selector } } }, { signal });
+    const { foreignEdits } = await target.reassert({ ...write(3), weight: 100, match: [] });
+
+    expect(foreignEdits[0]).toMatch(/Service .*\/checkout sends to neither track as it was asked/);
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'green' });
+  });
+
+  it('before the switch the new one gets as many pods as an autoscaler has given the old one meanwhile', async () => {
+    await target.deploy(write(1));
+    await cluster.scale(refOf('Deployment', 'checkout-blue'), 7, { signal });
+    await target.setWeight(shift(2, 100, 0));
+
+    expect(await replicasOf('green')).toBe(7);
+  });
+
+  it('no traffic without the pods for it', async () => {
+    await target.deploy(write(1));
+    controller.hold.add('checkout-green');
+    await cluster.scale(refOf('Deployment', 'checkout-blue'), 5, { signal });
+    const given = new AbortController();
+    const raised = target.setWeight({ ...shift(2, 100, 0), signal: given.signal });
+    const refused = expect(raised).rejects.toThrow(/cancelled/);
+    while ((await replicasOf('green')) !== 5) await new Promise((resolve) => setTimeout(resolve, 50));
+    const seen = await selectorOf();
+    given.abort();
+    await refused;
+
+    expect(seen).toEqual({ app: 'checkout', color: 'blue' });
+  });
+
+  it('a late write of another release is refused everywhere, and changes nothing', async () => {
+    target = splitting();
+    await target.deploy(write(1));
+    await splitting().deploy(write(1, { release: 'r2', epoch: 2 }));
+
+    for (const late of [
+      target.setWeight(shift(9, 25, 0)),
+      target.setWeight(shift(9, 100, 0)),
+      target.setWeight(shift(9, 0, 25)),
+      target.deploy(write(9)),
+      target.promote({ ...write(9), ...promotion }),
+      target.removeCanary(write(9)),
+      target.reassert({ ...write(9), weight: 5, match: [] }),
+    ]) {
+      expect((await failureOf(late)).kind).toBe('fenceLost');
+    }
+    expect(await weights()).toEqual({ checkout: 100, 'checkout-green': 0 });
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 3]);
+  });
+
+  it('a green Deployment of the user’s own keeps its template but the image, and a difference is told', async () => {
+    const own = deployment('green', V1, { replicas: 0 });
+    const { template } = own['spec'] as { template: { spec: { containers: object[] } } };
+    template.spec.containers = [{ name: 'web', image: V1, env: [{ name: 'COLOUR', value: 'green' }] }];
+    await cluster.create(own, { signal });
+    const said = await target.deploy(write(1));
+
+    expect(said).toMatch(/its own template, which differs from that of checkout-blue at containers\/0\/env\./);
+    expect((await templateOf('green')).spec.containers[0]).toMatchObject({
+      image: V2,
+      env: [{ name: 'COLOUR', value: 'green' }],
+    });
+    expect((await templateOf('green')).metadata.labels).toMatchObject({ color: 'green', 'sluice.dev/track': 'green' });
+    expect((await find('Deployment', 'checkout-green'))?.metadata.labels).toEqual({ app: 'checkout', color: 'green' });
+    expect(await replicasOf('green')).toBe(3);
+  });
+
+  describe('a roll back on the cluster alone', () => {
+    const directly = (): ReturnType<typeof rollBackDirectly> =>
+      rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+
+    it.each([
+      ['before the promotion', false],
+      ['after it, while the old version is kept', true],
+    ])('%s: the switch first, and what the release still sends is refused', async (_, promoted) => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      if (promoted) await target.promote({ ...write(3), ...promotion });
+      const { writes } = await directly();
+
+      expect(writes.map((one) => one.sentence)).toEqual([
+        expect.stringMatching(/finds Deployment checkout-blue/),
+        expect.stringMatching(/checkout-green is without pods/),
+      ]);
+      expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+      expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
+      for (const late of [
+        target.setWeight(shift(9, 100, 0)),
+        target.reassert({ ...write(9), weight: 100, match: [] }),
+        target.removeCanary(write(9)),
+      ]) {
+        expect((await failureOf(late)).kind).toBe('fenceLost');
+      }
+      expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
+    });
+
+    it('says so when the old version is not kept any more', async () => {
+      await release();
+      await target.removeCanary(write(4));
+
+      expect((await failureOf(directly())).message).toMatch(/nothing to take back/);
+    });
+  });
+
+  describe('what cannot be released is refused before anything is changed', () => {
+    const patchService = (spec: object) =>
+      cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec } }, { signal });
+    const refusal = async (changes: Parameters<typeof targetPlan>[0] = {}): Promise<string> => {
+      const failure = await failureOf(targetOf(changes).observe({ version: V2, signal }));
+      expect(failure.kind).toBe('invalidTarget');
+      expect(await notesOn('Service', 'checkout')).toEqual([]);
+      return failure.message;
+    };
+
+    it.each<[string, Parameters<typeof targetPlan>[0], RegExp]>([
+      ['neither Deployment', { deployment: 'nothing' }, /neither a Deployment .*nothing-blue nor .*nothing-green/],
+      ['an absent Service', { service: 'nothing' }, /There is no Service .*\/nothing/],
+      ['an absent route', { traffic: { kind: 'traefik', traefikService: 'no' } }, /TraefikService .*does not exist/],
+      ['a container that is none', { container: 'sidecar' }, /has no container sidecar/],
+      ['shares by pods', { traffic: { kind: 'replicas' } }, /never mixes the pods/],
+    ])('%s', async (_, changes, sentence) => {
+      expect(await refusal(changes)).toMatch(sentence);
+    });
+
+    it('a Service that finds both colours, or neither, or that could not be switched', async () => {
+      await cluster.create(deployment('green', V1, { replicas: 0 }), { signal });
+      await patchService({ selector: { color: null } });
+      const both = await refusal();
+      await patchService({ selector: { color: 'red' } });
+      const neither = await refusal();
+      await cluster.patch(
+        refOf('Deployment', 'checkout-blue'),
+        { type: 'merge', patch: { spec: { template: { metadata: { labels: { slot: 'one' } } } } } },
+        { signal },
+      );
+      await patchService({ selector: { color: null, slot: 'one' } });
+      const oneSided = await refusal();
+
+      expect(both).toMatch(/selects the pods of both checkout-blue and checkout-green \(app=checkout\)/);
+      expect(neither).toMatch(/selects app=checkout,color=red, which the pods of .* do not have/);
+      expect(oneSided).toMatch(/selects by slot, which the pods of Deployment checkout-green do not carry/);
+    });
+
+    it('a paused colour, and a preview of another make', async () => {
+      await cluster.patch(
+        refOf('Deployment', 'checkout-blue'),
+        { type: 'merge', patch: { spec: { paused: true } } },
+        { signal },
+      );
+      const paused = await refusal();
+      await cluster.patch(
+        refOf('Deployment', 'checkout-blue'),
+        { type: 'merge', patch: { spec: { paused: false } } },
+        { signal },
+      );
+      await cluster.create({ ...service(), metadata: { name: 'checkout-green', namespace } }, { signal });
+      const preview = await failureOf(target.deploy(write(1)));
+
+      expect(paused).toMatch(/checkout-blue is paused.*rollout resume/);
+      expect(preview.message).toMatch(/checkout-green is there already and selects app=checkout,color=blue/);
+      expect(await find('Deployment', 'checkout-green')).toBeNull();
+    });
+  });
+});
