@@ -58,7 +58,7 @@ export async function follow(
       last = status;
       // What is waited for comes first: a release that ended as wished has reached it, and not only ended.
       if (options.until?.(status) === true) return { kind: 'reached', status };
-      if (status.endedAt !== null) return { kind: 'ended', status };
+      if (isOver(status)) return { kind: 'ended', status };
       if (options.stopOnHold === true && isHeld(status)) return { kind: 'held', status };
       if (cut !== null) break;
     }
@@ -74,6 +74,11 @@ export async function follow(
   if (cut !== null) return { kind: 'interrupted', signal: cut, status: last };
   if (last === null) throw new Error('a watch ended without a status');
   return { kind: 'ended', status: last };
+}
+
+/** Nothing is left to wait for: the old version that a promoted release still keeps is nobody's business but a roll back's. */
+function isOver({ endedAt, keepOld }: ReleaseStatus): boolean {
+  return endedAt !== null || (keepOld ?? null) !== null;
 }
 
 /** Whether the release goes on only with a person's help. */

@@ -76,10 +76,11 @@ function statusSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): S
     parts.push(span(`  soak ${formatClock(gone)}/${formatClock(total)}`, null));
     if (status.soak.extended) parts.push(span(' extended', 'warn'));
   }
+  const over = status.endedAt ?? status.keepOld?.since ?? null;
   const spent =
-    status.endedAt === null
+    over === null
       ? `running ${formatElapsed(options.now - status.startedAt)}`
-      : `took ${formatDuration(status.endedAt - status.startedAt)}`;
+      : `took ${formatDuration(over - status.startedAt)}`;
   parts.push(span(`  ${spent}`, 'dim'));
   return parts;
 }
@@ -191,6 +192,10 @@ function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
 export function nextSentence(status: ReleaseStatus, now: number): string | null {
   if (status.endedAt !== null) return null;
   const name = `${safeText(status.namespace)}/${safeText(status.service)}`;
+  if (status.keepOld) {
+    const left = formatDuration(Math.max(0, status.keepOld.until - now));
+    return `${safeText(status.keepOld.version)} is scaled down in ${left}; \`sluice rollback ${name}\` goes back to it in one write until then`;
+  }
   if (status.paused !== null) {
     const first = ['deploying', 'smokeTesting', 'shifting'].includes(status.phase) ? 'once this is done, ' : '';
     return `${first}paused until \`sluice resume ${name}\` or \`sluice rollback ${name}\``;

@@ -62,6 +62,8 @@ export interface DeployResult {
   readonly state: 'started' | 'queued';
   /** The release it waits for, when queued. */
   readonly behind: string | null;
+  /** That one is promoted and only keeps the old version, which it gives up now: a matter of seconds. */
+  readonly endsKeeping?: true;
 }
 
 export interface WatchOptions {

@@ -6,6 +6,7 @@ import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import type { Plan } from '../spec/plan-types';
 import {
+  KEEPS_OLD_MEMO,
   RELEASE_WORKFLOW,
   releaseQueueWorkflowId,
   releaseWorkflowId,
@@ -304,7 +305,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     );
   }
 
-  async function running(plan: Plan): Promise<{ release: string | null; queued: boolean }> {
+  async function running(plan: Plan): Promise<{ release: string | null; queued: boolean; keepsOld: boolean }> {
     const describe = async (workflowId: string): Promise<Record<string, unknown> | null> => {
       try {
         const found = await client.workflow.getHandle(workflowId).describe();
@@ -318,7 +319,11 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       describe(releaseWorkflowId(plan.namespace, plan.service)),
       describe(releaseQueueWorkflowId(plan.namespace, plan.service)),
     ]);
-    return { release: release === null ? null : String(release['release'] ?? 'unknown'), queued: queue !== null };
+    return {
+      release: release === null ? null : String(release['release'] ?? 'unknown'),
+      queued: queue !== null,
+      keepsOld: typeof release?.[KEEPS_OLD_MEMO] === 'number',
+    };
   }
 
   /** False when a release runs already. */
@@ -357,15 +362,17 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
         if (now.release === null && !now.queued && (await started(start, input))) {
           return { ...result, state: 'started', behind: null };
         }
-        const behind = now.release ?? (await running(plan)).release;
-        if (policy === 'reject') {
+        const { release: behind, queued, keepsOld } = now.release === null ? await running(plan) : now;
+        // A release that is promoted holds up nobody: told of the next one, it gives the old version up and ends.
+        const endsKeeping = keepsOld && !queued;
+        if (policy === 'reject' && !endsKeeping) {
           const which = behind === null ? `Another release of ${subject}` : `Release ${behind} of ${subject}`;
-          throw new ReleaseError('conflict', `${which} is in progress${now.queued ? ', and others wait' : ''}.`, {
+          throw new ReleaseError('conflict', `${which} is in progress${queued ? ', and others wait' : ''}.`, {
             hint: 'Wait for it, take it back with `sluice rollback`, or say --on-conflict queue or supersede.',
           });
         }
         await queues.enqueue(input, policy === 'supersede');
-        return { ...result, state: 'queued', behind };
+        return { ...result, state: 'queued', behind, ...(endsKeeping ? { endsKeeping } : {}) };
       });
     },
 

@@ -35,6 +35,12 @@ export const SEARCH_ATTRIBUTES: Readonly<Record<string, 'KEYWORD' | 'INT'>> = Ob
   Object.values(RELEASE_ATTRIBUTES).map(({ name, type }) => [name, type]),
 );
 
+/**
+ * In the memo of a release that is promoted and only keeps the old version: until when, epoch milliseconds. It does not
+ * hold up the next release, which ends it.
+ */
+export const KEEPS_OLD_MEMO = 'keepsOldUntil';
+
 /** Who did something, and by which door. */
 export interface Actor {
   /** As the door knows them: a user name, a CI job. Never empty. */
@@ -140,6 +146,7 @@ export type EventType =
   | 'notificationFailed'
   | 'stableReplaced'
   | 'promoted'
+  | 'keepOldEnded' // from here on there is no way back but another release
   | 'cleanedUp'
   | 'leftOver'
   | 'rollbackStarted'
@@ -205,6 +212,14 @@ export interface SoakStatus {
   readonly extended: boolean;
 }
 
+/** A promoted release whose old version is still there; a roll back then is one write. */
+export interface KeepOldStatus {
+  readonly since: number;
+  readonly until: number;
+  /** The old one. */
+  readonly version: string;
+}
+
 /** The whole state as one typed document: what CLI, server and dashboard show. Answer of the query `status`. */
 export interface ReleaseStatus {
   readonly apiVersion: 'sluice.dev/v1';
@@ -234,6 +249,8 @@ export interface ReleaseStatus {
   readonly soak: SoakStatus | null;
   readonly approval: ApprovalStatus | null;
   readonly paused: PauseStatus | null;
+  /** Set from the promotion on while the old version is kept; `endedAt` is null as long. */
+  readonly keepOld?: KeepOldStatus | null;
   /** Set while a roll back cannot finish: what fails, how often it was tried. */
   readonly stuck: { readonly since: number; readonly message: string; readonly attempts: number } | null;
   /** What a roll back would run, newest last; each entry was here before the change that it takes back was made. */
@@ -274,6 +291,8 @@ export interface ReleaseState {
   soak: SoakProgress | null;
   approval: ApprovalStatus | null;
   paused: PauseStatus | null;
+  /** The old version is kept, although the release is promoted. */
+  keepOld: KeepOldStatus | null;
   /** A rollback in progress or asked for. */
   rollback: RollbackCause | null;
   /** Asked for by people, not carried out yet. */

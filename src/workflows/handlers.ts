@@ -11,6 +11,7 @@ import type {
   SetWeightMessage,
   Wishes,
 } from './api';
+import { reopen } from './keep-old';
 import * as messages from './messages';
 import { readSignal } from './read-signal';
 import { refusal, refuseIf, refuseIfLate } from './refusal';
@@ -100,6 +101,7 @@ export function installHandlers(run: Run): void {
         actor: message.actor,
       });
     },
+    whileOldIsKept: true,
   });
 
   update(run, messages.promoteUpdate, {
@@ -188,7 +190,7 @@ export function installHandlers(run: Run): void {
 
   setHandler(messages.rollbackSignal, (payload) => {
     const { actor, reason } = readSignal(payload);
-    if (state.outcome !== null) {
+    if (state.outcome !== null && state.keepOld === null) {
       record(run, 'messageIgnored', `The signal rollback was ignored: the release is over (${state.outcome}).`, {
         actor,
       });
@@ -243,6 +245,7 @@ export function requestRollback(run: Run, cause: RollbackCause): string {
   const { state } = run;
   if (state.rollback !== null) return 'The release is being rolled back already.';
   state.rollback = cause;
+  reopen(run);
   record(run, 'rollbackRequested', `${cause.actor.name} asked for a roll back: ${cause.reason}.`, {
     actor: cause.actor,
     step: state.step,
@@ -353,6 +356,8 @@ interface UpdateRoom<Message extends MessageBase> {
   readonly check: (message: Message) => void;
   /** Synchronous; its sentence is the answer. */
   readonly act: (message: Message) => string;
+  /** Also for a release that is promoted, as long as it keeps the old version. */
+  readonly whileOldIsKept?: true;
 }
 
 /** What all updates share: who and which release are checked, and one that was carried out is answered the same again. */
@@ -388,7 +393,11 @@ function update<Message extends MessageBase>(
           message.release !== undefined && message.release !== input.release,
           `The message is for release ${message.release ?? ''}; the current one is ${input.release}.`,
         );
-        refuseIf(state.outcome !== null, `The release is over: ${state.outcome ?? ''}.`);
+        refuseIf(
+          state.keepOld !== null && room.whileOldIsKept !== true,
+          `The release is promoted; while ${state.keepOld?.version ?? ''} is kept, it can only be rolled back.`,
+        );
+        refuseIf(state.outcome !== null && state.keepOld === null, `The release is over: ${state.outcome ?? ''}.`);
         room.check(message);
       },
     },

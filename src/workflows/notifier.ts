@@ -41,8 +41,9 @@ export async function flushNotifications(run: Run): Promise<void> {
  * before all of it is in the state: no later news would edit the message again.
  */
 function hasToWait(run: Run): boolean {
-  const { rollback, phase, outcome, endedAt } = run.state;
-  if (outcome !== null) return endedAt === null;
+  const { rollback, phase, outcome, endedAt, keepOld } = run.state;
+  // The old version may be kept for days, and the promotion is news now.
+  if (outcome !== null && keepOld === null) return endedAt === null;
   return (rollback !== null && phase !== 'rollingBack') || handOverDue(run);
 }
 

@@ -2,6 +2,7 @@ import { condition } from '@temporalio/workflow';
 import type { HandBackPlan, PromoteStep } from '../spec/plan-types';
 import { promote, within } from './activity-proxies';
 import { checkpoint, leaveIfRollingBack, pauseFor } from './hold';
+import { keepUntil, switches } from './keep-old';
 import { takeReading } from './measure';
 import { drainUntil, endStep, enter, nextFence, record, recordInverse, targetRef } from './run';
 import type { Run } from './run';
@@ -23,7 +24,8 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   if (state.weight < 100) return 'again';
   enter(run, 'promoting');
   const from = state.stableVersion ?? '';
-  recordInverse(run, { op: 'restoreStable', version: from });
+  // A switch changes no pods: its way back is the weight's.
+  if (!switches(plan)) recordInverse(run, { op: 'restoreStable', version: from });
   const { timeoutMs } = step;
   // A plan of an older client has none.
   const handBack = (step as Partial<PromoteStep>).handBack ?? null;
@@ -46,14 +48,23 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
     state.leftovers = [{ op: 'removeCanary' }];
     state.drainUntil = drainUntil(run);
   }
-  // From here on the new version is the stable one: there is no way back but another release. Said at once, so that
-  // no roll back is accepted that would have nothing left to undo.
-  state.compensations = [];
+  if (switches(plan)) {
+    state.leftovers = [{ op: 'removeCanary' }];
+    // It has been without traffic since the switch.
+    state.drainUntil = drainUntil(run, state.weightSince);
+  }
+  const until = keepUntil(run);
+  state.keepOld = until === null ? null : { since: Date.now(), until, version: from };
+  // From here on the new version is the stable one: there is no way back but another release, unless the old one is
+  // kept. Said at once, so that no roll back is accepted that would have nothing left to undo.
+  if (state.keepOld === null) state.compensations = [];
   state.wishes.promote = null;
   state.outcome = 'promoted';
   // Whatever carries it: all of the traffic gets the new version.
   state.weight = 100;
-  const done = handBack === null ? sentence : `${plan.version} is the stable version and has all of the traffic.`;
+  const kept = state.keepOld === null ? '' : ` ${from} is kept until ${new Date(state.keepOld.until).toISOString()}.`;
+  const done =
+    handBack === null ? `${sentence}${kept}` : `${plan.version} is the stable version and has all of the traffic.`;
   record(run, 'promoted', done, { step: state.step });
   endStep(run, 'passed', done);
   return 'done';

@@ -11,6 +11,7 @@ import { releaseQueueWorkflowId } from './api';
 import type { Outcome, Phase, ReleaseInput, ReleaseResult } from './api';
 import { cleanUp, rollBack } from './roll-back';
 import { installHandlers } from './handlers';
+import { keepOldVersion, reopen } from './keep-old';
 import { releaseEndedSignal } from './messages';
 import { flushNotifications, startNotifier } from './notifier';
 import { enter, openRun, record, SLUICE } from './run';
@@ -59,11 +60,14 @@ async function goForward(run: Run): Promise<void> {
   run.forward = scope;
   try {
     await scope.run(async () => {
-      if (state.rollback === null) await runSteps(run);
+      if (state.rollback !== null) return;
+      await runSteps(run);
+      await keepOldVersion(run);
     });
   } catch (error) {
     if (error instanceof ContinueAsNew || !isCancellation(error)) throw error;
     if (state.rollback !== null) return;
+    reopen(run);
     state.cancelled = true;
     run.cancelledHere = true;
     state.rollback = {

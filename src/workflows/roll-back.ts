@@ -4,6 +4,7 @@ import { compensate, podTimeouts } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
 import type { Actor, Compensation } from './api';
 import { continueAsNewIfDue } from './continue-as-new';
+import { switches } from './keep-old';
 import { drainUntil, endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf } from './step-failure';
@@ -89,7 +90,7 @@ async function attempt(run: Run, compensation: Compensation): Promise<void> {
       record(
         run,
         'compensationFailed',
-        `The roll back cannot finish, try ${attempts} (${describe(compensation)}): ${message}`,
+        `The roll back cannot finish, try ${attempts} (${describe(run, compensation)}): ${message}`,
       );
     }
     const pause = Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempts - 1, 10), RETRY_MOST_MS);
@@ -102,7 +103,7 @@ async function attempt(run: Run, compensation: Compensation): Promise<void> {
 /** Runs one inverse and answers its sentence. Pods that come back take their time; every other one is a few writes. */
 async function runInverse(run: Run, compensation: Compensation, reason: string): Promise<string> {
   const timeouts = compensation.op === 'restoreStable' ? podTimeouts(run.plan) : {};
-  const { sentence } = await compensate.executeWithOptions({ summary: describe(compensation), ...timeouts }, [
+  const { sentence } = await compensate.executeWithOptions({ summary: describe(run, compensation), ...timeouts }, [
     { ...targetRef(run), fence: nextFence(run), compensation, reason },
   ]);
   return sentence;
@@ -128,7 +129,7 @@ export async function cleanUp(run: Run): Promise<void> {
       const why = await removal(run, leftover);
       if (why === null) break;
       if (round >= CLEAN_UP_ROUNDS) {
-        const left = `${describe(leftover)}: ${why}`;
+        const left = `${describe(run, leftover)}: ${why}`;
         record(run, 'leftOver', `Left undone after ${round} tries, and to be done by hand: ${left}`);
         break;
       }
@@ -146,9 +147,20 @@ async function removal(run: Run, compensation: Compensation): Promise<string | n
   } catch (error) {
     if (!(error instanceof ActivityFailure)) throw error;
     const { type, message } = causeOf(error);
-    // A later release holds the service: what is left is its own to use.
-    return type === ACTIVITY_FAILURES.fenceLost ? null : message;
+    if (type !== ACTIVITY_FAILURES.fenceLost) return message;
+    // A later write holds the service: what is left is its own to use. Where the old version was kept, that was a way
+    // back past this release.
+    if (switches(run.plan)) takenBackElsewhere(run, message);
+    return null;
   }
+}
+
+function takenBackElsewhere(run: Run, message: string): void {
+  const { state } = run;
+  state.outcome = 'superseded';
+  state.weight = 0;
+  const from = state.stableVersion ?? 'the old version';
+  record(run, 'rolledBack', `Taken back to ${from} on the cluster itself, past this release: ${message}`);
 }
 
 function done(run: Run, compensation: Compensation, sentence: string): void {
@@ -175,15 +187,19 @@ function done(run: Run, compensation: Compensation, sentence: string): void {
 
 function abandon(run: Run, actor: Actor): void {
   const { state } = run;
-  const left = state.compensations.map(describe).reverse().join(', ');
+  const left = state.compensations
+    .map((one) => describe(run, one))
+    .reverse()
+    .join(', ');
   state.outcome = 'failed';
   record(run, 'failed', `${actor.name} gave up the rest of the roll back, which is left undone: ${left}.`, { actor });
 }
 
-function describe(compensation: Compensation): string {
+function describe({ plan, state }: Run, compensation: Compensation): string {
   switch (compensation.op) {
     case 'removeCanary':
-      return 'remove the canary';
+      if (!switches(plan)) return 'remove the canary';
+      return `scale the ${state.outcome === 'promoted' ? 'old' : 'new'} version down`;
     case 'restoreWeight':
       return `weight back to ${compensation.weight} %`;
     case 'restoreStable':

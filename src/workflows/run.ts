@@ -85,6 +85,7 @@ function firstState(input: ReleaseInput): ReleaseState {
     soak: null,
     approval: null,
     paused: null,
+    keepOld: null,
     rollback: null,
     wishes: { promote: null, skipSoak: null, weight: null, decision: null, retryNow: false, abandon: null },
     guardJudge: null,
@@ -118,7 +119,8 @@ export function record(
     message,
     actor: more.actor ?? SLUICE,
     weight: state.weight,
-    ...(more.step === undefined ? {} : { step: more.step }),
+    // Once the steps are over, an event belongs to none.
+    ...(more.step === undefined || more.step >= run.plan.steps.length ? {} : { step: more.step }),
     ...(more.evidence === undefined ? {} : { evidence: more.evidence }),
   };
   state.events.push(event);
@@ -171,9 +173,9 @@ export function nextFence(run: Run): Fence {
   return { release: run.input.release, epoch: run.state.epoch, step: run.state.fenceStep };
 }
 
-/** When pods that have just lost their traffic may go; null where nothing drains. */
-export function drainUntil({ plan }: Run): number | null {
-  return plan.target.kind === 'kubernetes' && plan.target.drainMs > 0 ? Date.now() + plan.target.drainMs : null;
+/** When pods may go that have lost their traffic, just now or at another time; null where nothing drains. */
+export function drainUntil({ plan }: Run, since: number = Date.now()): number | null {
+  return plan.target.kind === 'kubernetes' && plan.target.drainMs > 0 ? since + plan.target.drainMs : null;
 }
 
 /** Remembers how to take a change back, before it is made; once, however often it is made. */

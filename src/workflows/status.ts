@@ -1,5 +1,5 @@
 import { workflowInfo } from '@temporalio/workflow';
-import type { ApprovalStatus, ReleaseState, ReleaseStatus } from './api';
+import type { ApprovalStatus, KeepOldStatus, ReleaseState, ReleaseStatus } from './api';
 import type { Run } from './run';
 
 /** The status document of a release as it stands; see `ReleaseStatus`. */
@@ -29,6 +29,7 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
         : { startedAt: state.soak.startedAt, endsAt: state.soak.endsAt, extended: state.soak.extended },
     approval: state.approval,
     paused: state.paused,
+    keepOld: state.keepOld,
     stuck: state.stuck,
     compensations: state.compensations,
     successors: state.successors,
@@ -47,9 +48,15 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
  * An approval that is waited for is what a person has to know now, whatever happened since it was asked for: a pause
  * and its end (which moves the deadline), a release that queues up.
  */
-function waitingFor({ approval, paused, rollback, wishes }: ReleaseState): string | null {
+function waitingFor({ approval, paused, rollback, wishes, keepOld }: ReleaseState): string | null {
+  if (keepOld !== null && rollback === null) return keepOldSentence(keepOld);
   if (approval === null || paused !== null || rollback !== null) return null;
   return wishes.decision === null && wishes.promote === null ? approvalSentence(approval) : null;
+}
+
+/** That the release is promoted, and how long there is a way back. */
+export function keepOldSentence({ version, until }: KeepOldStatus): string {
+  return `Promoted. ${version} is kept until ${new Date(until).toISOString()}: a roll back until then is one write.`;
 }
 
 /** Who is waited for, and until when. */

@@ -35,6 +35,8 @@ export class FakeWorld {
   weight = 0;
   /** As in Kubernetes: a promotion makes stable anew, and traffic and canary stay until they are told to go. */
   handsBack = false;
+  /** As a blue-green target: a promotion makes nothing anew, and whichever version has no traffic is scaled down. */
+  switches = false;
   held: { fence: Fence; attempt: number } | null = null;
   readonly writes: Write[] = [];
   /** Writes that the fence kept out. */
@@ -192,6 +194,7 @@ export class FakeWorld {
         return () => {
           const { version } = asked as Parameters<ReleaseActivities['promote']>[0];
           if (this.weight < 100) this.violations.push(`promoted at weight ${this.weight}`);
+          if (this.switches) return;
           this.stable = version;
           if (this.handsBack) return;
           this.canary = null;
@@ -202,7 +205,12 @@ export class FakeWorld {
           const { compensation } = asked as Parameters<ReleaseActivities['compensate']>[0];
           if (compensation.op === 'restoreWeight') this.weight = compensation.weight;
           if (compensation.op === 'restoreStable') this.stable = compensation.version;
-          if (compensation.op === 'removeCanary') {
+          if (compensation.op === 'removeCanary' && this.switches) {
+            if (this.weight === 100) this.stable = this.canary ?? this.stable;
+            else if (this.weight > 0) this.violations.push(`pods taken at weight ${this.weight}`);
+            this.weight = 0;
+            this.canary = null;
+          } else if (compensation.op === 'removeCanary') {
             if (this.weight > 0) this.violations.push(`canary removed at weight ${this.weight}`);
             this.canary = null;
           }

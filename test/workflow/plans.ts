@@ -109,3 +109,15 @@ export function kubernetesPlan(
     ...rest,
   });
 }
+
+/** A release that switches: all at once, or after a share where a splitter is there; the old version is kept for ten minutes. */
+export function blueGreenPlan(more: Parameters<typeof testPlan>[0] & { keepOldMs?: number } = {}): Plan {
+  const { keepOldMs = 600 * SECOND, ...rest } = more;
+  const { target } = kubernetesPlan();
+  if (target.kind !== 'kubernetes') throw new Error('not a plan for Kubernetes');
+  return shortPlan({
+    target: { ...target, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' }, keepOldMs },
+    steps: testSteps(weights(100)),
+    ...rest,
+  });
+}

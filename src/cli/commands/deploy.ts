@@ -176,11 +176,18 @@ function startedLines(plan: Plan, started: DeployResult, supersedes: boolean): s
   const version = safeText(plan.version);
   if (started.state === 'queued') {
     const other = started.behind === null ? 'another release' : safeText(started.behind);
+    const watch = `Watch it: sluice watch ${name} --release ${started.release}`;
+    if (started.endsKeeping === true) {
+      return [
+        `Release ${started.release} of ${name} ${version} begins as soon as ${other}, which is promoted, has given up the old version that it keeps.`,
+        watch,
+      ];
+    }
     return [
       supersedes
         ? `Release ${started.release} of ${name} ${version} supersedes ${other}, and begins when that is rolled back.`
         : `Release ${started.release} of ${name} ${version} is queued behind ${other}.`,
-      `Watch it: sluice watch ${name} --release ${started.release}`,
+      watch,
     ];
   }
   return [`Release ${started.release} of ${name} ${version} has started.`, `Watch it: sluice watch ${name}`];
