@@ -1,4 +1,4 @@
-import type { AnalysisPlan, MetricPlan, Plan, PlanStep } from './plan-types';
+import type { AnalysisPlan, KubernetesTargetPlan, MetricPlan, Plan, PlanStep } from './plan-types';
 import { resolveQuery } from './query-template';
 import { formatDuration, formatPercent } from './units';
 
@@ -80,14 +80,17 @@ function formatValue(value: number, unit: MetricPlan['unit']): string {
 function whatOf(step: PlanStep, plan: Plan): string {
   switch (step.kind) {
     case 'deploy':
-      return `bring ${plan.version} up beside stable, without traffic`;
+      return pairOf(plan) === null
+        ? `bring ${plan.version} up beside stable, without traffic`
+        : `bring ${plan.version} up on the idle colour, as large as the active one, without traffic`;
     case 'smokeTest': {
       const body = step.expectBody === null ? '' : ` and ${JSON.stringify(step.expectBody)} in the answer`;
       return `GET ${step.path} of the new version, expecting ${step.expectStatus}${body}, ${times(step.attempts)}`;
     }
     case 'weight': {
       const count = Math.floor(step.soakMs / plan.analysis.intervalMs);
-      return `${step.weight} % of traffic, measured every ${formatDuration(plan.analysis.intervalMs)} (about ${count} times)`;
+      const share = step.weight === 100 && pairOf(plan) !== null ? 'switch all traffic' : `${step.weight} % of traffic`;
+      return `${share}, measured every ${formatDuration(plan.analysis.intervalMs)} (about ${count} times)`;
     }
     case 'match': {
       const { match } = step;
@@ -99,9 +102,18 @@ function whatOf(step: PlanStep, plan: Plan): string {
       const then = { rollback: 'roll back', pause: 'pause', continue: 'go on without' }[step.onExpiry];
       return `wait for ${who}; unanswered: ${then}`;
     }
-    case 'promote':
-      return `make ${plan.version} the stable version`;
+    case 'promote': {
+      const pair = pairOf(plan);
+      if (pair === null) return `make ${plan.version} the stable version`;
+      const kept = pair.keepOldMs === 0 ? 'not kept' : `kept for ${formatDuration(pair.keepOldMs)}`;
+      return `make ${plan.version} the active version; the old one is ${kept}`;
+    }
   }
+}
+
+/** The target of a blue-green release; null for any other. */
+function pairOf({ target }: Plan): KubernetesTargetPlan | null {
+  return target.kind === 'kubernetes' && target.strategy === 'blueGreen' ? target : null;
 }
 
 function times(attempts: number): string {
@@ -152,7 +164,9 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
   ] as const;
   const { service, namespace } = plan;
   const queries = tracks.flatMap(({ track, version }) => {
-    const values = { service, namespace, track, version, windowMs: plan.analysis.windowMs };
+    // Which colour is the idle one is known when the release looks at the cluster.
+    const called = pairOf(plan) === null ? track : track === 'canary' ? '<new colour>' : '<old colour>';
+    const values = { service, namespace, track: called, version, windowMs: plan.analysis.windowMs };
     return partsOf(metric, track).map(({ part, query }) => ({
       track,
       part,

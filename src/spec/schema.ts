@@ -121,7 +121,9 @@ const kubernetes = mapping('target.kubernetes', {
   ),
   strategy: choice(['canary', 'blueGreen'])
     .default('canary')
-    .describe('canary moves traffic weight by weight; blueGreen tests a preview and then moves all of it at once.'),
+    .describe(
+      'canary moves traffic weight by weight; blueGreen brings the new version up whole, tests it, and then switches the Service to it in one write.',
+    ),
   traffic,
   container: dnsLabel
     .optional()

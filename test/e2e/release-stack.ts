@@ -58,6 +58,10 @@ export interface SpecChoices {
   readonly soak?: string;
   /** Lines before the weights, indented by four. */
   readonly before?: string;
+  /** Of the path / by default, up to five times. */
+  readonly smokeTest?: string;
+  /** By the HTTPRoute by default. */
+  readonly traffic?: string;
   /** Lines under `kubernetes:`, indented by six. */
   readonly kubernetes?: string;
   /** 90s by default. */
@@ -67,6 +71,7 @@ export interface SpecChoices {
 /** A release of the lab's shop by its HTTPRoute, judged by the lab's Prometheus. */
 export function labPlan(lab: Lab, namespace: string, version: string, more: SpecChoices = {}): Plan {
   const { weights = [25, 50, 100], soak = '8s', before = '', kubernetes = '', deployTimeout = '90s' } = more;
+  const { traffic = '{ gatewayAPI: { httpRoute: shop } }', smokeTest = '{ path: /, attempts: 5 }' } = more;
   const text = `
 apiVersion: sluice.dev/v1
 kind: Release
@@ -76,11 +81,11 @@ spec:
     kubernetes:
       deployment: shop
       service: shop
-      traffic: { gatewayAPI: { httpRoute: shop } }
+      traffic: ${traffic}
       drain: 2s
 ${kubernetes}
   deployTimeout: ${deployTimeout}
-  smokeTest: { path: /, attempts: 5 }
+  smokeTest: ${smokeTest}
   steps:
 ${before}
 ${weights.map((weight) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}

@@ -347,6 +347,17 @@ describe('describePlan', () => {
     ]);
   });
 
+  it('of a blue-green release tells of the switch, of the old version, and of the colours that are asked for', () => {
+    const text = DESIGN_EXAMPLE.replace('service: checkout', 'service: checkout\n      strategy: blueGreen');
+    const { rows, metrics } = describePlan(plan(validSpec(text), IMAGE));
+
+    expect(rows[0]?.what).toBe(`bring ${IMAGE} up on the idle colour, as large as the active one, without traffic`);
+    expect(rows.at(-2)?.what).toMatch(/^switch all traffic, measured every 5s/);
+    expect(rows.at(-1)?.what).toBe(`make ${IMAGE} the active version; the old one is kept for 10m`);
+    expect(metrics[0]?.queries[0]?.query).toContain('track="<new colour>"');
+    expect(metrics[0]?.queries.at(-1)?.query).toContain('track="<old colour>"');
+  });
+
   it('shows the queries as they will be asked, for both tracks', () => {
     const [errorRate, latency] = describePlan(plan(validSpec(DESIGN_EXAMPLE), IMAGE)).metrics;
 
