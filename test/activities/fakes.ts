@@ -6,7 +6,7 @@ import type { Sample } from '../../src/analysis/sample';
 import type { MetricSource, SampleRequest } from '../../src/metrics/metric-source';
 import type { SlackNotifier } from '../../src/notify/slack';
 import type { AnalysisPlan, TargetPlan } from '../../src/spec/plan-types';
-import type { Target, TargetWrite, WriteFence } from '../../src/targets/target';
+import type { Reassertion, Target, TargetWrite, WriteFence } from '../../src/targets/target';
 import type { MeasureInput, MeasureResult, ReleaseActivities } from '../../src/workflows/activity-types';
 
 export const routerPlan: TargetPlan = {
@@ -29,7 +29,7 @@ export const fence = { release: 'r1', epoch: 1, step: 3 } as const;
 export class FakeTarget implements Target {
   readonly calls: { name: keyof Target; write: unknown }[] = [];
   behave: (name: keyof Target, signal: AbortSignal) => void | Promise<void> = () => undefined;
-  found = { foreignEdits: [] as string[], guardTripped: null as string | null, unreachable: [] as string[] };
+  found: Reassertion = { foreignEdits: [], guardTripped: null, unreachable: [] };
 
   fences(): WriteFence[] {
     return this.calls.flatMap(({ write }) => (write as Partial<TargetWrite>).fence ?? []);

@@ -27,6 +27,16 @@ describe('the window of a measurement', () => {
     ]);
   });
 
+  it('is of the tracks as the target calls them', async () => {
+    const all = world();
+    const tracks = { canary: 'green', stable: 'blue' };
+    all.target.found = { ...all.target.found, tracks };
+
+    await measured(all, measureInput({}));
+
+    expect(all.source.asked).toEqual([expect.objectContaining({ tracks })]);
+  });
+
   it('never reaches past the last weight change or into the warm-up, whatever the plan', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { DeployResult } from '../../src/client/client-types';
 import { FakeSluice } from './fake-client';
 import { run, start } from './harness';
 import { aStatus } from './statuses';
@@ -95,6 +96,32 @@ describe('sluice deploy', () => {
     expect(ran.out).toContain('\u001b[?25l');
     expect(ran.out.trimEnd().endsWith('\u001b[?25h')).toBe(true);
     expect(ran.out).toContain('1.42.0 is the stable version.');
+  });
+
+  it('does not wait for the old version that a promoted release keeps', async () => {
+    const client = new FakeSluice();
+    const running = start(['deploy', spec, '--version', '1.42.0', '--wait'], { client });
+
+    await running.wrote('The release starts.');
+    const keepOld = { since: 1, until: 2, version: '1.41.3' };
+    client.update('checkout-0001', { outcome: 'promoted', phase: 'promoted', keepOld });
+    const ran = await running.ended;
+
+    expect(ran.code).toBe(0);
+    expect(client.newest.endedAt).toBeNull();
+  });
+
+  it('says that a release which only keeps the old version gives it up', async () => {
+    class Kept extends FakeSluice {
+      override deploy(): Promise<DeployResult> {
+        const result = { release: 'checkout-0002', workflowId: 'release:shop/checkout', behind: 'checkout-0001' };
+        return Promise.resolve({ ...result, state: 'queued', endsKeeping: true });
+      }
+    }
+    const ran = await run(['deploy', spec, '--version', '1.43.0', '--detach'], { client: new Kept() });
+
+    expect(ran.code).toBe(0);
+    expect(ran.out).toContain('begins as soon as checkout-0001, which is promoted, has given up the old version');
   });
 
   it.each([

@@ -124,6 +124,14 @@ describe('the frame of a release', () => {
     expect(text).toContain('`sluice approve shop/checkout` by oncall, leads within 3h56m, else it rolls back');
   });
 
+  it('says how long a promoted release still has a way back, and not that it runs', () => {
+    const keepOld = { since: START + 130_000, until: START + 900_000, version: '1.41.3' };
+    const text = frame({}, aStatus({ outcome: 'promoted', phase: 'promoted', soak: null, keepOld })).join('\n');
+
+    expect(text).toMatch(/Promoted .*took 2m10s/u);
+    expect(text).toMatch(/Next: 1\.41\.3 is scaled down in \S+; `sluice rollback shop\/checkout` goes back/u);
+  });
+
   it('says on its own line that numbers are made up', () => {
     expect(frame({}, statuses.simulated)[1]).toContain('SIMULATED');
   });

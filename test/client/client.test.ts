@@ -15,6 +15,7 @@ import { FakeSource, FakeTarget } from '../activities/fakes';
 import { planOf, startStack, until } from '../integration/stack';
 import type { Stack } from '../integration/stack';
 import { eventually } from '../targets/instance';
+import { targetPlan } from '../targets/kubernetes/target-plans';
 
 // Real servers on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(150_000);
@@ -154,6 +155,33 @@ describe('the client', () => {
       expect(done.outcome).toBe('aborted');
       expect((await ended(service)).outcome).toBe('promoted');
       await eventually(async () => (await client.queue({ service, namespace })) === null, 'the queue is over');
+    });
+
+    it('begins at once behind a release that is promoted and only keeps the old version', async () => {
+      const service = newService();
+      const target = { ...targetPlan({ strategy: 'blueGreen', keepOldMs: 3_600_000 }), serviceName: service };
+      const first = await client.deploy({ ...quick(service), target }, { actor: ada });
+      const kept = await until(client, service, (status) => (status.keepOld ?? null) !== null);
+      const second = await client.deploy(long(service), { actor: ada, onConflict: 'reject' });
+      await begun(service, second);
+      const done = await client.status({ service, namespace, release: first.release });
+
+      expect(kept).toMatchObject({ outcome: 'promoted', endedAt: null });
+      expect(second).toMatchObject({ state: 'queued', behind: first.release, endsKeeping: true });
+      expect(done.outcome).toBe('promoted');
+      expect(done.endedAt).not.toBeNull();
+      await rollback(service);
+    });
+
+    it('is refused behind one that is taken back while it keeps the old version', async () => {
+      const service = newService();
+      const target = { ...targetPlan({ strategy: 'blueGreen', keepOldMs: 3_600_000, drainMs: 3_600_000 }) };
+      await client.deploy({ ...quick(service), target }, { actor: ada });
+      await until(client, service, (status) => (status.keepOld ?? null) !== null);
+      await rollback(service);
+      await until(client, service, (status) => status.phase === 'rollingBack');
+
+      expect((await failureOf(client.deploy(long(service), { actor: ada }))).code).toBe('conflict');
     });
 
     it('supersedes: the first is taken back, and the second begins', async () => {

@@ -80,6 +80,17 @@ describe('what is asked', () => {
     expect(JSON.stringify(sample)).not.toContain('secret');
   });
 
+  it('asks for the tracks by the names that the release calls them', async () => {
+    const server = await serve((_request, response) => json(response, vector('100')));
+    const tracks = { canary: 'green', stable: 'blue' };
+
+    await sampleAt(server.url, { ...requestOf([ERROR_RATE]), tracks });
+
+    const asked = server.requests.map(({ body }) => new URLSearchParams(body).get('query') ?? '');
+    expect(asked.filter((query) => query.includes('track="green"'))).toHaveLength(2);
+    expect(asked.filter((query) => query.includes('track="blue"'))).toHaveLength(2);
+  });
+
   it('asks at most four at once', async () => {
     let open = 0;
     let most = 0;
