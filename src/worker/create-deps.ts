@@ -8,6 +8,7 @@ import { createTarget } from '../targets/create-target';
 import type * as ClusterModule from '../targets/kubernetes/cluster';
 import type { Cluster } from '../targets/kubernetes/cluster';
 import { ClusterFailure } from '../targets/kubernetes/cluster-failure';
+import { RequestCounter } from '../targets/kubernetes/request-counter';
 import { TargetFailure } from '../targets/target';
 import type { Target } from '../targets/target';
 
@@ -16,18 +17,26 @@ export const SLACK_TOKEN_ENV = 'SLUICE_SLACK_TOKEN';
 /** For a Slack-compatible server, or tests. */
 export const SLACK_API_URL_ENV = 'SLUICE_SLACK_API_URL';
 
+export interface WorkerDeps extends ActivityDeps {
+  /** What was asked of Kubernetes so far, for metrics. */
+  readonly clusterRequests: RequestCounter;
+  close(): void;
+}
+
 /** The real world: targets, metric sources and Slack, kept open between activities. */
-export function createDeps(env: Readonly<Record<string, string | undefined>>): ActivityDeps & { close(): void } {
+export function createDeps(env: Readonly<Record<string, string | undefined>>): WorkerDeps {
   const targets = new Connections<Target>();
   const sources = new Connections<ClosableMetricSource>();
   let slack: SlackNotifier | null = null;
   let opened: Cluster | null = null;
   // One for all releases: its connections are pooled, and its requests counted together.
-  const cluster = (): Cluster => (opened ??= openCluster());
+  const clusterRequests = new RequestCounter();
+  const cluster = (): Cluster => (opened ??= openCluster(clusterRequests));
   return {
     target: (plan) => targets.get(plan, () => createTarget(plan, { env, cluster })),
     source: (plan, target) => sources.get([plan, target], () => createMetricSource(plan, target, env)),
     slack: () => (slack ??= openSlack(env)),
+    clusterRequests,
     close: () => {
       targets.closeAll();
       opened?.close();
@@ -37,12 +46,12 @@ export function createDeps(env: Readonly<Record<string, string | undefined>>): A
 }
 
 /** @throws TargetFailure `invalidTarget` without a kubeconfig that can be used. */
-function openCluster(): Cluster {
+function openCluster(counter: RequestCounter): Cluster {
   // Loaded only now: Kubernetes' client is large, and a worker of routers alone never needs it.
   // eslint-disable-next-line @typescript-eslint/no-require-imports
   const { connectCluster } = require('../targets/kubernetes/cluster') as typeof ClusterModule;
   try {
-    return connectCluster();
+    return connectCluster({ counter });
   } catch (error) {
     if (!(error instanceof ClusterFailure)) throw error;
     throw new TargetFailure('invalidTarget', error.message, { cause: error });

@@ -15,6 +15,8 @@ export interface HealthServerOptions {
   readonly state: () => string;
   /** Where the SDK's own exporter answers; null when it is off. */
   readonly runtimeMetricsUrl: string | null;
+  /** Our own, in Prometheus' text format. */
+  readonly ownMetrics: () => string;
 }
 
 /** `/healthz` for the process, `/readyz` for a worker that takes tasks, `/metrics` for Prometheus. */
@@ -68,7 +70,7 @@ async function answer(options: HealthServerOptions, request: IncomingMessage): P
     case '/readyz':
       return health(state === 'RUNNING', state);
     case '/metrics':
-      return metrics(options.runtimeMetricsUrl);
+      return metrics(options);
     default:
       return {
         status: 404,
@@ -83,10 +85,12 @@ function health(well: boolean, state: string): Answer {
 }
 
 /** The SDK's exporter listens on a port of its own; people scrape one. */
-async function metrics(url: string | null): Promise<Answer> {
+async function metrics({ runtimeMetricsUrl: url, ownMetrics }: HealthServerOptions): Promise<Answer> {
   if (url === null) return { status: 404, type: JSON_TYPE, body: problem('Metrics are off in this process.') };
   const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
-  return { status: response.status, type: 'text/plain; version=0.0.4; charset=utf-8', body: await response.text() };
+  const sdk = await response.text();
+  const body = response.ok ? `${sdk}${sdk.endsWith('\n') || sdk === '' ? '' : '\n'}${ownMetrics()}` : sdk;
+  return { status: response.status, type: 'text/plain; version=0.0.4; charset=utf-8', body };
 }
 
 function problem(sentence: string): string {

@@ -13,6 +13,7 @@ import { ReleaseError } from '../errors';
 import { TASK_QUEUE } from '../workflows/api';
 import { createDeps } from './create-deps';
 import { activityLogging } from './activity-logging';
+import { clusterMetrics } from './cluster-metrics';
 import { startHealthServer } from './health-server';
 import type { HealthServer } from './health-server';
 import { installRuntime } from './runtime';
@@ -67,11 +68,11 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
   await prepareNamespace(connectionOptions, namespace);
 
   const connection = await NativeConnection.connect(connectionOptions);
-  const owned = options.deps === undefined ? createDeps(env) : null;
+  const owned = createDeps(env);
   let health: HealthServer | null = null;
   const closeAll = async (): Promise<void> => {
     await health?.close();
-    owned?.close();
+    owned.close();
     await tracing?.close();
     await connection.close();
   };
@@ -81,7 +82,7 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
       namespace,
       taskQueue: options.taskQueue ?? TASK_QUEUE,
       ...workflowCode(tracing !== null),
-      activities: createActivities(options.deps ?? owned ?? createDeps(env)),
+      activities: createActivities(options.deps ?? owned),
       interceptors: { activity: [activityLogging] },
       ...(tracing === null ? {} : { plugins: [tracing.plugin] }),
       maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES,
@@ -95,6 +96,7 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
         host: options.healthHost ?? '127.0.0.1',
         state: () => worker.getState(),
         runtimeMetricsUrl: runtime.metricsUrl,
+        ownMetrics: () => clusterMetrics(owned.clusterRequests),
       });
     }
     const stopped = worker.run().finally(closeAll);

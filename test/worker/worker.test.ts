@@ -78,6 +78,7 @@ describe('a worker', () => {
     expect(told.map((line) => line['event'])).toEqual(expect.arrayContaining(['started', 'weightChanged', 'promoted']));
     expect(metrics).toMatch(/^temporal_worker_task_slots_available\{/m);
     expect(metrics).toMatch(/^temporal_activity_execution_latency/m);
+    expect(metrics).toMatch(/^# TYPE sluice_kubernetes_requests_total counter$/m);
   });
 
   it('refuses a setting it does not know', async () => {

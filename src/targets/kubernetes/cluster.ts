@@ -481,6 +481,7 @@ class PooledCluster implements Cluster, TrafficCluster {
         if (outcome instanceof ClusterFailure) throw outcome;
         return outcome;
       }
+      this.#counter.recordRetry(call);
       await delay(wait, undefined, { signal: call.signal }).catch(() => {
         throw cancelled(call);
       });
@@ -501,7 +502,10 @@ class PooledCluster implements Cluster, TrafficCluster {
       repeatable,
       signal,
     };
-    const count = (status: string): void => this.#counter.record({ verb: call.verb, resource: call.resource, status });
+    const { verb, resource } = call;
+    const began = performance.now();
+    const count = (status: string): void =>
+      this.#counter.record({ verb, resource, status, seconds: (performance.now() - began) / 1000 });
     try {
       const answer = await this.#http.send(request);
       count(String(answer.status));

@@ -304,5 +304,9 @@ describe('the counter', () => {
       { verb: 'get', resource: 'deployments.apps', status: '500', count: 1 },
       { verb: 'get', resource: 'deployments.apps', status: '200', count: 1 },
     ]);
+    expect(counter.retries()).toEqual([{ verb: 'get', resource: 'deployments.apps', count: 2 }]);
+    expect(counter.durations()).toEqual([
+      expect.objectContaining({ verb: 'get', resource: 'deployments.apps', count: 3 }),
+    ]);
   });
 });
