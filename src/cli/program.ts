@@ -17,6 +17,7 @@ import { addDoctorCommand } from './commands/doctor';
 import { addExplainCommand } from './commands/explain';
 import { addHistoryCommand } from './commands/history';
 import { addInitCommand } from './commands/init';
+import { addJudgeCommand } from './commands/judge';
 import { addListCommand } from './commands/list';
 import { addMonitorCommand } from './commands/monitor';
 import { addPauseCommand } from './commands/pause';
@@ -38,7 +39,7 @@ import { addWorkerCommand } from './commands/worker';
 
 const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void)[]])[] = [
   ['Release:', [addDeployCommand, addStatusCommand, addWatchCommand, addWaitCommand, addListCommand]],
-  ['Understand:', [addHistoryCommand, addExplainCommand, addMonitorCommand]],
+  ['Understand:', [addHistoryCommand, addExplainCommand, addMonitorCommand, addJudgeCommand]],
   [
     'Decide:',
     [

@@ -40,6 +40,11 @@ export const DEFAULTS = {
     limits: { errorRate: '5%', p95Latency: '1s' },
     /** At most one false alarm in a hundred releases; up to a quarter worse than stable is tolerated. */
     compare: { alpha: 0.01, tolerate: 1.25 },
+    /**
+     * Retries make two errors of one; more of a cluster is rare enough to be told. The batches of the default steps that
+     * have stable traffic to be compared with: three stages of 60 s, one each 5 s.
+     */
+    evidence: { clusters: 2, plannedBatches: 36 },
     prometheusTimeout: '10s',
   },
   kubernetes: {
@@ -82,6 +87,8 @@ export const BOUNDS = {
   maxRatio: [1, 1_000],
   alpha: [0.000001, 0.5],
   tolerate: [1, 100],
+  clusters: [1, 1_000],
+  plannedBatches: [1, 1_000_000],
   port: [1, 65_535],
   drain: ['0s', '10m'],
   keepOld: ['0s', '7d'],
