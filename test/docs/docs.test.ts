@@ -83,6 +83,19 @@ describe("README.md's release.yaml", () => {
   });
 });
 
+it("docs/kubernetes.md's blue-green release has no problem, and switches once", () => {
+  const [text = ''] = fencedBlocks(read('docs/kubernetes.md'), 'yaml').filter((block) =>
+    /strategy: blueGreen/.test(block),
+  );
+  const parsed = parseSpec(text, 'release.yaml');
+
+  expect(parsed).toMatchObject({ ok: true, warnings: [] });
+  if (!parsed.ok) throw new Error('unreachable: it was just expected to be ok');
+  expect(plan(parsed.spec, 'checkout:2').steps.map((step) => step.name)).toEqual([
+    ...['deploy', 'smoke test', 'approval', 'weight 100 %', 'promote'],
+  ]);
+});
+
 describe('the command lines', () => {
   const program = buildProgram(createCli({}), () => undefined);
 
