@@ -3,7 +3,7 @@ import { HttpFailure, expectJson, shorten, type HttpAnswer } from './http';
 
 /** What an instant query came to: one finite number, or why there is none. */
 export type QueryResult =
-  | { readonly kind: 'value'; readonly value: number; readonly notes: readonly string[] }
+  | { readonly kind: 'value'; readonly value: number }
   /** A successful answer without a single series. */
   | { readonly kind: 'empty' }
   /** The answer is NaN or infinite; `text` as Prometheus writes it. */
@@ -12,7 +12,6 @@ export type QueryResult =
 
 // The answer format of the HTTP API v1: https://prometheus.io/docs/prometheus/latest/querying/api/
 const Point = z.tuple([z.number(), z.string()]);
-const Notes = z.array(z.string()).optional();
 const Success = z.object({
   status: z.literal('success'),
   data: z.discriminatedUnion('resultType', [
@@ -24,8 +23,7 @@ const Success = z.object({
     z.object({ resultType: z.literal('matrix'), result: z.unknown() }),
     z.object({ resultType: z.literal('string'), result: z.unknown() }),
   ]),
-  warnings: Notes,
-  infos: Notes,
+  warnings: z.array(z.string()).default([]),
 });
 const Failure = z.object({ status: z.literal('error'), errorType: z.string().optional(), error: z.string() });
 
@@ -42,10 +40,16 @@ export function readAnswer(answer: HttpAnswer): QueryResult {
   }
   const success = Success.safeParse(expectJson(answer));
   if (!success.success) throw new HttpFailure('body', 'answered JSON that is not a query result of Prometheus');
-  const { data, warnings = [], infos = [] } = success.data;
+  const { data, warnings } = success.data;
+  const [warning] = warnings;
+  // A part of the data could not be asked, or was of the wrong kind: an empty answer then does not say that nothing
+  // bad happened. `infos` are about the query's style.
+  if (warning !== undefined) {
+    return { kind: 'error', message: `Prometheus answered with a warning, so perhaps in part: ${shorten(warning)}` };
+  }
   switch (data.resultType) {
     case 'scalar':
-      return readNumber(data.result[1], [...warnings, ...infos]);
+      return readNumber(data.result[1]);
     case 'vector': {
       const [first, ...others] = data.result;
       if (first === undefined) return { kind: 'empty' };
@@ -56,7 +60,7 @@ export function readAnswer(answer: HttpAnswer): QueryResult {
       if (first.value === undefined) {
         return { kind: 'error', message: 'the query answered a native histogram; take a number of it' };
       }
-      return readNumber(first.value[1], [...warnings, ...infos]);
+      return readNumber(first.value[1]);
     }
     case 'matrix':
     case 'string':
@@ -64,7 +68,7 @@ export function readAnswer(answer: HttpAnswer): QueryResult {
   }
 }
 
-function readNumber(text: string, notes: readonly string[]): QueryResult {
+function readNumber(text: string): QueryResult {
   const value = /^[+-]?(\d|\.\d)/.test(text) ? Number(text) : Number.NaN;
-  return Number.isFinite(value) ? { kind: 'value', value, notes } : { kind: 'not-a-number', text: shorten(text) };
+  return Number.isFinite(value) ? { kind: 'value', value } : { kind: 'not-a-number', text: shorten(text) };
 }

@@ -38,7 +38,7 @@ async function observe(
   return observation;
 }
 
-function vector(...values: string[]): unknown {
+function vector(...values: string[]): object {
   const result = values.map((value, index) => ({ metric: { index: String(index) }, value: [AT / 1000, value] }));
   return { status: 'success', data: { resultType: 'vector', result } };
 }
@@ -269,6 +269,17 @@ describe('a Prometheus that cannot be used', () => {
         json(r, { status: 'success', data: { resultType: 'vector', result: [{ metric: {}, histogram: [1, {}] }] } }),
       'the query answered a native histogram; take a number of it',
     ],
+    [
+      'in part',
+      (_q, r) => json(r, { ...vector('0'), warnings: ['remote read: store 2 is away'] }),
+      'Prometheus answered with a warning, so perhaps in part: remote read: store 2 is away',
+    ],
+    [
+      'nothing, in part: not that there were no errors',
+      ({ body }, r) =>
+        json(r, body.includes('errors') ? { ...vector(), warnings: ['store 2 is away'] } : vector('112')),
+      'Prometheus answered with a warning, so perhaps in part: store 2 is away',
+    ],
   ])('answers %s', async (_name, handler, message, options = {}) => {
     const observation = await observe(handler, ERROR_RATE, options);
 
@@ -278,6 +289,13 @@ describe('a Prometheus that cannot be used', () => {
       typeof message === 'string' ? message : expect.stringMatching(message),
     );
     expect(observation.query).toContain('track="canary"');
+  });
+
+  it('may remark on the style of a query', async () => {
+    const infos = ['PromQL info: metric might not be a counter'];
+    const handler: Handler = (_request, response) => json(response, { ...vector('3'), infos });
+
+    expect(await observe(handler, P95)).toMatchObject({ value: 3 });
   });
 
   it('does not answer at all', async () => {
