@@ -101,6 +101,15 @@ function trimZeros(text: string): string {
   return text.includes('e') ? String(Number(text)) : text.includes('.') ? text.replace(/\.?0+$/u, '') : text;
 }
 
+/** A step as people count them, from 1. */
+export function parseStepNumber(text: string): number {
+  const number = /^\d{1,3}$/u.test(text) ? Number(text) : 0;
+  if (number >= 1) return number;
+  throw new ReleaseError('usage', `--step is ${JSON.stringify(text)}, which is no step's number.`, {
+    hint: 'Steps count from 1, as `sluice status` prints them.',
+  });
+}
+
 /** A TCP port, 0 for a free one. */
 export function parsePort(text: string, what: string): number {
   const port = /^\d{1,5}$/u.test(text) ? Number(text) : Number.NaN;

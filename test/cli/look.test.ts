@@ -265,7 +265,15 @@ describe('sluice explain', () => {
   it('names the steps there are when asked for another', async () => {
     const ran = await run(['explain', 'shop/checkout', '--step', '9'], { client: new FakeSluice(aStatus()) });
 
-    expect(ran.code).toBe(1);
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('The release has no step 9.');
     expect(ran.err).toContain('It has 7: 1 deploy, 2 smoke test');
+  });
+
+  it('refuses a step that is no number before anything is asked', async () => {
+    const ran = await run(['explain', 'shop/checkout', '--step', 'soak'], { client: new FakeSluice(aStatus()) });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('--step is "soak", which is no step\'s number.');
   });
 });

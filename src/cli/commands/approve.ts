@@ -1,7 +1,7 @@
-import { ReleaseError } from '../../errors';
 import { act } from '../act';
 import type { ActOptions } from '../act';
 import type { Registry } from '../registry';
+import { parseStepNumber } from '../units';
 
 interface ApproveOptions extends ActOptions {
   readonly step?: string;
@@ -28,10 +28,5 @@ export function addApproveCommand(registry: Registry): void {
 
 /** People count steps from 1, as they are printed; messages by index. */
 export function stepIndex(text: string | undefined): { step?: number } {
-  if (text === undefined) return {};
-  const number = /^\d{1,3}$/u.test(text) ? Number(text) : 0;
-  if (number >= 1) return { step: number - 1 };
-  throw new ReleaseError('usage', `--step is ${JSON.stringify(text)}, which is no step's number.`, {
-    hint: 'Steps count from 1, as `sluice status` prints them.',
-  });
+  return text === undefined ? {} : { step: parseStepNumber(text) - 1 };
 }

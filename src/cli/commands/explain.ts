@@ -8,7 +8,7 @@ import type { Registry } from '../registry';
 import { resolveServiceRef } from '../service-ref';
 import { glyphs, paint } from '../style';
 import type { Look } from '../style';
-import { formatDate, formatDuration, formatPercent } from '../units';
+import { formatDate, formatDuration, formatPercent, parseStepNumber } from '../units';
 import { warnWithoutWorker } from '../workers';
 
 interface ExplainOptions {
@@ -27,12 +27,13 @@ export function addExplainCommand(registry: Registry): void {
     .option('--release <id>', 'a certain release instead of the newest')
     .action(async (service: string, options: ExplainOptions, command) => {
       await registry.run(command, async (session) => {
+        const asked = options.step === undefined ? null : parseStepNumber(options.step);
         const ref = await resolveServiceRef(service, session.cli.spec, options.release);
         const client = await session.client();
         await warnWithoutWorker(session, client);
         const status = await client.status(ref);
         if (status.simulated) session.markSimulated();
-        const chosen = chooseSteps(status, options.step);
+        const chosen = chooseSteps(status, asked);
         const document = {
           apiVersion: API_VERSION,
           kind: 'ReleaseExplanation',
@@ -56,12 +57,12 @@ interface NumberedStep {
 }
 
 /** All steps that began, or the one asked for. */
-function chooseSteps(status: ReleaseStatus, asked: string | undefined): NumberedStep[] {
+function chooseSteps(status: ReleaseStatus, asked: number | null): NumberedStep[] {
   const steps = status.steps.map((step, index) => ({ number: index + 1, step }));
-  if (asked === undefined) return steps.filter(({ step }) => step.state !== 'pending');
-  const found = steps.find(({ number }) => String(number) === asked);
+  if (asked === null) return steps.filter(({ step }) => step.state !== 'pending');
+  const found = steps.find(({ number }) => number === asked);
   if (found !== undefined) return [found];
-  throw new ReleaseError('not-found', `The release has no step ${JSON.stringify(asked)}.`, {
+  throw new ReleaseError('usage', `The release has no step ${asked}.`, {
     hint: `It has ${steps.length}: ${steps.map(({ number, step }) => `${number} ${step.name}`).join(', ')}.`,
   });
 }
