@@ -39,9 +39,9 @@ export async function installRuntime(settings: RuntimeSettings = {}): Promise<In
 }
 
 /** JSON lines on stderr, so that stdout stays for results. */
-export function createLogger(level = process.env['SLUICE_LOG_LEVEL'] ?? 'info'): PinoLogger {
+export function createLogger(): PinoLogger {
   return pino(
-    { level, base: { component: 'worker' }, serializers: LOG_SERIALIZERS },
+    { level: 'info', base: { component: 'worker' }, serializers: LOG_SERIALIZERS },
     pino.destination({ fd: 2, sync: false }),
   );
 }

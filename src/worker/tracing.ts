@@ -10,8 +10,8 @@ export interface Tracing {
 }
 
 /**
- * Spans of releases and their activities over OTLP/HTTP; null when the setting is off. With it on, the worker bundles
- * the workflows itself at its start (about two seconds), because the interceptors have to be in the bundle.
+ * Spans of releases and their activities over OTLP/HTTP. With them, the worker bundles the workflows itself at its start
+ * (about two seconds), because the interceptors have to be in the bundle.
  *
  * Loaded only then: OpenTelemetry's packages cost a start most people need not pay.
  */

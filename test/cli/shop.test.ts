@@ -420,5 +420,8 @@ describe('sluice worker', () => {
       expect.objectContaining({ address: 'a:1', taskQueue: 'q', healthPort: 0 }),
     );
     expect((await run(['worker', '--health-port', 'x'])).code).toBe(2);
+    const format = await run(['worker', '--log-format', 'xml']);
+    expect(format.code).toBe(2);
+    expect(format.err).toContain('Allowed choices are json, text.');
   });
 });

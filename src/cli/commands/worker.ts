@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import { pino } from 'pino';
 import { LOG_SERIALIZERS } from '../../worker/log-serializers';
 import { EXIT } from '../exit-codes';
@@ -24,7 +25,7 @@ export function addWorkerCommand(registry: Registry): void {
     .option('--task-queue <name>', 'the queue to work on, if not the usual one')
     .option('--health-port <port>', 'answer /healthz, /readyz and /metrics there')
     .option('--health-host <address>', 'on this address instead of 127.0.0.1; 0.0.0.0 in a container')
-    .option('--log-format <format>', 'text or json', 'json')
+    .addOption(new Option('--log-format <format>', 'how the log is written').choices(['json', 'text']).default('json'))
     .action(async (options: WorkerCommandOptions, command) => {
       await registry.run(command, async (session) => {
         const { cli } = session;
