@@ -20,6 +20,7 @@ const State = z.object({
   guard: z.object({
     tripped: z
       .object({
+        rule: z.string(),
         release: z.string().nullable(),
         version: z.string(),
         reason: z.string(),

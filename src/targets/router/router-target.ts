@@ -199,7 +199,7 @@ class RouterTarget implements Target {
         refuseForeignRelease(instance, state, fence);
         const { tripped } = state.guard;
         if (tripped !== null && tripped.release === fence.release) {
-          guardTripped ??= `${instance.name} took ${tripped.version} back by itself from ${tripped.previousWeight} %: ${tripped.reason}.`;
+          guardTripped ??= describeTrip(instance, tripped);
           return;
         }
         const edit = describeEdit(instance, state, { weight, version, release: fence.release });
@@ -341,6 +341,13 @@ function refuseForeignRelease(instance: AdminClient, state: RouterState, fence: 
   const held = state.fence;
   if (held === null || held.release === fence.release || held.epoch < fence.epoch) return;
   throw new TargetFailure('fenceLost', `${instance.name} is held by release ${held.release}, which came later.`);
+}
+
+/** A person's hand on the instance itself holds the canary at 0 as the guard does, and is not called the guard. */
+function describeTrip(instance: AdminClient, tripped: NonNullable<RouterState['guard']['tripped']>): string {
+  const { rule, version, previousWeight, reason } = tripped;
+  const what = rule === 'manual' ? `was told by hand to take ${version} back` : `took ${version} back by itself`;
+  return `${instance.name} ${what} from ${previousWeight} %: ${reason}.`;
 }
 
 function describeEdit(
