@@ -1,3 +1,4 @@
+import { countOf } from '../analysis/format';
 import type { Observation, Sample } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
 import type { ClosableMetricSource } from '../metrics/metric-source';
@@ -19,9 +20,10 @@ import { formatDuration, formatPercent, formatSeconds } from './units';
 export interface MonitorSettings {
   readonly durationMs: number;
   readonly intervalMs: number;
-  /** Fraction. */
-  readonly maxErrorRate: number;
-  readonly maxP95Seconds: number;
+  /** Fraction; undefined: the spec's. */
+  readonly maxErrorRate: number | undefined;
+  /** Undefined: the spec's. */
+  readonly maxP95Seconds: number | undefined;
   readonly autoRollback: boolean;
   readonly reason: string | undefined;
   readonly track: 'stable' | 'canary' | undefined;
@@ -60,6 +62,7 @@ export async function runMonitor(session: Session, path: string, settings: Monit
   const { target } = await cli.spec.identify(path);
   const version = settings.version ?? (target === 'kubernetes' ? PLACEHOLDER_IMAGE : PLACEHOLDER_VERSION);
   const plan = await cli.spec.plan(path, version, settings.simulate);
+  const thresholds = chooseThresholds(plan, settings);
   const watched = await chooseTrack(plan, settings);
   const source = lazy.metrics().createMetricSource(plan.analysis.source, plan.target, cli.env);
   const interruption = listenForInterrupt(cli);
@@ -76,6 +79,7 @@ export async function runMonitor(session: Session, path: string, settings: Monit
         plan,
         source,
         settings,
+        thresholds,
         watched,
         elapsedMs: due,
         signal: interruption.signal,
@@ -103,7 +107,7 @@ export async function runMonitor(session: Session, path: string, settings: Monit
     namespace: plan.namespace,
     track: watched.track,
     simulated: settings.simulate !== undefined,
-    thresholds: { errorRate: settings.maxErrorRate, p95Seconds: settings.maxP95Seconds },
+    thresholds,
     verdict: verdict.verdict,
     message: verdict.sentence,
     rollback,
@@ -117,6 +121,24 @@ export async function runMonitor(session: Session, path: string, settings: Monit
 /** For queries that ask for no version; a plan cannot be made without one. */
 const PLACEHOLDER_VERSION = 'monitored';
 const PLACEHOLDER_IMAGE = 'monitored:0';
+
+interface Thresholds {
+  /** Fraction. */
+  readonly errorRate: number;
+  readonly p95Seconds: number;
+}
+
+/** Where neither the command nor the spec says what is too much. */
+const DEFAULT_THRESHOLDS: Thresholds = { errorRate: 0.05, p95Seconds: 1 };
+
+function chooseThresholds({ analysis }: Plan, { maxErrorRate, maxP95Seconds }: MonitorSettings): Thresholds {
+  const maxOf = (name: string): number | undefined =>
+    analysis.metrics.find((metric) => metric.name === name)?.max ?? undefined;
+  return {
+    errorRate: maxErrorRate ?? maxOf(METRIC_NAMES.errorRate) ?? DEFAULT_THRESHOLDS.errorRate,
+    p95Seconds: maxP95Seconds ?? maxOf(METRIC_NAMES.p95) ?? DEFAULT_THRESHOLDS.p95Seconds,
+  };
+}
 
 interface Watched {
   readonly track: 'stable' | 'canary';
@@ -153,13 +175,14 @@ interface LookContext {
   readonly plan: Plan;
   readonly source: ClosableMetricSource;
   readonly settings: MonitorSettings;
+  readonly thresholds: Thresholds;
   readonly watched: Watched;
   readonly elapsedMs: number;
   readonly signal: AbortSignal;
 }
 
 async function takeLook(context: LookContext): Promise<Look> {
-  const { session, plan, source, settings, watched, elapsedMs, signal } = context;
+  const { session, plan, source, settings, thresholds, watched, elapsedMs, signal } = context;
   const { cli } = session;
   const windowMs = settings.windowMs ?? plan.analysis.windowMs;
   let sample: Sample;
@@ -192,11 +215,11 @@ async function takeLook(context: LookContext): Promise<Look> {
   const p95Value = p95?.value ?? null;
   const valid = enough && errorRate !== null && p95Value !== null;
   const broken: string[] = [];
-  if (enough && errorRate !== null && errorRate > settings.maxErrorRate) {
-    broken.push(`error rate ${formatPercent(errorRate)} is above ${formatPercent(settings.maxErrorRate)}`);
+  if (enough && errorRate !== null && errorRate > thresholds.errorRate) {
+    broken.push(`error rate ${formatPercent(errorRate)} is above ${formatPercent(thresholds.errorRate)}`);
   }
-  if (enough && p95Value !== null && p95Value > settings.maxP95Seconds) {
-    broken.push(`p95 ${formatSeconds(p95Value)} is above ${formatSeconds(settings.maxP95Seconds)}`);
+  if (enough && p95Value !== null && p95Value > thresholds.p95Seconds) {
+    broken.push(`p95 ${formatSeconds(p95Value)} is above ${formatSeconds(thresholds.p95Seconds)}`);
   }
   return {
     elapsedMs,
@@ -257,7 +280,7 @@ async function rollBack(session: Session, plan: Plan, settings: MonitorSettings,
       hint: 'Try again; instances already at 0 stay there.',
     });
   }
-  return `No release was in progress (${why}); the canary was taken to 0 on ${target.instances.length} instances of the router.`;
+  return `No release could be rolled back (${why}); the canary was taken to 0 on ${countOf(target.instances.length, 'instance')} of the router.`;
 }
 
 // ---- verdict and print ------------------------------------------------------------------------------------------

@@ -176,6 +176,8 @@ describe('sluice monitor', () => {
     expect(JSON.parse(json.out)).toMatchObject({
       kind: 'Monitoring',
       track: 'stable',
+      // The spec's own, since the command names none.
+      thresholds: { errorRate: 0.05, p95Seconds: 0.5 },
       verdict: 'pass',
       validLooks: 3,
       statistics: { errorRate: { min: 0, mean: 0, max: 0 } },
@@ -186,6 +188,15 @@ describe('sluice monitor', () => {
         .split('\n')
         .map((line) => (JSON.parse(line) as { kind: string }).kind),
     ).toEqual(['MonitoringLook', 'MonitoringLook', 'MonitoringLook', 'Monitoring']);
+  });
+
+  it('holds a service against what the command says rather than the spec', async () => {
+    await buyALot();
+
+    const ran = await run(['monitor', spec, ...quick, '--max-error-rate', '1%', '--max-p95', '1ms', '--json'], { now });
+
+    expect(ran.code).toBe(3);
+    expect(JSON.parse(ran.out)).toMatchObject({ thresholds: { errorRate: 0.01, p95Seconds: 0.001 }, verdict: 'fail' });
   });
 
   it('never takes no data for good', async () => {
@@ -227,7 +238,9 @@ describe('sluice monitor', () => {
     expect(without.code).toBe(2);
     expect(without.err).toContain('SLUICE_ROUTER_TOKEN, which opens the router, is not set');
     expect(ran.code).toBe(3);
-    expect(ran.out).toContain('the canary was taken to 0 on 1 instances of the router');
+    expect(ran.out).toMatch(
+      /No release could be rolled back \(.+\); the canary was taken to 0 on 1 instance of the router/u,
+    );
     expect((await buy('user-1')).version).toBe('v1');
   });
 

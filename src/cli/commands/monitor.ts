@@ -31,8 +31,8 @@ export function addMonitorCommand(registry: Registry): void {
     .option('--duration <duration>', 'how long', '60s')
     .option('--interval <duration>', 'between two looks', '5s')
     .option('--window <duration>', "how far each look reaches back (default: the spec's)")
-    .option('--max-error-rate <percent>', 'broken above this', '5%')
-    .option('--max-p95 <duration>', 'broken above this', '1s')
+    .option('--max-error-rate <percent>', "broken above this (default: the spec's, else 5%)")
+    .option('--max-p95 <duration>', "broken above this (default: the spec's, else 1s)")
     .option('--min-requests <number>', "a look with fewer requests counts as no data (default: the spec's)")
     .option('--track <track>', 'stable or canary (default: canary while there is one, else stable)')
     .option('--version <version>', 'the version the queries ask for, where they name one')
@@ -80,8 +80,9 @@ async function parseSettings(options: MonitorCommandOptions): Promise<MonitorSet
   return {
     intervalMs,
     durationMs,
-    maxErrorRate: parsePercentArgument(options.maxErrorRate ?? '5%', '--max-error-rate'),
-    maxP95Seconds: parseDurationArgument(options.maxP95 ?? '1s', '--max-p95') / 1000,
+    maxErrorRate:
+      options.maxErrorRate === undefined ? undefined : parsePercentArgument(options.maxErrorRate, '--max-error-rate'),
+    maxP95Seconds: options.maxP95 === undefined ? undefined : parseDurationArgument(options.maxP95, '--max-p95') / 1000,
     autoRollback: options.autoRollback === true,
     reason: options.reason,
     track: options.track,
