@@ -1,3 +1,4 @@
+import { instant } from './instant';
 import type { ReleaseStatus, StepState } from './api';
 
 const MARKS: Record<StepState, string> = { pending: '•', running: '◌', passed: '✔', failed: '✖', skipped: '–' };
@@ -33,7 +34,7 @@ export function renderDetails(status: ReleaseStatus): string {
   const rows: string[] = [];
   let room = MOST_CHARACTERS - lines.join('\n').length;
   for (const event of status.events.slice(-25).reverse()) {
-    const row = `| ${new Date(event.at).toISOString()} | ${plain(event.message)} | ${plain(event.actor.name)} |`;
+    const row = `| ${instant(event.at)} | ${plain(event.message)} | ${plain(event.actor.name)} |`;
     room -= row.length + 1;
     if (room < 0) break;
     rows.unshift(row);

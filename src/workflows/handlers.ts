@@ -176,28 +176,36 @@ export function installHandlers(run: Run): void {
 
   // Signals cannot be refused, and people type them by hand: whatever arrives is made sense of, for an error in here
   // would stop the release.
-  setHandler(messages.approveSignal, (payload) => {
-    const { actor, named, reason } = readSignal(payload);
-    const problem =
-      problemWithDecision(run, { actor }) ??
-      (named ? null : 'it does not say by whom; send {"by": "NAME", "groups": ["GROUP"], "reason": "WHY"}.');
-    if (problem !== null) {
-      record(run, 'messageIgnored', `The signal approve was ignored: ${problem}`, { actor });
-      return;
-    }
-    decide(run, { approved: true, actor, reason });
-  });
+  setHandler(
+    messages.approveSignal,
+    (payload) => {
+      const { actor, named, reason } = readSignal(payload);
+      const problem =
+        problemWithDecision(run, { actor }) ??
+        (named ? null : 'it does not say by whom; send {"by": "NAME", "groups": ["GROUP"], "reason": "WHY"}.');
+      if (problem !== null) {
+        record(run, 'messageIgnored', `The signal approve was ignored: ${problem}`, { actor });
+        return;
+      }
+      decide(run, { approved: true, actor, reason });
+    },
+    { description: 'Approves the step that waits: {"by": "NAME", "groups": ["GROUP"], "reason": "WHY"}.' },
+  );
 
-  setHandler(messages.rollbackSignal, (payload) => {
-    const { actor, reason } = readSignal(payload);
-    if (state.outcome !== null && state.keepOld === null) {
-      record(run, 'messageIgnored', `The signal rollback was ignored: the release is over (${state.outcome}).`, {
-        actor,
-      });
-      return;
-    }
-    requestRollback(run, { outcome: 'aborted', reason: reason ?? 'no reason given', actor });
-  });
+  setHandler(
+    messages.rollbackSignal,
+    (payload) => {
+      const { actor, reason } = readSignal(payload);
+      if (state.outcome !== null && state.keepOld === null) {
+        record(run, 'messageIgnored', `The signal rollback was ignored: the release is over (${state.outcome}).`, {
+          actor,
+        });
+        return;
+      }
+      requestRollback(run, { outcome: 'aborted', reason: reason ?? 'no reason given', actor });
+    },
+    { description: 'Takes the service back to the stable version, at once: {"by": "NAME", "reason": "WHY"}.' },
+  );
 
   setHandler(messages.successorSignal, (successor) => {
     if (typeof successor?.release !== 'string' || typeof successor.actor?.name !== 'string') return;

@@ -1,3 +1,4 @@
+import { instant } from './instant';
 import { workflowInfo } from '@temporalio/workflow';
 import type { ApprovalStatus, KeepOldStatus, ReleaseState, ReleaseStatus } from './api';
 import type { Run } from './run';
@@ -62,5 +63,5 @@ export function keepOldSentence({ version, until }: KeepOldStatus): string {
 /** Who is waited for, and until when. */
 export function approvalSentence({ by, expiresAt }: ApprovalStatus): string {
   const who = by.length === 0 ? 'anyone' : by.join(', ');
-  return `Approval by ${who} is waited for, until ${new Date(expiresAt).toISOString()}.`;
+  return `Approval by ${who} is waited for, until ${instant(expiresAt)}.`;
 }

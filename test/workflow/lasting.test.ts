@@ -250,6 +250,10 @@ describe('the history', () => {
       expect(metadata.definition?.updateDefinitions?.map((one) => one.name).sort()).toEqual(
         ['approve', 'pause', 'promote', 'reject', 'resume', 'rollback', 'setWeight', 'skipSoak'].sort(),
       );
+      const signals = metadata.definition?.signalDefinitions ?? [];
+      for (const name of ['approve', 'rollback']) {
+        expect(signals.find((one) => one.name === name)?.description).toContain('{"by": "NAME"');
+      }
       await send(handle, 'rollback');
       await handle.result();
     });

@@ -75,7 +75,8 @@ describe('an approval', () => {
     await time.run(new FakeWorld(), async (room) => {
       const handle = await time.startRelease(room, withApproval());
       const before = await time.until(handle, waiting);
-      const until = (status: ReleaseStatus): string => new Date(status.approval?.expiresAt ?? 0).toISOString();
+      const until = (status: ReleaseStatus): string =>
+        new Date(status.approval?.expiresAt ?? 0).toISOString().replace(/T(.*)\.\d+Z/u, ' $1Z');
       expect(before.message).toBe(`Approval by oncall is waited for, until ${until(before)}.`);
 
       await send(handle, 'pause', { reason: 'lunch' });
