@@ -62,7 +62,8 @@ interface Answer {
 }
 
 async function answer(options: HealthServerOptions, request: IncomingMessage): Promise<Answer> {
-  const { pathname } = new URL(request.url ?? '/', 'http://worker');
+  // Not by URL, which takes a path like `//` for a host.
+  const [pathname = '/'] = (request.url ?? '/').split('?');
   const state = options.state();
   switch (pathname) {
     case '/healthz':

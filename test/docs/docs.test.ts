@@ -180,6 +180,8 @@ describe('the package', () => {
       mkdirSync(installed, { recursive: true });
       await run('tar', ['-xzf', path.join(app, tarball), '-C', installed, '--strip-components', '1']);
       symlinkSync(path.join(ROOT, 'node_modules', 'express'), path.join(app, 'node_modules', 'express'));
+      // A package of its own, so that no package.json further up is taken for it.
+      writeFileSync(path.join(app, 'package.json'), '{ "name": "app", "private": true }');
       writeFileSync(path.join(app, 'app.mjs'), APP);
 
       const { stdout } = await run(process.execPath, ['app.mjs'], { cwd: app });

@@ -59,6 +59,7 @@ describe('a worker', () => {
 
     expect(response.status).toBe(404);
     expect(await response.json()).toEqual({ error: 'There is no /nothing; there are /healthz, /readyz and /metrics.' });
+    expect((await fetch(`${worker.healthUrl ?? ''}//`)).status).toBe(404);
   });
 
   it('names the release in its log lines and exports metrics', async () => {
