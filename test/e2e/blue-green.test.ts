@@ -2,6 +2,7 @@ import { describeWithLab } from '../lab/describe-with-lab';
 import { ask } from '../lab/shop';
 import type { ShopVersion } from '../lab/shop-images';
 import { shopHost } from '../lab/shop-manifests';
+import type { DeployResult } from '../../src/client/client-types';
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { Load } from './load';
@@ -86,7 +87,7 @@ describeWithLab('blue and green on a real cluster, with real traffic through a r
     return pods.map((pod) => pod.metadata.uid ?? '').sort();
   };
 
-  async function release(version: ShopVersion, more: SpecChoices & { keepOld?: string } = {}): Promise<void> {
+  async function release(version: ShopVersion, more: SpecChoices & { keepOld?: string } = {}): Promise<DeployResult> {
     const { keepOld = '5m', kubernetes = '', ...rest } = more;
     const plan = labPlan(lab, shop.namespace, shop.image(version), {
       weights: [100],
@@ -94,7 +95,15 @@ describeWithLab('blue and green on a real cluster, with real traffic through a r
       kubernetes: `      strategy: blueGreen\n      keepOld: ${keepOld}\n${kubernetes}`,
       ...rest,
     });
-    await stack.client.deploy(plan, { actor: ADA });
+    return stack.client.deploy(plan, { actor: ADA });
+  }
+
+  /** The status of a certain release once it is promoted; one that only waits yet is waited for. */
+  async function keptBy(release: string): Promise<ReleaseStatus> {
+    for await (const status of stack.client.watch({ ...ref(), release }, { everyMs: 200 })) {
+      if (isKept(status)) return status;
+    }
+    throw new Error(`release ${release} ended without keeping anything`);
   }
 
   /** Users are where they were, and the idle colour is without pods. */
@@ -168,19 +177,17 @@ describeWithLab('blue and green on a real cluster, with real traffic through a r
   it('the next release ends the time in which the old version is kept, and begins', async () => {
     await release('v2');
     const first = await until(stack.client, shop.namespace, isKept);
-    await release('v1', { keepOld: '2s' });
-    const second = await until(
-      stack.client,
-      shop.namespace,
-      (status) => status.release !== first.release && isKept(status),
-    );
+    const next = await release('v1');
+    const second = await keptBy(next.release);
     const served = await load.stop();
 
+    expect(next).toMatchObject({ behind: first.release, endsKeeping: true });
     expect(second.version.from).toBe(first.version.artifact);
     expect(await selected()).toBe('blue');
     expect(served.filter((one) => one.status !== 200)).toEqual([]);
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([2, 2]);
+    await stack.client.rollback(ref(), { actor: ADA });
     await ended(stack.client, shop.namespace);
-    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([2, 0]);
   });
 });
 
