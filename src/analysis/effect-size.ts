@@ -1,8 +1,11 @@
-/** The mean of the experiment over that of the control; NaN where either is 0 and there is no ratio. */
+/**
+ * The mean of the experiment over that of the control; NaN where they are not both above 0: a ratio to nothing is none,
+ * and one of negative means falls where the values rise.
+ */
 export function meanRatio(experiment: readonly number[], control: readonly number[]): number {
   const above = mean(experiment);
   const below = mean(control);
-  return above === 0 || below === 0 ? Number.NaN : above / below;
+  return above > 0 && below > 0 ? above / below : Number.NaN;
 }
 
 /**

@@ -63,7 +63,7 @@ function classify(metric: KayentaMetric, series: KayentaSeries, method: Interval
   const effect = measure(metric, experiment, control);
   const tolerated = TOLERANCE * Math.abs(shift.estimate);
   const { direction, effectSize } = metric;
-  // An effect that cannot be measured, the ratio to a mean of 0, holds nothing back.
+  // An effect that cannot be measured, the ratio to a mean of 0 or less, holds nothing back.
   const high = shift.lower > tolerated && !(effect < effectSize.allowedIncrease);
   const low = shift.upper < -tolerated && !(effect > effectSize.allowedDecrease);
   const sentence = describe(metric, shift, effect);
