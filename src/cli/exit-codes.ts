@@ -62,6 +62,7 @@ export function exitCodeOfStatus(status: Pick<ReleaseStatus, 'outcome'>): ExitCo
     case null:
       return EXIT.pending;
     case 'promoted':
+    case 'cleanedUp':
       return EXIT.ok;
     case 'rolledBack':
       return EXIT.rolledBack;

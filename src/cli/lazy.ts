@@ -12,9 +12,11 @@ import type * as StartTemporal from '../devserver/start-temporal';
 import type * as Metrics from '../metrics/create-source';
 import type * as Cluster from '../targets/kubernetes/cluster';
 import type * as DirectRollBack from '../targets/kubernetes/direct-roll-back';
+import type * as ServiceLook from '../targets/kubernetes/service-look';
 import type * as Permissions from '../targets/kubernetes/permissions';
 import type * as Load from '../spec/load';
 import type * as Plan from '../spec/plan';
+import type * as ShortPlans from '../spec/short-plans';
 import type * as DescribePlan from '../spec/describe-plan';
 import type * as JsonSchema from '../spec/json-schema';
 
@@ -33,9 +35,11 @@ export const lazy = {
   cluster: (): typeof Cluster => require('../targets/kubernetes/cluster') as typeof Cluster,
   directRollBack: (): typeof DirectRollBack =>
     require('../targets/kubernetes/direct-roll-back') as typeof DirectRollBack,
+  serviceLook: (): typeof ServiceLook => require('../targets/kubernetes/service-look') as typeof ServiceLook,
   permissions: (): typeof Permissions => require('../targets/kubernetes/permissions') as typeof Permissions,
   load: (): typeof Load => require('../spec/load') as typeof Load,
   plan: (): typeof Plan => require('../spec/plan') as typeof Plan,
+  shortPlans: (): typeof ShortPlans => require('../spec/short-plans') as typeof ShortPlans,
   describePlan: (): typeof DescribePlan => require('../spec/describe-plan') as typeof DescribePlan,
   jsonSchema: (): typeof JsonSchema => require('../spec/json-schema') as typeof JsonSchema,
 };

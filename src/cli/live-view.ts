@@ -85,11 +85,15 @@ function statusSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): S
   return parts;
 }
 
+function isGood({ outcome }: ReleaseStatus): boolean {
+  return outcome === null || outcome === 'promoted' || outcome === 'cleanedUp';
+}
+
 function weightSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Span[] {
   const columns = Math.min(30, Math.max(10, options.width - 50));
   const full = Math.round((status.weight / 100) * columns);
   const spans = [
-    span(g.full.repeat(full), status.outcome === null || status.outcome === 'promoted' ? 'good' : 'bad'),
+    span(g.full.repeat(full), isGood(status) ? 'good' : 'bad'),
     span(g.empty.repeat(columns - full), 'dim'),
     span(` target ${status.weight} %`, null),
   ];
@@ -283,8 +287,10 @@ const PHASE_WORDS: Record<ReleaseStatus['phase'], string> = {
   awaitingApproval: 'Awaiting approval',
   paused: 'Paused',
   promoting: 'Promoting',
+  cleaningUp: 'Cleaning up',
   rollingBack: 'Rolling back',
   promoted: 'Promoted',
+  cleanedUp: 'Cleaned up',
   rolledBack: 'Rolled back',
   failed: 'Failed',
 };
@@ -296,6 +302,7 @@ export function phaseLook(
   const word = outcomeWord(status);
   switch (status.phase) {
     case 'promoted':
+    case 'cleanedUp':
       return { symbol: g.ok, tone: 'good', word };
     case 'rolledBack':
     case 'failed':
@@ -310,6 +317,7 @@ export function phaseLook(
     case 'shifting':
     case 'soaking':
     case 'promoting':
+    case 'cleaningUp':
       return { symbol: g.busy, tone: 'busy', word };
     default:
       return status.phase satisfies never;
@@ -363,6 +371,7 @@ const GOOD_EVENTS: readonly EventType[] = [
   'approved',
   'resumed',
   'promoted',
+  'cleanedUp',
   'compensated',
 ];
 const BAD_EVENTS: readonly EventType[] = [

@@ -19,9 +19,8 @@ export function planLines(plan: Plan, description: PlanDescription, look: Look):
       look,
     ),
     description.totals.text,
-    '',
-    heading(`Metrics, from ${sourceName(plan)}`),
   ];
+  if (description.metrics.length > 0) lines.push('', heading(`Metrics, from ${sourceName(plan)}`));
   for (const metric of description.metrics) {
     lines.push(`  ${heading(safeText(metric.name))}  ${safeText(metric.limits)}`);
     // Whole, however long: they are there to be copied.
@@ -29,7 +28,7 @@ export function planLines(plan: Plan, description: PlanDescription, look: Look):
       lines.push(paint(`    ${track} ${part}: ${safeText(query)}`, 'dim', look));
     }
   }
-  lines.push('');
+  if (description.notes.length > 0) lines.push('');
   for (const note of description.notes) lines.push(...wrap(safeText(note), look.width));
   return lines;
 }

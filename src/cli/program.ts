@@ -9,6 +9,7 @@ import type { Registry } from './registry';
 import { COLOR_CHOICES, reportError, runSession } from './session';
 import { decideLook } from './style';
 import { addApproveCommand } from './commands/approve';
+import { addCleanupCommand } from './commands/cleanup';
 import { addCompletionCommand } from './commands/completion';
 import { addDemoCommand } from './commands/demo';
 import { addDeployCommand } from './commands/deploy';
@@ -30,6 +31,7 @@ import { addRollbackCommand } from './commands/rollback';
 import { addSchemaCommand } from './commands/schema';
 import { addSkipSoakCommand } from './commands/skip-soak';
 import { addStatusCommand } from './commands/status';
+import { addSwitchCommand } from './commands/switch';
 import { addTrafficCommand } from './commands/traffic';
 import { addValidateCommand } from './commands/validate';
 import { addVersionCommand } from './commands/version';
@@ -50,6 +52,8 @@ const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void
       addPromoteCommand,
       addRollbackCommand,
       addTrafficCommand,
+      addSwitchCommand,
+      addCleanupCommand,
       addSkipSoakCommand,
     ],
   ],

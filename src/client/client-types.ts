@@ -20,6 +20,8 @@ export interface SluiceClient {
   deploy(plan: Plan, options: DeployOptions): Promise<DeployResult>;
   /** The service's current or last release. `code: 'not-found'` when there was never one. */
   status(service: ServiceRef): Promise<ReleaseStatus>;
+  /** The plan of the service's current or last release; null when there was never one, or Temporal has forgotten it. */
+  lastPlan(service: ServiceRef): Promise<Plan | null>;
   /**
    * Yields the status whenever it changed, beginning with the present one, until the release ended (its last status
    * is yielded) or `signal` aborts. Rides out short absences of Temporal and of the worker, telling `onTrouble`.

@@ -2,6 +2,7 @@ import type { Outcome } from '../workflows/api';
 
 const OUTCOME_WORDS: Record<Outcome, string> = {
   promoted: 'was promoted',
+  cleanedUp: 'cleaned a track up',
   rolledBack: 'was rolled back',
   aborted: 'was rolled back by a person',
   rejected: 'was rejected',

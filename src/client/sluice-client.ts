@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client, WorkflowExecutionDescription, WorkflowExecutionInfo } from '@temporalio/client';
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { defaultPayloadConverter, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import type { Plan } from '../spec/plan-types';
 import {
@@ -377,6 +377,24 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     },
 
     status: (ref: ServiceRef) => look(ref),
+
+    lastPlan: (ref: ServiceRef) =>
+      askTemporal(nameOf(ref), async () => {
+        const workflowId = releaseWorkflowId(ref.namespace, ref.service);
+        try {
+          // It began with its plan, which Temporal keeps: no worker is asked.
+          const { history } = await connection.workflowService.getWorkflowExecutionHistory({
+            namespace,
+            execution: { workflowId },
+            maximumPageSize: 1,
+          });
+          const input = history?.events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0];
+          return input === undefined || input === null ? null : defaultPayloadConverter.fromPayload<ReleaseInput>(input).plan;
+        } catch (error) {
+          if (isNotFound(error)) return null;
+          throw error;
+        }
+      }),
 
     async *watch(ref: ServiceRef, options: WatchOptions = {}): AsyncIterable<ReleaseStatus> {
       const { signal, everyMs = WATCH_EVERY_MS, onTrouble } = options;

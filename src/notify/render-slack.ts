@@ -24,8 +24,10 @@ const PHASES: Record<Phase, { readonly icon: string; readonly word: string }> = 
   awaitingApproval: { icon: '✋', word: 'waiting for approval' },
   paused: { icon: '⏸', word: 'paused' },
   promoting: { icon: '◌', word: 'promoting' },
+  cleaningUp: { icon: '◌', word: 'cleaning up' },
   rollingBack: { icon: '↩', word: 'rolling back' },
   promoted: { icon: '✔', word: 'promoted' },
+  cleanedUp: { icon: '✔', word: 'cleaned up' },
   rolledBack: { icon: '↩', word: 'rolled back' },
   failed: { icon: '✖', word: 'failed: a person is needed' },
 };

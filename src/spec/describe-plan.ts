@@ -41,9 +41,9 @@ export interface DescribeOptions {
 
 export function describePlan(plan: Plan, options: DescribeOptions = {}): PlanDescription {
   const soakMs = sum(plan.steps.map((step) => (step.kind === 'weight' ? step.soakMs : 0)));
-  const longestMs = sum(plan.steps.map((step) => longest(step, plan.analysis)));
+  const longestMs = sum(plan.steps.map((step) => longest(step, plan)));
   return {
-    rows: plan.steps.map((step) => ({ name: step.name, what: whatOf(step, plan), time: timeOf(step, plan.analysis) })),
+    rows: plan.steps.map((step) => ({ name: step.name, what: whatOf(step, plan), time: timeOf(step, plan) })),
     totals: {
       soakMs,
       longestMs,
@@ -80,6 +80,9 @@ function formatValue(value: number, unit: MetricPlan['unit']): string {
 function whatOf(step: PlanStep, plan: Plan): string {
   switch (step.kind) {
     case 'deploy':
+      if (plan.short !== undefined) {
+        return `take up ${plan.version} as it runs${step.onto === undefined ? '' : ` on ${step.onto}`}, without traffic`;
+      }
       return pairOf(plan) === null
         ? `bring ${plan.version} up beside stable, without traffic`
         : `bring ${plan.version} up on the idle colour, as large as the active one, without traffic`;
@@ -108,6 +111,8 @@ function whatOf(step: PlanStep, plan: Plan): string {
       const kept = pair.keepOldMs === 0 ? 'not kept' : `kept for ${formatDuration(pair.keepOldMs)}`;
       return `make ${plan.version} the active version; the old one is ${kept}`;
     }
+    case 'cleanUp':
+      return `weight 0, wait until the pods have drained, then take the pods of ${step.track} away`;
   }
 }
 
@@ -120,12 +125,12 @@ function times(attempts: number): string {
   return attempts === 1 ? 'once' : `up to ${attempts} times`;
 }
 
-function timeOf(step: PlanStep, analysis: AnalysisPlan): string {
+function timeOf(step: PlanStep, plan: Plan): string {
   if (step.kind === 'match') return 'at once';
-  return step.kind === 'weight' ? formatDuration(step.soakMs) : `up to ${formatDuration(longest(step, analysis))}`;
+  return step.kind === 'weight' ? formatDuration(step.soakMs) : `up to ${formatDuration(longest(step, plan))}`;
 }
 
-function longest(step: PlanStep, analysis: AnalysisPlan): number {
+function longest(step: PlanStep, { analysis, target }: Plan): number {
   switch (step.kind) {
     case 'weight':
       return step.soakMs + analysis.onNoData.extendMs;
@@ -137,10 +142,14 @@ function longest(step: PlanStep, analysis: AnalysisPlan): number {
     case 'approve':
     case 'promote':
       return step.timeoutMs;
+    case 'cleanUp':
+      return target.kind === 'kubernetes' ? target.drainMs : 0;
   }
 }
 
 function notesOf({ analysis, steps, onFailure }: Plan): string[] {
+  // Nothing is measured then.
+  if (!steps.some((step) => step.kind === 'weight')) return [];
   const { minRequests, windowMs, onNoData } = analysis;
   const notes = [
     `A step passes with at least ${analysis.minMeasurements} valid measurements of all metrics, each over ${formatDuration(windowMs)} or since the last weight change, with at least ${minRequests} requests to the canary.`,

@@ -11,15 +11,20 @@ export interface Plan {
   /** The new version: for a router the version's name, for Kubernetes an image reference. */
   readonly version: string;
   readonly target: TargetPlan;
-  /** Always begins with `deploy` and ends with `promote`. */
+  /** Always begins with `deploy` and ends with `promote`; of a clean-up, that alone. */
   readonly steps: readonly PlanStep[];
   readonly analysis: AnalysisPlan;
   readonly onFailure: OnFailure;
   readonly onConflict: OnConflict;
   readonly notify: NotifyPlan;
+  /** Which command asked for a release of what is there already; left out of one that brings a version. */
+  readonly short?: ShortKind;
   /** SHA-256 (hex) of the plan's canonical JSON without this field. */
   readonly hash: string;
 }
+
+/** A release that brings no new version, by its command. */
+export type ShortKind = 'traffic' | 'promote' | 'switch' | 'cleanup';
 
 export type OnFailure = 'rollback' | 'pause';
 export type OnConflict = 'reject' | 'queue' | 'supersede';
@@ -81,7 +86,7 @@ export interface FlagTargetPlan {
   readonly environment: string;
 }
 
-export type PlanStep = DeployStep | SmokeTestStep | MatchStep | WeightStep | ApproveStep | PromoteStep;
+export type PlanStep = DeployStep | SmokeTestStep | MatchStep | WeightStep | ApproveStep | PromoteStep | CleanUpStep;
 
 interface StepBase {
   /** What people see: `weight 5 %`. */
@@ -90,6 +95,8 @@ interface StepBase {
 
 export interface DeployStep extends StepBase {
   readonly kind: 'deploy';
+  /** The colour that is to be idle when the step begins; left out where any will do. */
+  readonly onto?: Colour;
   /** How long the canary may take to be ready. */
   readonly timeoutMs: number;
 }
@@ -148,6 +155,16 @@ export interface HandBackPlan {
   /** How long half of the traffic is on the new stable track, analysed, before all of it is. */
   readonly soakMs: number;
 }
+
+/** Takes away what is left of a track: its traffic first, its pods once they have drained. */
+export interface CleanUpStep extends StepBase {
+  readonly kind: 'cleanUp';
+  readonly track: TrackName;
+}
+
+export type Colour = 'blue' | 'green';
+/** A track that may be without users: the canary, or of a blue-green pair the idle colour. */
+export type TrackName = 'canary' | Colour;
 
 export interface AnalysisPlan {
   readonly source: MetricSourcePlan;

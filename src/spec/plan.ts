@@ -45,6 +45,11 @@ export function plan(spec: ReleaseSpec, version: string, options: PlanOptions = 
     onConflict: spec.spec.onConflict,
     notify: { slack: spec.spec.notify.slack ?? null },
   };
+  return sealPlan(unsealed);
+}
+
+/** A plan with its hash, frozen. */
+export function sealPlan(unsealed: Omit<Plan, 'hash'>): Plan {
   return deepFreeze({ ...structuredClone(unsealed), hash: planHash(unsealed) });
 }
 

@@ -1,4 +1,4 @@
-import type { SmokeTestStep, TrafficMatchPlan } from '../spec/plan-types';
+import type { Colour, SmokeTestStep, TrafficMatchPlan } from '../spec/plan-types';
 
 /** What a release changes. One per plan; holds connections until it is closed. */
 export interface Target {
@@ -63,6 +63,8 @@ export interface TargetView {
   readonly canaryVersion: string | null;
   readonly weight: number;
   readonly artifact: string | null;
+  /** The colour without users, where the tracks are colours. */
+  readonly idle?: Colour;
 }
 
 export interface Reassertion {

@@ -1,5 +1,5 @@
 import type { JudgeState, Judgement } from '../analysis/verdict';
-import type { AnalysisPlan, SmokeTestStep, TargetPlan, TrafficMatchPlan } from '../spec/plan-types';
+import type { AnalysisPlan, Colour, SmokeTestStep, TargetPlan, TrafficMatchPlan } from '../spec/plan-types';
 import type { Compensation, Fence, Measurement, ReleaseEvent, ReleaseStatus } from './api';
 
 /**
@@ -41,6 +41,8 @@ export interface TargetObservation {
   readonly canaryVersion: string | null;
   readonly weight: number;
   readonly artifact: string | null;
+  /** The colour without users, where the tracks are colours. */
+  readonly idle?: Colour;
 }
 
 export interface DeployInput extends TargetRef {

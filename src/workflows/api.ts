@@ -70,13 +70,16 @@ export type Phase =
   | 'awaitingApproval'
   | 'paused'
   | 'promoting'
+  | 'cleaningUp' // what is left of a track is being taken away
   | 'rollingBack'
   | 'promoted'
+  | 'cleanedUp'
   | 'rolledBack'
   | 'failed'; // ended without being able to say all-old or all-new; a person was paged
 
 export type Outcome =
   | 'promoted'
+  | 'cleanedUp' // of a clean-up: the track has neither traffic nor pods
   | 'rolledBack' // by the evidence or a failed step
   | 'aborted' // by a person: roll back, or cancelled
   | 'rejected' // an approval was refused

@@ -107,6 +107,7 @@ export function installHandlers(run: Run): void {
   update(run, messages.promoteUpdate, {
     description: 'Skips what is left and makes the new version the stable one.',
     check: (message: MessageBase) => {
+      refuseOfCleanUp(run);
       checkRaise(run, message.actor, 'promotion');
       refuseIf(state.phase === 'promoting' || state.wishes.promote !== null, 'The release is being promoted already.');
     },
@@ -135,6 +136,7 @@ export function installHandlers(run: Run): void {
         target.kind === 'kubernetes' && target.traffic.kind === 'serviceSelector' && weight !== 0 && weight !== 100,
         `The weight is ${weight}; a Service selector knows only 0 and 100.`,
       );
+      refuseOfCleanUp(run);
       refuseIf(state.rollback !== null, 'The release is being rolled back; its weight goes to 0.');
       refuseIf(state.phase === 'promoting', 'The release is being promoted; roll it back instead.');
       refuseUnprepared(run);
@@ -299,6 +301,11 @@ function resume(run: Run, actor: Actor, reason: string | undefined): void {
   state.paused = null;
   state.guardJudge = null;
   record(run, 'resumed', withReason(`Resumed by ${actor.name}`, reason), { actor, step: state.step });
+}
+
+/** What only takes a track away brings no version that could be given traffic, or be promoted. */
+function refuseOfCleanUp({ plan }: Run): void {
+  refuseIf(plan.short === 'cleanup', 'What is in progress only cleans a track up; it gives no traffic to any version.');
 }
 
 function refuseUnprepared(run: Run): void {

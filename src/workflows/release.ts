@@ -7,6 +7,7 @@ import {
   getExternalWorkflowHandle,
   isCancellation,
 } from '@temporalio/workflow';
+import type { Plan } from '../spec/plan-types';
 import { releaseQueueWorkflowId } from './api';
 import type { Outcome, Phase, ReleaseInput, ReleaseResult } from './api';
 import { cleanUp, rollBack } from './roll-back';
@@ -28,9 +29,7 @@ export async function release(input: ReleaseInput): Promise<ReleaseResult> {
   // Before the handlers: a signal that came with the start is delivered the moment its handler is there.
   if (state.events.length === 0) {
     const why = input.reason === undefined ? '' : `: ${input.reason}`;
-    record(run, 'started', `${input.startedBy.name} started the release of ${plan.service} ${plan.version}${why}.`, {
-      actor: input.startedBy,
-    });
+    record(run, 'started', `${input.startedBy.name} started ${subjectOf(plan)}${why}.`, { actor: input.startedBy });
   }
   installHandlers(run);
   startNotifier(run);
@@ -51,6 +50,24 @@ export async function release(input: ReleaseInput): Promise<ReleaseResult> {
       reason: state.message,
     };
   });
+}
+
+/** What a release is, in the words of its first sentence. */
+function subjectOf({ short, service, version, steps }: Plan): string {
+  if (short === undefined) return `the release of ${service} ${version}`;
+  switch (short) {
+    case 'traffic':
+    case 'promote':
+      return `a short release (${short}) of what the canary of ${service} runs, ${version}`;
+    case 'switch': {
+      const onto = steps.find((step) => step.kind === 'deploy')?.onto ?? 'the idle colour';
+      return `a short release (switch) of what ${onto} of ${service} runs, ${version}`;
+    }
+    case 'cleanup': {
+      const track = steps.find((step) => step.kind === 'cleanUp')?.track ?? 'the track';
+      return `a clean-up of what is left of ${track} of ${service}`;
+    }
+  }
 }
 
 /** The way forward, in a scope that a roll back cancels; so does `temporal workflow cancel`, which is one, too. */
@@ -85,6 +102,7 @@ async function goForward(run: Run): Promise<void> {
 
 const LAST_PHASE: Record<Outcome, Phase> = {
   promoted: 'promoted',
+  cleanedUp: 'cleanedUp',
   rolledBack: 'rolledBack',
   aborted: 'rolledBack',
   rejected: 'rolledBack',
@@ -96,7 +114,7 @@ async function end(run: Run): Promise<void> {
   const { state, plan } = run;
   state.outcome ??= 'failed';
   state.endedAt ??= Date.now();
-  state.step = state.outcome === 'promoted' ? plan.steps.length : state.step;
+  if (state.outcome === 'promoted' || state.outcome === 'cleanedUp') state.step = plan.steps.length;
   enter(run, LAST_PHASE[state.outcome]);
   await flushNotifications(run);
   if (state.successors.length > 0) await callSuccessor(run);

@@ -52,7 +52,8 @@ export async function rollBack(run: Run): Promise<void> {
     await attempt(run, compensation);
   }
   state.stuck = null;
-  state.weight = 0;
+  // A clean-up that was refused has left the traffic where it was.
+  if (run.plan.short !== 'cleanup') state.weight = 0;
   state.outcome = cause.outcome;
   record(run, 'rolledBack', `Rolled back to ${state.stableVersion ?? 'the stable version'}: ${cause.reason}`, {
     actor: cause.actor,

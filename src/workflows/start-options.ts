@@ -16,6 +16,10 @@ export interface ReleaseStartOptions {
 export function releaseStartOptions(input: ReleaseInput, taskQueue: string = TASK_QUEUE): ReleaseStartOptions {
   const { plan, release, startedBy } = input;
   const weights = plan.steps.flatMap((step) => (step.kind === 'weight' ? [`${step.weight}`] : []));
+  const steps =
+    weights.length === 0
+      ? plan.steps.map((step) => step.name).join(', ')
+      : `${plan.steps.length} steps, weights ${weights.join(' → ')} %`;
   return {
     workflowId: releaseWorkflowId(plan.namespace, plan.service),
     taskQueue,
@@ -37,6 +41,6 @@ export function releaseStartOptions(input: ReleaseInput, taskQueue: string = TAS
     },
     // Temporal allows 200 bytes; a version is at most 255 characters.
     staticSummary: `${plan.service} → ${plan.version}`.slice(0, 190),
-    staticDetails: `Release **${release}**: ${plan.steps.length} steps, weights ${weights.join(' → ')} %, started by ${startedBy.name}.`,
+    staticDetails: `Release **${release}**: ${steps}, started by ${startedBy.name}.`,
   };
 }

@@ -2,6 +2,7 @@ import { isCancellation } from '@temporalio/workflow';
 import type { ApproveStep, DeployStep, MatchStep, PlanStep, SmokeTestStep, WeightStep } from '../spec/plan-types';
 import { deploy, observe, smokeTest, within } from './activity-proxies';
 import type { Wishes } from './api';
+import { cleanUpStep, refuseOtherTrack } from './clean-up';
 import { checkpoint, guardedWait, pauseFor } from './hold';
 import { currentStep, endStep, enter, markStep, nextFence, record, recordInverse, SLUICE, targetRef } from './run';
 import type { Run } from './run';
@@ -54,6 +55,8 @@ async function runStep(run: Run, step: PlanStep): Promise<StepEnd> {
       return approveStep(run, step);
     case 'promote':
       return promoteStep(run, step);
+    case 'cleanUp':
+      return cleanUpStep(run, step);
   }
 }
 
@@ -96,6 +99,7 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   const seen = await observe.executeWithOptions({ summary: 'look at the target' }, [targetRef(run)]);
   state.stableVersion = seen.stableVersion;
   state.artifact = seen.artifact;
+  refuseOtherTrack(seen, step.onto);
   const wanted = [plan.version, ...(seen.artifact === null ? [] : [seen.artifact])];
   if (wanted.includes(seen.stableVersion) && seen.canaryVersion === null) {
     record(run, 'promoted', `${plan.version} is the stable version already; there is nothing to release.`, {

@@ -137,6 +137,11 @@ export class FakeSluice implements SluiceClient {
     return found === undefined ? refuse('not-found', `There is no release of ${nameOf(ref)}.`) : Promise.resolve(found);
   }
 
+  /** Of the last one that was deployed here; a release that the test began with has none. */
+  lastPlan(ref: ServiceRef): Promise<Plan | null> {
+    return Promise.resolve(this.plans.findLast((plan) => nameOf(plan) === nameOf(ref)) ?? null);
+  }
+
   async *watch(ref: ServiceRef, { signal }: WatchOptions = {}): AsyncIterable<ReleaseStatus> {
     let shown: ReleaseStatus | null = null;
     const aborted = new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));

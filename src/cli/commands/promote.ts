@@ -1,21 +1,24 @@
-import { act } from '../act';
 import type { ActOptions } from '../act';
 import type { Registry } from '../registry';
+import { actOrStart, addShortOptions } from '../short-release';
+import type { ShortOptions } from '../short-release';
 
-/** `sluice promote`: makes the new version the stable one now, without the steps that are left. */
+/** `sluice promote`: makes the new version the stable one now; without a release, what the canary runs. */
 export function addPromoteCommand(registry: Registry): void {
-  registry
-    .add('promote <service>', 'Promote now, without the steps that are left', [
-      'sluice promote checkout --reason "hotfix, seen good for an hour"',
-    ])
-    .option('--reason <text>', 'why, for the record')
+  const command = registry.add('promote <service>', 'Promote now, without the steps that are left', [
+    'sluice promote checkout --reason "hotfix, seen good for an hour"',
+    'sluice promote shop/checkout -f release.yaml   # no release is in progress: what the canary runs',
+  ]);
+  addShortOptions(command)
     .option('--release <id>', 'refused unless this release is the current one')
-    .option('-y, --yes', 'do not ask')
-    .action(async (service: string, options: ActOptions, command) => {
+    .action(async (service: string, options: ShortOptions & ActOptions) => {
       await registry.run(command, (session) =>
-        act(session, service, options, {
-          ask: () => 'Promote, without the steps that are left,',
-          send: (client, ref, message) => client.promote(ref, message),
+        actOrStart(session, service, options, {
+          message: {
+            ask: () => 'Promote, without the steps that are left,',
+            send: (client, ref, message) => client.promote(ref, message),
+          },
+          wish: { kind: 'promote' },
         }),
       );
     });

@@ -1,33 +1,105 @@
+import type { ServiceRef } from '../../client/client-types';
+import { messageOf, ReleaseError } from '../../errors';
+import type { Plan } from '../../spec/plan-types';
+import type { ReleaseStatus } from '../../workflows/api';
 import { EXIT, exitCodeOfStatus } from '../exit-codes';
+import type { ExitCode } from '../exit-codes';
 import type { Registry } from '../registry';
 import { resolveServiceRef } from '../service-ref';
+import { lookAtTarget, nowLines, serviceLines, serviceStatus } from '../service-status';
+import type { ServiceNow } from '../service-status';
+import type { Session } from '../session';
+import { fileOption, planAnyVersion, refuseOtherService } from '../spec-file';
 import { summaryLines } from '../summary';
 import { warnWithoutWorker } from '../workers';
 
 interface StatusOptions {
   readonly release?: string;
   readonly exitCode?: boolean;
+  readonly file?: string;
 }
 
-/** `sluice status`: the current or last release of a service. */
+/** `sluice status`: the current or last release of a service, and where none is in progress what there is now. */
 export function addStatusCommand(registry: Registry): void {
   registry
     .add('status <service>', 'How the current or last release of a service stands', [
       'sluice status checkout',
       'sluice status shop/checkout -o json',
+      'sluice status shop/checkout -f release.yaml   # and what the cluster has, also while Temporal is away',
       'sluice status release.yaml --exit-code   # 0 promoted, 3 rolled back, 5 aborted, 8 in progress',
     ])
+    .addOption(fileOption())
     .option('--release <id>', 'a certain release instead of the newest')
     .option('--exit-code', 'end with the code that says how it stands')
     .action(async (service: string, options: StatusOptions, command) => {
-      await registry.run(command, async (session) => {
-        const ref = await resolveServiceRef(service, session.cli.spec, options.release);
-        const client = await session.client();
-        await warnWithoutWorker(session, client);
-        const status = await client.status(ref);
-        if (status.simulated) session.markSimulated();
-        session.result(status, () => summaryLines(status, session.look, session.cli.now()));
-        return options.exitCode === true ? exitCodeOfStatus(status) : EXIT.ok;
-      });
+      await registry.run(command, (session) => status(session, service, options));
     });
+}
+
+async function status(session: Session, service: string, options: StatusOptions): Promise<ExitCode> {
+  const { file } = options;
+  const ref = await resolveServiceRef(service, session.cli.spec, options.release);
+  if (file !== undefined) await refuseOtherService(session, ref, file);
+  const asked = await askTemporal(session, ref, file !== undefined);
+  const { release } = asked;
+  if (release?.simulated === true) session.markSimulated();
+  if (release !== null && (release.endedAt === null || options.release !== undefined)) printRelease(session, release);
+  else if (file !== undefined) {
+    const plan = await planAnyVersion(session, file);
+    const now = await lookAtTarget(session, plan.target);
+    const document = serviceStatus(plan, { now, last: release, temporal: asked.temporal });
+    session.result(document, () => serviceLines(document, session.look));
+  } else if (release !== null) printRelease(session, release, await nowBy(session, asked.plan));
+  return options.exitCode === true && release !== null ? exitCodeOfStatus(release) : EXIT.ok;
+}
+
+function printRelease(session: Session, release: ReleaseStatus, now: ServiceNow | null = null): void {
+  const { look, cli } = session;
+  session.result(now === null ? release : { ...release, now }, () => [
+    ...summaryLines(release, look, cli.now()),
+    ...(now === null ? [] : ['', ...nowLines(now, look)]),
+  ]);
+}
+
+interface Asked {
+  readonly release: ReleaseStatus | null;
+  /** Of that release; null where it is not needed, or not known any more. */
+  readonly plan: Plan | null;
+  readonly temporal: 'asked' | 'away';
+}
+
+/** What Temporal knows. With a spec in hand the look at the service does not depend on it. */
+async function askTemporal(session: Session, ref: ServiceRef, withSpec: boolean): Promise<Asked> {
+  try {
+    const client = await session.client();
+    await warnWithoutWorker(session, client);
+    const release = await client.status(ref);
+    const needsPlan = !withSpec && release.endedAt !== null && ref.release === undefined;
+    return { release, plan: needsPlan ? await client.lastPlan(ref) : null, temporal: 'asked' };
+  } catch (error) {
+    if (!(error instanceof ReleaseError)) throw error;
+    if (error.code === 'not-found' && ref.release === undefined) {
+      if (withSpec) return { release: null, plan: null, temporal: 'asked' };
+      throw new ReleaseError('not-found', error.message, {
+        hint: 'What there is without a release is shown by its spec: -f release.yaml.',
+        cause: error,
+      });
+    }
+    const away = error.code === 'unreachable' || error.code === 'timeout' || error.code === 'no-worker';
+    if (!withSpec || !away || ref.release !== undefined) throw error;
+    session.warn(`The release is not known: ${error.message}`);
+    return { release: null, plan: null, temporal: 'away' };
+  }
+}
+
+/** By the plan of the last release. Who may not look at the cluster still reads how the release ended. */
+async function nowBy(session: Session, plan: Plan | null): Promise<ServiceNow | null> {
+  if (plan === null) return null;
+  try {
+    return await lookAtTarget(session, plan.target);
+  } catch (error) {
+    if (!(error instanceof ReleaseError)) throw error;
+    session.note(`What there is now could not be seen: ${messageOf(error)}`);
+    return null;
+  }
 }

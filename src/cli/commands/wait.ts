@@ -59,17 +59,19 @@ export function addWaitCommand(registry: Registry): void {
     });
 }
 
-/** The release ended without what was waited for: why it ended says the code; a promotion nobody waited for is 1. */
+/** The release ended without what was waited for: why it ended says the code; a good end nobody waited for is 1. */
 function failedGoalCode(status: ReleaseStatus): ExitCode {
-  return status.outcome === 'promoted' ? EXIT.error : exitCodeOfStatus(status);
+  const code = exitCodeOfStatus(status);
+  return code === EXIT.ok ? EXIT.error : code;
 }
 
 /** What `--for` asks for, as a question to a status. */
 function parseGoal(text: string): (status: ReleaseStatus) => boolean {
   switch (text) {
     case 'completed':
+      // The pipeline's word for it: an end in a roll back is no completion, and has its own code.
+      return ({ outcome }) => outcome === 'promoted' || outcome === 'cleanedUp';
     case 'promoted':
-      // Completed is the pipeline's word for it: an end in a roll back is no completion, and has its own code.
       return (status) => status.outcome === 'promoted';
     case 'rolled-back':
       return (status) => status.phase === 'rolledBack';
@@ -83,7 +85,7 @@ function parseGoal(text: string): (status: ReleaseStatus) => boolean {
       if (number >= 1) {
         return (status) =>
           hasStep(status, number) &&
-          (status.outcome === 'promoted' ||
+          (exitCodeOfStatus(status) === EXIT.ok ||
             (status.outcome === null && status.phase !== 'rollingBack' && status.step >= number - 1));
       }
       throw new ReleaseError('usage', `There is no ${JSON.stringify(text)} to wait for.`, {

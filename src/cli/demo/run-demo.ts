@@ -198,6 +198,7 @@ async function release(
 function describeOutcome({ outcome, message }: ReleaseStatus): string {
   const words: Record<Outcome, string> = {
     promoted: 'was promoted',
+    cleanedUp: 'was cleaned up',
     rolledBack: 'was rolled back',
     aborted: 'was aborted',
     rejected: 'was rejected',
