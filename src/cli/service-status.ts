@@ -79,7 +79,7 @@ function clusterLines({ strategy, tracks, traffic, fence, leftovers }: ServiceLo
       ? 'Fence    no release has written here'
       : `Fence    ${safeText(fence.release)}, step ${fence.step}, of ${formatDate(fence.epoch)}`,
     ...renderTable(
-      ['TRACK', 'READY', 'IMAGE', 'DEPLOYMENT'],
+      ['TRACK', 'READY', 'DEPLOYMENT', 'IMAGE'],
       tracks.map((track) => trackRow(track, strategy === 'blueGreen')),
       look,
     ),
@@ -92,11 +92,14 @@ function clusterLines({ strategy, tracks, traffic, fence, leftovers }: ServiceLo
 
 function trackRow({ name, active, deployment, runs }: TrackLook, colours: boolean): string[] {
   const shown = colours && active ? `${name} (active)` : name;
-  if (runs === null) return [shown, '-', '-', `${deployment} (is not there)`];
+  if (runs === null) return [shown, '-', `${deployment} (is not there)`, '-'];
   const { replicas, image, digest } = runs;
   const whole = digest === null || image.includes(digest) ? image : `${image} (${digest})`;
-  return [shown, `${replicas.ready}/${replicas.desired}`, safeText(whole), deployment];
+  return [shown, `${replicas.ready}/${replicas.desired}`, deployment, safeText(whole.replace(DIGEST, '$1…'))];
 }
+
+/** Enough of one to tell two apart; machines get the whole. */
+const DIGEST = /(sha256:[a-f0-9]{12})[a-f0-9]{52}/;
 
 function instanceLines(instances: readonly InstanceAnswer[], look: Look): string[] {
   return renderTable(

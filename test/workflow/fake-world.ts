@@ -33,6 +33,8 @@ export class FakeWorld {
   stable = 'v1';
   canary: string | null = null;
   weight = 0;
+  /** Of a blue-green pair: the colour without users. */
+  idle: 'blue' | 'green' | null = null;
   /** As in Kubernetes: a promotion makes stable anew, and traffic and canary stay until they are told to go. */
   handsBack = false;
   /** As a blue-green target: a promotion makes nothing anew, and whichever version has no traffic is scaled down. */
@@ -145,6 +147,7 @@ export class FakeWorld {
         canaryVersion: this.canary,
         weight: this.weight,
         artifact: null,
+        ...(this.idle === null ? {} : { idle: this.idle }),
       })),
     deploy: (input) =>
       this.#run('deploy', input, async () => {
