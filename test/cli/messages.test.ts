@@ -64,7 +64,12 @@ describe.each([
     expect(over.code).toBe(1);
     expect(JSON.parse(over.out)).toMatchObject({
       kind: 'Error',
-      error: { code: 'conflict', hint: 'See `sluice list`.' },
+      error: {
+        code: 'conflict',
+        hint: /^(promote|setWeight)$/.test(sends)
+          ? expect.stringContaining('To start a short release of what the canary runs: sluice')
+          : 'See `sluice list`.',
+      },
     });
     expect(none).toMatchObject({ code: 1, out: '' });
     expect(none.err).toContain('There is no release of shop/checkout.');

@@ -1,6 +1,7 @@
 import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
@@ -111,6 +112,38 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     if (error instanceof TargetFailure) return error;
     throw new Error(`Expected a failure of the target, got ${String(error)}`);
   };
+
+  it('shows people both tracks, the weight, the fence and what is left, and a clean-up takes that away', async () => {
+    const plan = targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
+    const look = (): ReturnType<typeof lookAtService> => lookAtService(cluster, plan, signal);
+    const before = await look();
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 50, 0));
+    const during = await look();
+    // A clean-up is a release of its own, which came later.
+    const later = { ...write(1, { release: 'r2', epoch: 2 }), match: [] };
+    await target.setWeight({ ...later, weight: 0, previousWeight: 50 });
+    await target.removeCanary({ ...later, fence: fence(2, { release: 'r2', epoch: 2 }) });
+    const after = await look();
+
+    expect(before).toMatchObject({ fence: null, leftovers: [], traffic: { weight: 0 } });
+    expect(before.tracks.map(({ name, runs }) => [name, runs?.image])).toEqual([
+      ['stable', V1],
+      ['canary', undefined],
+    ]);
+    expect(during.tracks[1]).toMatchObject({
+      deployment: 'checkout-canary',
+      runs: { image: V2, replicas: { desired: 2 } },
+    });
+    expect(during.fence).toMatchObject({ release: 'r1', step: 2 });
+    expect(during.leftovers).toEqual([
+      `Deployment ${namespace}/checkout-canary was made for release r1 and is still there.`,
+      `Service ${namespace}/checkout-canary was made for release r1 and is still there.`,
+      'The canary gets 50 % of the traffic.',
+    ]);
+    expect(after).toMatchObject({ leftovers: [], traffic: { weight: 0 }, fence: { release: 'r2' } });
+    expect(after.tracks[1]?.runs).toBeNull();
+  });
 
   it('looks: versions, weight, and the image by its digest', async () => {
     const looking = targetOf({ resolveImage: 'registry' });
