@@ -38,8 +38,14 @@ export type PatchOperation =
 export interface TrafficCluster {
   /** Who our writes belong to in `metadata.managedFields`. */
   readonly fieldManager: string;
-  /** null for an object that does not exist. */
-  find(ref: TrafficObjectRef, options: { readonly signal: AbortSignal }): Promise<TrafficObject | null>;
+  /**
+   * null for an object that does not exist. What was read or written a moment ago may be answered again, unless `fresh`:
+   * a write on it still lands only where the server has the same resourceVersion.
+   */
+  find(
+    ref: TrafficObjectRef,
+    options: { readonly signal: AbortSignal; readonly fresh?: boolean },
+  ): Promise<TrafficObject | null>;
   create(object: TrafficObject, options: { readonly signal: AbortSignal }): Promise<TrafficObject>;
   /** Lands only on the given resourceVersion. */
   patch(

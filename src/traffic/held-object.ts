@@ -49,8 +49,9 @@ export async function findObject(
   cluster: TrafficCluster,
   ref: TrafficObjectRef,
   signal: AbortSignal,
+  { fresh = false }: { readonly fresh?: boolean } = {},
 ): Promise<TrafficObject> {
-  const object = await cluster.find(ref, { signal });
+  const object = await cluster.find(ref, { signal, fresh });
   if (object === null) throw new TrafficFailure('invalidRoute', `${describeObject(ref)} does not exist.`);
   return object;
 }

@@ -19,10 +19,13 @@ import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 export function ingressUnit(cluster: TrafficCluster, ingress: string, services: Services): TrafficUnit {
   const refs = refsOf(ingress, services.namespace);
 
-  async function pair(signal: AbortSignal): Promise<{ primary: TrafficObject; canary: TrafficObject | null }> {
+  async function pair(
+    signal: AbortSignal,
+    fresh: { readonly primary: boolean; readonly canary: boolean } = { primary: false, canary: false },
+  ): Promise<{ primary: TrafficObject; canary: TrafficObject | null }> {
     const [primary, canary] = await Promise.all([
-      findObject(cluster, refs.primary, signal),
-      cluster.find(refs.canary, { signal }),
+      findObject(cluster, refs.primary, signal, { fresh: fresh.primary }),
+      cluster.find(refs.canary, { signal, fresh: fresh.canary }),
     ]);
     if (canary !== null && !isMadeByUs(canary) && !isCanary(canary)) {
       throw new TrafficFailure(
@@ -36,8 +39,8 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
   return {
     name: describeObject(refs.primary),
 
-    async look(signal): Promise<UnitView> {
-      const { primary, canary } = await pair(signal);
+    async look({ signal, fresh }): Promise<UnitView> {
+      const { primary, canary } = await pair(signal, { primary: fresh, canary: fresh });
       // Without a canary Ingress everything goes to stable.
       if (canary === null) {
         const gone = heldOn(primary) === null ? [] : missing(heldOn(primary)?.document ?? null, refs.canary);
@@ -79,7 +82,8 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     },
 
     async verify({ document, signal }): Promise<Verification> {
-      const { primary, canary } = await pair(signal);
+      // Who gets what stands on the canary; the user's own only says what that should be like.
+      const { primary, canary } = await pair(signal, { primary: false, canary: true });
       if (canary === null) {
         const nothing = document.weight === 0 && document.match.length === 0;
         return nothing
@@ -100,8 +104,9 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         if (canary === null) return;
         refuseStale(canary, write.fence);
         const empty = withHeld(withRouting(canary, { weight: 0, match: [] }), write.fence, null);
-        const operations = diff(canary, empty);
+        const { weight, match } = readRouting(canary);
         // First to 0, and only then away: a controller that sees but the one of two writes still sends all to stable.
+        const operations = isMadeByUs(canary) && weight === 0 && match.length === 0 ? [] : diff(canary, empty);
         const last = operations.length === 0 ? canary : await patchObject(cluster, canary, operations, write.signal);
         if (isMadeByUs(last)) await deleteExactly(last, write.signal);
         else await disown(cluster, refs.canary, write);
@@ -126,7 +131,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
       withHeld(withRouting(newCanary(primary, services), empty), write.fence, { document: empty, origin: null }),
       { signal: write.signal },
     );
-    const now = await findObject(cluster, refs.primary, write.signal);
+    const now = await findObject(cluster, refs.primary, write.signal, { fresh: true });
     try {
       refuseStale(now, write.fence);
     } catch (error) {

@@ -71,8 +71,8 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
 
   async function both(signal: AbortSignal): Promise<{ stable: TrafficObject; canary: TrafficObject }> {
     const [stable, canary] = await Promise.all([
-      findObject(cluster, refs.stable, signal),
-      findObject(cluster, refs.canary, signal),
+      findObject(cluster, refs.stable, signal, { fresh: true }),
+      findObject(cluster, refs.canary, signal, { fresh: true }),
     ]);
     return { stable, canary };
   }
@@ -80,7 +80,7 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
   return {
     name: `${describeObject(refs.stable)} and ${refs.canary.name}`,
 
-    async look(signal): Promise<UnitView> {
+    async look({ signal }): Promise<UnitView> {
       const { stable, canary } = await both(signal);
       return { ...readingOf(stable, canary), objects: [stable, canary], foreignEdits: edits(stable, canary) };
     },

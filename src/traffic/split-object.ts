@@ -12,8 +12,8 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
   return {
     name: describeObject(ref),
 
-    async look(signal): Promise<UnitView> {
-      const live = await findObject(cluster, ref, signal);
+    async look({ signal, fresh }): Promise<UnitView> {
+      const live = await findObject(cluster, ref, signal, { fresh });
       return { ...readingOf(live, shape), objects: [live], foreignEdits: foreignEdits(live, shape, cluster) };
     },
 
@@ -36,7 +36,7 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
     },
 
     async verify({ document, signal }): Promise<Verification> {
-      const live = await findObject(cluster, ref, signal);
+      const live = await findObject(cluster, ref, signal, { fresh: true });
       const differs = differences(live, shape, document, cluster);
       return differs.length > 0 ? { kind: 'changed', reasons: differs } : shape.status(live);
     },

@@ -6,7 +6,7 @@ import type { TrafficDocument, TrafficWrite, Verification } from './traffic-rout
 export interface TrafficUnit {
   /** As people read it. */
   readonly name: string;
-  look(signal: AbortSignal): Promise<UnitView>;
+  look(options: { readonly signal: AbortSignal; readonly fresh: boolean }): Promise<UnitView>;
   /** Never throws for what the cluster refuses: a raise that may have landed must be taken back. */
   put(write: TrafficWrite & { readonly document: TrafficDocument }): Promise<UnitPut>;
   verify(asked: { readonly document: TrafficDocument; readonly signal: AbortSignal }): Promise<Verification>;

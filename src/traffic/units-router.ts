@@ -17,8 +17,8 @@ export function unitsRouter(abilities: TrafficAbilities, units: readonly Traffic
   return {
     abilities,
 
-    async observe({ signal }): Promise<TrafficView> {
-      const views = await Promise.all(units.map((unit) => unit.look(signal)));
+    async observe({ signal, fresh = false }): Promise<TrafficView> {
+      const views = await Promise.all(units.map((unit) => unit.look({ signal, fresh })));
       const weights = views.flatMap((view) => view.weight ?? []);
       return {
         weight: weights.length === 0 ? null : Math.max(...weights),

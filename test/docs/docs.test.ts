@@ -23,7 +23,7 @@ import { allOptions, sluiceCalls, unknownIn } from './command-lines';
 const ROOT = path.join(__dirname, '..', '..');
 const PAGES = [
   'README.md',
-  ...readdirSync(path.join(ROOT, 'docs'))
+  ...readdirSync(path.join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
 ];

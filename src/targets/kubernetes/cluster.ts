@@ -27,7 +27,7 @@ export interface Cluster {
   /** @throws ClusterFailure `notFound`, and the others. */
   get(ref: ObjectRef, options: CallOptions): Promise<KubernetesObject>;
   /** As `get`, but null for an object that does not exist. A kind that does not exist is a failure. */
-  find(ref: ObjectRef, options: CallOptions): Promise<KubernetesObject | null>;
+  find(ref: ObjectRef, options: FindOptions): Promise<KubernetesObject | null>;
   /** All objects of a kind that match, page by page. */
   list(ref: CollectionRef, options: CallOptions & ListSelection): Promise<readonly KubernetesObject[]>;
   /** Tried once: a second try could not tell its own first from somebody else's object. */
@@ -53,6 +53,8 @@ export interface Cluster {
   ): Promise<Scale>;
   /** Asks the server whether these credentials may do something. Every user may ask this. */
   mayI(permission: Permission, options: CallOptions): Promise<PermissionAnswer>;
+  /** All that these credentials may do in a namespace, as far as the server can tell. Every user may ask this. */
+  myRules(namespace: string, options: CallOptions): Promise<RulesAnswer>;
   /**
    * Asks a Service's pods through the API server, which works from outside on every cluster. Any status of theirs is an
    * answer. It is a failure when the API server itself refuses: `forbidden` (the right is get services/proxy), `notFound`,
@@ -65,6 +67,11 @@ export interface Cluster {
 
 export interface CallOptions {
   readonly signal: AbortSignal;
+}
+
+export interface FindOptions extends CallOptions {
+  /** The server's own word, where a cluster would remember what it read before; see `rememberReads`. */
+  readonly fresh?: boolean;
 }
 
 export interface WriteOptions extends CallOptions {
@@ -118,6 +125,22 @@ export interface PermissionAnswer {
   readonly allowed: boolean;
   /** The server's words; often empty. */
   readonly reason: string;
+}
+
+export interface RulesAnswer {
+  /** False where somebody has a say who cannot list what he allows, such as a webhook: nothing follows from them then. */
+  readonly complete: boolean;
+  readonly rules: readonly AccessRule[];
+}
+
+/** A rule of RBAC; `*` stands for everything. */
+export interface AccessRule {
+  readonly verbs: readonly string[];
+  readonly groups: readonly string[];
+  /** `deployments`, `services/proxy`. */
+  readonly resources: readonly string[];
+  /** Empty for all. */
+  readonly names: readonly string[];
 }
 
 export interface ProxyRequest {
@@ -372,6 +395,35 @@ class PooledCluster implements Cluster, TrafficCluster {
     return { allowed: status?.allowed === true, reason: typeof status?.reason === 'string' ? status.reason : '' };
   }
 
+  async myRules(namespace: string, { signal }: CallOptions): Promise<RulesAnswer> {
+    const answer = await this.#ask({
+      method: 'POST',
+      path: '/apis/authorization.k8s.io/v1/selfsubjectrulesreviews',
+      verb: 'create',
+      resource: 'selfsubjectrulesreviews.authorization.k8s.io',
+      namespace: undefined,
+      what: 'the review of our own rules',
+      body: {
+        type: BODY.json,
+        json: { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectRulesReview', spec: { namespace } },
+      },
+      // Nothing is kept of it.
+      repeatable: true,
+      signal,
+    });
+    const { status } = answer as { status?: { incomplete?: unknown; resourceRules?: unknown } };
+    const rules = Array.isArray(status?.resourceRules) ? (status.resourceRules as readonly Json[]) : [];
+    return {
+      complete: status?.incomplete === false,
+      rules: rules.map((rule) => ({
+        verbs: strings(rule['verbs']),
+        groups: strings(rule['apiGroups']),
+        resources: strings(rule['resources']),
+        names: strings(rule['resourceNames']),
+      })),
+    };
+  }
+
   async proxyGet(request: ProxyRequest, { signal }: CallOptions): Promise<ProxyAnswer> {
     const { namespace, service, scheme = 'http', port = '', path, headers, timeoutMs } = request;
     if (!path.startsWith('/')) throw new ClusterFailure('invalid', `The path ${path} does not begin with "/".`);
@@ -557,6 +609,10 @@ function expectSuccess(answer: ApiAnswer, call: Call): Json {
   if (answer.status < 200 || answer.status > 299) throw failureOfAnswer(answer, call);
   if (typeof answer.json !== 'object' || answer.json === null) throw notAnObject(call.what);
   return answer.json as Json;
+}
+
+function strings(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];
 }
 
 function toObject(json: Json, expected: ObjectRef): KubernetesObject {

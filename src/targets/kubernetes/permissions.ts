@@ -1,6 +1,7 @@
 import type { KubernetesTargetPlan, TrafficPlan } from '../../spec/plan-types';
 import { canaryNameOf } from '../../traffic/canary-ingress';
-import type { Cluster, Permission } from './cluster';
+import type { AccessRule, Cluster, Permission } from './cluster';
+import { ClusterFailure } from './cluster-failure';
 import { CLUSTER_DEFAULTS } from './defaults';
 import { permissionName } from './resources';
 
@@ -38,25 +39,56 @@ export function requiredPermissions(plan: KubernetesTargetPlan): readonly Permis
 
 /**
  * What of it these credentials may not do, one clause each: `patch httproutes.gateway.networking.k8s.io checkout in
- * namespace shop`. Every user may ask this. Changes nothing.
+ * namespace shop`. Every user may ask this. Changes nothing. One question for all of them first; what its answer does not
+ * grant is asked one by one, so that only the server's own decision is ever held against anybody.
  *
  * @throws ClusterFailure when the API server cannot be asked.
  */
 export async function checkPermissions(
-  cluster: Pick<Cluster, 'mayI'>,
+  cluster: Pick<Cluster, 'mayI' | 'myRules'>,
   { plan, signal }: { plan: KubernetesTargetPlan; signal: AbortSignal },
 ): Promise<readonly string[]> {
-  const required = requiredPermissions(plan);
+  const rules = await grantedRules(cluster, plan.namespace, signal);
+  const doubtful = requiredPermissions(plan).filter((permission) => !rules.some((rule) => grants(rule, permission)));
   const allowed: boolean[] = [];
   let next = 0;
   const ask = async (): Promise<void> => {
-    for (let index = next++; index < required.length; index = next++) {
-      const permission = required[index];
+    for (let index = next++; index < doubtful.length; index = next++) {
+      const permission = doubtful[index];
       if (permission !== undefined) allowed[index] = (await cluster.mayI(permission, { signal })).allowed;
     }
   };
   await Promise.all(Array.from({ length: CLUSTER_DEFAULTS.reviewsAtOnce }, ask));
-  return required.filter((_, index) => allowed[index] !== true).map(describePermission);
+  return doubtful.filter((_, index) => allowed[index] !== true).map(describePermission);
+}
+
+/** Nothing where they are not all there is: somebody who cannot list what he allows may also be the one who forbids. */
+async function grantedRules(
+  cluster: Pick<Cluster, 'myRules'>,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<readonly AccessRule[]> {
+  try {
+    const { complete, rules } = await cluster.myRules(namespace, { signal });
+    return complete ? rules : [];
+  } catch (error) {
+    // A cluster may keep this question from its users, or not know it.
+    if (error instanceof ClusterFailure && (error.kind === 'forbidden' || error.kind === 'notFound')) return [];
+    throw error;
+  }
+}
+
+/** As RBAC decides: a rule with names grants nothing that has none, such as `create` and `list`. */
+function grants(rule: AccessRule, { verb, group, resource, subresource, name }: Permission): boolean {
+  const has = (list: readonly string[], ...wanted: readonly string[]): boolean =>
+    list.some((one) => one === '*' || wanted.includes(one));
+  const resources = subresource === undefined ? [resource] : [`${resource}/${subresource}`, `*/${subresource}`];
+  return (
+    has(rule.verbs, verb) &&
+    has(rule.groups, group) &&
+    has(rule.resources, ...resources) &&
+    (rule.names.length === 0 || (name !== undefined && rule.names.includes(name)))
+  );
 }
 
 /** A permission as people read it. */

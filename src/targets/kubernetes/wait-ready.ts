@@ -20,6 +20,8 @@ export interface WaitReadyOptions {
   /** For the whole wait, milliseconds. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** It was changed just now: its controller has not seen that yet, and the first look is a moment later. */
+  readonly justChanged?: boolean;
   /** Longest time between two looks, milliseconds; the first ones are denser. */
   readonly pollMs?: number;
   readonly graces?: FaultGraces;
@@ -45,10 +47,12 @@ export async function waitUntilReady(
   const deadline = AbortSignal.timeout(timeoutMs);
   const watch = new ReadyWatch(cluster, at, options, AbortSignal.any([signal, deadline]));
   let wait: number = Math.min(READY_DEFAULTS.firstPollMs, pollMs);
+  let lookNow = options.justChanged !== true;
   for (;;) {
     try {
-      const ready = await watch.look(elapsed());
+      const ready = lookNow ? await watch.look(elapsed()) : null;
       if (ready !== null) return ready;
+      lookNow = true;
       await delay(Math.min(wait, Math.max(0, timeoutMs - elapsed())), undefined, { signal });
     } catch (error) {
       if (signal.aborted) throw new ClusterFailure('cancelled', `Waiting for ${watch.shown} was cancelled.`);

@@ -1,4 +1,4 @@
-import { annotate, fenceOn, parseJson, withFence } from '../../traffic/fence';
+import { annotate, fenceOn, parseJson, refuseStale, withFence } from '../../traffic/fence';
 import type { Fence } from '../../traffic/fence';
 import { disown, insist, refOf, rewrite } from '../../traffic/held-object';
 import { z } from 'zod';
@@ -134,9 +134,9 @@ export async function removeMade(cluster: Cluster, ref: ObjectRef, write: Worklo
   return insist(ref, async () => {
     const live = await cluster.find(ref, { signal: write.signal });
     if (live === null || !isMade(live)) return false;
-    // The fence first: a later release may have taken it over in between.
-    const { after } = await rewrite(cluster, ref, write, (object) => withFence(object, write.fence));
-    const { uid, resourceVersion } = after.metadata;
+    // A later release may have taken it over, or may do so in between: then it is another version.
+    refuseStale(live, write.fence);
+    const { uid, resourceVersion } = live.metadata;
     return cluster.delete(ref, {
       signal: write.signal,
       ...(uid === undefined ? {} : { uid }),

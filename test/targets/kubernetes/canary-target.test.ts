@@ -3,6 +3,7 @@ import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
+import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
@@ -189,6 +190,34 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await imageOf('checkout')).toBe(V2);
     const annotations = (await find('Deployment', 'checkout'))?.metadata.annotations ?? {};
     expect(Object.keys(annotations).filter((name) => name.startsWith('sluice.dev/'))).toEqual(['sluice.dev/fence']);
+  });
+
+  it('asks each object once in an operation, and again what may have changed', async () => {
+    const counter = new RequestCounter();
+    const counted = server().connect({ counter });
+    const plan = targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
+    const release = createCanaryTarget(plan, { cluster: counted, resolve: (image) => Promise.resolve(image) });
+    const requestsOf = async (work: Promise<unknown>): Promise<Record<string, number>> => {
+      const before = new Map(counter.snapshot().map((one) => [`${one.verb} ${one.resource}`, one.count]));
+      await work;
+      return Object.fromEntries(
+        counter
+          .snapshot()
+          .map((one) => [`${one.verb} ${one.resource}`, one.count - (before.get(`${one.verb} ${one.resource}`) ?? 0)])
+          .filter(([, count]) => count !== 0),
+      ) as Record<string, number>;
+    };
+    await release.deploy(write(1));
+    const raised = await requestsOf(release.setWeight(shift(2, 25, 0)));
+    const looked = await requestsOf(release.reassert({ ...write(3), weight: 25, match: [] }));
+    const back = await requestsOf(release.setWeight(shift(4, 0, 25)));
+    counted.close();
+
+    const reads = { 'get deployments.apps': 2, 'get services': 1 };
+    expect(looked).toEqual({ ...reads, 'get traefikservices.traefik.io': 1 });
+    // Read back once it is written.
+    expect(raised).toEqual({ ...reads, 'get traefikservices.traefik.io': 2, 'patch traefikservices.traefik.io': 1 });
+    expect(back).toEqual({ ...reads, 'get traefikservices.traefik.io': 1, 'patch traefikservices.traefik.io': 1 });
   });
 
   it('takes everything back from the middle, and twice is as once', async () => {

@@ -240,6 +240,10 @@ describeWithApiServer('the cluster, against a real API server', (server) => {
 
     expect((await cluster.mayI(permission, options)).allowed).toBe(true);
     expect((await limited.mayI(permission, options)).allowed).toBe(false);
+    const { complete, rules } = await cluster.myRules(namespace, options);
+    expect(complete).toBe(true);
+    expect(rules).toContainEqual({ verbs: ['*'], groups: ['*'], resources: ['*'], names: [] });
+    expect((await limited.myRules(namespace, options)).rules.flatMap(({ resources }) => resources)).not.toContain('*');
   });
 
   it('tells a Service that does not exist from one without ready pods', async () => {

@@ -1,4 +1,5 @@
-import type { Permission } from '../../../src/targets/kubernetes/cluster';
+import type { AccessRule, Permission } from '../../../src/targets/kubernetes/cluster';
+import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
 import { checkPermissions, describePermission, requiredPermissions } from '../../../src/targets/kubernetes/permissions';
 import { roleObjects } from '../../../src/targets/kubernetes/role';
 import { TRAFFIC, targetPlan } from './target-plans';
@@ -87,6 +88,7 @@ describe('checking permissions', () => {
     let underWay = 0;
     let most = 0;
     const cluster = {
+      myRules: () => Promise.resolve({ complete: true, rules: [] }),
       mayI: async ({ verb, name }: Permission) => {
         most = Math.max(most, ++underWay);
         await new Promise(setImmediate);
@@ -105,9 +107,81 @@ describe('checking permissions', () => {
   });
 
   it('fails when the server cannot be asked: not knowing is no permission', async () => {
-    const cluster = { mayI: () => Promise.reject(new Error('away')) };
+    const rules = { complete: true, rules: [] };
+    const cluster = { mayI: () => Promise.reject(new Error('away')), myRules: () => Promise.resolve(rules) };
+    const mute = { ...cluster, myRules: () => Promise.reject(new Error('away, too')) };
 
     await expect(checkPermissions(cluster, { plan: targetPlan(), signal })).rejects.toThrow('away');
+    await expect(checkPermissions(mute, { plan: targetPlan(), signal })).rejects.toThrow('away, too');
+  });
+
+  describe('by one question for all', () => {
+    const granting = (rules: readonly AccessRule[], complete = true) => {
+      const asked: string[] = [];
+      return {
+        asked,
+        myRules: () => Promise.resolve({ complete, rules }),
+        mayI: (permission: Permission) => {
+          asked.push(describePermission(permission));
+          return Promise.resolve({ allowed: false, reason: '' });
+        },
+      };
+    };
+    const everything: AccessRule = { verbs: ['*'], groups: ['*'], resources: ['*'], names: [] };
+    /** What `sluice rbac` prints, as the server lists it. */
+    const ofRole = (): AccessRule[] =>
+      requiredPermissions(targetPlan()).map(({ verb, group, resource, subresource, name }) => ({
+        verbs: [verb],
+        groups: [group],
+        resources: [subresource === undefined ? resource : `${resource}/${subresource}`],
+        names: name === undefined ? [] : [name],
+      }));
+
+    it.each([
+      ['an administrator', [everything]],
+      ['exactly the Role', ofRole()],
+    ])('nothing more is asked of %s', async (_, rules) => {
+      const cluster = granting(rules);
+
+      expect(await checkPermissions(cluster, { plan: targetPlan(), signal })).toEqual([]);
+      expect(cluster.asked).toEqual([]);
+    });
+
+    it('what its answer does not grant is asked by itself', async () => {
+      const cluster = granting(
+        ofRole().filter(({ verbs, names }) => !(verbs[0] === 'patch' && names[0] === 'checkout')),
+      );
+
+      expect(await checkPermissions(cluster, { plan: targetPlan(), signal })).toEqual([
+        'patch deployments.apps checkout in namespace shop',
+        'patch httproutes.gateway.networking.k8s.io checkout in namespace shop',
+      ]);
+      expect(cluster.asked).toHaveLength(2);
+    });
+
+    it('a right to some names is none to create, nor one to a subresource', async () => {
+      const named = granting([{ ...everything, names: ['checkout'] }]);
+      const whole = granting([
+        { ...everything, resources: ['deployments', 'services', 'pods', 'events', 'replicasets', 'httproutes'] },
+      ]);
+
+      expect(await checkPermissions(named, { plan: targetPlan(), signal })).toContain(
+        'create deployments.apps in namespace shop',
+      );
+      expect(await checkPermissions(whole, { plan: targetPlan(), signal })).toEqual(
+        whole.asked.filter((text) => text.includes('services/proxy')),
+      );
+      expect(whole.asked.length).toBeGreaterThan(0);
+    });
+
+    it.each([
+      ['is not complete', granting([everything], false)],
+      ['may not be asked', { ...granting([]), myRules: () => Promise.reject(new ClusterFailure('forbidden', 'no')) }],
+    ])('nothing follows from an answer that %s', async (_, cluster) => {
+      const missing = await checkPermissions(cluster, { plan: targetPlan(), signal });
+
+      expect(missing).toHaveLength(requiredPermissions(targetPlan()).length);
+    });
   });
 });
 

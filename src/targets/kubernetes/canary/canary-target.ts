@@ -7,6 +7,8 @@ import type { Cluster } from '../cluster';
 import { readDeployment } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import type { KubernetesObject } from '../objects';
+import { readinessOf } from '../readiness';
+import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { confirm, shiftTraffic } from '../shift-traffic';
 import { withTargetNote } from '../target-note';
@@ -50,7 +52,7 @@ import type { TracksView } from './tracks-view';
  * pods before traffic on the way forward, traffic before pods on the way back.
  */
 export function createCanaryTarget(plan: KubernetesTargetPlan, deps: KubernetesTargetDeps): Target {
-  return new CanaryTarget(plan, deps);
+  return rememberReads(deps.cluster, (cluster) => new CanaryTarget(plan, { ...deps, cluster }));
 }
 
 class CanaryTarget implements Target {
@@ -96,7 +98,7 @@ class CanaryTarget implements Target {
       const ready = await waitUntilReady(
         this.#cluster,
         { namespace, name: tracks.canaryName },
-        { needed: replicas, complete: false, timeoutMs: write.timeoutMs, signal },
+        { needed: replicas, complete: false, timeoutMs: write.timeoutMs, signal, justChanged: tracks.canary === null },
       );
       return `${write.version} runs as Deployment ${namespace}/${ready.name} with ${readyPods(ready)}, at weight 0.`;
     });
@@ -175,6 +177,7 @@ class CanaryTarget implements Target {
           complete: true,
           timeoutMs: Math.max(1_000, Math.round(timeoutMs - (performance.now() - started))),
           signal,
+          justChanged: asked.observedGeneration < asked.generation,
         },
       );
       const tested = smokeTest === null ? '' : ` ${await this.#testStable(tracks, write, smokeTest)}`;
@@ -206,10 +209,12 @@ class CanaryTarget implements Target {
       const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
       const { traffic, canaryName, canaryService } = tracks;
       const none: TrafficDocument = { weight: 0, match: [] };
-      await traffic.apply({ document: none, fence, signal });
       // No pods are taken from a track that may still get traffic.
-      const why = await confirm(traffic, { document: none, signal, timeoutMs: CONFIRM_BACK_MS });
-      if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
+      if ((await traffic.verify({ document: none, signal })).kind !== 'confirmed') {
+        await traffic.apply({ document: none, fence, signal });
+        const why = await confirm(traffic, { document: none, signal, timeoutMs: CONFIRM_BACK_MS });
+        if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
+      }
       await traffic.release({ fence, signal });
       const canary = deploymentRef(namespace, canaryName);
       const removed = await removeMade(this.#cluster, canary, write);
@@ -253,11 +258,18 @@ class CanaryTarget implements Target {
     const { namespace } = this.#plan;
     if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
     const needed = replicasFor(write.weight, tracks.stable.replicas);
-    if ((tracks.canary?.replicas ?? 0) < needed) {
-      await resize(this.#cluster, deploymentRef(namespace, tracks.canaryName), needed, write);
-    }
+    // Read a moment ago, in this very operation.
+    if (tracks.canary !== null && readinessOf(tracks.canary, needed).kind === 'ready') return;
+    const more = (tracks.canary?.replicas ?? 0) < needed;
+    if (more) await resize(this.#cluster, deploymentRef(namespace, tracks.canaryName), needed, write);
     const at = { namespace, name: tracks.canaryName };
-    await waitUntilReady(this.#cluster, at, { needed, complete: false, timeoutMs: PODS_MS, signal });
+    await waitUntilReady(this.#cluster, at, {
+      needed,
+      complete: false,
+      timeoutMs: PODS_MS,
+      signal,
+      justChanged: more || tracks.canary === null,
+    });
   }
 
   /** While a weight is held: as many pods as it needs, by what stable is asked to have now. The sentence of what ends it. */
@@ -322,7 +334,7 @@ class CanaryTarget implements Target {
 
   /** Made by an attempt that a later write has overtaken meanwhile: nobody else would remove it. */
   async #undoIfLate(tracks: TracksView, write: TargetWrite, made: KubernetesObject): Promise<void> {
-    const { fence } = await tracks.traffic.observe({ signal: write.signal });
+    const { fence } = await tracks.traffic.observe({ signal: write.signal, fresh: true });
     if (fence === null || compareFences(write.fence, fence) >= 0) return;
     await this.#cluster.delete(deploymentRef(this.#plan.namespace, made.metadata.name), {
       signal: write.signal,

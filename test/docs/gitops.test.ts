@@ -1,0 +1,353 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { createCanaryTarget } from '../../src/targets/kubernetes/canary/canary-target';
+import type { Cluster } from '../../src/targets/kubernetes/cluster';
+import type { KubernetesObject, ObjectRef } from '../../src/targets/kubernetes/objects';
+import type { Target, TargetWrite } from '../../src/targets/target';
+import { createTrafficRouter } from '../../src/traffic/create-traffic-router';
+import type { TrafficSettings } from '../../src/traffic/create-traffic-router';
+import { FENCE_ANNOTATION } from '../../src/traffic/fence';
+import { fencedBlocks } from '../examples/markdown';
+import { describeWithApiServer, installDefinitions } from '../targets/kubernetes/api-server';
+import { DeploymentController } from '../targets/kubernetes/deployment-controller';
+import { targetPlan } from '../targets/kubernetes/target-plans';
+import { copyField, copyFieldsOf } from './ignored-fields';
+
+const V1 = 'registry.example/checkout:v1';
+const V2 = 'registry.example/checkout:v2';
+const signal = AbortSignal.timeout(10 * 60_000);
+
+interface Application {
+  readonly spec: {
+    readonly ignoreDifferences: readonly {
+      readonly group: string;
+      readonly kind: string;
+      readonly name?: string;
+      readonly jsonPointers?: readonly string[];
+      readonly managedFieldsManagers?: readonly string[];
+    }[];
+    readonly syncPolicy: { readonly syncOptions: readonly string[] };
+  };
+}
+
+interface Kustomization {
+  readonly spec: {
+    readonly ignore: readonly {
+      readonly paths: readonly string[];
+      readonly target: { readonly kind: string; readonly name: string };
+    }[];
+  };
+}
+
+const blocks = fencedBlocks(readFileSync(path.join(__dirname, '../../docs/gitops.md'), 'utf8'), 'yaml').map(
+  (block) => parse(block) as { kind: string },
+);
+const documented = (kind: string): unknown => blocks.find((block) => block.kind === kind);
+const application = documented('Application') as Application;
+const kustomization = documented('Kustomization') as Kustomization;
+
+/** Who applies what is in Git, and what of it the page's rules let it take from the live object instead. */
+interface Tool {
+  readonly fieldManager: string;
+  kept(live: KubernetesObject, git: KubernetesObject): KubernetesObject;
+}
+
+const TOOLS: Readonly<Record<string, Tool>> = {
+  'Argo CD': {
+    fieldManager: 'argocd-controller',
+    kept: (live, git) => {
+      const group = git.apiVersion.includes('/') ? (git.apiVersion.split('/')[0] ?? '') : '';
+      const matches = (pattern: string | undefined, value: string): boolean =>
+        pattern === undefined || pattern === '*' || pattern === value;
+      return application.spec.ignoreDifferences
+        .filter(
+          (rule) => matches(rule.group, group) && matches(rule.kind, git.kind) && matches(rule.name, git.metadata.name),
+        )
+        .reduce((applied, { jsonPointers = [], managedFieldsManagers = [] }) => {
+          const byPath = jsonPointers.reduce((object, pointer) => copyField(live, object, pointer), applied);
+          return managedFieldsManagers.reduce((object, manager) => copyFieldsOf(manager, live, object), byPath);
+        }, git);
+    },
+  },
+  Flux: {
+    fieldManager: 'kustomize-controller',
+    kept: (live, git) =>
+      kustomization.spec.ignore
+        .filter(
+          ({ target }) =>
+            new RegExp(`^(${target.kind})$`).test(git.kind) && new RegExp(`^(${target.name})$`).test(git.metadata.name),
+        )
+        .flatMap(({ paths }) => paths)
+        .reduce((object, pointer) => copyField(live, object, pointer), git),
+  },
+};
+
+it("Argo CD's rules are for its syncs, too, and not only for what it shows", () => {
+  expect(application.spec.syncPolicy.syncOptions).toEqual(
+    expect.arrayContaining(['ServerSideApply=true', 'RespectIgnoreDifferences=true']),
+  );
+});
+
+/** What splits the traffic, as it lies in Git. */
+const ROUTES: Readonly<Record<string, { settings: TrafficSettings; weight: number; object: KubernetesObject }>> = {
+  HTTPRoute: {
+    settings: { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'checkout' }] },
+    weight: 25,
+    object: git('gateway.networking.k8s.io/v1', 'HTTPRoute', {
+      parentRefs: [{ name: 'public' }],
+      rules: [{ backendRefs: [{ name: 'checkout', port: 80 }] }],
+    }),
+  },
+  GRPCRoute: {
+    settings: { kind: 'gatewayAPI', routes: [{ kind: 'GRPCRoute', name: 'checkout' }] },
+    weight: 25,
+    object: git('gateway.networking.k8s.io/v1', 'GRPCRoute', {
+      parentRefs: [{ name: 'public' }],
+      rules: [{ backendRefs: [{ name: 'checkout', port: 80 }] }],
+    }),
+  },
+  TraefikService: {
+    settings: { kind: 'traefik', traefikService: 'checkout' },
+    weight: 25,
+    object: git('traefik.io/v1alpha1', 'TraefikService', {
+      weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] },
+    }),
+  },
+  VirtualService: {
+    settings: { kind: 'istio', virtualService: 'checkout' },
+    weight: 25,
+    object: git('networking.istio.io/v1', 'VirtualService', {
+      hosts: ['checkout'],
+      http: [{ route: [{ destination: { host: 'checkout' }, weight: 100 }] }],
+    }),
+  },
+  Service: {
+    settings: { kind: 'serviceSelector', stable: { app: 'checkout' }, canary: { app: 'checkout-canary' } },
+    weight: 100,
+    object: git('v1', 'Service', { selector: { app: 'checkout' }, ports: [{ port: 80 }] }),
+  },
+  Ingress: {
+    settings: { kind: 'nginx', ingresses: ['checkout'] },
+    weight: 25,
+    object: git('networking.k8s.io/v1', 'Ingress', {
+      ingressClassName: 'nginx',
+      rules: [
+        {
+          http: {
+            paths: [
+              { path: '/', pathType: 'Prefix', backend: { service: { name: 'checkout', port: { number: 80 } } } },
+            ],
+          },
+        },
+      ],
+    }),
+  },
+};
+
+function git(apiVersion: string, kind: string, spec: object): KubernetesObject {
+  return { apiVersion, kind, metadata: { name: 'checkout' }, spec };
+}
+
+describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, against a real API server', (server) => {
+  let cluster: Cluster;
+  let namespace: string;
+  let count = 0;
+
+  beforeAll(async () => {
+    cluster = server().connect();
+    await installDefinitions(cluster, ['httproutes', 'grpcroutes', 'traefikservices', 'istio.io']);
+  }, 300_000);
+
+  beforeEach(async () => {
+    namespace = `gitops-${(count += 1)}`;
+    await cluster.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, { signal });
+  });
+
+  afterAll(() => cluster.close());
+
+  const inNamespace = (object: KubernetesObject): KubernetesObject => ({
+    ...object,
+    metadata: { ...object.metadata, namespace },
+  });
+  const refOf = ({ apiVersion, kind, metadata }: KubernetesObject): ObjectRef => ({
+    apiVersion,
+    kind,
+    namespace,
+    name: metadata.name,
+  });
+  const live = (object: KubernetesObject): Promise<KubernetesObject> => cluster.get(refOf(object), { signal });
+  const managers = async (object: KubernetesObject): Promise<string[]> =>
+    ((await live(object)).metadata['managedFields'] as { manager: string }[] | undefined)?.map(
+      (entry) => entry.manager,
+    ) ?? [];
+
+  describe.each(Object.entries(TOOLS))('%s', (_tool, tool) => {
+    let writer: Cluster;
+
+    beforeAll(() => {
+      writer = server().connect({ fieldManager: tool.fieldManager });
+    });
+
+    afterAll(() => writer.close());
+
+    /** As the tools do it: with force, and with what the rules name as it is in the cluster. */
+    const sync = async (object: KubernetesObject): Promise<void> => {
+      const found = await cluster.find(refOf(object), { signal });
+      const applied = found === null ? object : tool.kept(found, object);
+      await writer.apply(applied, { signal, force: true });
+    };
+
+    describe.each(Object.entries(ROUTES))('%s', (_kind, { settings, weight, object }) => {
+      it('keeps the weight during a release, and meets no owner after it', async () => {
+        const route = inNamespace(object);
+        const services = { namespace, stable: 'checkout', canary: 'checkout-canary' };
+        const router = createTrafficRouter(cluster, services, settings);
+        const write = (step: number) => ({ fence: { release: 'r1', epoch: 1, step, attempt: 1 }, signal });
+        const document = { weight, match: [] };
+        await sync(route);
+        await sync(route);
+        const before = (await live(route))['spec'];
+
+        await router.apply({ document, ...write(1) });
+        await sync(route);
+        const during = await router.observe({ signal });
+        await router.apply({ document: { weight: 0, match: [] }, ...write(2) });
+        await sync(route);
+        await router.release(write(3));
+
+        expect(during).toMatchObject({ weight, foreignEdits: [] });
+        expect((await live(route))['spec']).toEqual(before);
+        expect(await managers(route)).not.toContain('sluice');
+        // The whole of Git, and without force: a conflict would be refused.
+        await writer.apply(route, { signal });
+        await sync(route);
+        expect((await live(route))['spec']).toEqual(before);
+      });
+    });
+
+    describe('a whole release', () => {
+      let controller: DeploymentController;
+      let target: Target;
+
+      beforeEach(() => {
+        controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+        target = createCanaryTarget(
+          targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout' } }),
+          { cluster, resolve: (image) => Promise.resolve(image) },
+        );
+      });
+
+      afterEach(() => controller.stop());
+
+      const write = (step: number): TargetWrite & { timeoutMs: number } => ({
+        version: V2,
+        artifact: V2,
+        fence: { release: 'r1', epoch: 1, step, attempt: 2 },
+        signal,
+        timeoutMs: 20_000,
+      });
+      const shift = (step: number, weight: number, previousWeight: number) =>
+        target.setWeight({ ...write(step), weight, previousWeight, match: [] });
+      const shop = (image: string): KubernetesObject[] =>
+        [
+          git('apps/v1', 'Deployment', {
+            replicas: 2,
+            selector: { matchLabels: { app: 'checkout' } },
+            template: {
+              metadata: { labels: { app: 'checkout' } },
+              spec: { containers: [{ name: 'web', image }] },
+            },
+          }),
+          git('v1', 'Service', { selector: { app: 'checkout' }, ports: [{ port: 80 }] }),
+          git('traefik.io/v1alpha1', 'TraefikService', {
+            weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] },
+          }),
+        ].map(inNamespace);
+      const syncAll = async (): Promise<void> => {
+        for (const object of shop(V1)) await sync(object);
+      };
+      const imageOf = async (name: string): Promise<string | undefined> => {
+        const ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name };
+        const { spec } = (await cluster.get(ref, { signal })) as unknown as {
+          spec: { template: { spec: { containers: { image: string }[] } } };
+        };
+        return spec.template.spec.containers[0]?.image;
+      };
+
+      it('goes to its promotion with a sync after each step, and Git is applied without a conflict afterwards', async () => {
+        await syncAll();
+        await target.deploy(write(1));
+        await syncAll();
+        await shift(2, 25, 0);
+        await syncAll();
+        const canary = await imageOf('checkout-canary');
+        const looked = await target.reassert({ ...write(3), weight: 25, match: [] });
+        await shift(4, 100, 25);
+        await syncAll();
+        await target.promote({ ...write(5), release: 'r1', smokeTest: null });
+        await syncAll();
+        const promoted = await imageOf('checkout');
+        await shift(6, 0, 100);
+        await syncAll();
+        await target.removeCanary(write(7));
+        await syncAll();
+
+        expect(canary).toBe(V2);
+        expect(looked.foreignEdits).toEqual([]);
+        expect(promoted).toBe(V2);
+        expect(await imageOf('checkout')).toBe(V2);
+        for (const object of shop(V2)) {
+          expect(await managers(object)).not.toContain('sluice');
+          await writer.apply(object, { signal });
+        }
+        expect((await live(git('apps/v1', 'Deployment', {}))).metadata.annotations).toHaveProperty([FENCE_ANNOTATION]);
+      });
+
+      it('a sync without the rules is put right, and told', async () => {
+        await syncAll();
+        await target.deploy(write(1));
+        await shift(2, 25, 0);
+        for (const object of shop(V1)) await writer.apply(object, { signal, force: true });
+        const { foreignEdits } = await target.reassert({ ...write(3), weight: 25, match: [] });
+
+        expect(foreignEdits).toEqual([expect.stringContaining(tool.fieldManager)]);
+      });
+    });
+  });
+
+  it('the canary carries nothing by which Argo CD tracks what is in Git', async () => {
+    const controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+    const stable = inNamespace(
+      git('apps/v1', 'Deployment', {
+        replicas: 1,
+        selector: { matchLabels: { app: 'checkout' } },
+        template: {
+          metadata: { labels: { app: 'checkout' } },
+          spec: { containers: [{ name: 'web', image: V1 }] },
+        },
+      }),
+    );
+    const tracking = { 'argocd.argoproj.io/tracking-id': 'checkout:apps/Deployment:shop/checkout' };
+    await cluster.create({ ...stable, metadata: { ...stable.metadata, annotations: tracking } }, { signal });
+    await cluster.create(inNamespace(git('v1', 'Service', { selector: { app: 'checkout' }, ports: [{ port: 80 }] })), {
+      signal,
+    });
+    await cluster.create(inNamespace(ROUTES['TraefikService']?.object ?? stable), { signal });
+    const target = createCanaryTarget(
+      targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout' } }),
+      { cluster, resolve: (image) => Promise.resolve(image) },
+    );
+    const fence = { release: 'r1', epoch: 1, step: 1, attempt: 2 };
+    await target.deploy({ version: V2, artifact: V2, fence, signal, timeoutMs: 20_000 });
+    await controller.stop();
+
+    for (const [apiVersion, kind] of [
+      ['apps/v1', 'Deployment'],
+      ['v1', 'Service'],
+    ] as const) {
+      const ref = { apiVersion, kind, namespace, name: 'checkout-canary' };
+      expect(JSON.stringify(await cluster.get(ref, { signal }))).not.toContain('argocd.argoproj.io');
+    }
+  });
+});
