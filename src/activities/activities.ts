@@ -7,8 +7,8 @@ import type { ActivityDeps } from './deps';
 import { toActivityFailure } from './failures';
 import { measure } from './measure';
 
-/** At most half of the heartbeat timeout, so that one late beat is no death. */
-const HEARTBEAT_EVERY_MS = 2_000;
+/** A quarter of the heartbeat timeout, so that two late beats are no death. */
+const HEARTBEAT_EVERY_MS = 1_000;
 
 /**
  * The workflow's wishes, carried out. Each is idempotent: it may be asked for again after a worker's death in the

@@ -52,6 +52,16 @@ const CONCURRENT_ACTIVITIES = 200;
 const CONCURRENT_WORKFLOW_TASKS = 100;
 
 /**
+ * How long the server waits for the worker that knows a release already, before any other gets its next task. The SDK's
+ * 10 s would be how late a release's next step, or a person's roll back, comes when that worker was killed; the price of
+ * less is a replay of the history, now and then, by a worker that had too much to do.
+ */
+const STICKY_TIMEOUT = '2s';
+
+/** The SDK would keep most heartbeats back, so that a short heartbeat timeout would be missed by a worker that lives. */
+const HEARTBEAT_THROTTLE = '1s';
+
+/**
  * The process that hosts workflows and activities.
  *
  * @throws ReleaseError `unreachable` when Temporal does not answer, `forbidden` when search attributes are missing and
@@ -87,6 +97,8 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
       ...(tracing === null ? {} : { plugins: [tracing.plugin] }),
       maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES,
       maxConcurrentWorkflowTaskExecutions: CONCURRENT_WORKFLOW_TASKS,
+      stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT,
+      maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE,
       shutdownGraceTime: SHUTDOWN_GRACE,
       shutdownForceTime: SHUTDOWN_FORCE,
     });

@@ -7,13 +7,13 @@ import type { ReleaseActivities } from './activity-types';
 /**
  * Timeouts and retries of every activity, chosen one by one. What they share:
  * - A retry budget is a time (`scheduleToCloseTimeout`), never a count: how often fits into it is not the point.
- * - Activities heartbeat every two seconds, so a worker that was killed is noticed after `heartbeatTimeout`
- *   and not after the whole `startToCloseTimeout`.
+ * - Activities heartbeat every second, so a worker that was killed is noticed after `heartbeatTimeout`
+ *   and not after the whole `startToCloseTimeout`. The next try begins at once: a step is late by that much.
  * - `TRY_CANCEL`: a roll back does not wait for a cancelled activity to agree. Its late writes are fenced.
  */
 const shared = {
   cancellationType: ActivityCancellationType.TRY_CANCEL,
-  heartbeatTimeout: '10s',
+  heartbeatTimeout: '4s',
 } as const;
 
 const quickRetry: RetryPolicy = {
@@ -34,7 +34,7 @@ export const { observe } = proxyActivities<Pick<ReleaseActivities, 'observe'>>({
   retry: quickRetry,
 });
 
-/** Both timeouts are given with each call, from the spec's `deployTimeout`; a worker's death in it costs ten seconds. */
+/** Both timeouts are given with each call, from the spec's `deployTimeout`; a worker's death in it costs four seconds. */
 export const { deploy } = proxyActivities<Pick<ReleaseActivities, 'deploy'>>({
   ...shared,
   startToCloseTimeout: UNLESS_GIVEN,
@@ -100,7 +100,7 @@ export const { notifySlack } = proxyActivities<Pick<ReleaseActivities, 'notifySl
   },
 });
 
-/** Beyond what was asked for: for an attempt on a worker that died at its start, which is noticed after ten seconds. */
+/** Beyond what was asked for: for two attempts on workers that died at their start, each noticed after four seconds. */
 const GRACE_MS = 10_000;
 
 /** One attempt may take the whole of a time that the spec gives, and so may all of them together. */

@@ -197,15 +197,19 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     const counted = server().connect({ counter });
     const plan = targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
     const release = createCanaryTarget(plan, { cluster: counted, resolve: (image) => Promise.resolve(image) });
+    const totals = (): Map<string, number> => {
+      const sums = new Map<string, number>();
+      for (const { verb, resource, count: tries } of counter.snapshot()) {
+        const key = `${verb} ${resource}`;
+        sums.set(key, (sums.get(key) ?? 0) + tries);
+      }
+      return sums;
+    };
     const requestsOf = async (work: Promise<unknown>): Promise<Record<string, number>> => {
-      const before = new Map(counter.snapshot().map((one) => [`${one.verb} ${one.resource}`, one.count]));
+      const before = totals();
       await work;
-      return Object.fromEntries(
-        counter
-          .snapshot()
-          .map((one) => [`${one.verb} ${one.resource}`, one.count - (before.get(`${one.verb} ${one.resource}`) ?? 0)])
-          .filter(([, count]) => count !== 0),
-      ) as Record<string, number>;
+      const added = [...totals()].map(([key, sum]) => [key, sum - (before.get(key) ?? 0)] as const);
+      return Object.fromEntries(added.filter(([, sum]) => sum > 0));
     };
     await release.deploy(write(1));
     const raised = await requestsOf(release.setWeight(shift(2, 25, 0)));
