@@ -22,7 +22,15 @@ export interface ArgoController {
 
 export async function installArgoDefinitions(cluster: BenchCluster, { definitions }: ArgoParts): Promise<void> {
   for (const file of readdirSync(definitions).filter((name) => name.endsWith('-crd.yaml'))) {
-    await cluster.lend(parse(readFileSync(join(definitions, file), 'utf8')) as KubernetesObject);
+    const definition = parse(readFileSync(join(definitions, file), 'utf8')) as KubernetesObject;
+    await cluster.lend(definition);
+    const { apiVersion, kind, metadata } = definition;
+    await eventually(`the definition ${metadata.name}`, async () => {
+      const { status } = (await cluster.cluster.get({ apiVersion, kind, name: metadata.name }, cluster.signal)) as {
+        status?: { conditions?: readonly { readonly type: string; readonly status: string }[] };
+      };
+      return status?.conditions?.some((one) => one.type === 'Established' && one.status === 'True') ?? false;
+    });
   }
 }
 
@@ -89,7 +97,10 @@ export function argoContender(
       };
       const seen = status?.observedGeneration === String(metadata.generation);
       return (
-        seen && status.phase === 'Healthy' && status.availableReplicas === spec?.replicas && status.replicas === spec?.replicas
+        seen &&
+        status.phase === 'Healthy' &&
+        status.availableReplicas === spec?.replicas &&
+        status.replicas === spec?.replicas
       );
     });
   return {
@@ -113,7 +124,9 @@ export function argoContender(
     canaryIngress: (service) => `${service}-${service}-canary`,
     podPrefix: (service) => `${service}-`,
     requests: async () => {
-      const sums = controllers.map(({ metricsUrl }) => sumOfCounter(metricsUrl, 'controller_clientset_k8s_request_total'));
+      const sums = controllers.map(({ metricsUrl }) =>
+        sumOfCounter(metricsUrl, 'controller_clientset_k8s_request_total'),
+      );
       return (await Promise.all(sums)).reduce((all, one) => all + one, 0);
     },
   };

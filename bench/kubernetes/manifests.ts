@@ -13,7 +13,12 @@ interface PodOptions {
 
 /** An ordinary Deployment behind an Ingress, for Sluice. */
 export function deploymentObjects(service: BenchService, pods: PodOptions): KubernetesObject[] {
-  const deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: metadata(service), spec: workload(service, pods) };
+  const deployment = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: metadata(service),
+    spec: workload(service, pods),
+  };
   return [deployment, serviceObject(service, service.name), ingressObject(service, service.name)];
 }
 
@@ -42,7 +47,12 @@ export function rolloutObjects(
     metadata: metadata(service),
     spec: { ...workload(service, pods), strategy: { canary } },
   };
-  return [serviceObject(service, name), serviceObject(service, `${name}-canary`), ingressObject(service, name), rollout];
+  return [
+    serviceObject(service, name),
+    serviceObject(service, `${name}-canary`),
+    ingressObject(service, name),
+    rollout,
+  ];
 }
 
 function metadata({ namespace, name }: BenchService): { name: string; namespace: string } {

@@ -30,15 +30,22 @@ export interface WorkerUnderBench {
 export class SluiceStack {
   readonly client: SluiceClient;
   readonly workers: WorkerUnderBench[] = [];
+  /** Of Temporal's frontend. */
+  readonly address: string;
   readonly #lab: Lab;
-  readonly #address: string;
+  #stopped = false;
   readonly #connection: Connection;
   readonly #stopTemporal: () => Promise<void>;
 
-  private constructor(lab: Lab, client: SluiceClient, temporal: { address: string; stop(): Promise<void> }, raw: Connection) {
+  private constructor(
+    lab: Lab,
+    client: SluiceClient,
+    temporal: { address: string; stop(): Promise<void> },
+    raw: Connection,
+  ) {
     this.#lab = lab;
     this.client = client;
-    this.#address = temporal.address;
+    this.address = temporal.address;
     this.#stopTemporal = () => temporal.stop();
     this.#connection = raw;
   }
@@ -64,7 +71,7 @@ export class SluiceStack {
       process.execPath,
       [join(ROOT, 'dist', 'cli', 'main.js'), 'worker', '--health-port', String(port)],
       {
-        env: { ...process.env, TEMPORAL_ADDRESS: this.#address, KUBECONFIG: this.#lab.kubeconfig },
+        env: { ...process.env, TEMPORAL_ADDRESS: this.address, KUBECONFIG: this.#lab.kubeconfig },
         stdio: ['ignore', 'ignore', 'pipe'],
       },
     );
@@ -101,7 +108,10 @@ export class SluiceStack {
     await gone;
   }
 
+  /** May be called more than once. */
   async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
     for (const { child } of this.workers) {
       const gone = new Promise((resolve) => child.once('exit', resolve));
       if (child.exitCode !== null || !child.kill('SIGTERM')) continue;
@@ -125,7 +135,19 @@ export interface CourseOptions {
 }
 
 /** A release by NGINX annotations whose one metric is always well: what is measured is the machinery. */
-export function coursePlan({ service, namespace, image, prometheusUrl, steps, interval }: CourseOptions): Plan {
+export function coursePlan(options: CourseOptions): Plan {
+  return planOf(options, `nginx: { ingress: ${options.service} }`);
+}
+
+/** Half of the requests of the lab's shop by its HTTPRoute, until it is taken back. */
+export function gatewayPlan(lab: Lab, namespace: string): Plan {
+  const steps = [{ weight: 50, soak: '1h' }];
+  const { prometheusUrl } = lab;
+  const options = { service: 'shop', namespace, image: shopImage(lab, 'v2'), prometheusUrl, steps, interval: '5s' };
+  return planOf(options, 'gatewayAPI: { httpRoute: shop }');
+}
+
+function planOf({ service, namespace, image, prometheusUrl, steps, interval }: CourseOptions, traffic: string): Plan {
   const text = `
 apiVersion: sluice.dev/v1
 kind: Release
@@ -135,9 +157,9 @@ spec:
     kubernetes:
       deployment: ${service}
       service: ${service}
-      drain: 0s
+      drain: 1s
       resolveImage: never
-      traffic: { nginx: { ingress: ${service} } }
+      traffic: { ${traffic} }
   deployTimeout: 8m
   steps:
 ${[...steps, { weight: 100, soak: '1s' }].map(({ weight, soak }) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}

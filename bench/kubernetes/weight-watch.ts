@@ -22,7 +22,6 @@ interface Watched {
 export class WeightWatch {
   readonly #weights = new Map<string, SeenWeight[]>();
   readonly #ready = new Map<string, number>();
-  readonly #gone = new Set<string>();
   readonly #requests: { destroy(): void }[] = [];
   #tell: (() => void)[] = [];
 
@@ -30,7 +29,7 @@ export class WeightWatch {
     const watch = new WeightWatch();
     const ingresses = `/apis/networking.k8s.io/v1/namespaces/${namespace}/ingresses`;
     await watch.#follow(server, ingresses, (type, object) => watch.#ingress(type, object));
-    await watch.#follow(server, `/api/v1/namespaces/${namespace}/pods`, (type, object) => watch.#pod(type, object));
+    await watch.#follow(server, `/api/v1/namespaces/${namespace}/pods`, (_, object) => watch.#pod(object));
     return watch;
   }
 
@@ -43,14 +42,9 @@ export class WeightWatch {
 
   /** When the first pod whose name begins so became ready, since `since`. */
   async podReady(prefix: string, since: number): Promise<number> {
-    return this.#until(`a ready pod ${prefix}`, () =>
-      [...this.#ready].filter(([name, at]) => name.startsWith(prefix) && at >= since).map(([, at]) => at)[0],
-    );
-  }
-
-  async podsGone(prefix: string): Promise<void> {
-    await this.#until(`the end of the pods ${prefix}`, () =>
-      [...this.#ready.keys()].every((name) => !name.startsWith(prefix) || this.#gone.has(name)) ? true : undefined,
+    return this.#until(
+      `a ready pod ${prefix}`,
+      () => [...this.#ready].filter(([name, at]) => name.startsWith(prefix) && at >= since).map(([, at]) => at)[0],
     );
   }
 
@@ -66,8 +60,7 @@ export class WeightWatch {
     this.#weights.set(metadata.name, seen);
   }
 
-  #pod(type: string, { metadata, status }: Watched): void {
-    if (type === 'DELETED') this.#gone.add(metadata.name);
+  #pod({ metadata, status }: Watched): void {
     const ready = status?.conditions?.some((one) => one.type === 'Ready' && one.status === 'True') ?? false;
     if (ready && !this.#ready.has(metadata.name)) this.#ready.set(metadata.name, performance.now());
   }

@@ -13,6 +13,8 @@ export interface BenchResult {
   /** How it was measured, in a sentence. */
   readonly how: string;
   readonly figures: readonly Figure[];
+  /** Parts that came to nothing, each with why. */
+  readonly failed?: readonly string[];
 }
 
 export function below(name: string, value: number, limit: number, unit: string): Figure {

@@ -70,7 +70,7 @@ async function workerPolls(client: SluiceClient, worker: ChildProcess, log: () =
 }
 
 /** From Linux's /proc; elsewhere from `ps`, which knows no peak. */
-function memoryOf({ pid = 0 }: ChildProcess): WorkerMemory {
+export function memoryOf({ pid = 0 }: ChildProcess): WorkerMemory {
   if (process.platform !== 'linux') {
     const resident = execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' });
     return { now: Number(resident.trim()) / 1024, peak: null };
