@@ -162,7 +162,7 @@ spec:
       traffic: { ${traffic} }
   deployTimeout: 8m
   steps:
-${[...steps, { weight: 100, soak: '1s' }].map(({ weight, soak }) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}
+${[...steps, { weight: 100, soak: '1h' }].map(({ weight, soak }) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}
   analysis:
     source: { prometheus: { url: '${prometheusUrl}' } }
     interval: ${interval}
