@@ -6,6 +6,9 @@ import { ReleaseError } from '../errors';
 import type { MetricSource, SampleRequest } from '../metrics/metric-source';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput, MeasureResult } from '../workflows/activity-types';
+import type { RoutingReport } from '../workflows/api';
+import { lookAtRouting } from './check-routing';
+import type { Looking } from './check-routing';
 
 /** No source has news about less. */
 const SHORTEST_WINDOW_MS = 1_000;
@@ -29,7 +32,11 @@ export async function measure(
   const { foreignEdits, guardTripped, unreachable } = reassertion;
   const left = activityInfo().startToCloseTimeoutMs - (Date.now() - startedAt) - MARGIN_MS;
   const budgetMs = Math.max(0, guardTripped === null ? left : Math.min(left, AFTER_A_TRIP_MS));
-  const sample = await takeSample(source, input, { budgetMs, signal, tracks: reassertion.tracks });
+  const { tracks, dealing } = reassertion;
+  const [sample, routing] = await Promise.all([
+    takeSample(source, input, { budgetMs, signal, tracks }),
+    routingOf(source, input, { budgetMs, signal, tracks, dealing }),
+  ]);
   signal.throwIfAborted();
   const { metrics, ...judgement } = judge(analysis, input.judge, sample);
   const away =
@@ -43,12 +50,36 @@ export async function measure(
       verdict: judgement.verdict,
       sentence: `${judgement.sentence}${away}`,
       metrics,
+      ...(routing === null ? {} : { routing }),
       ...(sample.simulated === true ? { simulated: true } : {}),
     },
     judgement,
     foreignEdits,
     guardTripped,
   };
+}
+
+/** Within the same time as the sample, and broken off with it. */
+async function routingOf(
+  source: () => MetricSource,
+  input: MeasureInput,
+  { budgetMs, signal, ...how }: Looking & { readonly budgetMs: number },
+): Promise<RoutingReport | null> {
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(budgetMs))]);
+  if (limited.aborted) return null;
+  const looking = lookAtRouting(source, input, { ...how, signal: limited });
+  // What it says after that is not heard any more.
+  looking.catch(() => undefined);
+  let giveUp: () => void = () => undefined;
+  const over = new Promise<null>((resolve) => {
+    giveUp = (): void => resolve(null);
+    limited.addEventListener('abort', giveUp, { once: true });
+  });
+  try {
+    return await Promise.race([looking, over]);
+  } finally {
+    limited.removeEventListener('abort', giveUp);
+  }
 }
 
 async function takeSample(

@@ -1,3 +1,5 @@
+import { devianceTerm, stirlingError } from './stirling';
+
 /**
  * Exact binomial probabilities in log space.
  *
@@ -11,7 +13,7 @@ export function logBinomialDensity(k: number, n: number, p: number): number {
   if (p === 1) return k === n ? 0 : -Infinity;
   if (k === 0) return n * Math.log1p(-p);
   if (k === n) return n * Math.log(p);
-  const deviation = logFactorialError(n) - logFactorialError(k) - logFactorialError(n - k);
+  const deviation = stirlingError(n) - stirlingError(k) - stirlingError(n - k);
   const exponent = deviation - devianceTerm(k, n * p) - devianceTerm(n - k, n * (1 - p));
   return exponent + 0.5 * Math.log(n / (2 * Math.PI * k * (n - k)));
 }
@@ -51,29 +53,4 @@ function logSumFrom(start: number, n: number, p: number, step: 1 | -1): number {
     if (term <= sum * 1e-18) break;
   }
   return logBinomialDensity(start, n, p) + Math.log(sum);
-}
-
-/** ln n! minus Stirling's approximation of it (Loader's `stirlerr`), for integers n >= 1. */
-function logFactorialError(n: number): number {
-  if (n <= 15) {
-    let logFactorial = 0;
-    for (let i = 2; i <= n; i += 1) logFactorial += Math.log(i);
-    return logFactorial - ((n + 0.5) * Math.log(n) - n + 0.5 * Math.log(2 * Math.PI));
-  }
-  const nn = n * n;
-  return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - 1 / 1188 / nn) / nn) / nn) / nn) / n;
-}
-
-/** x ln(x/m) + m - x, without cancellation near x = m (Loader's `bd0`). */
-function devianceTerm(x: number, m: number): number {
-  if (Math.abs(x - m) >= 0.1 * (x + m)) return x * Math.log(x / m) + m - x;
-  const v = (x - m) / (x + m);
-  let sum = (x - m) * v;
-  let power = 2 * x * v;
-  for (let j = 1; ; j += 1) {
-    power *= v * v;
-    const next = sum + power / (2 * j + 1);
-    if (next === sum) return next;
-    sum = next;
-  }
 }

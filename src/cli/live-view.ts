@@ -99,9 +99,14 @@ function weightSpans(status: ReleaseStatus, options: FrameOptions, g: Glyphs): S
   ];
   // Of the last measurement: once the release has ended it says nothing about now.
   if (status.observedShare !== null && status.endedAt === null) {
-    spans.push(span(`  observed ${formatPercent(status.observedShare)}`, null));
+    spans.push(span(`  observed ${formatPercent(status.observedShare)}`, isMisrouted(status) ? 'bad' : null));
   }
   return spans;
+}
+
+function isMisrouted({ measurements, weight }: ReleaseStatus): boolean {
+  const last = measurements.at(-1);
+  return last?.weight === weight && last.routing?.verdict === 'fail';
 }
 
 function byline(status: ReleaseStatus): string {

@@ -8,12 +8,41 @@ export interface MetricSource {
    * on the observation, so that one broken query does not hide the others. Throws only for what no retry mends.
    */
   sample(request: SampleRequest): Promise<Sample>;
+  /** What both tracks were sent since the weight changed. Throws as `sample` does. */
+  routed(request: RoutedRequest): Promise<Routed>;
 }
 
 /** A source that holds connections open until it is let go of. */
 export interface ClosableMetricSource extends MetricSource {
   close(): void;
 }
+
+export type RoutedRequest = Pick<
+  SampleRequest,
+  'service' | 'namespace' | 'versions' | 'tracks' | 'metrics' | 'at' | 'weight' | 'signal'
+> & {
+  /** Epoch milliseconds: what came before belongs to another weight. */
+  readonly since: number;
+};
+
+/** How much of the traffic went where, of one weight alone. */
+export type Routed =
+  | {
+      readonly kind: 'counts';
+      /** What was asked, as sent. */
+      readonly query: string;
+      readonly canary: number;
+      readonly stable: number;
+      /** What is counted: each request, or each of those for whom it was decided. */
+      readonly unit: 'request' | 'subject';
+      /** How often the same decision may have been counted. */
+      readonly cluster: number;
+    }
+  | {
+      readonly kind: 'error' | 'no-data';
+      readonly query: string;
+      readonly message: string;
+    };
 
 export interface SampleRequest {
   readonly service: string;

@@ -3,7 +3,7 @@ import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { MetricPlan, MetricQuery } from '../spec/plan-types';
 import { promDuration, resolveQuery, type QueryValues } from '../spec/query-template';
 import { createHttpClient, describeHttpFailure, displayUrl, type HttpClient } from './http';
-import type { ClosableMetricSource, SampleRequest } from './metric-source';
+import type { ClosableMetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
 import { mapBounded } from './pool';
 import { readAnswer, type QueryResult } from './prometheus-answer';
 
@@ -32,6 +32,7 @@ export function createPrometheusSource(options: PrometheusOptions): ClosableMetr
   });
   return {
     sample: (request) => sample(client, options, request),
+    routed: (request) => routed(client, options, request),
     close: () => client.close(),
   };
 }
@@ -57,6 +58,57 @@ async function sample(client: HttpClient, options: PrometheusOptions, request: S
     stable: observe(metric, 'stable'),
   }));
   return { at: request.at, windowMs: request.windowMs, metrics };
+}
+
+/**
+ * `increase` fills the edges of its window up from what it saw between two scrapes: up to twice as many requests as were
+ * counted, which is that much less evidence than it looks.
+ */
+const EXTRAPOLATED = 2;
+
+/** The requests of each track in one window that begins with the weight: by the metric that counts them. */
+async function routed(client: HttpClient, options: PrometheusOptions, request: RoutedRequest): Promise<Routed> {
+  const { service, namespace, versions } = request;
+  const template = request.metrics.map(({ query }) => requestsOf(query)).find((one) => one?.includes('{{window}}'));
+  if (template === undefined || template === null) {
+    return { kind: 'no-data', query: '', message: 'no metric counts its requests over {{window}}' };
+  }
+  const count = async (track: Track): Promise<{ text: string; result: QueryResult }> => {
+    const name = request.tracks?.[track] ?? track;
+    const windowMs = request.at - request.since;
+    const values = { service, namespace, track: name, version: versions[track], windowMs };
+    const text = resolveQuery(template, values);
+    return { text, result: await ask(client, options, request, text) };
+  };
+  const [canary, stable] = await Promise.all([count('canary'), count('stable')]);
+  const query = `${canary.text} against ${stable.text}`;
+  const numbers = [canary, stable].map(({ result }): number | Routed => {
+    switch (result.kind) {
+      case 'value':
+        return Math.max(0, result.value);
+      case 'error':
+        return { kind: 'error', query, message: result.message };
+      case 'empty':
+      case 'not-a-number':
+        return { kind: 'no-data', query, message: 'one of the tracks has no series of requests yet' };
+    }
+  });
+  const [canaries = 0, stables = 0] = numbers;
+  if (typeof canaries !== 'number') return canaries;
+  if (typeof stables !== 'number') return stables;
+  return { kind: 'counts', query, canary: canaries, stable: stables, unit: 'request', cluster: EXTRAPOLATED };
+}
+
+/** The query that counts the requests behind a metric; null where it has none. */
+function requestsOf(query: MetricQuery): string | null {
+  switch (query.kind) {
+    case 'ratio':
+      return query.denominator;
+    case 'value':
+      return query.requests;
+    case 'builtin':
+      return null;
+  }
 }
 
 type Track = 'canary' | 'stable';
@@ -120,7 +172,7 @@ function templatesOf(query: MetricQuery): [Role, string][] {
 async function ask(
   client: HttpClient,
   options: PrometheusOptions,
-  request: SampleRequest,
+  request: Pick<SampleRequest, 'at' | 'signal'>,
   query: string,
 ): Promise<QueryResult> {
   const endpoint = `${options.url.replace(/\/+$/, '')}/api/v1/query`;

@@ -6,7 +6,7 @@ import { RouterPaths } from '../router/protocol';
 import type { MetricPlan, MetricQuery } from '../spec/plan-types';
 import { quantileOf, sumHistograms, type CumulativeHistogram } from './histogram';
 import { createHttpClient, describeHttpFailure, displayUrl, expectJson, HttpFailure, type HttpClient } from './http';
-import type { ClosableMetricSource, SampleRequest } from './metric-source';
+import type { ClosableMetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
 import { mapBounded } from './pool';
 
 export interface RouterSourceOptions {
@@ -35,6 +35,8 @@ const CohortDocument = z.object({
 const MetricsAnswer = z.object({
   windowSeconds: z.number(),
   cohorts: z.object({ stable: CohortDocument, canary: CohortDocument }),
+  // A router of before it counted them has none.
+  routed: z.object({ weight: z.number(), stable: Count, canary: Count }).optional(),
 });
 type MetricsAnswer = z.infer<typeof MetricsAnswer>;
 
@@ -57,6 +59,7 @@ export function createRouterSource(options: RouterSourceOptions): ClosableMetric
   const client = createHttpClient({ timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS });
   return {
     sample: (request) => sample(client, options, request),
+    routed: (request) => routed(client, options, request),
     close: () => client.close(),
   };
 }
@@ -64,10 +67,7 @@ export function createRouterSource(options: RouterSourceOptions): ClosableMetric
 async function sample(client: HttpClient, options: RouterSourceOptions, request: SampleRequest): Promise<Sample> {
   const seconds = Math.min(MAX_WINDOW_SECONDS, Math.max(1, Math.floor(request.windowMs / 1000)));
   const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=${seconds}`;
-  const answers = await mapBounded(options.instances, CONCURRENT_INSTANCES, async (instance) => ({
-    instance,
-    answer: await ask(client, `${instance.replace(/\/+$/, '')}${path}`, request.signal),
-  }));
+  const answers = await askAll(client, options, path, request);
   const counts = { canary: countsOf(answers, 'canary', request), stable: countsOf(answers, 'stable', request) };
   const asked = `GET ${path} at ${options.instances.map(displayUrl).join(', ')}`;
   return {
@@ -81,6 +81,39 @@ async function sample(client: HttpClient, options: RouterSourceOptions, request:
       return { name: metric.name, canary: observe('canary'), stable: observe('stable') };
     }),
   };
+}
+
+function askAll(
+  client: HttpClient,
+  { instances }: RouterSourceOptions,
+  path: string,
+  { signal }: Pick<SampleRequest, 'signal'>,
+): Promise<InstanceAnswer[]> {
+  return mapBounded(instances, CONCURRENT_INSTANCES, async (instance) => ({
+    instance,
+    answer: await ask(client, `${instance.replace(/\/+$/, '')}${path}`, signal),
+  }));
+}
+
+/**
+ * The subjects that the instances have decided about since the weight changed, each once at each instance: a user's
+ * requests all go the same way, so that a thousand of them are one piece of evidence.
+ */
+async function routed(client: HttpClient, options: RouterSourceOptions, request: RoutedRequest): Promise<Routed> {
+  const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=1`;
+  const answers = await askAll(client, options, path, request);
+  const query = `GET ${path} at ${options.instances.map(displayUrl).join(', ')}: subjects routed at ${request.weight ?? 0} %`;
+  let canary = 0;
+  let stable = 0;
+  for (const { instance, answer } of answers) {
+    if (typeof answer === 'string')
+      return { kind: 'error', query, message: `instance ${displayUrl(instance)} ${answer}` };
+    // One that is at another weight still has counted nothing of this one.
+    if (answer.routed === undefined || answer.routed.weight !== request.weight) continue;
+    canary += answer.routed.canary;
+    stable += answer.routed.stable;
+  }
+  return { kind: 'counts', query, canary, stable, unit: 'subject', cluster: Math.max(1, options.instances.length) };
 }
 
 type InstanceAnswer = { readonly instance: string; readonly answer: MetricsAnswer | string };

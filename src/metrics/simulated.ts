@@ -1,6 +1,6 @@
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { MetricPlan, SimulatedPhase } from '../spec/plan-types';
-import type { MetricSource, SampleRequest } from './metric-source';
+import type { MetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
 
 /** Traffic that the script pretends there is, per second, both tracks together. */
 const REQUESTS_PER_SECOND = 100;
@@ -16,7 +16,18 @@ const HEALTHY: SimulatedPhase = { fromWeight: 0, errorRate: 0.002, p95: 0.12 };
  * for the canary.
  */
 export function createSimulatedSource(phases: readonly SimulatedPhase[]): MetricSource {
-  return { sample: (request) => Promise.resolve(simulate(phases, request)) };
+  return {
+    sample: (request) => Promise.resolve(simulate(phases, request)),
+    routed: (request) => Promise.resolve(route(request)),
+  };
+}
+
+/** The script's router does as it is told. */
+function route({ at, since, weight = 100 }: RoutedRequest): Routed {
+  const all = ((at - since) / 1000) * REQUESTS_PER_SECOND;
+  const canary = Math.round((all * weight) / 100);
+  const query = 'simulated: requests of both tracks';
+  return { kind: 'counts', query, canary, stable: Math.round(all) - canary, unit: 'request', cluster: 1 };
 }
 
 function simulate(phases: readonly SimulatedPhase[], request: SampleRequest): Sample {

@@ -30,6 +30,7 @@ import {
 } from './protocol';
 import { CohortRecorder } from './recorder';
 import { ReleaseState, type CountsAffected, type Snapshot } from './release-state';
+import { SubjectSample } from './subject-sample';
 
 /** What a cohort router is made from. */
 export interface CohortRouterOptions extends ConfigurableOptions {
@@ -144,6 +145,7 @@ class Router implements CohortRouter {
   readonly #since: Record<Cohort, number>;
   /** Grows when a cohort's counts start anew, so that requests begun before do not count into them. */
   readonly #generation: Record<Cohort, number> = { stable: 0, canary: 0 };
+  readonly #subjects = new SubjectSample();
   readonly #overrides = { accepted: 0, rejected: 0 };
   #resetAtMs: number;
   #refusedWrites = 0;
@@ -195,6 +197,7 @@ class Router implements CohortRouter {
     const snapshot = this.#state.snapshot;
     const identity = this.#identify(snapshot, request);
     const decision = decide(snapshot, identity.subject);
+    this.#subjects.note(snapshot, decision);
     const assignment: Assignment = Object.freeze({ ...decision, subject: identity.subject.kind });
     const generation = this.#generation[assignment.cohort];
     const startedMs = this.#clock.monotonic();
@@ -244,6 +247,7 @@ class Router implements CohortRouter {
         stable: this.#cohortMetrics('stable', snapshot.stableVersion, windowSeconds),
         canary: this.#cohortMetrics('canary', snapshot.canaryVersion, windowSeconds),
       },
+      routed: this.#subjects.counts(snapshot),
       overrides: { ...this.#overrides },
     };
   }

@@ -156,6 +156,14 @@ export interface CohortMetrics {
   readonly total: CohortCounts;
 }
 
+/** Whom the weight in force has decided about, each subject once, since it last changed; at most some 65,000. */
+export interface RoutedSubjects {
+  /** The weight that decided. */
+  readonly weight: number;
+  readonly stable: number;
+  readonly canary: number;
+}
+
 /** `GET /canary/metrics`. */
 export interface MetricsDocument {
   readonly service: string | null;
@@ -175,6 +183,7 @@ export interface MetricsDocument {
   /** The span of `window` in seconds: the current second and the ones before it, never more than this. */
   readonly windowSeconds: number;
   readonly cohorts: { readonly stable: CohortMetrics; readonly canary: CohortMetrics };
+  readonly routed: RoutedSubjects;
   /** Requests steered by a signed override (they count in no cohort), and override tokens ignored. */
   readonly overrides: { readonly accepted: number; readonly rejected: number };
 }

@@ -81,6 +81,7 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
     onNoData: { extendMs: analysis.onNoData.extend, then: analysis.onNoData.then },
     metrics,
     compare: analysis.compare === false ? null : { alpha: analysis.compare.alpha, tolerate: analysis.compare.tolerate },
+    routingCheck: analysis.routingCheck,
   };
   return { plan, problems, warnings };
 }

@@ -45,6 +45,8 @@ export const DEFAULTS = {
      * have stable traffic to be compared with: three stages of 60 s, one each 5 s.
      */
     evidence: { clusters: 2, plannedBatches: 36 },
+    /** Sticky sessions and probes move shares without anybody's fault: to be told, and not acted on unasked. */
+    routingCheck: 'warn',
     prometheusTimeout: '10s',
   },
   kubernetes: {

@@ -156,6 +156,9 @@ function notesOf({ analysis, steps, onFailure }: Plan): string[] {
     `More than ${analysis.failureLimit} failed measurements of a step fail it; then: ${onFailure === 'rollback' ? 'roll back' : 'pause for a person'}.`,
     `Without enough valid measurements the weight is held up to ${formatDuration(onNoData.extendMs)} longer, then: ${onNoData.then === 'rollback' ? 'roll back' : 'pause for a person'}.`,
   ];
+  const { routingCheck = 'off' } = analysis;
+  if (routingCheck !== 'off')
+    notes.push(`When the canary does not get the share its weight asks for: ${ROUTING_WORDS[routingCheck]}.`);
   const first = steps.find((step) => step.kind === 'weight');
   if (first !== undefined) {
     const seconds = Math.min(windowMs, first.soakMs) / 1000;
@@ -165,6 +168,8 @@ function notesOf({ analysis, steps, onFailure }: Plan): string[] {
   if (analysis.source.kind === 'simulated') notes.push('SIMULATED: the numbers are scripted, nothing is measured.');
   return notes;
 }
+
+const ROUTING_WORDS = { warn: 'say so', pause: 'pause for a person', rollback: 'roll back' } as const;
 
 function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): MetricDescription {
   const tracks = [

@@ -187,7 +187,11 @@ export interface AnalysisPlan {
   readonly metrics: readonly MetricPlan[];
   /** Comparison of event ratios with stable, guarded by a significance test; null when switched off. */
   readonly compare: { readonly alpha: number; readonly tolerate: number } | null;
+  /** What follows when the router does not deliver the weight; `off`, and absent in an older plan: it is not looked at. */
+  readonly routingCheck?: RoutingCheck;
 }
+
+export type RoutingCheck = 'off' | 'warn' | 'pause' | 'rollback';
 
 export type MetricSourcePlan =
   | { readonly kind: 'router' }

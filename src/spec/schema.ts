@@ -429,6 +429,11 @@ export const analysisSchema = mapping('spec.analysis', {
   compare: orFalse(compare)
     .prefault({})
     .describe('Comparison of ratios with stable, guarded by a significance test; false switches it off.'),
+  routingCheck: choice(['off', 'warn', 'pause', 'rollback'])
+    .default(a.routingCheck)
+    .describe(
+      'When the canary does not get the share of requests that its weight asks for: tell it, hold for a person, or back. off does not look.',
+    ),
 });
 
 const notify = mapping('spec.notify', {

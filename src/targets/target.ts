@@ -75,6 +75,15 @@ export interface Reassertion {
   readonly unreachable: readonly string[];
   /** What metrics call the two tracks, where that is not `canary` and `stable`. */
   readonly tracks?: { readonly canary: string; readonly stable: string };
+  /** Where traffic is not dealt out by the weight and request by request: how it is. */
+  readonly dealing?: Dealing;
+}
+
+export interface Dealing {
+  /** What can be reached of the weight, percent. */
+  readonly share: number;
+  /** Requests that may share one decision: those of a connection that is kept. */
+  readonly perDecision: number;
 }
 
 /** Why a target did not do as it was told; only `unreachable` may mend itself. */

@@ -1,3 +1,4 @@
+import type { RoutingState } from '../analysis/routing-check';
 import type { JudgeState, Judgement } from '../analysis/verdict';
 import type { AnalysisPlan, Colour, SmokeTestStep, TargetPlan, TrafficMatchPlan } from '../spec/plan-types';
 import type { Compensation, Fence, Measurement, ReleaseEvent, ReleaseStatus } from './api';
@@ -75,6 +76,8 @@ export interface MeasureInput extends TargetRef, Routing {
   readonly step: number;
   readonly analysis: AnalysisPlan;
   readonly judge: JudgeState | null;
+  /** What is remembered of the routing at this weight; null where there is nothing. */
+  readonly routing?: RoutingState | null;
 }
 
 export interface MeasureResult {

@@ -1,4 +1,5 @@
 import type { Plan, PlanStep, TrafficMatchPlan } from '../spec/plan-types';
+import type { RoutingState } from '../analysis/routing-check';
 import type { JudgeState, MetricVerdict, Verdict } from '../analysis/verdict';
 
 /**
@@ -118,7 +119,24 @@ export interface Measurement {
   readonly verdict: Verdict;
   readonly sentence: string;
   readonly metrics: readonly MetricVerdict[];
+  /** Does the router deliver the weight asked for? Absent where that is not looked at. */
+  readonly routing?: RoutingReport;
   readonly simulated?: boolean;
+}
+
+/** What both tracks were sent since the weight changed, held against the share asked for. Its verdict is its own. */
+export interface RoutingReport {
+  /** `fail`: the weight asked for is not delivered; `pass`: nothing says so. */
+  readonly verdict: Exclude<Verdict, 'inconclusive'>;
+  /** Fraction of the traffic that was asked for, and that the canary got; null while that is not known. */
+  readonly asked: number;
+  readonly delivered: number | null;
+  readonly canary: number | null;
+  readonly stable: number | null;
+  readonly sentence: string;
+  readonly query: string;
+  /** Natural logarithm of the evidence against the router, the highest at this weight. */
+  readonly highest: number;
 }
 
 export type EventType =
@@ -142,6 +160,7 @@ export type EventType =
   | 'promotionRequested'
   | 'rollbackRequested'
   | 'foreignEdit'
+  | 'misrouted' // the router does not deliver the weight asked for
   | 'guardTripped'
   | 'messageIgnored'
   | 'successorWaiting'
@@ -197,7 +216,7 @@ export interface PauseStatus {
   readonly by: Actor;
   readonly reason: string;
   /** `failure`: a failing verdict or step under `onFailure: pause`; only `resume` lifts it, nothing raises the weight. */
-  readonly cause: 'person' | 'failure' | 'noData' | 'approvalExpired' | 'manualWeight';
+  readonly cause: 'person' | 'failure' | 'noData' | 'approvalExpired' | 'manualWeight' | 'misrouted';
 }
 
 export interface ApprovalStatus {
@@ -320,6 +339,8 @@ export interface ReleaseState {
   uncertainWeight: boolean;
   /** Foreign edits found since the weight last changed. */
   foreignEdits: number;
+  /** Of the routing at this weight: the most evidence against it, and whether that was told. */
+  routing: RoutingState & { told: boolean };
 }
 
 /** What people asked for and the release has not acted on yet. */

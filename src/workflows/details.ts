@@ -29,6 +29,7 @@ export function renderDetails(status: ReleaseStatus): string {
   const last = status.measurements.at(-1);
   if (last !== undefined) {
     lines.push('', `Last measurement: **${last.verdict}**. ${plain(last.sentence)}`);
+    if (last.routing?.verdict === 'fail') lines.push('', `**Routing:** ${plain(last.routing.sentence)}`);
   }
   lines.push('', '| when | what | who |', '|---|---|---|');
   const rows: string[] = [];

@@ -16,6 +16,8 @@ export interface Reading {
   readonly stepSentence: string;
   /** The judge's memory after it; unchanged when the measurement was lost. */
   readonly judge: JudgeState | null;
+  /** The weight is not delivered, found by this very look: why. */
+  readonly misrouted: string | null;
   /** The measurement could not be made at all: a stuck activity, a worker that died again and again. */
   readonly lost: boolean;
 }
@@ -46,6 +48,7 @@ export async function takeReading(
         step: state.step,
         analysis: plan.analysis,
         judge,
+        routing: { highest: state.routing.highest },
       },
     ]);
     for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
@@ -61,6 +64,7 @@ export async function takeReading(
         evidence: result.measurement,
       });
     }
+    const misrouted = noteRouting(run, result.measurement);
     const { decision, stepVerdict, stepSentence } = result.judgement;
     return {
       measurement: result.measurement,
@@ -68,6 +72,7 @@ export async function takeReading(
       stepVerdict,
       stepSentence,
       judge: result.judgement.state,
+      misrouted,
       lost: false,
     };
   } catch (error) {
@@ -90,6 +95,7 @@ export async function takeReading(
       stepVerdict: 'error',
       stepSentence: measurement.sentence,
       judge,
+      misrouted: null,
       lost: true,
     };
   }
@@ -109,6 +115,22 @@ function noteForeignEdit(run: Run, edit: string): void {
   record(run, 'foreignEdit', times <= EDITS_TOLD ? edit : `${edit} (Edit ${times} at this weight.)`, {
     step: state.step,
   });
+}
+
+/** Told once a weight, with what the spec wants of it; answers why where it was told now. */
+function noteRouting(run: Run, measurement: Measurement): string | null {
+  const { state, plan } = run;
+  const { routing } = measurement;
+  // Of a weight that is no more: a person has changed it while this was looked at.
+  if (routing === undefined || measurement.weight !== state.weight) return null;
+  const { told } = state.routing;
+  state.routing = { highest: routing.highest, told: told || routing.verdict === 'fail' };
+  if (routing.verdict !== 'fail' || told) return null;
+  record(run, 'misrouted', routing.sentence, { step: state.step, evidence: measurement });
+  if (plan.analysis.routingCheck === 'rollback') {
+    throw new StepFailure(routing.sentence, { final: 'rolledBack', verdict: 'error', evidence: measurement });
+  }
+  return routing.sentence;
 }
 
 function note(run: Run, measurement: Measurement): void {

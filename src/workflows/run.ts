@@ -101,6 +101,7 @@ function firstState(input: ReleaseInput): ReleaseState {
     cancelled: false,
     uncertainWeight: false,
     foreignEdits: 0,
+    routing: { highest: 0, told: false },
   };
 }
 

@@ -30,6 +30,7 @@ export async function shiftWeight(
   state.observedShare = null;
   state.guardJudge = null;
   state.foreignEdits = 0;
+  state.routing = { highest: 0, told: false };
   record(run, 'weightChanged', `Weight ${before} % → ${weight} %. ${sentence}`, { actor, step: state.step });
   publishAttributes(run);
 }

@@ -78,6 +78,11 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
   if (reading.decision === 'fail') throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
   if (reading.decision === 'error' || soak.lost > consecutiveErrorLimit) return withoutVerdict(run, 'error', reading);
 
+  if (reading.misrouted !== null && run.plan.analysis.routingCheck === 'pause') {
+    pauseFor(run, 'misrouted', reading.misrouted, reading.measurement);
+    return 'again';
+  }
+
   const over = Date.now() >= soak.endsAt;
   if ((over || soak.extended) && reading.stepVerdict === 'pass') {
     endStep(run, 'passed', reading.stepSentence, { verdict: 'pass', evidence: reading.measurement });

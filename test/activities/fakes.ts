@@ -3,7 +3,7 @@ import { DefaultLogger } from '@temporalio/worker';
 import type { ActivityDeps } from '../../src/activities/deps';
 import { createActivities } from '../../src/activities/activities';
 import type { Sample } from '../../src/analysis/sample';
-import type { MetricSource, SampleRequest } from '../../src/metrics/metric-source';
+import type { MetricSource, Routed, RoutedRequest, SampleRequest } from '../../src/metrics/metric-source';
 import type { SlackNotifier } from '../../src/notify/slack';
 import type { AnalysisPlan, TargetPlan } from '../../src/spec/plan-types';
 import type { Reassertion, Target, TargetWrite, WriteFence } from '../../src/targets/target';
@@ -62,6 +62,18 @@ export class FakeTarget implements Target {
 export class FakeSource implements MetricSource {
   readonly asked: SampleRequest[] = [];
   answer: (request: SampleRequest) => Sample | Promise<Sample> = (request) => sampleOf(request, { bad: 0, total: 100 });
+
+  readonly askedRouted: RoutedRequest[] = [];
+  route: (request: RoutedRequest) => Routed | Promise<Routed> = () => ({
+    kind: 'no-data',
+    query: 'r',
+    message: 'nothing is counted here',
+  });
+
+  async routed(request: RoutedRequest): Promise<Routed> {
+    this.askedRouted.push(request);
+    return this.route(request);
+  }
 
   async sample(request: SampleRequest): Promise<Sample> {
     this.asked.push(request);

@@ -1,6 +1,9 @@
 import { CancelledFailure } from '@temporalio/common';
 import fc from 'fast-check';
 import { ReleaseError } from '../../src/errors';
+import type { Routed } from '../../src/metrics/metric-source';
+import type { AnalysisPlan } from '../../src/spec/plan-types';
+import type { MeasureInput } from '../../src/workflows/activity-types';
 import { measured, measureInput, sampleOf, world } from './fakes';
 
 describe('the window of a measurement', () => {
@@ -196,5 +199,112 @@ describe('a measurement', () => {
 
     expect(first.judgement.stepVerdict).toBe('insufficient-data');
     expect(second.judgement.stepVerdict).toBe('pass');
+  });
+});
+
+describe('the routing, looked at beside the metrics', () => {
+  const counts = (canary: number, stable: number): Routed => ({
+    kind: 'counts',
+    query: 'routed',
+    canary,
+    stable,
+    unit: 'request',
+    cluster: 1,
+  });
+  const warn = { routingCheck: 'warn' } as const;
+
+  it('is of one weight alone: what was counted since it changed, and settled', async () => {
+    const all = world();
+    all.source.route = () => counts(0, 4_000);
+
+    const { measurement } = await measured(all, measureInput({ since: 900_000, plan: warn }));
+
+    expect(all.source.askedRouted).toEqual([
+      expect.objectContaining({ since: 905_000, at: 1_000_000, weight: 25, versions: { canary: 'v2', stable: 'v1' } }),
+    ]);
+    expect(measurement.routing).toMatchObject({
+      verdict: 'fail',
+      asked: 0.25,
+      delivered: 0,
+      canary: 0,
+      stable: 4_000,
+      query: 'routed',
+    });
+    // Its verdict is its own: the metrics are what they are.
+    expect(measurement.verdict).toBe('pass');
+  });
+
+  it('looks at no more than the first hour of a weight', async () => {
+    const all = world();
+    await measured(all, measureInput({ at: 100_000_000, since: 1_000_000, plan: warn }));
+
+    expect(all.source.askedRouted).toEqual([expect.objectContaining({ since: 1_005_000, at: 4_605_000 })]);
+  });
+
+  it('remembers the most evidence there was', async () => {
+    const all = world();
+    all.source.route = () => counts(250, 750);
+
+    const { measurement } = await measured(all, measureInput({ since: 900_000, plan: warn, routing: { highest: 40 } }));
+
+    expect(measurement.routing).toMatchObject({ verdict: 'fail', highest: 40 });
+  });
+
+  it.each<[string, Partial<MeasureInput> & { readonly plan?: Partial<AnalysisPlan> }]>([
+    ['switched off', { plan: { routingCheck: 'off' } }],
+    ['of a plan of before there was one', {}],
+    ['at 0 %', { plan: warn, weight: 0 }],
+    ['at 100 %', { plan: warn, weight: 100 }],
+    ['of the new stable pods, which are the same version', { plan: warn, subject: 'stable' }],
+  ])('%s is not looked at', async (_, more) => {
+    const all = world();
+
+    const { measurement } = await measured(all, measureInput({ since: 900_000, ...more }));
+
+    expect(all.source.askedRouted).toEqual([]);
+    expect(measurement).not.toHaveProperty('routing');
+  });
+
+  it('with marked requests beside the weight may be more, and never less', async () => {
+    const all = world();
+    const match = [{ kind: 'header', name: 'x-canary', value: 'true' }] as const;
+    all.source.route = () => counts(3_000, 1_000);
+    const more = await measured(all, measureInput({ since: 900_000, plan: warn, match }));
+    all.source.route = () => counts(400, 3_600);
+    const less = await measured(all, measureInput({ since: 900_000, plan: warn, match }));
+
+    expect([more.measurement.routing?.verdict, less.measurement.routing?.verdict]).toEqual(['pass', 'fail']);
+  });
+
+  it('is held against what can be reached, by decisions of many requests, where pods are all there is', async () => {
+    const all = world();
+    all.target.found = { ...all.target.found, dealing: { share: 50, perDecision: 1_000 } };
+    all.source.route = () => counts(2_000, 2_400);
+
+    const { measurement } = await measured(all, measureInput({ since: 900_000, plan: warn }));
+
+    expect(measurement.routing).toMatchObject({ verdict: 'pass', asked: 0.5 });
+  });
+
+  it('is an error of the backend’s, and nobody else’s, when it cannot be asked', async () => {
+    const all = world();
+    all.source.route = () => ({ kind: 'error', query: 'routed', message: 'it is away' });
+
+    const { measurement } = await measured(all, measureInput({ since: 900_000, plan: warn }));
+
+    expect(measurement.routing).toMatchObject({
+      verdict: 'error',
+      sentence: 'The routing could not be looked at: it is away.',
+    });
+    expect(measurement.verdict).toBe('pass');
+  });
+
+  it('that never answers is left out in time', async () => {
+    const all = world({ startToCloseTimeoutMs: 2_200 });
+    all.source.route = () => new Promise(() => undefined);
+
+    const { measurement } = await measured(all, measureInput({ since: 900_000, plan: warn }));
+
+    expect(measurement).not.toHaveProperty('routing');
   });
 });

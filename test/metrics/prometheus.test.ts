@@ -1,6 +1,6 @@
 import type { Observation, Sample } from '../../src/analysis/sample';
 import { createPrometheusSource, type PrometheusOptions } from '../../src/metrics/prometheus';
-import type { SampleRequest } from '../../src/metrics/metric-source';
+import type { Routed, SampleRequest } from '../../src/metrics/metric-source';
 import { json, refusedUrl, startFakeServer, type FakeServer, type Handler } from './fake-server';
 import { AT, ERROR_RATE, metricOf, P95, requestOf } from './requests';
 
@@ -343,5 +343,45 @@ describe('a query that cannot be asked', () => {
 
     expect(metrics[0]?.canary.problem).toEqual({ kind: 'error', message: expect.stringMatching(message) as string });
     expect(server.requests).toEqual([]);
+  });
+});
+
+describe('what was routed since the weight changed', () => {
+  const routed = async (
+    handler: Handler,
+    metrics = [P95, ERROR_RATE],
+  ): Promise<{ server: FakeServer; routed: Routed }> => {
+    const server = await serve(handler);
+    const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
+    cleanups.push(() => source.close());
+    return { server, routed: await source.routed({ ...requestOf(metrics), since: AT - 40_000 }) };
+  };
+
+  it('is the requests of each track in one window that begins with the weight', async () => {
+    const { server, routed: answer } = await routed((request, response) => {
+      const canary = (new URLSearchParams(request.body).get('query') ?? '').includes('canary');
+      json(response, vector(canary ? '70.5' : '930'));
+    });
+
+    expect(answer).toMatchObject({ kind: 'counts', canary: 70.5, stable: 930, unit: 'request', cluster: 2 });
+    const asked = server.requests.map(({ body }) => new URLSearchParams(body).get('query') ?? '');
+    expect(asked).toHaveLength(2);
+    for (const query of asked) expect(query).toMatch(/^sum\(increase\(.*\[40s\]\)\)$/);
+  });
+
+  it.each<[string, unknown, Partial<Routed>]>([
+    ['no data while a track has no series', vector(), { kind: 'no-data' }],
+    ['an error when the backend says one', { status: 'error', error: 'too many samples' }, { kind: 'error' }],
+  ])('is %s', async (_, document, expected) => {
+    const { routed: answer } = await routed((_request, response) => json(response, document));
+
+    expect(answer).toMatchObject(expected);
+  });
+
+  it('is not known where no metric counts its requests', async () => {
+    const bare = metricOf({ kind: 'value', expression: 'p95', requests: null });
+    const { routed: answer } = await routed((_request, response) => json(response, vector('1')), [bare]);
+
+    expect(answer).toMatchObject({ kind: 'no-data', message: 'no metric counts its requests over {{window}}' });
   });
 });

@@ -1,6 +1,6 @@
 import { createCohortRouter, type CohortRouter, type CohortRouterOptions } from '../../src/router/index';
 import { createRouterSource } from '../../src/metrics/router';
-import type { SampleRequest } from '../../src/metrics/metric-source';
+import type { Routed, SampleRequest } from '../../src/metrics/metric-source';
 import type { Sample } from '../../src/analysis/sample';
 import { observedShare } from '../../src/analysis/observed-share';
 import { json, refusedUrl, startFakeServer, type FakeServer } from './fake-server';
@@ -234,5 +234,42 @@ describe('instances that cannot be used', () => {
       kind: 'error',
       message: 'the in-app router knows error-rate, latency and requests, and answers no PromQL',
     });
+  });
+});
+
+describe('what was routed since the weight changed', () => {
+  const routedAt = async (urls: readonly string[], weight = 50): Promise<Routed> => {
+    const source = createRouterSource({ instances: urls });
+    cleanups.push(() => source.close());
+    return source.routed({ ...requestOf([ERRORS]), weight, since: 0 });
+  };
+
+  it('is the subjects of all instances, each once at each', async () => {
+    const [a, b] = [await startInstance(), await startInstance()];
+    a.serve('canary', 30, 0);
+    a.serve('stable', 20, 0);
+    b.serve('canary', 5, 0);
+
+    const routed = await routedAt([a.server.url, b.server.url]);
+
+    // Those whom `serve` passed over were decided about, too.
+    const { canary, stable } = [a, b]
+      .map(({ router }) => router.metrics().routed)
+      .reduce((sum, one) => ({ weight: 50, canary: sum.canary + one.canary, stable: sum.stable + one.stable }));
+    expect(routed).toMatchObject({ kind: 'counts', canary, stable, unit: 'subject', cluster: 2 });
+    expect(canary).toBeGreaterThanOrEqual(35);
+  });
+
+  it('is nothing yet at an instance that is at another weight', async () => {
+    const { server, serve } = await startInstance();
+    serve('canary', 30, 0);
+
+    expect(await routedAt([server.url], 25)).toMatchObject({ kind: 'counts', canary: 0, stable: 0 });
+  });
+
+  it('is not known while an instance does not answer', async () => {
+    const url = await refusedUrl();
+
+    expect(await routedAt([url])).toMatchObject({ kind: 'error', message: expect.stringContaining(url) });
   });
 });

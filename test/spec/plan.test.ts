@@ -61,6 +61,7 @@ describe('plan', () => {
           },
         ],
         compare: { alpha: 0.01, tolerate: 1.25 },
+        routingCheck: 'warn',
       },
       onFailure: 'rollback',
       onConflict: 'reject',
@@ -343,6 +344,7 @@ describe('describePlan', () => {
       'A step passes with at least 3 valid measurements of all metrics, each over 1m or since the last weight change, with at least 20 requests to the canary.',
       'More than 0 failed measurements of a step fail it; then: roll back.',
       'Without enough valid measurements the weight is held up to 5m longer, then: pause for a person.',
+      'When the canary does not get the share its weight asks for: say so.',
       'At 5 % that needs about 6.7 requests a second to the whole service.',
     ]);
   });

@@ -48,6 +48,8 @@ export class FakeWorld {
   /** The verdict of each measurement; `pass` when it answers nothing. */
   verdict: (input: MeasureInput, call: number) => Verdict | undefined = () => undefined;
   guardTripped: string | null = null;
+  /** Whether the weight is delivered; nothing is looked at unless a test says so. */
+  routing: (input: MeasureInput) => 'pass' | 'fail' | undefined = () => undefined;
   /** Before a write, with what it is to change: for tests that look at the release at that moment. */
   beforeWrite: (activity: ActivityName, fence: Fence) => Promise<void> = () => Promise.resolve();
   readonly #hooks = new Map<ActivityName, Hook>();
@@ -274,6 +276,7 @@ export class FakeWorld {
       verdict: judgement.verdict,
       sentence: judgement.sentence,
       metrics,
+      ...this.#routed(input),
     };
     return {
       measurement,
@@ -281,6 +284,15 @@ export class FakeWorld {
       foreignEdits,
       guardTripped: this.guardTripped,
     };
+  }
+
+  #routed(input: MeasureInput): Pick<Measurement, 'routing'> {
+    const verdict = this.routing(input);
+    if (verdict === undefined) return {};
+    const counts = { delivered: 0, canary: 0, stable: 1000 };
+    const sentence = verdict === 'fail' ? 'The weight is not delivered.' : 'The weight is delivered.';
+    const highest = Math.max(input.routing?.highest ?? 0, verdict === 'fail' ? 100 : 1);
+    return { routing: { verdict, asked: input.weight / 100, ...counts, sentence, query: 'routed', highest } };
   }
 }
 

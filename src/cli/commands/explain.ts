@@ -1,5 +1,5 @@
-import { countOf } from '../../analysis/format';
-import type { Measurement, ReleaseStatus, StepStatus } from '../../workflows/api';
+import { countOf, formatCount } from '../../analysis/format';
+import type { Measurement, ReleaseStatus, RoutingReport, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
 import { safeText, wrap } from '../display-width';
 import { metricNumbers, verdictLook } from '../live-view';
@@ -96,6 +96,7 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
   const lines = [
     `  ${decided ? 'The measurement that decided' : 'The last measurement'}: ${formatDate(evidence.at)}, weight ${evidence.weight} %${share}`,
   ];
+  if (evidence.routing !== undefined) lines.push(...routingLines(evidence.routing, look));
   for (const metric of evidence.metrics) {
     const { symbol, tone } = verdictLook(metric.verdict, glyphs(look));
     const counts = [
@@ -110,5 +111,16 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
     // Whole, however long: it is there to be copied.
     lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
   }
+  return lines;
+}
+
+function routingLines({ verdict, sentence, canary, stable, query }: RoutingReport, look: Look): string[] {
+  const { symbol, tone } = verdictLook(verdict, glyphs(look));
+  const lines = [`  ${paint(symbol, tone, look)} ${paint('routing', 'strong', look)}`];
+  lines.push(...wrap(safeText(sentence), look.width - 6).map((line) => `      ${line}`));
+  if (canary !== null && stable !== null) {
+    lines.push(`      counts: canary ${formatCount(canary)}, stable ${formatCount(stable)}`);
+  }
+  if (query !== '') lines.push(paint(`      query: ${safeText(query)}`, 'dim', look));
   return lines;
 }

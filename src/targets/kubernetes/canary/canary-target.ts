@@ -1,5 +1,6 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
 import { compareFences } from '../../../traffic/fence';
+import { splitReplicas } from '../../../traffic/replica-ratio';
 import type { TrafficDocument } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
@@ -46,6 +47,9 @@ import {
 } from '../workloads';
 import { lookAtTracks } from './tracks-view';
 import type { TracksView } from './tracks-view';
+
+/** As many as NGINX and others send over a kept connection before they open another. */
+const REQUESTS_PER_CONNECTION = 1_000;
 
 /**
  * A canary beside an ordinary Deployment. What traffic goes where is the traffic router's; what this adds is the order:
@@ -148,7 +152,7 @@ class CanaryTarget implements Target {
       if (foreignEdits.length === 0 && differs(routing, document)) {
         foreignEdits.push(`The traffic was at ${routing.weight ?? 0} % and was put back to ${weight} %.`);
       }
-      return { foreignEdits, guardTripped, unreachable: [] };
+      return { foreignEdits, guardTripped, unreachable: [], ...this.#dealing(tracks, weight) };
     });
   }
 
@@ -234,6 +238,13 @@ class CanaryTarget implements Target {
 
   #sharesByReplicas(): boolean {
     return this.#plan.traffic.kind === 'replicas';
+  }
+
+  /** Where shares follow the number of pods, by connections: what that makes of a weight. */
+  #dealing({ stable, canary }: TracksView, weight: number): Pick<Reassertion, 'dealing'> {
+    if (!this.#sharesByReplicas()) return {};
+    const { share } = splitReplicas(weight, Math.max(1, stable.replicas + (canary?.replicas ?? 0)));
+    return { dealing: { share, perDecision: REQUESTS_PER_CONNECTION } };
   }
 
   /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
