@@ -5,8 +5,10 @@ import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { demoSpec } from '../../src/cli/demo/demo-spec';
+import { kubernetesDemoSpec, routerDemoSpec } from '../../src/cli/demo/demo-spec';
+import { readClusterShop } from '../../src/cli/demo/kubernetes-stage';
 import { startLoad } from '../../src/cli/demo/load';
+import type { LoadOptions } from '../../src/cli/demo/load';
 import { createReporter } from '../../src/cli/demo/reporter';
 import { startShop } from '../../src/cli/demo/shop';
 import type { Shop } from '../../src/cli/demo/shop';
@@ -30,7 +32,7 @@ beforeEach(async () => {
   shop = await startShop({ port: 0, adminToken: TOKEN, logger: QUIET });
   directory = await mkdtemp(path.join(tmpdir(), 'sluice-cli-'));
   spec = path.join(directory, 'release.yaml');
-  await writeFile(spec, demoSpec([shop.url]));
+  await writeFile(spec, routerDemoSpec([shop.url]));
 });
 
 afterEach(async () => {
@@ -91,9 +93,15 @@ describe('the shop of the demo', () => {
 });
 
 describe('the load of the demo', () => {
+  let user = 0;
+  const byCohort: Pick<LoadOptions, 'headers' | 'cohortOf'> = {
+    headers: () => ({ 'x-user-id': `user-${(user += 1) % 50}` }),
+    cohortOf: ({ 'x-deployment-cohort': cohort }) => (cohort === 'stable' || cohort === 'canary' ? cohort : null),
+  };
+
   it('counts answers by cohort, and errors', async () => {
     await canaryAt('v2', 100);
-    const load = startLoad({ urls: [shop.url], path: '/checkout', perSecond: 500, users: 50, maxMs: 10_000 });
+    const load = startLoad({ urls: [shop.url], path: '/checkout', perSecond: 500, maxMs: 10_000, ...byCohort });
 
     while (load.counts().canary.answers < 20) await new Promise((resolve) => setImmediate(resolve));
     await load.stop();
@@ -108,15 +116,55 @@ describe('the load of the demo', () => {
   it('counts what is not answered, and goes nowhere but to loopback', async () => {
     const { url } = shop;
     await shop.close();
-    const load = startLoad({ urls: [url], path: '/checkout', perSecond: 500, users: 50, maxMs: 10_000 });
+    const load = startLoad({ urls: [url], path: '/checkout', perSecond: 500, maxMs: 10_000, ...byCohort });
 
     while (load.counts().unanswered < 3) await new Promise((resolve) => setImmediate(resolve));
     await load.stop();
 
     expect(load.counts().unanswered).toBe(load.counts().sent);
-    expect(() => startLoad({ urls: ['http://example.com:80'], path: '/', perSecond: 1, users: 1, maxMs: 1 })).toThrow(
-      'not on loopback',
-    );
+    expect(() =>
+      startLoad({ urls: ['http://example.com:80'], path: '/', perSecond: 1, maxMs: 1, ...byCohort }),
+    ).toThrow('not on loopback');
+  });
+});
+
+describe('the shop in a cluster', () => {
+  const named = {
+    SLUICE_DEMO_NAMESPACE: 'demo',
+    SLUICE_DEMO_HOST: 'demo.example',
+    SLUICE_DEMO_IMAGE: '127.0.0.1:5000/shop',
+    SLUICE_LAB_GATEWAY_URL: 'http://127.0.0.1:8000/',
+    SLUICE_LAB_PROMETHEUS_URL: 'http://127.0.0.1:9090',
+  };
+
+  it('is what the environment names', () => {
+    expect(readClusterShop(named)).toEqual({
+      namespace: 'demo',
+      host: 'demo.example',
+      gatewayUrl: 'http://127.0.0.1:8000',
+      prometheusUrl: 'http://127.0.0.1:9090',
+      image: '127.0.0.1:5000/shop',
+    });
+  });
+
+  it.each([
+    ['nothing is named', { SLUICE_DEMO_HOST: '' }, 'SLUICE_DEMO_HOST is not set'],
+    ['its gateway is not here', { SLUICE_LAB_GATEWAY_URL: 'http://shop.example' }, 'sends its load to loopback'],
+  ])('is refused, before anything is started, where %s', async (_, wrong, sentence) => {
+    const ran = await run(['demo', '--kubernetes'], { client: new FakeSluice(), env: { ...named, ...wrong } });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain(sentence);
+    expect(ran.out.trimEnd().split('\n').at(-1)).toMatch(/^demo: /u);
+  });
+
+  it('is released by a spec that is one', async () => {
+    const file = path.join(directory, 'cluster.yaml');
+    await writeFile(file, kubernetesDemoSpec(readClusterShop(named)));
+
+    const plan = await createCli().spec.plan(file, '127.0.0.1:5000/shop:v2');
+
+    expect(plan).toMatchObject({ namespace: 'demo', target: { kind: 'kubernetes', traffic: { kind: 'gatewayAPI' } } });
   });
 });
 
@@ -317,7 +365,7 @@ describe('sluice doctor', () => {
     await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve));
     const { url } = shop;
     await shop.close();
-    await writeFile(spec, demoSpec([url, `http://127.0.0.1:${(odd.address() as AddressInfo).port}`]));
+    await writeFile(spec, routerDemoSpec([url, `http://127.0.0.1:${(odd.address() as AddressInfo).port}`]));
 
     const ran = await run(['doctor', spec], { client: new FakeSluice(), now });
     await new Promise((resolve) => odd.close(resolve));
@@ -330,7 +378,7 @@ describe('sluice doctor', () => {
 
   it('says when instances disagree, each about what it is', async () => {
     const other = await startShop({ port: 0, adminToken: TOKEN, logger: QUIET });
-    await writeFile(spec, demoSpec([shop.url, other.url]));
+    await writeFile(spec, routerDemoSpec([shop.url, other.url]));
     const doctor = (): Promise<Ran> => run(['doctor', spec], { client: new FakeSluice(), now });
 
     await canaryAt('v2', 5);
@@ -357,7 +405,7 @@ describe('sluice doctor', () => {
     ],
     ['/checkout', '200', '✔ smoke test /checkout: v1 at URL answers 200.'],
   ])("asks for the smoke test's path: %s, expecting %s", async (asked, status, line) => {
-    const text = demoSpec([shop.url]);
+    const text = routerDemoSpec([shop.url]);
     await writeFile(spec, text.replace(/smokeTest: .*/u, `smokeTest: { path: ${asked}, expectStatus: ${status} }`));
 
     const ran = await run(['doctor', spec], { client: new FakeSluice(), now });

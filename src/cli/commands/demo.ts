@@ -7,6 +7,7 @@ interface DemoCommandOptions {
   readonly port: string;
   readonly uiPort: string;
   readonly keep?: boolean;
+  readonly kubernetes?: boolean;
 }
 
 /** `sluice demo`: a promotion and a roll back of a small shop, for real, on this machine. */
@@ -20,6 +21,7 @@ export function addDemoCommand(registry: Registry): void {
     .option('--port <port>', "Temporal's port; 0 takes a free one", '0')
     .option('--ui-port <port>', "the UI's port; 0 takes a free one", '0')
     .option('--keep', 'leave everything open until Ctrl-C')
+    .option('--kubernetes', 'in a cluster and through its gateway; ./scripts/demo --kubernetes brings one up')
     .action(async (options: DemoCommandOptions, command) => {
       await registry.run(command, (session) =>
         runDemo(
@@ -28,6 +30,7 @@ export function addDemoCommand(registry: Registry): void {
             port: parsePort(options.port, '--port'),
             uiPort: parsePort(options.uiPort, '--ui-port'),
             keep: options.keep === true,
+            kubernetes: options.kubernetes === true,
           },
           createReporter(session),
         ),

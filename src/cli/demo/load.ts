@@ -1,6 +1,5 @@
 import { Agent, get } from 'node:http';
-import type { IncomingMessage } from 'node:http';
-import { RouterHeaders } from '../../router/protocol';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 
 /** Users of the shop, made up: a bounded number of requests a second, to loopback, for a bounded time. */
 
@@ -9,8 +8,10 @@ export interface LoadOptions {
   readonly urls: readonly string[];
   readonly path: string;
   readonly perSecond: number;
-  /** How many different users there are. */
-  readonly users: number;
+  /** Of one request: who asks, or for what. */
+  headers(): Readonly<Record<string, string>>;
+  /** Who answered, by the answer's headers; null when it was neither. */
+  cohortOf(answer: IncomingHttpHeaders): 'stable' | 'canary' | null;
   /** Ends by itself after that, whatever happens to whoever started it. */
   readonly maxMs: number;
 }
@@ -59,8 +60,8 @@ export function startLoad(options: LoadOptions): Load {
   };
 
   const count = (response: IncomingMessage): void => {
-    const cohort = response.headers[RouterHeaders.cohort.toLowerCase()];
-    if (cohort !== 'stable' && cohort !== 'canary') {
+    const cohort = options.cohortOf(response.headers);
+    if (cohort === null) {
       counts.unanswered += 1;
       return;
     }
@@ -78,11 +79,10 @@ export function startLoad(options: LoadOptions): Load {
     const url = options.urls[counts.sent % options.urls.length] ?? '';
     counts.sent += 1;
     inFlight += 1;
-    const user = `user-${Math.floor(Math.random() * options.users)}`;
     let answered = false;
     const request = get(
       `${url}${options.path}`,
-      { agent, headers: { 'x-user-id': user }, timeout: ANSWER_WITHIN_MS },
+      { agent, headers: options.headers(), timeout: ANSWER_WITHIN_MS },
       (response) => {
         answered = true;
         count(response);
