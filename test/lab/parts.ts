@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { cacheDirectory } from '../../src/devserver/cache-directory';
 import { withCacheLock } from '../../src/devserver/cache-lock';
 import { ReleaseError } from '../../src/errors';
-import { debianFolder, ensureDebianPackages } from './debian-packages';
+import { debianFolder, ensureDebianPackages, libraryPath } from './debian-packages';
 import { ensureGoBuild, goEnvironment, GoBuilds, moduleFolder } from './go-builds';
 import { Versions } from './layout';
 import type { LabParts } from './state';
@@ -19,6 +19,9 @@ export interface ApiServerParts {
 }
 
 const DEBIAN = ['etcd-server', 'containerd', 'runc', 'containernetworking-plugins', 'docker-registry'];
+
+/** Apart from the lab's own: a data plane for single suites, and no part of a running lab. */
+const NGINX = ['nginx'];
 
 type Progress = (line: string) => void;
 
@@ -38,7 +41,7 @@ export async function ensureLabParts(onProgress: Progress): Promise<LabParts> {
   return locked(onProgress, async () => {
     // Fetching waits for the network and compiling for the processor: they go side by side. The two big builds do not.
     const [debian, prometheus, definitions, shop] = await Promise.all([
-      ensureDebianPackages(debianCache(), DEBIAN, onProgress),
+      ensureDebian(onProgress),
       prometheusPath(onProgress),
       ensureDefinitions(onProgress),
       buildShop(),
@@ -51,11 +54,18 @@ export async function ensureLabParts(onProgress: Progress): Promise<LabParts> {
   });
 }
 
+/** One after the other: a fresh machine has to fetch the archive's lists first, and once. */
+async function ensureDebian(onProgress: Progress): Promise<string> {
+  const folder = await ensureDebianPackages(debianCache(), DEBIAN, onProgress);
+  await ensureNginx(onProgress);
+  return folder;
+}
+
 /** The same for a lone API server. */
 export async function ensureApiServerParts(onProgress: Progress): Promise<ApiServerParts> {
   return locked(onProgress, async () => {
     await Promise.all([
-      ensureDebianPackages(debianCache(), DEBIAN, onProgress),
+      ensureDebian(onProgress),
       ensureDefinitions(onProgress),
       ensureGoBuild(GoBuilds.apiServer, kubernetesFolder(), onProgress),
     ]);
@@ -73,6 +83,32 @@ export function findApiServerParts(): ApiServerParts | undefined {
     definitions: definitionsFolder(),
   };
   return Object.values(parts).every((file) => existsSync(file)) ? parts : undefined;
+}
+
+/** Debian's nginx, unpacked. */
+export interface Nginx {
+  readonly program: string;
+  /** For LD_LIBRARY_PATH. */
+  readonly libraries: string;
+}
+
+/** The nginx of the cache; undefined where the lab's parts were not fetched. */
+export function findNginx(): Nginx | undefined {
+  const root = debianFolder(debianCache(), NGINX);
+  const program = join(root, 'usr/sbin/nginx');
+  return existsSync(program) ? { program, libraries: libraryPath(root) } : undefined;
+}
+
+/** Fetches it where it is not in the cache. */
+export async function ensureNginx(onProgress: Progress): Promise<Nginx> {
+  await withCacheLock(
+    join(debianCache(), '.nginx-lock'),
+    (holder) => onProgress(`waiting for process ${holder}, which fetches nginx`),
+    () => ensureDebianPackages(debianCache(), NGINX, onProgress),
+  );
+  const nginx = findNginx();
+  if (nginx === undefined) throw new ReleaseError('internal', 'The nginx that was fetched is not there.');
+  return nginx;
 }
 
 /** Whether a lab could start without building anything. */
