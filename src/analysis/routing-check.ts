@@ -43,6 +43,9 @@ export interface RoutingJudgement {
 /** Chance of a false alarm at one weight, whatever the number of looks: once in a thousand weights. */
 export const ROUTING_ALPHA = 0.001;
 
+/** ln of the evidence at which the check fails. */
+const PROOF = -Math.log(ROUTING_ALPHA);
+
 /**
  * Odds that far from those asked for are none of the router's business: gateways that deal out in whole turns each,
  * counters that are scraped a moment apart. 5 % may be anything from 4.6 to 5.5 %.
@@ -92,14 +95,11 @@ export function checkRouting(
     return { verdict: 'insufficient-data', delivered: null, state: { highest: before }, sentence };
   }
   const delivered = Math.min(1, Math.max(0, counts.canary / counts.total));
-  const highest = Math.max(before, evidenceAgainst(policy, delivered, counts.total / policy.cluster));
-  const failed = highest >= -Math.log(ROUTING_ALPHA);
-  return {
-    verdict: failed ? 'fail' : 'pass',
-    delivered,
-    state: { highest },
-    sentence: sentenceOf(policy, counts, failed),
-  };
+  const now = evidenceAgainst(policy, delivered, counts.total / policy.cluster);
+  const highest = Math.max(before, now);
+  const found = now >= PROOF ? 'now' : highest >= PROOF ? 'before' : 'nothing';
+  const sentence = sentenceOf(policy, counts, found);
+  return { verdict: found === 'nothing' ? 'pass' : 'fail', delivered, state: { highest }, sentence };
 }
 
 function evidenceAgainst(policy: RoutingPolicy, delivered: number, total: number): number {
@@ -123,13 +123,22 @@ function times(count: number, value: number): number {
   return count === 0 ? 0 : count * value;
 }
 
-function sentenceOf({ share, atLeast, noun }: RoutingPolicy, counts: RoutedCounts, failed: boolean): string {
+function sentenceOf(
+  { share, atLeast, noun }: RoutingPolicy,
+  counts: RoutedCounts,
+  found: 'now' | 'before' | 'nothing',
+): string {
   const got = `the canary got ${formatCount(counts.canary)} of ${countOf(counts.total, noun)}`;
-  const asked = `${atLeast ? 'at least ' : ''}${percent(share)}`;
   const delivered = percent(counts.canary / counts.total);
-  return failed
-    ? `The router does not deliver the weight asked for: since it changed, ${got} (${delivered}) instead of ${asked}.`
-    : `Since the weight changed, ${got} (${delivered} of ${asked} asked for).`;
+  const asked = `${atLeast ? 'at least ' : ''}${percent(share)}`;
+  switch (found) {
+    case 'now':
+      return `The router does not deliver the weight asked for: since it changed, ${got} (${delivered}) instead of ${asked}.`;
+    case 'before':
+      return `The router did not deliver the weight asked for at first; by now ${got} (${delivered} of ${asked} asked for).`;
+    case 'nothing':
+      return `Since the weight changed, ${got} (${delivered} of ${asked} asked for).`;
+  }
 }
 
 function percent(fraction: number): string {

@@ -48,6 +48,7 @@ const NEWS: Partial<Record<EventType, { readonly icon: string; readonly word: st
   resumed: { icon: '◌', word: 'resumed' },
   weightUncertain: { icon: '⚠', word: 'weight uncertain', loud: true },
   foreignEdit: { icon: '⚠', word: 'changed by somebody else' },
+  misrouted: { icon: '⚠', word: 'weight not delivered' },
   guardTripped: { icon: '⚠', word: 'guard tripped' },
   rollbackStarted: { icon: '↩', word: 'rolling back' },
   compensationFailed: { icon: '✖', word: 'roll back is stuck', loud: true },

@@ -140,6 +140,15 @@ describe('the routing check', () => {
     expect(checkRouting(policy(more), null, counts).verdict).toBe(verdict);
   });
 
+  it('says that it was so before, where by now it is not', () => {
+    const { verdict, sentence } = checkRouting(policy(), { highest: 40 }, { canary: 500, total: 10_000 });
+
+    expect(verdict).toBe('fail');
+    expect(sentence).toBe(
+      'The router did not deliver the weight asked for at first; by now the canary got 500 of 10000 requests (5 % of 5 % asked for).',
+    );
+  });
+
   it('says what was delivered and what was asked for', () => {
     expect(checkRouting(policy(), null, { canary: 700.4, total: 10_000 }).sentence).toBe(
       'The router does not deliver the weight asked for: since it changed, the canary got 700 of 10000 requests (7 %) instead of 5 %.',
