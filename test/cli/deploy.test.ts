@@ -102,7 +102,7 @@ describe('sluice deploy', () => {
     const client = new FakeSluice();
     const running = start(['deploy', spec, '--version', '1.42.0', '--wait'], { client });
 
-    await running.wrote('The release starts.');
+    await running.wrote('alice started the release');
     const keepOld = { since: 1, until: 2, version: '1.41.3' };
     client.update('checkout-0001', { outcome: 'promoted', phase: 'promoted', keepOld });
     const ran = await running.ended;
