@@ -106,6 +106,8 @@ export function renderNginx(input: NginxInput, { port, folder }: NginxPlace): st
     'http {',
     'access_log off;',
     'server_tokens off;',
+    // A reload closes kept connections that are idle, and a request may be on its way there: ingress-nginx has no reload.
+    'keepalive_timeout 0;',
     ...['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((one) => `${one}_temp_path ${folder}/${one};`),
     'proxy_http_version 1.1;',
     'proxy_set_header Connection "";',
