@@ -154,6 +154,7 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       canaryVersion: null,
       weight: 0,
       artifact: `${V2}@resolved`,
+      idle: 'green',
     });
     expect(await notesOn('Service', 'checkout')).toEqual([]);
   });

@@ -71,6 +71,7 @@ class BlueGreenTarget implements Target {
         stableVersion: container.image,
         canaryVersion: next.view !== null && next.view.replicas > 0 ? imageIn(next.view, container.name) : null,
         weight: routing?.weight ?? 0,
+        idle: next.colour,
         artifact,
       };
     });
