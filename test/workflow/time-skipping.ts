@@ -31,7 +31,7 @@ export const ONCALL: Actor = { name: 'otto', groups: ['oncall'], via: 'cli' };
  * stands still while one runs.
  */
 const SHORTER: readonly [RegExp, string][] = [
-  [/heartbeatTimeout: '10s'/g, "heartbeatTimeout: '400ms'"],
+  [/heartbeatTimeout: '4s'/g, "heartbeatTimeout: '400ms'"],
   [/scheduleToCloseTimeout: '[12]m'/g, "scheduleToCloseTimeout: '1200ms'"],
   [/GRACE_MS = 10_?000/g, 'GRACE_MS = 500'],
 ];
