@@ -58,8 +58,9 @@ export function serviceLines(status: ServiceStatus, look: Look): string[] {
   const lines = [paint(safeText(refName(status)), 'strong', look)];
   if (temporal === 'away') lines.push('Release  not known, because Temporal does not answer');
   else if (last === null) lines.push('Release  there was none yet');
-  else if (last.endedAt !== null) {
-    lines.push(`Release  none in progress; ${safeText(last.release)} ended ${formatDate(last.endedAt)}: ${last.phase}`);
+  else {
+    const ended = last.endedAt === null ? 'still keeps the old version' : `ended ${formatDate(last.endedAt)}`;
+    lines.push(`Release  none in progress; ${safeText(last.release)} ${ended}: ${last.phase}`);
   }
   return [...lines, ...nowLines(status.now, look)];
 }

@@ -192,7 +192,8 @@ function questionOf(plan: Plan, wish: ShortWish): string {
 async function inProgress(session: Session, ref: ServiceRef): Promise<boolean> {
   const client = await session.client();
   try {
-    return (await client.status(ref)).endedAt === null;
+    // One that only keeps the old version is over: the next one makes it give that up.
+    return (await client.status(ref)).outcome === null;
   } catch (error) {
     if (error instanceof ReleaseError && error.code === 'not-found') return false;
     throw error;

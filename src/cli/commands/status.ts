@@ -43,7 +43,7 @@ async function status(session: Session, service: string, options: StatusOptions)
   const asked = await askTemporal(session, ref, file !== undefined);
   const { release } = asked;
   if (release?.simulated === true) session.markSimulated();
-  if (release !== null && (release.endedAt === null || options.release !== undefined)) printRelease(session, release);
+  if (release !== null && (release.outcome === null || options.release !== undefined)) printRelease(session, release);
   else if (file !== undefined) {
     const plan = await planAnyVersion(session, file);
     const now = await lookAtTarget(session, plan.target);
@@ -74,7 +74,7 @@ async function askTemporal(session: Session, ref: ServiceRef, withSpec: boolean)
     const client = await session.client();
     await warnWithoutWorker(session, client);
     const release = await client.status(ref);
-    const needsPlan = !withSpec && release.endedAt !== null && ref.release === undefined;
+    const needsPlan = !withSpec && release.outcome !== null && ref.release === undefined;
     return { release, plan: needsPlan ? await client.lastPlan(ref) : null, temporal: 'asked' };
   } catch (error) {
     if (!(error instanceof ReleaseError)) throw error;
