@@ -389,7 +389,9 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
             maximumPageSize: 1,
           });
           const input = history?.events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0];
-          return input === undefined || input === null ? null : defaultPayloadConverter.fromPayload<ReleaseInput>(input).plan;
+          return input === undefined || input === null
+            ? null
+            : defaultPayloadConverter.fromPayload<ReleaseInput>(input).plan;
         } catch (error) {
           if (isNotFound(error)) return null;
           throw error;

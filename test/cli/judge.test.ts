@@ -192,12 +192,7 @@ describe('sluice judge', () => {
       'metrics[1].name: "errors" is metrics[0], too.',
       'a name of its own',
     ],
-    [
-      'an alpha that is none',
-      { ...ONE, alpha: 2 },
-      'alpha: 2 is not allowed here.',
-      'a number from 0.000001 to 0.5',
-    ],
+    ['an alpha that is none', { ...ONE, alpha: 2 }, 'alpha: 2 is not allowed here.', 'a number from 0.000001 to 0.5'],
     ['no batch planned', { ...ONE, onset: { plannedBatches: 0 } }, 'onset.plannedBatches: 0', 'a whole number from 1'],
     ['a list', [], 'a list is no input.', 'a mapping of alpha'],
     ['no JSON', '{"metrics": [', 'standard input is not JSON:', 'JSON file with counts to be judged'],
