@@ -24,10 +24,10 @@ export function createTarget(plan: TargetPlan, { env, cluster }: TargetWorld): T
     case 'router':
       return createRouterTarget(plan, env);
     case 'kubernetes':
-      if (plan.config === 'snapshot') {
+      if (plan.strategy === 'blueGreen' && plan.config === 'snapshot') {
         throw new TargetFailure(
           'unsupported',
-          'This version of Sluice cannot take snapshots of ConfigMaps and Secrets yet; allowed is config: keep.',
+          'This version of Sluice cannot take snapshots of ConfigMaps and Secrets by strategy blueGreen yet; allowed there is config: keep.',
         );
       }
       return createKubernetesTarget(plan, {

@@ -11,7 +11,11 @@ const world = {
 
 describe('a target that this version cannot release to', () => {
   it.each<[string, TargetPlan, RegExp]>([
-    ['snapshots', targetPlan({ config: 'snapshot' }), /cannot take snapshots .* allowed is config: keep/],
+    [
+      'snapshots with blueGreen',
+      targetPlan({ strategy: 'blueGreen', config: 'snapshot' }),
+      /cannot take snapshots .* allowed there is config: keep/,
+    ],
     ['flags', { kind: 'flag', name: 'new-till', environment: 'production' }, /kind flag yet; .*kubernetes, router/],
   ])('%s is refused in a sentence that says what is allowed', (_, plan, sentence) => {
     expect(() => createTarget(plan, world)).toThrow(sentence);

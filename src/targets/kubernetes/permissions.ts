@@ -210,6 +210,6 @@ function routesOf(chosen: Extract<TrafficPlan, { kind: 'gatewayAPI' }>, kind: 'H
 /** The template names them, and copies are named by their content: no names are known beforehand. */
 function configuration({ config }: KubernetesTargetPlan): Grant[] {
   if (config === 'keep') return [];
-  const verbs = ['get', 'list', 'create', 'delete'];
+  const verbs = ['get', 'list', 'create', 'patch', 'delete'];
   return ['configmaps', 'secrets'].map((resource) => ({ group: CORE, resource, verbs }));
 }

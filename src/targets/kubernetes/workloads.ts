@@ -7,14 +7,23 @@ import type { Cluster } from './cluster';
 import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject, ObjectRef } from './objects';
+import { copiesIn, withCopies, withOriginals } from './pod-config';
+import type { Copies } from './pod-config';
 import { OWNER_LABEL } from './tracks';
 import { withImage } from './track-manifest';
 import { withoutTargetNote } from './target-note';
 
-/** On the stable Deployment while a promotion is under way: the images it had before, by container. */
+/**
+ * On the stable Deployment while a promotion is under way: what it had before, images by container, and with
+ * `config: snapshot` the copies it named.
+ */
 const PROMOTION_ANNOTATION = 'sluice.dev/promotion';
 
-const Promotion = z.object({ release: z.string(), images: z.record(z.string(), z.string()) });
+const Promotion = z.object({
+  release: z.string(),
+  images: z.record(z.string(), z.string()),
+  copies: z.record(z.string(), z.string()).optional(),
+});
 
 export interface WorkloadWrite {
   readonly fence: Fence;
@@ -74,28 +83,42 @@ export async function resize(cluster: Cluster, ref: ObjectRef, replicas: number,
   );
 }
 
-/** Gives stable the new image, and remembers the old one on it in the same write. */
+/** Takes a Deployment of the user's own out of the release: without pods, its template naming what it named before. */
+export async function layDown(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
+  await rewrite(cluster, ref, write, (live) => {
+    const template = withOriginals(readDeployment(live).template);
+    return withFence({ ...live, spec: { ...(live['spec'] as object), replicas: 0, template } }, write.fence);
+  });
+}
+
+/** Gives stable the new image and, where there are copies, these; remembers the old ones on it in the same write. */
 export async function replaceImage(
   cluster: Cluster,
   ref: ObjectRef,
-  change: { readonly container: string; readonly image: string },
+  change: { readonly container: string; readonly image: string; readonly copies: Copies | null },
   write: WorkloadWrite,
 ): Promise<DeploymentView> {
   const { after } = await rewrite(cluster, ref, write, (live) => {
     const view = readDeployment(live);
     const held = promotionOn(live);
-    const images =
+    const { copies } = change;
+    const before =
       held?.release === write.fence.release
-        ? held.images
-        : Object.fromEntries(view.containers.map((one) => [one.name, one.image]));
-    const annotation = JSON.stringify({ release: write.fence.release, images });
-    const spec = { ...(live['spec'] as object), template: withImage(view.template, change) };
-    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: annotation });
+        ? held
+        : {
+            release: write.fence.release,
+            images: Object.fromEntries(view.containers.map((one) => [one.name, one.image])),
+            ...(copies === null ? {} : { copies: copiesIn(view.template) }),
+          };
+    const replaced = withImage(view.template, change);
+    const template = copies === null ? replaced : withCopies(replaced, copies);
+    const spec = { ...(live['spec'] as object), template };
+    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: JSON.stringify(before) });
   });
   return readDeployment(after);
 }
 
-/** Gives stable the images back that a promotion of this release replaced; null when none did. */
+/** Gives stable the images and copies back that a promotion of this release replaced; null when none did. */
 export async function restoreImages(
   cluster: Cluster,
   ref: ObjectRef,
@@ -107,6 +130,7 @@ export async function restoreImages(
     restored = held?.release === write.fence.release;
     if (held === null || !restored) return withFence(live, write.fence);
     let { template } = readDeployment(live);
+    if (held.copies !== undefined) template = withCopies(template, held.copies);
     for (const [container, image] of Object.entries(held.images)) template = withImage(template, { container, image });
     return withFence({ ...live, spec: { ...(live['spec'] as object), template } }, write.fence);
   });

@@ -5,9 +5,13 @@ import type { TrafficDocument } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
 import type { Cluster } from '../cluster';
+import { collectCopies, refuseMissingConfig, takeSnapshot } from '../config-snapshot';
+import type { ConfigOwner } from '../config-snapshot';
 import { readDeployment } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import type { KubernetesObject } from '../objects';
+import { copiesIn, withCopies, withOriginals } from '../pod-config';
+import type { Copies, PodTemplate } from '../pod-config';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
@@ -37,6 +41,7 @@ import {
   ensure,
   isBeingPromoted,
   isMade,
+  layDown,
   letGo,
   refuseOtherSelector,
   removeMade,
@@ -76,6 +81,9 @@ class CanaryTarget implements Target {
       const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
       const routing = await tracks.traffic.observe({ signal });
       refuseWithoutStable(routing, this.#plan);
+      if (this.#copiesConfig()) {
+        await refuseMissingConfig(this.#cluster, this.#plan.namespace, originalsOf(tracks), signal);
+      }
       const { canary, container } = tracks;
       return {
         stableVersion: container.image,
@@ -171,7 +179,7 @@ class CanaryTarget implements Target {
       const why = await confirm(tracks.traffic, { document, signal, timeoutMs: CONFIRM_MS });
       if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
       if (this.#sharesByReplicas()) await resize(this.#cluster, ref, tracks.canary?.replicas ?? 1, write);
-      const change = { container: tracks.container.name, image };
+      const change = { container: tracks.container.name, image, copies: await this.#provenCopies(tracks, write) };
       const asked = await replaceImage(this.#cluster, ref, change, write);
       const ready = await waitUntilReady(
         this.#cluster,
@@ -223,11 +231,12 @@ class CanaryTarget implements Target {
       const canary = deploymentRef(namespace, canaryName);
       const removed = await removeMade(this.#cluster, canary, write);
       if (!removed && tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
-        await resize(this.#cluster, canary, 0, write);
+        await layDown(this.#cluster, canary, write);
         await letGo(this.#cluster, canary, write);
       }
       await removeMade(this.#cluster, serviceRef(namespace, canaryService), write);
       await letGo(this.#cluster, deploymentRef(namespace, tracks.stable.name), write);
+      if (this.#copiesConfig()) await this.#collect(tracks, write);
       return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} is ${removed || tracks.canaryObject === null ? 'gone' : 'without pods'}.`;
     });
   }
@@ -245,6 +254,39 @@ class CanaryTarget implements Target {
     if (!this.#sharesByReplicas()) return {};
     const { share } = splitReplicas(weight, Math.max(1, stable.replicas + (canary?.replicas ?? 0)));
     return { dealing: { share, perDecision: REQUESTS_PER_CONNECTION } };
+  }
+
+  #copiesConfig(): boolean {
+    return this.#plan.config === 'snapshot';
+  }
+
+  #configOwner(): ConfigOwner {
+    return { namespace: this.#plan.namespace, service: this.#plan.serviceName };
+  }
+
+  /** The release's copies of what the pods' template names; null where the originals are used. */
+  async #copies(tracks: TracksView, write: TargetWrite): Promise<Copies | null> {
+    if (!this.#copiesConfig()) return null;
+    return takeSnapshot(this.#cluster, this.#configOwner(), originalsOf(tracks), write);
+  }
+
+  /** What the canary runs with is what stable gets. */
+  async #provenCopies(tracks: TracksView, write: TargetWrite): Promise<Copies | null> {
+    const copies = await this.#copies(tracks, write);
+    if (copies === null || tracks.canary === null) return copies;
+    return { ...copies, ...copiesIn(tracks.canary.template) };
+  }
+
+  /** Removes the copies that neither track names now. */
+  async #collect({ stable, canaryName }: TracksView, write: TargetWrite): Promise<void> {
+    const { namespace } = this.#plan;
+    const found = await Promise.all(
+      [stable.name, canaryName].map((name) =>
+        this.#cluster.find(deploymentRef(namespace, name), { signal: write.signal, fresh: true }),
+      ),
+    );
+    const templates = found.flatMap((object) => (object === null ? [] : [readDeployment(object).template]));
+    await collectCopies(this.#cluster, this.#configOwner(), templates, write);
   }
 
   /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
@@ -325,7 +367,9 @@ class CanaryTarget implements Target {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
     const note = { version: write.version, plan: this.#plan };
-    const made = trackDeployment(stable, stableObject['spec'] as Record<string, unknown>, {
+    const copies = await this.#copies(tracks, write);
+    const original = { ...stable, template: copies === null ? stable.template : withOriginals(stable.template) };
+    const made = trackDeployment(original, stableObject['spec'] as Record<string, unknown>, {
       name: tracks.canaryName,
       service: this.#plan.serviceName,
       release: write.fence.release,
@@ -335,10 +379,13 @@ class CanaryTarget implements Target {
       fence: write.fence,
       ...change,
     });
-    const wanted = withTargetNote(made, note);
+    const wanted = withTargetNote(namingCopies(made, copies), note);
     if (canaryObject !== null && isMade(canaryObject)) refuseOtherSelector(canaryObject, wanted);
     const adopt = (live: KubernetesObject): KubernetesObject =>
-      withTargetNote(adopted(live, { ...change, replicas: Math.max(replicas, readDeployment(live).replicas) }), note);
+      withTargetNote(
+        namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, readDeployment(live).replicas) }), copies),
+        note,
+      );
     const ensured = await ensure(this.#cluster, wanted, write, adopt);
     if (ensured.made) await this.#undoIfLate(tracks, write, ensured.object);
   }
@@ -351,6 +398,7 @@ class CanaryTarget implements Target {
       signal: write.signal,
       ...(made.metadata.uid === undefined ? {} : { uid: made.metadata.uid }),
     });
+    if (this.#copiesConfig()) await this.#collect(tracks, write);
     throw new TargetFailure(
       'fenceLost',
       `A later write holds the traffic: release ${fence.release}, step ${fence.step}.`,
@@ -372,6 +420,18 @@ class CanaryTarget implements Target {
       await removeMade(this.#cluster, serviceRef(namespace, name), write);
     }
   }
+}
+
+/** The templates as the user wrote them: of stable, and of a canary that the user made. */
+function originalsOf({ stable, canary, canaryObject }: TracksView): readonly PodTemplate[] {
+  const own = canary !== null && canaryObject !== null && !isMade(canaryObject) ? [canary] : [];
+  return [stable, ...own].map(({ template }) => withOriginals(template));
+}
+
+function namingCopies(object: KubernetesObject, copies: Copies | null): KubernetesObject {
+  if (copies === null) return object;
+  const spec = object['spec'] as { readonly template: PodTemplate };
+  return { ...object, spec: { ...spec, template: withCopies(spec.template, copies) } };
 }
 
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {
