@@ -68,7 +68,7 @@ async function ask(
     return await source().routed({
       service: input.service,
       namespace: input.namespace,
-      versions: { canary: input.version, stable: input.stableVersion },
+      versions: { canary: input.version, stable: input.stableVersion ?? '' },
       ...(tracks === undefined ? {} : { tracks }),
       metrics: input.analysis.metrics,
       weight: input.weight,

@@ -33,11 +33,12 @@ export async function measure(
   const left = activityInfo().startToCloseTimeoutMs - (Date.now() - startedAt) - MARGIN_MS;
   const budgetMs = Math.max(0, guardTripped === null ? left : Math.min(left, AFTER_A_TRIP_MS));
   const { tracks, dealing } = reassertion;
-  const [sample, routing] = await Promise.all([
+  const [taken, routing] = await Promise.all([
     takeSample(source, input, { budgetMs, signal, tracks }),
     routingOf(source, input, { budgetMs, signal, tracks, dealing }),
   ]);
   signal.throwIfAborted();
+  const sample = comparable(taken, input);
   const { metrics, ...judgement } = judge(analysis, input.judge, sample);
   const away =
     unreachable.length === 0 ? '' : ` The weight could not be looked at everywhere: ${unreachable.join(' ')}`;
@@ -46,7 +47,7 @@ export async function measure(
       at,
       step,
       weight,
-      observedShare: observedShare(sample),
+      observedShare: observedShare(taken),
       verdict: judgement.verdict,
       sentence: `${judgement.sentence}${away}`,
       metrics,
@@ -82,6 +83,12 @@ async function routingOf(
   }
 }
 
+/** Whatever a query finds beside the first version of a service: it is no stable track, and nothing to be held against. */
+function comparable(sample: Sample, { stableVersion, subject }: MeasureInput): Sample {
+  if (stableVersion !== null || subject === 'stable') return sample;
+  return { ...sample, metrics: sample.metrics.map((metric) => ({ ...metric, stable: null })) };
+}
+
 async function takeSample(
   source: () => MetricSource,
   input: MeasureInput,
@@ -97,7 +104,7 @@ async function takeSample(
   const request: SampleRequest = {
     service: input.service,
     namespace: input.namespace,
-    versions: { canary: version, stable: stableVersion },
+    versions: { canary: version, stable: stableVersion ?? '' },
     ...(tracks === undefined ? {} : { tracks }),
     metrics: analysis.metrics,
     at,

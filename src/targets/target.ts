@@ -59,7 +59,8 @@ export interface PromoteRequest {
 }
 
 export interface TargetView {
-  readonly stableVersion: string;
+  /** Null while there is none: a service that has no pods yet. */
+  readonly stableVersion: string | null;
   readonly canaryVersion: string | null;
   readonly weight: number;
   readonly artifact: string | null;

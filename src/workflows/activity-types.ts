@@ -38,7 +38,8 @@ export interface Routing {
 }
 
 export interface TargetObservation {
-  readonly stableVersion: string;
+  /** Null while the service has no version yet. */
+  readonly stableVersion: string | null;
   readonly canaryVersion: string | null;
   readonly weight: number;
   readonly artifact: string | null;
@@ -67,7 +68,8 @@ export interface MeasureInput extends TargetRef, Routing {
   readonly fence: Fence;
   /** Which track is judged: the canary, or stable while it takes its traffic back. The other one is compared with. */
   readonly subject: 'canary' | 'stable';
-  readonly stableVersion: string;
+  /** Null: there is no stable track to compare with. */
+  readonly stableVersion: string | null;
   readonly weight: number;
   /** The workflow's time, epoch milliseconds. */
   readonly at: number;

@@ -41,7 +41,7 @@ export async function takeReading(
         fence: nextFence(run),
         match: state.match,
         subject,
-        stableVersion: state.stableVersion ?? '',
+        stableVersion: state.stableVersion,
         weight: state.weight,
         at,
         since: state.weightSince,

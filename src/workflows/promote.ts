@@ -10,6 +10,9 @@ import { shiftWeight } from './shift-weight';
 import type { StepEnd } from './soak';
 import { StepFailure } from './step-failure';
 
+/** What the first version of a service goes back to. */
+const NO_VERSION = 'no version';
+
 /** The canary's share while the new stable track is watched: as many requests to either, so that both can be compared. */
 const HAND_BACK_WEIGHT = 50;
 
@@ -23,7 +26,7 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   await checkpoint(run);
   if (state.weight < 100) return 'again';
   enter(run, 'promoting');
-  const from = state.stableVersion ?? '';
+  const from = state.stableVersion ?? NO_VERSION;
   // A switch changes no pods: its way back is the weight's.
   if (!switches(plan)) recordInverse(run, { op: 'restoreStable', version: from });
   const { timeoutMs } = step;

@@ -28,11 +28,16 @@ export async function rollBack(run: Run): Promise<void> {
     state.approval = null;
     state.paused = null;
     enter(run, 'rollingBack');
-    record(run, 'rollbackStarted', `Rolling back to ${state.stableVersion ?? 'the stable version'}: ${cause.reason}`, {
-      actor: cause.actor,
-      step: state.step,
-      ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
-    });
+    record(
+      run,
+      'rollbackStarted',
+      `Rolling back to ${state.stableVersion ?? 'what was there before'}: ${cause.reason}`,
+      {
+        actor: cause.actor,
+        step: state.step,
+        ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
+      },
+    );
     dropWishes(run, 'because the release is rolled back');
     const running = state.steps[state.step];
     if (running?.state === 'running') endStep(run, 'failed', cause.reason);
@@ -55,7 +60,7 @@ export async function rollBack(run: Run): Promise<void> {
   // A clean-up that was refused has left the traffic where it was.
   if (run.plan.short !== 'cleanup') state.weight = 0;
   state.outcome = cause.outcome;
-  record(run, 'rolledBack', `Rolled back to ${state.stableVersion ?? 'the stable version'}: ${cause.reason}`, {
+  record(run, 'rolledBack', `Rolled back to ${state.stableVersion ?? 'what was there before'}: ${cause.reason}`, {
     actor: cause.actor,
     ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
   });

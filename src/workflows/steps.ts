@@ -101,7 +101,7 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   state.artifact = seen.artifact;
   refuseOtherTrack(seen, step.onto);
   const wanted = [plan.version, ...(seen.artifact === null ? [] : [seen.artifact])];
-  if (wanted.includes(seen.stableVersion) && seen.canaryVersion === null) {
+  if (seen.stableVersion !== null && wanted.includes(seen.stableVersion) && seen.canaryVersion === null) {
     record(run, 'promoted', `${plan.version} is the stable version already; there is nothing to release.`, {
       step: state.step,
     });
@@ -141,8 +141,15 @@ async function matchStep(run: Run, step: MatchStep): Promise<StepEnd> {
   return 'done';
 }
 
-async function weightStep(run: Run, step: WeightStep): Promise<StepEnd> {
-  const { state } = run;
+async function weightStep(run: Run, planned: WeightStep): Promise<StepEnd> {
+  const { state, plan } = run;
+  // The first version of a service has nobody to share the traffic with: it gets all of it, once, for the last soak.
+  const first = state.stableVersion === null;
+  if (first && plan.steps.slice(state.step + 1).some(({ kind }) => kind === 'weight')) {
+    endStep(run, 'skipped', 'There is no stable version to share the traffic with yet.');
+    return 'done';
+  }
+  const step = first ? { ...planned, weight: 100 } : planned;
   if (state.soak === null) {
     if (state.weight > step.weight) {
       endStep(run, 'skipped', `The weight is at ${state.weight} % already, set by hand.`);

@@ -31,6 +31,8 @@ export interface Write {
  */
 export class FakeWorld {
   stable = 'v1';
+  /** False: there is no version yet. */
+  serving = true;
   canary: string | null = null;
   weight = 0;
   /** Of a blue-green pair: the colour without users. */
@@ -145,7 +147,7 @@ export class FakeWorld {
   readonly activities: ReleaseActivities = {
     observe: (input) =>
       this.#run('observe', input, () => ({
-        stableVersion: this.stable,
+        stableVersion: this.serving ? this.stable : null,
         canaryVersion: this.canary,
         weight: this.weight,
         artifact: null,

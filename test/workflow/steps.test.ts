@@ -1,4 +1,5 @@
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
+import type { MeasureInput } from '../../src/workflows/activity-types';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { failure, FakeWorld } from './fake-world';
 import type { ActivityName } from './fake-world';
@@ -51,6 +52,47 @@ describe('a healthy release', () => {
       expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
       expect(world.calls.map((call) => call.activity)).toEqual(['observe']);
       expect((await statusOf(handle)).steps.every((step) => step.state === 'skipped')).toBe(true);
+    });
+  });
+
+  it('of a service that has no version yet gets all of the traffic at once, after the smoke test, and soaks', async () => {
+    const world = new FakeWorld();
+    world.serving = false;
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, testPlan());
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      const status = await statusOf(handle);
+
+      expect(world.weights).toEqual([100]);
+      expect(world.count('measure')).toBe(12);
+      expect(status.steps.map(({ kind, state }) => [kind, state])).toEqual([
+        ['deploy', 'passed'],
+        ['smokeTest', 'passed'],
+        ['weight', 'skipped'],
+        ['weight', 'skipped'],
+        ['weight', 'skipped'],
+        ['weight', 'passed'],
+        ['promote', 'passed'],
+      ]);
+      const looks = world.calls.filter(({ activity }) => activity === 'measure');
+      expect(looks.every(({ input }) => (input as MeasureInput).stableVersion === null)).toBe(true);
+    });
+  });
+
+  it('a first version that fails its soak leaves the service without traffic and without pods', async () => {
+    const world = new FakeWorld();
+    world.serving = false;
+    world.verdict = () => 'fail';
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, testPlan());
+
+      expect(await handle.result()).toMatchObject({ outcome: 'rolledBack' });
+      expect(world.allOld).toBe(true);
+      expect(world.compensated).toEqual(['restoreWeight', 'removeCanary']);
+      const [last] = (await statusOf(handle)).events.filter((e) => e.type === 'rolledBack');
+      expect(last?.message).toMatch(/^Rolled back to what was there before: /);
     });
   });
 

@@ -15,7 +15,7 @@ import { withoutTargetNote } from './target-note';
 
 /**
  * On the stable Deployment while a promotion is under way: what it had before, images by container, and with
- * `config: snapshot` the copies it named.
+ * `config: snapshot` the copies it named; and that it had no pods, where it had none.
  */
 const PROMOTION_ANNOTATION = 'sluice.dev/promotion';
 
@@ -23,6 +23,7 @@ const Promotion = z.object({
   release: z.string(),
   images: z.record(z.string(), z.string()),
   copies: z.record(z.string(), z.string()).optional(),
+  replicas: z.literal(0).optional(),
 });
 
 export interface WorkloadWrite {
@@ -95,7 +96,13 @@ export async function layDown(cluster: Cluster, ref: ObjectRef, write: WorkloadW
 export async function replaceImage(
   cluster: Cluster,
   ref: ObjectRef,
-  change: { readonly container: string; readonly image: string; readonly copies: Copies | null },
+  change: {
+    readonly container: string;
+    readonly image: string;
+    readonly copies: Copies | null;
+    /** Pods for a service that had none. */
+    readonly firstReplicas: number;
+  },
   write: WorkloadWrite,
 ): Promise<DeploymentView> {
   const { after } = await rewrite(cluster, ref, write, (live) => {
@@ -109,10 +116,12 @@ export async function replaceImage(
             release: write.fence.release,
             images: Object.fromEntries(view.containers.map((one) => [one.name, one.image])),
             ...(copies === null ? {} : { copies: copiesIn(view.template) }),
+            ...(view.replicas === 0 ? { replicas: 0 } : {}),
           };
     const replaced = withImage(view.template, change);
     const template = copies === null ? replaced : withCopies(replaced, copies);
-    const spec = { ...(live['spec'] as object), template };
+    const replicas = view.replicas === 0 ? { replicas: change.firstReplicas } : {};
+    const spec = { ...(live['spec'] as object), ...replicas, template };
     return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: JSON.stringify(before) });
   });
   return readDeployment(after);
@@ -132,7 +141,8 @@ export async function restoreImages(
     let { template } = readDeployment(live);
     if (held.copies !== undefined) template = withCopies(template, held.copies);
     for (const [container, image] of Object.entries(held.images)) template = withImage(template, { container, image });
-    return withFence({ ...live, spec: { ...(live['spec'] as object), template } }, write.fence);
+    const replicas = held.replicas === undefined ? {} : { replicas: held.replicas };
+    return withFence({ ...live, spec: { ...(live['spec'] as object), ...replicas, template } }, write.fence);
   });
   return restored ? readDeployment(after) : null;
 }

@@ -345,6 +345,53 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     });
   });
 
+  describe('the first version of a service without pods', () => {
+    beforeEach(async () => {
+      await cluster.scale({ apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout' }, 0, { signal });
+    });
+
+    it('has nothing to be compared with, and stable gets its pods by the promotion', async () => {
+      expect(await target.observe({ version: V2, signal })).toMatchObject({ stableVersion: null, weight: 0 });
+
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      await target.promote({ ...write(3), ...promotion });
+
+      expect(await replicasOf('checkout')).toBe(1);
+      expect(await imageOf('checkout')).toBe(V2);
+
+      await target.setWeight(shift(4, 0, 100));
+      await target.removeCanary(write(5));
+
+      expect(await weights()).toEqual({ checkout: 1 });
+      expect(await replicasOf('checkout')).toBe(1);
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
+
+    it('that fails, be it in the middle of its promotion, leaves no pods and no traffic', async () => {
+      const before = await specOf('Deployment', 'checkout');
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      controller.hold.add('checkout');
+      const half = await failureOf(target.promote({ ...write(3), ...promotion, timeoutMs: 1_500 }));
+      const restored = await target.restoreStable({ ...write(4), stableVersion: 'no version' });
+      await target.setWeight(shift(5, 0, 100));
+      await target.removeCanary(write(6));
+
+      expect(half.kind).toBe('deployFailed');
+      expect(restored).toBe(`Deployment ${namespace}/checkout has no pods again, as before the release.`);
+      expect(await specOf('Deployment', 'checkout')).toEqual(before);
+      expect(await weights()).toEqual({ checkout: 1 });
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
+
+    it('is refused where the number of pods is the share', async () => {
+      const failure = await failureOf(targetOf({ traffic: { kind: 'replicas' } }).observe({ version: V2, signal }));
+
+      expect(failure.message).toMatch(/has no pods, and with traffic by replicas their number is the share/);
+    });
+  });
+
   it('puts right what somebody else changed, and says what it was', async () => {
     await target.deploy(write(1));
     await target.setWeight(shift(2, 25, 0));

@@ -79,6 +79,7 @@ class CanaryTarget implements Target {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const none = isNew(tracks, this.#plan);
       const routing = await tracks.traffic.observe({ signal });
       refuseWithoutStable(routing, this.#plan);
       if (this.#copiesConfig()) {
@@ -86,7 +87,7 @@ class CanaryTarget implements Target {
       }
       const { canary, container } = tracks;
       return {
-        stableVersion: container.image,
+        stableVersion: none ? null : container.image,
         canaryVersion: canary !== null && canary.replicas > 0 ? imageIn(canary, container.name) : null,
         weight: routing.weight ?? 0,
         artifact,
@@ -179,7 +180,12 @@ class CanaryTarget implements Target {
       const why = await confirm(tracks.traffic, { document, signal, timeoutMs: CONFIRM_MS });
       if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
       if (this.#sharesByReplicas()) await resize(this.#cluster, ref, tracks.canary?.replicas ?? 1, write);
-      const change = { container: tracks.container.name, image, copies: await this.#provenCopies(tracks, write) };
+      const change = {
+        container: tracks.container.name,
+        image,
+        copies: await this.#provenCopies(tracks, write),
+        firstReplicas: Math.max(1, tracks.canary?.replicas ?? 1),
+      };
       const asked = await replaceImage(this.#cluster, ref, change, write);
       const ready = await waitUntilReady(
         this.#cluster,
@@ -210,6 +216,8 @@ class CanaryTarget implements Target {
         { namespace, name: asked.name },
         { needed: asked.replicas, complete: true, timeoutMs: PODS_MS, signal },
       );
+      if (asked.replicas === 0)
+        return `Deployment ${namespace}/${ready.name} has no pods again, as before the release.`;
       return `Deployment ${namespace}/${ready.name} runs ${stableVersion} again, with ${readyPods(ready)}.`;
     });
   }
@@ -436,6 +444,21 @@ function namingCopies(object: KubernetesObject, copies: Copies | null): Kubernet
 
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {
   return { weight, match };
+}
+
+/**
+ * A service without pods has no version yet: nothing to share the traffic with, and nothing to compare with.
+ *
+ * @throws TargetFailure `invalidTarget` where the number of pods is the share: of none there is none.
+ */
+function isNew({ stable, canary }: TracksView, { traffic }: KubernetesTargetPlan): boolean {
+  if (stable.replicas > 0) return false;
+  if (traffic.kind !== 'replicas') return true;
+  if ((canary?.replicas ?? 0) > 0) return false;
+  throw new TargetFailure(
+    'invalidTarget',
+    `Deployment ${stable.namespace}/${stable.name} has no pods, and with traffic by replicas their number is the share; give it some first: kubectl -n ${stable.namespace} scale deployment/${stable.name} --replicas=4.`,
+  );
 }
 
 function describeShare({ traffic }: KubernetesTargetPlan): string {
