@@ -31,7 +31,7 @@ export function createDeps(env: Readonly<Record<string, string | undefined>>): W
   let opened: Cluster | null = null;
   // One for all releases: its connections are pooled, and its requests counted together.
   const clusterRequests = new RequestCounter();
-  const cluster = (): Cluster => (opened ??= openCluster(clusterRequests));
+  const cluster = (): Cluster => (opened ??= openCluster(env, clusterRequests));
   return {
     target: (plan) => targets.get(plan, () => createTarget(plan, { env, cluster })),
     source: (plan, target) => sources.get([plan, target], () => createMetricSource(plan, target, env)),
@@ -46,12 +46,12 @@ export function createDeps(env: Readonly<Record<string, string | undefined>>): W
 }
 
 /** @throws TargetFailure `invalidTarget` without a kubeconfig that can be used. */
-function openCluster(counter: RequestCounter): Cluster {
+function openCluster(env: Readonly<Record<string, string | undefined>>, counter: RequestCounter): Cluster {
   // Loaded only now: Kubernetes' client is large, and a worker of routers alone never needs it.
   // eslint-disable-next-line @typescript-eslint/no-require-imports
   const { connectCluster } = require('../targets/kubernetes/cluster') as typeof ClusterModule;
   try {
-    return connectCluster({ counter });
+    return connectCluster({ env, counter });
   } catch (error) {
     if (!(error instanceof ClusterFailure)) throw error;
     throw new TargetFailure('invalidTarget', error.message, { cause: error });
