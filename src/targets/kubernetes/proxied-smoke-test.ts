@@ -22,7 +22,8 @@ export interface ProxiedSmokeTest {
 /**
  * Asks the pods behind a Service through the API server, which works from outside on every cluster. Answers a sentence.
  *
- * @throws TargetFailure `smokeTestFailed` with what was answered, `invalidTarget` for a Service without a port to ask.
+ * @throws TargetFailure `smokeTestFailed` with what was answered, `invalidTarget` for a Service without a port to ask;
+ * ClusterFailure `unreachable` while the API server is away.
  */
 export async function smokeTestThroughProxy(cluster: Cluster, request: ProxiedSmokeTest): Promise<string> {
   const { namespace, service, test, version, signal } = request;
@@ -65,6 +66,8 @@ async function probe(
       return '';
     } catch (error) {
       if (!(error instanceof ClusterFailure) || error.kind === 'cancelled' || error.kind === 'forbidden') throw error;
+      // The API server is away, which says nothing about the version: the test as a whole is asked for again.
+      if (error.kind === 'unreachable' && error.status === undefined) throw error;
       const settling = error.kind === 'notFound' || error.status === 503;
       if (!settling || performance.now() > settledBy) return `could not be asked: ${error.message}`;
       await delay(SETTLING_POLL_MS, undefined, { signal });

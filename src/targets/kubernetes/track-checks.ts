@@ -80,16 +80,16 @@ export function differs(view: TrafficView, document: TrafficDocument): boolean {
   return view.weight !== null && Math.round(view.weight) !== document.weight;
 }
 
-/** @throws TargetFailure `fenceLost` when a later release holds the traffic: this one must not touch the target any more. */
+/** @throws TargetFailure `fenceLost` when a later write holds the traffic: this one must not touch the target any more. */
 export function refuseLate(
   { fence }: Pick<TrafficView, 'fence'>,
   write: TargetWrite,
   { namespace, service }: KubernetesTargetPlan,
 ): void {
-  if (fence === null || fence.release === write.fence.release || compareFences(write.fence, fence) > 0) return;
+  if (fence === null || compareFences(write.fence, fence) >= 0) return;
   throw new TargetFailure(
     'fenceLost',
-    `The traffic of ${namespace}/${service} is held by release ${fence.release}, which came later.`,
+    `The traffic of ${namespace}/${service} is held by a later write: release ${fence.release}, step ${fence.step}.`,
   );
 }
 

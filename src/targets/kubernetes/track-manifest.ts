@@ -46,7 +46,7 @@ export function trackDeployment(
     spec: {
       ...Object.fromEntries(kept),
       replicas: make.replicas,
-      selector: { matchLabels: selectorOf(stable, make.labels) },
+      selector: { matchLabels: canarySelector(stable, make.labels) },
       template: withImage(relabelled(stable.template, { ...make.labels, [SERVICE_LABEL]: make.service }), make),
     },
   };
@@ -107,7 +107,8 @@ function ownLabels({ service, release, track }: Pick<TrackMake, 'service' | 'rel
   return { [TRACK_LABEL]: track, [SERVICE_LABEL]: service, [OWNER_LABEL]: release };
 }
 
-function selectorOf(stable: DeploymentView, labels: Labels): Labels {
+/** What the canary Deployment finds its pods by, for as long as it is there. */
+export function canarySelector(stable: DeploymentView, labels: Labels): Labels {
   const keys = new Set([...Object.keys(stable.selector), TRACK_LABEL]);
   return Object.fromEntries([...keys].map((key) => [key, labels[key] ?? '']));
 }

@@ -1,15 +1,18 @@
-import { annotate, fenceOn, parseJson, refuseStale, withFence } from '../../traffic/fence';
+import { annotate, compareFences, fenceOn, parseJson, refuseStale, withFence } from '../../traffic/fence';
 import type { Fence } from '../../traffic/fence';
 import { disown, insist, refOf, rewrite } from '../../traffic/held-object';
+import type { TrafficRouter } from '../../traffic/traffic-router';
 import { z } from 'zod';
 import { TargetFailure } from '../target';
 import type { Cluster } from './cluster';
+import { ClusterFailure } from './cluster-failure';
 import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject, ObjectRef } from './objects';
 import { copiesIn, withCopies, withOriginals } from './pod-config';
 import type { Copies } from './pod-config';
 import { OWNER_LABEL } from './tracks';
+import type { Labels } from './tracks';
 import { withImage } from './track-manifest';
 import { withoutTargetNote } from './target-note';
 
@@ -57,7 +60,10 @@ export async function ensure(
   const ref = refOf(wanted);
   return insist(ref, async () => {
     const live = await cluster.find(ref, { signal: write.signal });
-    if (live === null) return { object: await cluster.create(wanted, { signal: write.signal }), made: true };
+    if (live === null) {
+      // Not to be broken off: whether it was made would not be known.
+      return { object: await cluster.create(wanted, { signal: AbortSignal.timeout(MAKE_MS) }), made: true };
+    }
     const { after } = await rewrite(cluster, ref, write, (object) => {
       if (!isMade(object)) return withFence(adopt(object), write.fence);
       return withFence(
@@ -75,6 +81,54 @@ export async function ensure(
     });
     return { object: after, made: false };
   });
+}
+
+/** For a creation, and for looking whether it came too late: not broken off by a cancellation. */
+const MAKE_MS = 10_000;
+
+/**
+ * As `ensure`; but what was made too late, when a later write holds the traffic already, is taken away again, because
+ * whoever wrote that has looked for it before. That happens to an attempt whose worker stood still, or that was
+ * cancelled while its request was under way.
+ *
+ * @throws TargetFailure `fenceLost` when it came too late.
+ */
+export async function ensureUnlessLate(
+  cluster: Cluster,
+  traffic: Pick<TrafficRouter, 'observe'>,
+  wanted: KubernetesObject,
+  write: WorkloadWrite,
+  adopt: (live: KubernetesObject) => KubernetesObject,
+): Promise<void> {
+  try {
+    const { made } = await ensure(cluster, wanted, write, adopt);
+    if (!made) return;
+  } catch (error) {
+    // Nobody may come back to what was made without an answer.
+    const unanswered = error instanceof ClusterFailure && error.kind === 'timeout';
+    if (write.signal.aborted || unanswered) await undoIfLate(cluster, traffic, wanted, write);
+    throw error;
+  }
+  await undoIfLate(cluster, traffic, wanted, write);
+}
+
+async function undoIfLate(
+  cluster: Cluster,
+  traffic: Pick<TrafficRouter, 'observe'>,
+  wanted: KubernetesObject,
+  { fence }: WorkloadWrite,
+): Promise<void> {
+  const signal = AbortSignal.timeout(MAKE_MS);
+  const held = (await traffic.observe({ signal, fresh: true })).fence;
+  if (held === null || compareFences(fence, held) >= 0) return;
+  const ref = refOf(wanted);
+  const live = await cluster.find(ref, { signal, fresh: true });
+  // Another release may have made one by this name meanwhile.
+  if (live !== null && isMade(live) && fenceOn(live)?.release === fence.release) {
+    const { uid } = live.metadata;
+    await cluster.delete(ref, { signal, ...(uid === undefined ? {} : { uid }) });
+  }
+  throw new TargetFailure('fenceLost', `A later write holds the traffic: release ${held.release}, step ${held.step}.`);
 }
 
 /** Sets how many pods a Deployment has, under the fence. */
@@ -179,14 +233,13 @@ export async function removeMade(cluster: Cluster, ref: ObjectRef, write: Worklo
   });
 }
 
-/** @throws TargetFailure `invalidTarget` when a field that cannot change would have to. */
-export function refuseOtherSelector(live: KubernetesObject, wanted: KubernetesObject): void {
-  const selector = (object: KubernetesObject): string =>
-    JSON.stringify(
-      Object.entries((object['spec'] as { selector?: { matchLabels?: object } }).selector?.matchLabels ?? {}).sort(),
-    );
-  if (selector(live) === selector(wanted)) return;
-  const { name, namespace } = wanted.metadata;
+/** @throws TargetFailure `invalidTarget` when a canary that a release made would need another selector, which cannot change. */
+export function refuseOtherSelector(canary: KubernetesObject, wanted: Labels): void {
+  if (!isMade(canary)) return;
+  const { matchLabels = {} } = (canary['spec'] as { selector?: { matchLabels?: Labels } }).selector ?? {};
+  const sorted = (labels: Labels): string => JSON.stringify(Object.entries(labels).sort());
+  if (sorted(matchLabels) === sorted(wanted)) return;
+  const { name, namespace } = canary.metadata;
   throw new TargetFailure(
     'invalidTarget',
     `Deployment ${namespace ?? ''}/${name} selects its pods by other labels than the release needs, and Kubernetes does not let a selector change; delete it, and the next release makes it anew.`,

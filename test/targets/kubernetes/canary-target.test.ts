@@ -37,7 +37,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
   beforeAll(async () => {
     cluster = server().connect();
-    await installDefinitions(cluster, ['traefikservices']);
+    await installDefinitions(cluster, ['traefikservices', 'httproutes']);
   }, 300_000);
 
   beforeEach(async () => {
@@ -51,10 +51,10 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
   afterEach(() => controller.stop());
   afterAll(() => cluster.close());
 
-  const targetOf = (changes: Parameters<typeof targetPlan>[0] = {}): Target =>
+  const targetOf = (changes: Parameters<typeof targetPlan>[0] = {}, through = cluster): Target =>
     createCanaryTarget(
       targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' }, ...changes }),
-      { cluster, resolve: async (image) => `${image}@resolved` },
+      { cluster: through, resolve: async (image) => `${image}@resolved` },
     );
 
   function shop(): KubernetesObject[] {
@@ -301,6 +301,79 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await imageOf('checkout-canary')).toBe(V2);
   });
 
+  describe.each(['Service', 'Deployment'])(
+    'an attempt that stood still while it made the %s, and was rolled back',
+    (kind) => {
+      it.each([
+        ['', false],
+        [', and heard of it', true],
+      ])('leaves nothing behind%s', async (_, cancelled) => {
+        const cancellation = new AbortController();
+        let goOn = (): void => undefined;
+        const standing = new Promise<void>((resolve) => (goOn = resolve));
+        let stands = (): void => undefined;
+        const stood = new Promise<void>((resolve) => (stands = resolve));
+        const create: Cluster['create'] = async (object, options) => {
+          if (object.kind === kind) {
+            stands();
+            await standing;
+          }
+          return cluster.create(object, options);
+        };
+        const late = targetOf({}, withCreate(cluster, create));
+        const attempt = failureOf(late.deploy({ ...write(1), signal: cancellation.signal }));
+        await stood;
+        await target.removeCanary(write(2));
+        if (cancelled) cancellation.abort();
+        goOn();
+
+        expect((await attempt).kind).toBe('fenceLost');
+        expect(await find('Deployment', 'checkout-canary')).toBeNull();
+        expect(await find('Service', 'checkout-canary')).toBeNull();
+        expect(await weights()).toEqual({ checkout: 1 });
+      });
+    },
+  );
+
+  it('goes back without the word of a Gateway’s controller where there is no Service that it could resolve', async () => {
+    await cluster.create(
+      {
+        apiVersion: 'gateway.networking.k8s.io/v1',
+        kind: 'HTTPRoute',
+        metadata: { name: 'checkout', namespace },
+        spec: { parentRefs: [{ name: 'web' }], rules: [{ backendRefs: [{ name: 'checkout', port: 80 }] }] },
+      },
+      { signal },
+    );
+    // Nobody writes the route's status here: what needs a controller's word does not go on.
+    const routed = targetOf({ traffic: { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'checkout' }] } });
+    await routed.deploy(write(1));
+    expect(await failureOf(routed.removeCanary(write(2)))).toMatchObject({ kind: 'unreachable' });
+    const service = { apiVersion: 'v1', kind: 'Service', namespace, name: 'checkout-canary' };
+    await cluster.delete(service, { signal });
+    await routed.removeCanary(write(3));
+    // As an attempt does whose answer was lost.
+    await routed.removeCanary(write(4));
+
+    expect(await find('Deployment', 'checkout-canary')).toBeNull();
+  });
+
+  it('a measurement that comes after the roll back makes nothing anew', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 50, 0));
+    await target.setWeight(shift(4, 0, 50));
+    await target.removeCanary(write(5));
+    const made: string[] = [];
+    const create: Cluster['create'] = (object, options) => {
+      made.push(object.kind);
+      return cluster.create(object, options);
+    };
+    const late = targetOf({}, withCreate(cluster, create));
+
+    expect((await failureOf(late.reassert({ ...write(3), weight: 50, match: [] }))).kind).toBe('fenceLost');
+    expect(made).toEqual([]);
+  });
+
   describe('a roll back on the cluster alone', () => {
     const directly = (): ReturnType<typeof rollBackDirectly> =>
       rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
@@ -491,6 +564,27 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       );
     });
 
+    it('a canary that an older release made, whose selector is another', async () => {
+      const labels = { app: 'other' };
+      await cluster.create(
+        {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata: { name: 'checkout-canary', namespace, labels: { 'sluice.dev/made-for': 'r0' } },
+          spec: {
+            replicas: 0,
+            selector: { matchLabels: labels },
+            template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
+          },
+        },
+        { signal },
+      );
+      const failure = await failureOf(target.observe({ version: V2, signal }));
+
+      expect(failure).toMatchObject({ kind: 'invalidTarget' });
+      expect(failure.message).toMatch(/checkout-canary selects its pods by other labels .*delete it/);
+    });
+
     it('a paused Deployment, and a route without the backend', async () => {
       const stable = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout' };
       const split = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
@@ -505,3 +599,15 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     });
   });
 });
+
+/** A cluster whose creations a test has in hand. */
+function withCreate(cluster: Cluster, create: Cluster['create']): Cluster {
+  return new Proxy(cluster, {
+    get: (real, name: keyof Cluster) => {
+      if (name === 'create') return create;
+      const value: unknown = real[name];
+      // Its own methods know only the real one.
+      return typeof value === 'function' ? (value.bind(real) as unknown) : value;
+    },
+  });
+}

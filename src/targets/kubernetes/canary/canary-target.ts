@@ -1,5 +1,4 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
-import { compareFences } from '../../../traffic/fence';
 import { splitReplicas } from '../../../traffic/replica-ratio';
 import type { TrafficDocument } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
@@ -33,12 +32,12 @@ import {
   refuseWithoutStable,
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
-import { trackDeployment, trackService } from '../track-manifest';
+import { canarySelector, trackDeployment, trackService } from '../track-manifest';
 import { replicasFor } from '../tracks';
 import { waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
-  ensure,
+  ensureUnlessLate,
   isBeingPromoted,
   isMade,
   layDown,
@@ -85,7 +84,9 @@ class CanaryTarget implements Target {
       if (this.#copiesConfig()) {
         await refuseMissingConfig(this.#cluster, this.#plan.namespace, originalsOf(tracks), signal);
       }
-      const { canary, container } = tracks;
+      const { stable, canary, canaryObject, container, labels } = tracks;
+      // Found here, it is said before anything is changed.
+      if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, labels));
       return {
         stableVersion: none ? null : container.image,
         canaryVersion: canary !== null && canary.replicas > 0 ? imageIn(canary, container.name) : null,
@@ -229,9 +230,11 @@ class CanaryTarget implements Target {
       const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
       const { traffic, canaryName, canaryService } = tracks;
       const none: TrafficDocument = { weight: 0, match: [] };
+      // Always written, whatever is there: what the release still has under way is older than this, and is refused.
+      await traffic.apply({ document: none, fence, signal });
       // No pods are taken from a track that may still get traffic.
-      if ((await traffic.verify({ document: none, signal })).kind !== 'confirmed') {
-        await traffic.apply({ document: none, fence, signal });
+      const said = await traffic.verify({ document: none, signal });
+      if (said.kind !== 'confirmed' && (await this.#isReachable(tracks, signal))) {
         const why = await confirm(traffic, { document: none, signal, timeoutMs: CONFIRM_BACK_MS });
         if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
       }
@@ -295,6 +298,16 @@ class CanaryTarget implements Target {
     );
     const templates = found.flatMap((object) => (object === null ? [] : [readDeployment(object).template]));
     await collectCopies(this.#cluster, this.#configOwner(), templates, write);
+  }
+
+  /**
+   * False when the Service by which the canary would get its traffic is not there: not made yet, or removed by an attempt
+   * before this one. A Gateway's controller calls a route that names it unresolved, and would never confirm it.
+   */
+  async #isReachable({ canaryService: name }: TracksView, signal: AbortSignal): Promise<boolean> {
+    const { namespace, traffic } = this.#plan;
+    if (traffic.kind === 'replicas' || traffic.kind === 'serviceSelector') return true;
+    return (await this.#cluster.find(serviceRef(namespace, name), { signal })) !== null;
   }
 
   /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
@@ -368,7 +381,7 @@ class CanaryTarget implements Target {
   ): Promise<void> {
     const { fence } = write;
     const make = { name, service: this.#plan.serviceName, track: 'canary', release: fence.release, fence, selector };
-    await ensure(this.#cluster, trackService(tracks.service, make), write, (live) => live);
+    await ensureUnlessLate(this.#cluster, tracks.traffic, trackService(tracks.service, make), write, (live) => live);
   }
 
   async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
@@ -388,29 +401,22 @@ class CanaryTarget implements Target {
       ...change,
     });
     const wanted = withTargetNote(namingCopies(made, copies), note);
-    if (canaryObject !== null && isMade(canaryObject)) refuseOtherSelector(canaryObject, wanted);
+    if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
     const adopt = (live: KubernetesObject): KubernetesObject =>
       withTargetNote(
         namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, readDeployment(live).replicas) }), copies),
         note,
       );
-    const ensured = await ensure(this.#cluster, wanted, write, adopt);
-    if (ensured.made) await this.#undoIfLate(tracks, write, ensured.object);
-  }
-
-  /** Made by an attempt that a later write has overtaken meanwhile: nobody else would remove it. */
-  async #undoIfLate(tracks: TracksView, write: TargetWrite, made: KubernetesObject): Promise<void> {
-    const { fence } = await tracks.traffic.observe({ signal: write.signal, fresh: true });
-    if (fence === null || compareFences(write.fence, fence) >= 0) return;
-    await this.#cluster.delete(deploymentRef(this.#plan.namespace, made.metadata.name), {
-      signal: write.signal,
-      ...(made.metadata.uid === undefined ? {} : { uid: made.metadata.uid }),
-    });
-    if (this.#copiesConfig()) await this.#collect(tracks, write);
-    throw new TargetFailure(
-      'fenceLost',
-      `A later write holds the traffic: release ${fence.release}, step ${fence.step}.`,
-    );
+    try {
+      await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
+    } catch (error) {
+      // The copies were made for a canary that is not to be.
+      const late = error instanceof TargetFailure && error.kind === 'fenceLost';
+      if (late && this.#copiesConfig()) {
+        await this.#collect(tracks, { ...write, signal: AbortSignal.timeout(CONFIRM_BACK_MS) });
+      }
+      throw error;
+    }
   }
 
   /** Through the Service that finds them; while that one points to the canary, through one of their own. */
