@@ -6,7 +6,8 @@ import type { DeployResult } from '../../src/client/client-types';
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { Load } from './load';
-import { ADA, ended, LabShop, labPlan, startReleaseStack, until } from './release-stack';
+import { LabShop } from './lab-shop';
+import { ADA, ended, labPlan, startReleaseStack, until } from './release-stack';
 import type { ReleaseStack, SpecChoices } from './release-stack';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.

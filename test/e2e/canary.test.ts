@@ -1,203 +1,144 @@
 import { get } from 'node:http';
-import type { ReleaseStatus } from '../../src/workflows/api';
 import { describeWithLab } from '../lab/describe-with-lab';
 import { shopHost } from '../lab/shop-manifests';
 import type { ShopVersion } from '../lab/shop-images';
-import { Load } from './load';
-import { ADA, ended, LabShop, labPlan, startReleaseStack, until } from './release-stack';
-import type { ReleaseStack, SpecChoices } from './release-stack';
+import { ADA, startReleaseStack } from './release-stack';
+import type { ReleaseStack } from './release-stack';
+import { eventually, Scenario, together } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
-jest.setTimeout(300_000);
+jest.setTimeout(600_000);
 
 describeWithLab('a canary on a real cluster, with real traffic through a real gateway', (lab) => {
   let stack: ReleaseStack;
-  let shop: LabShop;
-  let load: Load;
-  let count = 0;
-
   beforeAll(async () => {
     stack = await startReleaseStack(lab);
   });
-  afterAll(() => stack.stop());
+  afterAll(() => stack?.stop());
 
-  beforeEach(async () => {
-    shop = await LabShop.make(lab, stack.cluster, `canary-${process.pid}-${(count += 1)}`);
-    load = new Load(lab.gatewayUrl, shopHost(shop.namespace));
-  });
-  afterEach(async () => {
-    await load.stop();
-    await shop.remove();
-  });
+  const scenario =
+    (play: (scenario: Scenario) => Promise<void>, more: Parameters<typeof Scenario.run>[4] = {}) =>
+    (name: string): Promise<void> =>
+      Scenario.run(lab, stack, name, play, more);
 
-  const ref = (): { service: string; namespace: string } => ({ service: 'shop', namespace: shop.namespace });
+  /** A version that the evidence takes back. */
+  const takenBack = (version: ShopVersion, why: RegExp): ((name: string) => Promise<void>) =>
+    scenario(async (one) => {
+      await one.release(version);
+      const status = await one.ended();
 
-  async function release(version: ShopVersion, more: SpecChoices = {}): Promise<void> {
-    await stack.client.deploy(labPlan(lab, shop.namespace, shop.image(version), more), { actor: ADA });
-  }
-
-  /** All-old: the stable version as it was, and nothing of the release left. */
-  async function expectAllOld(status: ReleaseStatus): Promise<void> {
-    expect(await shop.stableImage()).toBe(shop.image('v1'));
-    expect((await shop.objects()).sort()).toEqual(['Deployment/shop', 'HTTPRoute/shop', 'Service/shop']);
-    expect(await shop.backends()).toEqual({ shop: 1 });
-    expect(status.compensations ?? []).toEqual([]);
-  }
-
-  it('promotes a healthy version, and not one request fails', async () => {
-    await release('v2');
-    const status = await ended(stack.client, shop.namespace);
-    const served = await load.stop();
-
-    expect(`${status.outcome}: ${status.message}`).toMatch(/^promoted/);
-    expect(served.filter((one) => one.status !== 200)).toEqual([]);
-    expect(served.at(-1)?.version).toBe('v2');
-    // By the digest that was resolved at the start.
-    expect(await shop.stableImage()).toMatch(/\/shop@sha256:[0-9a-f]{64}$/);
-    expect(await shop.stableImage()).toBe(status.version.artifact);
-    expect((await shop.objects()).sort()).toEqual(['Deployment/shop', 'HTTPRoute/shop', 'Service/shop']);
-    expect(await shop.backends()).toEqual({ shop: 1 });
-  });
-
-  it('splits as it was asked to, by a chi-squared test of what the gateway served', async () => {
-    await release('v2', { weights: [30, 100], soak: '20s' });
-    await until(stack.client, shop.namespace, (status) => status.phase === 'soaking' && status.weight === 30);
-    const since = Date.now();
-    const enough = (): boolean => Object.values(load.countsSince(since)).reduce((a, b) => a + b, 0) >= 400;
-    await until(stack.client, shop.namespace, (status) => enough() || status.weight !== 30);
-    const { v1 = 0, v2 = 0, ...others } = load.countsSince(since);
-    await stack.client.rollback(ref(), { actor: ADA });
-    await ended(stack.client, shop.namespace);
-
-    expect(others).toEqual({});
-    expect(v1 + v2).toBeGreaterThanOrEqual(400);
-    const expected = { v1: (v1 + v2) * 0.7, v2: (v1 + v2) * 0.3 };
-    const chiSquared = (v1 - expected.v1) ** 2 / expected.v1 + (v2 - expected.v2) ** 2 / expected.v2;
-    // One degree of freedom; a split that is right fails this once in a hundred thousand runs.
-    expect(chiSquared).toBeLessThan(19.5);
-  });
-
-  it.each<[string, ShopVersion, RegExp]>([
-    ['error rate', 'v3', /canary requests failed .* more than the allowed 10 %/],
-    ['latency', 'slow', /p95-latency/],
-  ])('takes a version back by its %s', async (_, version, why) => {
-    await release(version);
-    const status = await ended(stack.client, shop.namespace);
-    const served = await load.stop();
-
-    expect(status.outcome).toBe('rolledBack');
-    expect(status.message).toMatch(why);
-    // What failed was the canary's; stable never did.
-    expect(served.filter((one) => one.version !== version && one.status !== 200)).toEqual([]);
-    expect(served.at(-1)?.version).toBe('v1');
-    await expectAllOld(status);
-  });
-
-  it.each<[string, ShopVersion, RegExp]>([
-    ['crashes', 'crash', /exit code|CrashLoopBackOff|crash/i],
-    ['is never ready', 'unready', /ready/],
-    ['takes too much memory', 'oom', /memory|OOM/],
-  ])('a version that %s is refused before it gets any traffic, in the words of its pods', async (_, version, why) => {
-    await release(version, { deployTimeout: '25s' });
-    const status = await ended(stack.client, shop.namespace);
-    const served = await load.stop();
-
-    expect(status.outcome).toBe('rolledBack');
-    expect(status.message).toMatch(why);
-    expect(served.filter((one) => one.version !== 'v1' || one.status !== 200)).toEqual([]);
-    await expectAllOld(status);
-  });
-
-  it('an image that is not there is said at once, before anything is changed', async () => {
-    const plan = labPlan(lab, shop.namespace, `${lab.registry}/shop:nothing`);
-    await stack.client.deploy(plan, { actor: ADA });
-    const status = await ended(stack.client, shop.namespace);
-
-    expect(status.message).toMatch(/shop:nothing|no such image/i);
-    await expectAllOld(status);
-  });
-
-  it('an image that cannot be pulled fails in the kubelet’s words', async () => {
-    const plan = labPlan(lab, shop.namespace, `${lab.registry}/shop:nothing`, {
-      kubernetes: '      resolveImage: never',
+      expect(status.outcome).toBe('rolledBack');
+      expect(status.message).toMatch(why);
+      // What failed was the canary's; stable never did.
+      await one.expectAllOld(status, version);
     });
-    await stack.client.deploy(plan, { actor: ADA });
-    const status = await ended(stack.client, shop.namespace);
 
-    expect(status.outcome).toBe('rolledBack');
-    expect(status.message).toMatch(/pull|not found/i);
-    await expectAllOld(status);
-  });
+  /** A version whose pods do not come up; why is said in their own words. */
+  const refused = (version: ShopVersion, why: RegExp): ((name: string) => Promise<void>) =>
+    scenario(async (one) => {
+      await one.release(version, { deployTimeout: '25s' });
+      const status = await one.ended();
 
-  it('waits for an approval, and a roll back by hand takes the traffic first', async () => {
-    await release('v2', {
-      before: '    - { weight: 10, soak: 4s }\n    - approve: { by: [oncall], timeout: 5m }',
-      weights: [50, 100],
-      soak: '60s',
+      expect(status.outcome).toBe('rolledBack');
+      expect(status.message).toMatch(why);
+      expect(one.load.served.filter((served) => served.version === version)).toEqual([]);
+      await one.expectAllOld(status);
     });
-    await until(stack.client, shop.namespace, (status) => status.phase === 'awaitingApproval');
-    await stack.client.approve(ref(), { actor: ADA });
-    await until(stack.client, shop.namespace, (status) => status.weight === 50);
-    await stack.client.rollback(ref(), { actor: ADA, reason: 'a hand' });
-    const status = await ended(stack.client, shop.namespace);
-    const served = await load.stop();
 
-    expect(status).toMatchObject({ outcome: 'aborted' });
-    expect(status.message).toMatch(/a hand/);
-    expect(served.filter((one) => one.status !== 200)).toEqual([]);
-    await expectAllOld(status);
-  });
+  together({
+    'promotes a healthy version, and not one request fails': scenario(async (one) => {
+      await one.release('v2');
+      const status = await one.ended();
 
-  it('marked requests get the new version before anybody else does', async () => {
-    await release('v2', { before: '    - match: { header: { x-canary: "true" } }', weights: [100], soak: '60s' });
-    await until(stack.client, shop.namespace, (status) => status.events.some((one) => one.type === 'matchChanged'));
-    // The gateway takes a moment from the status that it gives to the requests that it serves.
-    const marked = await eventually(async () => {
-      const version = await fetchMarked(lab.gatewayUrl, shopHost(shop.namespace));
-      return version === 'v2' ? version : null;
-    });
-    await stack.client.rollback(ref(), { actor: ADA });
-    const status = await ended(stack.client, shop.namespace);
+      await one.expectAllNew(status);
+      const weights = status.events.filter((event) => event.type === 'weightChanged').map((event) => event.weight);
+      expect(weights).toEqual([25, 50, 100, 50, 0]);
+    }),
 
-    expect(marked).toBe('v2');
-    await expectAllOld(status);
-  });
+    'splits as it was asked to at each weight, by a chi-squared test of what the gateway served': scenario(
+      async (one) => {
+        await one.release('v2', { weights: [10, 50, 80, 100], soak: '30s' });
+        for (const weight of [10, 50, 80]) {
+          await one.until((status) => status.phase === 'soaking' && status.weight === weight);
+          // Traefik takes a changed configuration at most every two seconds.
+          const since = Date.now() + 2_500;
+          const answers = (): number => Object.values(one.load.countsSince(since)).reduce((a, b) => a + b, 0);
+          await one.until((status) => answers() >= 300 || status.weight !== weight);
+          const { v1 = 0, v2 = 0, ...others } = one.load.countsSince(since);
+          expect(others).toEqual({});
+          expect(v1 + v2).toBeGreaterThanOrEqual(300);
+          const expected = { v1: ((v1 + v2) * (100 - weight)) / 100, v2: ((v1 + v2) * weight) / 100 };
+          const chiSquared = (v1 - expected.v1) ** 2 / expected.v1 + (v2 - expected.v2) ** 2 / expected.v2;
+          process.stderr.write(`e2e: at ${weight} %: ${v1} old, ${v2} new, chi-squared ${chiSquared.toFixed(2)}\n`);
+          // One degree of freedom; a split that is right fails this once in a hundred thousand looks.
+          expect(chiSquared).toBeLessThan(19.5);
+          await stack.client.skipSoak(one.ref, { actor: ADA });
+        }
+        await one.rollback();
+        await one.expectAllOld(await one.ended());
+      },
+    ),
 
-  it('somebody else’s edit of the weight is reported and put right', async () => {
-    await release('v2', { weights: [50, 100], soak: '12s' });
-    await until(stack.client, shop.namespace, (status) => status.phase === 'soaking' && status.weight === 50);
-    const route = {
-      apiVersion: 'gateway.networking.k8s.io/v1',
-      kind: 'HTTPRoute',
-      namespace: shop.namespace,
-      name: 'shop',
-    };
-    const operations = [{ op: 'replace', path: '/spec/rules/0/backendRefs/0/weight', value: 100 } as const];
-    await stack.cluster.patch(route, { type: 'json', operations }, { signal: AbortSignal.timeout(10_000) });
-    const edited = await until(stack.client, shop.namespace, (status) =>
-      status.events.some((one) => one.type === 'foreignEdit'),
-    );
-    const backends = await shop.backends();
-    await stack.client.rollback(ref(), { actor: ADA });
-    await ended(stack.client, shop.namespace);
+    'takes a version back by its error rate': takenBack('v3', /canary requests failed .* more than the allowed 10 %/),
+    'takes a version back by its latency': takenBack('slow', /p95-latency/),
+    'refuses a version that crashes, before it gets any traffic': refused('crash', /exit code|CrashLoopBackOff|crash/i),
+    'refuses a version that is never ready': refused('unready', /ready/),
+    'refuses a version that takes too much memory': refused('oom', /memory|OOM/),
 
-    expect(edited.events.find((one) => one.type === 'foreignEdit')?.message).toMatch(/HTTPRoute .*shop/);
-    expect(backends).toEqual({ shop: 50, 'shop-canary': 50 });
+    'says at once, before anything is changed, that an image is not there': scenario(async (one) => {
+      await one.releaseImage(`${lab.registry}/shop:nothing`);
+      const status = await one.ended();
+
+      expect(status.message).toMatch(/shop:nothing|no such image/i);
+      expect(status.events.map((event) => event.type)).not.toContain('deployed');
+      await one.expectAllOld(status);
+    }),
+
+    'fails in the kubelet’s words when an image cannot be pulled': scenario(async (one) => {
+      await one.releaseImage(`${lab.registry}/shop:nothing`, { kubernetes: '      resolveImage: never' });
+      const status = await one.ended();
+
+      expect(status.outcome).toBe('rolledBack');
+      expect(status.message).toMatch(/pull|not found/i);
+      await one.expectAllOld(status);
+    }),
+
+    'waits for an approval, and a roll back by hand takes the traffic first': scenario(async (one) => {
+      await one.release('v2', {
+        before: '    - { weight: 10, soak: 4s }\n    - approve: { by: [oncall], timeout: 5m }',
+        weights: [50, 100],
+        soak: '60s',
+      });
+      await one.until((status) => status.phase === 'awaitingApproval');
+      await one.approve();
+      await one.until((status) => status.weight === 50);
+      await one.rollback('a hand');
+      const status = await one.ended();
+
+      expect(status).toMatchObject({ outcome: 'aborted' });
+      expect(status.message).toMatch(/a hand/);
+      await one.expectAllOld(status);
+    }),
+
+    'gives marked requests the new version before anybody else': scenario(async (one) => {
+      await one.release('v2', {
+        before: '    - match: { header: { x-canary: "true" } }\n    - approve: { by: [oncall], timeout: 5m }',
+        weights: [100],
+      });
+      await one.until((status) => status.phase === 'awaitingApproval');
+      // The gateway takes a moment from the status that it gives to the requests that it serves.
+      const marked = (): Promise<string | null> => versionOfMarked(lab.gatewayUrl, shopHost(one.namespace));
+      await eventually(async () => (await marked()) === 'v2', 'a marked request gets the new version');
+      expect(one.load.served.filter((served) => served.version === 'v2')).toEqual([]);
+      await one.rollback();
+
+      await one.expectAllOld(await one.ended());
+    }),
   });
 });
 
-/** Asks until there is an answer, for half a minute. */
-async function eventually<T>(ask: () => Promise<T | null>): Promise<T | null> {
-  const deadline = Date.now() + 30_000;
-  for (;;) {
-    const answer = await ask();
-    if (answer !== null || Date.now() > deadline) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-
 /** The version that serves a marked request. */
-function fetchMarked(url: string, host: string): Promise<string | null> {
+function versionOfMarked(url: string, host: string): Promise<string | null> {
   return new Promise((resolve, reject) => {
     // fetch does not let the Host header be set.
     get(url, { headers: { host, 'x-canary': 'true' } }, (response) => {

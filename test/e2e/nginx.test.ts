@@ -5,7 +5,8 @@ import { ensureNginx } from '../lab/parts';
 import { tell } from '../lab/tell';
 import { NginxPlane, readInput } from '../nginx/plane';
 import { Load } from './load';
-import { ADA, ended, LabShop, labPlan, startReleaseStack, until } from './release-stack';
+import { LabShop } from './lab-shop';
+import { ADA, ended, labPlan, startReleaseStack, until } from './release-stack';
 import type { ReleaseStack, SpecChoices } from './release-stack';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.

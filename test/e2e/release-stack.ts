@@ -3,47 +3,71 @@ import { connect } from '../../src/client/connect';
 import type { SluiceClient } from '../../src/client/client-types';
 import { findTemporalCli } from '../../src/devserver/find-temporal';
 import { startTemporal } from '../../src/devserver/start-temporal';
+import type { RunningTemporal } from '../../src/devserver/start-temporal';
 import type { Plan } from '../../src/spec/plan-types';
 import { connectCluster } from '../../src/targets/kubernetes/cluster';
 import type { Cluster } from '../../src/targets/kubernetes/cluster';
-import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import { startWorker } from '../../src/worker/start-worker';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { planOf } from '../integration/stack';
 import type { Lab } from '../lab/lab';
-import { makeShop, removeShop, shopImage } from '../lab/shop';
-import type { ShopVersion } from '../lab/shop-images';
 
 export const ADA = { name: 'ada', groups: ['oncall'], via: 'cli' } as const;
 
-/** Temporal, one worker in this process, and the lab's cluster. */
+/** Temporal, one worker in this process unless it is to be without, and the lab's cluster. */
 export interface ReleaseStack {
   readonly client: SluiceClient;
   readonly cluster: Cluster;
   /** The address of Temporal's frontend. */
   readonly address: string;
+  /** Ends Temporal; it comes back at its address, with what is in its file. */
+  stopTemporal(): Promise<void>;
+  startTemporal(): Promise<void>;
   stop(): Promise<void>;
 }
 
-export async function startReleaseStack(lab: Lab): Promise<ReleaseStack> {
-  // The worker finds its cluster as a user's does.
-  process.env['KUBECONFIG'] = lab.kubeconfig;
+export interface StackChoices {
+  /** False for a stack whose workers are processes of their own. */
+  readonly worker?: boolean;
+  /** The worker's; the lab's by default. */
+  readonly kubeconfig?: string;
+  /** Where Temporal keeps its state; in memory by default, and then it does not outlive a stop. */
+  readonly dbFile?: string;
+}
+
+export async function startReleaseStack(lab: Lab, choices: StackChoices = {}): Promise<ReleaseStack> {
+  const { worker: withWorker = true, kubeconfig = lab.kubeconfig, dbFile } = choices;
   const { path } = await findTemporalCli({ onProgress: () => undefined });
-  const temporal = await startTemporal({ binary: path, headless: true });
-  const client = await connect({ address: temporal.address, namespace: 'default' });
-  const worker = await startWorker({
-    address: temporal.address,
-    namespace: 'default',
-    logger: pino({ level: 'silent' }),
-    env: process.env,
-  });
-  const cluster = connectCluster({ fieldManager: 'e2e' });
+  const start = (port?: number): Promise<RunningTemporal> =>
+    startTemporal({
+      binary: path,
+      headless: true,
+      ...(port === undefined ? {} : { port }),
+      ...(dbFile === undefined ? {} : { dbFile }),
+    });
+  let temporal = await start();
+  const { address } = temporal;
+  const client = await connect({ address, namespace: 'default', env: {} });
+  // The worker finds its cluster as a user's does.
+  const worker = withWorker
+    ? await startWorker({
+        address,
+        namespace: 'default',
+        logger: pino({ level: 'silent' }),
+        env: { ...process.env, KUBECONFIG: kubeconfig },
+      })
+    : null;
+  const cluster = connectCluster({ fieldManager: 'e2e', kubeconfig: lab.kubeconfig });
   return {
     client,
     cluster,
-    address: temporal.address,
+    address,
+    stopTemporal: () => temporal.stop(),
+    startTemporal: async () => {
+      temporal = await start(Number(address.split(':')[1]));
+    },
     stop: async () => {
-      await worker.stop();
+      await worker?.stop();
       await client.close();
       cluster.close();
       await temporal.stop();
@@ -58,6 +82,8 @@ export interface SpecChoices {
   readonly soak?: string;
   /** Lines before the weights, indented by four. */
   readonly before?: string;
+  /** Lines after them, indented by four. */
+  readonly after?: string;
   /** Of the path / by default, up to five times. */
   readonly smokeTest?: string;
   /** By the HTTPRoute by default. */
@@ -66,11 +92,15 @@ export interface SpecChoices {
   readonly kubernetes?: string;
   /** 90s by default. */
   readonly deployTimeout?: string;
+  /** How many requests may fail; 10% by default. */
+  readonly errors?: string;
+  readonly deployment?: string;
 }
 
 /** A release of the lab's shop by its HTTPRoute, judged by the lab's Prometheus. */
 export function labPlan(lab: Lab, namespace: string, version: string, more: SpecChoices = {}): Plan {
-  const { weights = [25, 50, 100], soak = '8s', before = '', kubernetes = '', deployTimeout = '90s' } = more;
+  const { weights = [25, 50, 100], soak = '8s', before = '', after = '', kubernetes = '' } = more;
+  const { deployTimeout = '90s', errors = '10%', deployment = 'shop' } = more;
   const { traffic = '{ gatewayAPI: { httpRoute: shop } }', smokeTest = '{ path: /, attempts: 5 }' } = more;
   const text = `
 apiVersion: sluice.dev/v1
@@ -79,7 +109,7 @@ metadata: { name: shop, namespace: ${namespace} }
 spec:
   target:
     kubernetes:
-      deployment: shop
+      deployment: ${deployment}
       service: shop
       traffic: ${traffic}
       drain: 2s
@@ -89,6 +119,7 @@ ${kubernetes}
   steps:
 ${before}
 ${weights.map((weight) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}
+${after}
   analysis:
     source: { prometheus: { url: '${lab.prometheusUrl}' } }
     interval: 2s
@@ -96,72 +127,11 @@ ${weights.map((weight) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n
     minMeasurements: 2
     minRequests: 5
     metrics:
-      - { name: error-rate, max: 10% }
+      - { name: error-rate, max: ${errors} }
       - { name: p95-latency, max: 500ms }
     compare: false
 `;
   return planOf(text, version);
-}
-
-/** A shop of its own namespace that answers at the gateway, and is removed when the test is over. */
-export class LabShop {
-  readonly #lab: Lab;
-  readonly #cluster: Cluster;
-  readonly namespace: string;
-
-  private constructor(lab: Lab, cluster: Cluster, namespace: string) {
-    this.#lab = lab;
-    this.#cluster = cluster;
-    this.namespace = namespace;
-  }
-
-  static async make(lab: Lab, cluster: Cluster, namespace: string, replicas = 2): Promise<LabShop> {
-    await makeShop(lab, { namespace, version: 'v1', replicas });
-    return new LabShop(lab, cluster, namespace);
-  }
-
-  image(version: ShopVersion): string {
-    return shopImage(this.#lab, version);
-  }
-
-  /** `kind/name` of every object of a release's kinds in the namespace. */
-  async objects(): Promise<string[]> {
-    const kinds = [
-      ['apps/v1', 'Deployment'],
-      ['v1', 'Service'],
-      ['gateway.networking.k8s.io/v1', 'HTTPRoute'],
-    ] as const;
-    const lists = await Promise.all(
-      kinds.map(([apiVersion, kind]) =>
-        this.#cluster.list({ apiVersion, kind, namespace: this.namespace }, { signal: AbortSignal.timeout(20_000) }),
-      ),
-    );
-    return lists.flat().map((object) => `${object.kind}/${object.metadata.name}`);
-  }
-
-  deployment(name = 'shop'): Promise<KubernetesObject | null> {
-    const ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace: this.namespace, name };
-    return this.#cluster.find(ref, { signal: AbortSignal.timeout(20_000) });
-  }
-
-  async stableImage(): Promise<string> {
-    const spec = (await this.deployment())?.['spec'] as { template: { spec: { containers: { image: string }[] } } };
-    return spec.template.spec.containers[0]?.image ?? '';
-  }
-
-  /** The backends of the route with their weights. */
-  async backends(): Promise<Record<string, number>> {
-    const route = await this.#cluster.get(
-      { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'HTTPRoute', namespace: this.namespace, name: 'shop' },
-      { signal: AbortSignal.timeout(20_000) },
-    );
-    const { rules } = route['spec'] as { rules: { backendRefs: { name: string; weight?: number }[] }[] };
-    return Object.fromEntries((rules[0]?.backendRefs ?? []).map(({ name, weight = 1 }) => [name, weight]));
-  }
-
-  remove(): Promise<void> {
-    return removeShop(this.#lab, this.namespace);
-  }
 }
 
 /** Watches until the condition holds and answers that status; fails when the release ends before. */

@@ -8,7 +8,8 @@ import { describeWithLab } from '../lab/describe-with-lab';
 import { shopHost } from '../lab/shop-manifests';
 import type { ShopVersion } from '../lab/shop-images';
 import { Load } from './load';
-import { ADA, ended, LabShop, labPlan, startReleaseStack, until } from './release-stack';
+import { LabShop } from './lab-shop';
+import { ADA, ended, labPlan, startReleaseStack, until } from './release-stack';
 import type { ReleaseStack } from './release-stack';
 
 jest.setTimeout(300_000);

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { SluiceClient } from '../../src/client/client-types';
 import { eventually } from '../targets/instance';
 
@@ -13,28 +14,22 @@ export interface WorkerProcess {
 }
 
 const root = path.join(__dirname, '..', '..');
+const SOURCES = ['--require', path.join(root, 'scripts/lib/ts-register.cjs'), path.join(root, 'src/cli/main.ts')];
+
+/** What was built, as users run it: up in a fraction of the time. `builtSluice` makes sure that it is up to date. */
+export const BUILT = [path.join(root, 'dist/cli/main.js')];
 
 /** `sluice worker` as a process of its own; resolves when it polls. */
 export async function startWorkerProcess(
   client: SluiceClient,
   env: Readonly<Record<string, string>>,
+  program: readonly string[] = SOURCES,
 ): Promise<WorkerProcess> {
-  const child = spawn(
-    process.execPath,
-    [
-      '--require',
-      path.join(root, 'scripts/lib/ts-register.cjs'),
-      path.join(root, 'src/cli/main.ts'),
-      'worker',
-      '--log-format',
-      'json',
-    ],
-    {
-      cwd: root,
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
-    },
-  );
+  const child = spawn(process.execPath, [...program, 'worker', '--log-format', 'json'], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+  });
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log = `${log}${text}`.slice(-50_000)));
   const pid = child.pid ?? -1;
@@ -44,10 +39,12 @@ export async function startWorkerProcess(
   await eventually(
     async () => {
       if (over) throw new Error(`the worker ended:\n${log}`);
+      // Asked so often that a busy machine would do nothing else, it would never be up.
+      await delay(100);
       return (await client.workers()).some(({ identity }) => identity.startsWith(`${pid}@`));
     },
     'the worker process polls',
-    60_000,
+    240_000,
   );
   return {
     pid,

@@ -1,0 +1,163 @@
+import { builtSluice, BUILD_WITHIN_MS } from '../examples/built-sluice';
+import { BUILT, startWorkerProcess } from '../integration/worker-process';
+import type { WorkerProcess } from '../integration/worker-process';
+import { describeWithLab } from '../lab/describe-with-lab';
+import type { Lab } from '../lab/lab';
+import type { Phase } from '../../src/workflows/api';
+import { ApiProxy } from './api-proxy';
+import type { SeenRequest } from './api-proxy';
+import { startReleaseStack } from './release-stack';
+import type { ReleaseStack } from './release-stack';
+import { Scenario, together } from './scenario';
+
+// A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
+jest.setTimeout(600_000);
+
+/** A request by which a worker is known to be in the middle of a step. */
+interface Moment {
+  readonly step: string;
+  readonly is: (request: SeenRequest) => boolean;
+  /** Where the request alone does not tell. */
+  readonly phase?: Phase;
+}
+
+const write =
+  (method: 'POST' | 'PATCH' | 'DELETE', path: RegExp, body?: RegExp): Moment['is'] =>
+  (request) =>
+    request.method === method && path.test(request.path) && (body?.test(request.body) ?? true);
+
+/** The write of a weight, by what the route is to remember of it: JSON within JSON. */
+const weight = (value: number): Moment['is'] =>
+  write('PATCH', /\/httproutes\/shop$/, new RegExp(String.raw`\\"document\\":{\\"weight\\":${value}\b`));
+
+describeWithLab('a worker that is killed with SIGKILL', (lab) => {
+  beforeAll(() => builtSluice(), BUILD_WITHIN_MS);
+
+  const killedAt =
+    (
+      moments: readonly Moment[],
+      begin: (scenario: Scenario) => Promise<unknown>,
+      check: (scenario: Scenario) => Promise<void>,
+    ) =>
+    async (name: string): Promise<void> => {
+      const mortal = await MortalWorker.start(lab, moments);
+      try {
+        await Scenario.run(lab, mortal.stack, name, async (one) => {
+          await begin(one);
+          await Promise.all([mortal.watch(one), check(one)]);
+        });
+        expect(mortal.deaths).toEqual(moments.map(({ step }) => step));
+      } finally {
+        await mortal.stop();
+      }
+    };
+
+  together({
+    'at each step of a release is replaced, and the release is promoted with no request lost': killedAt(
+      [
+        { step: 'deploy', is: write('POST', /\/deployments$/) },
+        { step: 'smoke test', is: ({ path }) => /\/services\/shop-canary:http\/proxy/.test(path) },
+        { step: 'weight 50', is: weight(50) },
+        {
+          step: 'soak',
+          phase: 'soaking',
+          is: ({ method, path }) => method === 'GET' && /\/httproutes\/shop$/.test(path),
+        },
+        { step: 'weight 100', is: weight(100) },
+        { step: 'promote', is: write('PATCH', /\/deployments\/shop$/, /promotion/) },
+        { step: 'hand back half', is: weight(50) },
+        { step: 'hand back all', is: weight(0) },
+        { step: 'clean up', is: write('DELETE', /\/deployments\/shop-canary$/) },
+      ],
+      (one) => one.release('v2', { weights: [50, 100] }),
+      async (one) => one.expectAllNew(await one.ended()),
+    ),
+
+    'at each step of a roll back is replaced, and everything is as it was': killedAt(
+      [
+        { step: 'weight 50', is: weight(50) },
+        { step: 'weight 0', is: weight(0) },
+        {
+          step: 'let the route go',
+          is: write('PATCH', /\/httproutes\/shop$/, /"remove","path":"\/metadata\/annotations\/sluice\.dev~1traffic"/),
+        },
+        { step: 'remove the Deployment', is: write('DELETE', /\/deployments\/shop-canary$/) },
+        { step: 'remove the Service', is: write('DELETE', /\/services\/shop-canary$/) },
+      ],
+      (one) => one.release('v3', { weights: [50, 100], soak: '5m' }),
+      async (one) => {
+        const status = await one.ended();
+
+        expect(status.message).toMatch(/canary requests failed/);
+        await one.expectAllOld(status, 'v3');
+      },
+    ),
+  });
+});
+
+/** A worker, a process of its own, that is killed at each of several moments, and replaced each time. */
+class MortalWorker {
+  readonly stack: ReleaseStack;
+  /** The steps at which it was killed so far. */
+  readonly deaths: string[] = [];
+  readonly #proxy: ApiProxy;
+  #worker: WorkerProcess | null = null;
+  #phase: Phase | null = null;
+  #replacing: Promise<void> | null = null;
+
+  private constructor(stack: ReleaseStack, proxy: ApiProxy) {
+    this.stack = stack;
+    this.#proxy = proxy;
+  }
+
+  static async start(lab: Lab, moments: readonly Moment[]): Promise<MortalWorker> {
+    const proxy = await ApiProxy.start(lab.kubeconfig);
+    const mortal = new MortalWorker(await startReleaseStack(lab, { worker: false }), proxy);
+    // The request has arrived and its effect is there; nobody hears the answer.
+    proxy.after = (request) => mortal.#dieAt(request, moments);
+    try {
+      await mortal.#replace();
+    } catch (error) {
+      await mortal.stop();
+      throw error;
+    }
+    return mortal;
+  }
+
+  /** Follows the release to its end. */
+  async watch(scenario: Scenario): Promise<void> {
+    await scenario.until(({ phase, endedAt }) => {
+      this.#phase = phase;
+      return endedAt !== null;
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#proxy.after = () => undefined;
+    await this.#replacing;
+    await this.#worker?.end('SIGKILL');
+    await this.#proxy.stop();
+    await this.stack.stop();
+  }
+
+  async #dieAt(request: SeenRequest, moments: readonly Moment[]): Promise<void> {
+    const moment = moments[this.deaths.length];
+    if (moment === undefined || this.#replacing !== null || !moment.is(request)) return;
+    if (moment.phase !== undefined && moment.phase !== this.#phase) return;
+    // Somebody else was faster: nothing has happened yet.
+    if (request.status === null || request.status >= 300) return;
+    this.deaths.push(moment.step);
+    this.#replacing = this.#replace();
+    await this.#replacing;
+    this.#replacing = null;
+  }
+
+  async #replace(): Promise<void> {
+    await this.#worker?.end('SIGKILL');
+    this.#worker = await newWorker(this.stack, this.#proxy);
+  }
+}
+
+function newWorker(stack: ReleaseStack, proxy: ApiProxy): Promise<WorkerProcess> {
+  return startWorkerProcess(stack.client, { TEMPORAL_ADDRESS: stack.address, KUBECONFIG: proxy.kubeconfig }, BUILT);
+}
