@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { describeObject, wasOvertaken } from './cluster-access';
 import type { PatchOperation, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
@@ -30,8 +31,13 @@ const HeldSchema: z.ZodType<Held> = z.object({
   origin: z.unknown(),
 });
 
-/** Others write statuses all the time, and each takes one try; more than this is somebody who fights us. */
-const MAX_TRIES = 8;
+/**
+ * Others write statuses all the time, and each takes one try; more than this is somebody who fights us. However many
+ * fit into the time: on a busy machine a controller may write faster than we read.
+ */
+const MIN_TRIES = 8;
+const INSIST_MS = 5_000;
+const INSIST_PAUSE_MS = 20;
 
 /** Null when no release holds the object. */
 export function heldOn(object: TrafficObject): Held | null {
@@ -93,18 +99,21 @@ export function patchObject(
  * @throws TrafficFailure `contended` when that happens again and again.
  */
 export async function insist<T>(ref: TrafficObjectRef, attempt: () => Promise<T>): Promise<T> {
+  const started = performance.now();
   let last: unknown;
-  for (let tries = 1; tries <= MAX_TRIES; tries += 1) {
+  let tries = 0;
+  for (; tries < MIN_TRIES || performance.now() - started < INSIST_MS; tries += 1) {
     try {
       return await attempt();
     } catch (error) {
       if (!wasOvertaken(error)) throw error;
       last = error;
+      if (tries >= MIN_TRIES) await delay(INSIST_PAUSE_MS);
     }
   }
   throw new TrafficFailure(
     'contended',
-    `${describeObject(ref)} was changed by somebody else each of the ${MAX_TRIES} times it was to be written.`,
+    `${describeObject(ref)} was changed by somebody else each of the ${tries} times it was to be written.`,
     { cause: last },
   );
 }

@@ -255,6 +255,7 @@ describe('the client', () => {
       await eventually(
         async () => (await client.status({ service, namespace })).release === release,
         `${release} has begun`,
+        60_000,
       );
     }
   });
@@ -262,7 +263,7 @@ describe('the client', () => {
   describe('a withdrawal that only Temporal takes', () => {
     /** Enqueued, withdrawn by signal after the delay, and waited for until nobody waits any more. */
     async function withdrawn(service: string, delayMs: number): Promise<string> {
-      const input: ReleaseInput = { release: newReleaseId(service), plan: quick(service), startedBy: ada };
+      const input: ReleaseInput = { release: newReleaseId(service), plan: long(service), startedBy: ada };
       const queue = await raw.workflow.signalWithStart(RELEASE_QUEUE_WORKFLOW, {
         workflowId: releaseQueueWorkflowId(namespace, service),
         taskQueue: TASK_QUEUE,
