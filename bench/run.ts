@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { analysis } from './analysis';
 import { defaultRelease } from './default-release';
 import { kubernetes } from './kubernetes';
 import type { BenchResult } from './lib/result';
@@ -16,6 +17,7 @@ const BENCHES: Record<string, () => BenchResult | Promise<BenchResult>> = {
   'default-release': defaultRelease,
   'many-releases': manyReleases,
   'virtual-time': virtualTime,
+  analysis,
 };
 
 /** They need a lab that runs, so only by their names. */
@@ -61,8 +63,15 @@ function print(results: readonly BenchResult[]): void {
       figure.met === null ? '' : figure.met ? 'met' : 'MISSED',
     ]),
   );
-  const table = [['figure', 'measured', 'goal', ''], ...rows];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  printTable([['figure', 'measured', 'goal', ''], ...rows]);
+  for (const { headings, rows: others } of results.flatMap(({ tables }) => tables ?? [])) {
+    process.stdout.write('\n');
+    printTable([headings, ...others]);
+  }
+}
+
+function printTable(table: readonly (readonly string[])[]): void {
+  const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
   for (const row of table) {
     process.stdout.write(
       `${row

@@ -8,6 +8,12 @@ export interface Figure {
   readonly met: boolean | null;
 }
 
+/** Figures that belong beside each other. */
+export interface BenchTable {
+  readonly headings: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
 export interface BenchResult {
   readonly bench: string;
   /** How it was measured, in a sentence. */
@@ -15,6 +21,7 @@ export interface BenchResult {
   readonly figures: readonly Figure[];
   /** Parts that came to nothing, each with why. */
   readonly failed?: readonly string[];
+  readonly tables?: readonly BenchTable[];
 }
 
 export function below(name: string, value: number, limit: number, unit: string): Figure {

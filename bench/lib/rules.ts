@@ -1,0 +1,137 @@
+import { compareRatios } from '../../src/analysis/compare-ratios';
+import { addEvidence, ERROR_ALTERNATIVES, logEvidence, NO_EVIDENCE } from '../../src/analysis/event-evidence';
+import type { EventBatch, EvidenceDesign } from '../../src/analysis/event-evidence';
+import { normalQuantile } from '../../src/analysis/normal-quantile';
+import { rankSumShift } from '../../src/analysis/rank-sum';
+
+/** One rule at work on one release. */
+export interface Detector {
+  weightChanges(): void;
+  /** Told one batch more: is the canary failed by now? */
+  fails(batch: EventBatch): boolean;
+}
+
+export interface Rule {
+  readonly name: string;
+  start(): Detector;
+}
+
+/** Batches of the window of 60 s. */
+const WINDOW = 12;
+const ALPHA = 0.01;
+
+/** The rules that tools of this kind have, and ours beside them. */
+export const RULES: readonly Rule[] = [
+  { name: '> 1 % over a 60 s window', start: () => overWindow((sum) => sum.canary.bad > 0.01 * sum.canary.total) },
+  { name: '> 5 % over a 60 s window', start: () => overWindow((sum) => sum.canary.bad > 0.05 * sum.canary.total) },
+  { name: '> 5 % once per 60 s', start: () => oncePerWindow((all) => exceedsFivePercent(total(all))) },
+  { name: 'canary > 2x stable after 100 requests', start: () => sinceWeight(exceedsTwice) },
+  { name: 'z-test repeated, alpha .01', start: () => sinceStart(failsZTest) },
+  { name: 'Mann-Whitney per 60 s (Kayenta)', start: () => oncePerWindow(isHigh) },
+  { name: 'compare .01, 1.25 over a 60 s window', start: () => overWindow(failsComparison) },
+];
+
+export const EVIDENCE_RULES: readonly Rule[] = [
+  evidenceRule('e-value, untempered', { clusters: 1, tolerate: 1, onset: null }),
+  evidenceRule('e-value, clusters 2', { clusters: 2, tolerate: 1, onset: null }),
+  evidenceRule('e-value, defaults', { clusters: 2, tolerate: 1.25, onset: { plannedBatches: 36 } }),
+];
+
+function evidenceRule(name: string, rest: Omit<EvidenceDesign, 'alternatives'>): Rule {
+  const design = { alternatives: ERROR_ALTERNATIVES, ...rest };
+  const limit = Math.log(1 / ALPHA);
+  return {
+    name,
+    start: () => {
+      let evidence = NO_EVIDENCE;
+      return {
+        weightChanges: () => undefined,
+        fails: (batch) => {
+          evidence = addEvidence(design, evidence, batch);
+          return logEvidence(design, evidence) >= limit;
+        },
+      };
+    },
+  };
+}
+
+/** Looks at each batch at the last 60 s, never past the last weight change. */
+function overWindow(rule: (sum: EventBatch) => boolean): Detector {
+  let window: EventBatch[] = [];
+  return {
+    weightChanges: () => (window = []),
+    fails: (batch) => {
+      window = [...window, batch].slice(-WINDOW);
+      return rule(total(window));
+    },
+  };
+}
+
+function oncePerWindow(rule: (batches: readonly EventBatch[]) => boolean): Detector {
+  let window: EventBatch[] = [];
+  return {
+    weightChanges: () => (window = []),
+    fails: (batch) => {
+      window.push(batch);
+      if (window.length < WINDOW) return false;
+      const full = window;
+      window = [];
+      return rule(full);
+    },
+  };
+}
+
+function sinceWeight(rule: (sum: EventBatch) => boolean): Detector {
+  let sum = total([]);
+  return {
+    weightChanges: () => (sum = total([])),
+    fails: (batch) => rule((sum = total([sum, batch]))),
+  };
+}
+
+function sinceStart(rule: (sum: EventBatch) => boolean): Detector {
+  return { ...sinceWeight(rule), weightChanges: () => undefined };
+}
+
+function exceedsFivePercent({ canary }: EventBatch): boolean {
+  return canary.bad > 0.05 * canary.total;
+}
+
+function exceedsTwice({ canary, stable }: EventBatch): boolean {
+  return canary.total >= 100 && canary.bad * stable.total > 2 * stable.bad * canary.total;
+}
+
+/** The pooled one-sided test of two shares. */
+function failsZTest({ canary, stable }: EventBatch): boolean {
+  const pooled = (canary.bad + stable.bad) / (canary.total + stable.total);
+  const deviation = Math.sqrt(pooled * (1 - pooled) * (1 / canary.total + 1 / stable.total));
+  return (canary.bad / canary.total - stable.bad / stable.total) / deviation > normalQuantile(1 - ALPHA);
+}
+
+/** The classification of Kayenta's judge, of the shares of errors of each 5 s. */
+function isHigh(batches: readonly EventBatch[]): boolean {
+  const shares = (track: 'canary' | 'stable'): number[] =>
+    batches.filter((batch) => batch[track].total > 0).map((batch) => batch[track].bad / batch[track].total);
+  const [canary, stable] = [shares('canary'), shares('stable')];
+  if (canary.length < 5 || stable.length < 5) return false;
+  const { lower, estimate } = rankSumShift(canary, stable, { confidence: 0.98, method: 'normal' });
+  return lower > 0.25 * Math.abs(estimate);
+}
+
+/** The comparison of the threshold judge, with its default of 20 requests at least. */
+function failsComparison({ canary, stable }: EventBatch): boolean {
+  if (canary.total < 20 || stable.total === 0) return false;
+  const { exceeds, p } = compareRatios(canary, stable, 1.25);
+  return exceeds && p < ALPHA;
+}
+
+function total(batches: readonly EventBatch[]): EventBatch {
+  const sum = { canary: { bad: 0, total: 0 }, stable: { bad: 0, total: 0 } };
+  for (const { canary, stable } of batches) {
+    sum.canary.bad += canary.bad;
+    sum.canary.total += canary.total;
+    sum.stable.bad += stable.bad;
+    sum.stable.total += stable.total;
+  }
+  return sum;
+}
