@@ -220,14 +220,14 @@ describe('the history', () => {
       );
 
       expect(times).toEqual({
-        observe: [20, 120, 10],
+        observe: [20, 120, 4],
         // The step's own time, and ten seconds for a worker that dies in it.
-        deploy: [133, 133, 10],
+        deploy: [133, 133, 4],
         // Four tries of three seconds with two in between, a quarter more, and twenty seconds.
-        smokeTest: [45, 45, 10],
-        setWeight: [20, 60, 10],
-        measure: [30, 60, 10],
-        promote: [87, 87, 10],
+        smokeTest: [45, 45, 4],
+        setWeight: [20, 60, 4],
+        measure: [30, 60, 4],
+        promote: [87, 87, 4],
       });
     });
   });
