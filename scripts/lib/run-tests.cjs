@@ -146,7 +146,7 @@ async function runLabTests(env, why) {
  */
 const UNPROVEN = [
   'test/e2e/demo.test.ts',
-  'test/e2e/others.test.ts',
+  'test/e2e/nginx.test.ts',
   'test/e2e/outages.test.ts',
   'test/e2e/short-releases.test.ts',
   'test/e2e/stale-writes.test.ts',
