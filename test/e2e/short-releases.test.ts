@@ -52,7 +52,8 @@ describeWithLab('short releases on a real cluster, with real traffic through a r
     const [container] = spec.template.spec.containers;
     const template = {
       ...spec.template,
-      metadata: { labels },
+      // With stable's annotations: by them its pods are scraped.
+      metadata: { ...spec.template.metadata, labels },
       spec: { ...spec.template.spec, containers: [{ ...container, image: shop.image(version) }] },
     };
     const signal = AbortSignal.timeout(120_000);
