@@ -148,7 +148,6 @@ const UNPROVEN = [
   'test/e2e/demo.test.ts',
   'test/e2e/nginx.test.ts',
   'test/e2e/outages.test.ts',
-  'test/e2e/short-releases.test.ts',
   'test/e2e/stale-writes.test.ts',
   'test/e2e/worker-death.test.ts',
 ];

@@ -2,6 +2,9 @@ import { describeWithLab } from '../lab/describe-with-lab';
 import { ask } from '../lab/shop';
 import type { ShopVersion } from '../lab/shop-images';
 import { shopHost } from '../lab/shop-manifests';
+import type { Plan } from '../../src/spec/plan-types';
+import { shortPlan } from '../../src/spec/short-plans';
+import { lookAtService } from '../../src/targets/kubernetes/service-look';
 import type { DeployResult } from '../../src/client/client-types';
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import type { ReleaseStatus } from '../../src/workflows/api';
@@ -88,15 +91,19 @@ describeWithLab('blue and green on a real cluster, with real traffic through a r
     return pods.map((pod) => pod.metadata.uid ?? '').sort();
   };
 
-  async function release(version: ShopVersion, more: SpecChoices & { keepOld?: string } = {}): Promise<DeployResult> {
-    const { keepOld = '5m', kubernetes = '', ...rest } = more;
-    const plan = labPlan(lab, shop.namespace, shop.image(version), {
+  type Choices = SpecChoices & { keepOld?: string };
+
+  function planOf(image: string, { keepOld = '5m', kubernetes = '', ...rest }: Choices = {}): Plan {
+    return labPlan(lab, shop.namespace, image, {
       weights: [100],
       traffic: '{ serviceSelector: {} }',
       kubernetes: `      strategy: blueGreen\n      keepOld: ${keepOld}\n${kubernetes}`,
       ...rest,
     });
-    return stack.client.deploy(plan, { actor: ADA });
+  }
+
+  async function release(version: ShopVersion, more: Choices = {}): Promise<DeployResult> {
+    return stack.client.deploy(planOf(shop.image(version), more), { actor: ADA });
   }
 
   /** The status of a certain release once it is promoted; one that only waits yet is waited for. */
@@ -173,6 +180,29 @@ describeWithLab('blue and green on a real cluster, with real traffic through a r
     expect(served.filter((one) => one.status !== 200)).toEqual([]);
     expect(await shop.backends()).toEqual({ shop: 1 });
     expect(await selected()).toBe('green');
+  });
+
+  it('switches back to what the idle colour runs, without naming an image, and not one request fails', async () => {
+    await release('v2', { keepOld: '2s' });
+    await ended(stack.client, shop.namespace);
+    const { target } = planOf(shop.image('v1'));
+    if (target.kind !== 'kubernetes') throw new Error('the lab has Kubernetes');
+    const { tracks } = await lookAtService(stack.cluster, target, options().signal);
+    const idle = tracks.find((track) => !track.active);
+    const image = idle?.runs?.image ?? '';
+    const base = planOf(image, { keepOld: '2s' });
+    const wish = { kind: 'switch', colour: 'blue', weight: 100, holdMs: 60_000 } as const;
+    const { release: id } = await stack.client.deploy(shortPlan(base, wish), { actor: ADA });
+    await keptBy(id);
+    const status = await ended(stack.client, shop.namespace);
+    const served = await load.stop();
+
+    expect(idle).toMatchObject({ name: 'blue', runs: { replicas: { desired: 0 } } });
+    expect(`${status.outcome}: ${status.message}`).toMatch(/^promoted/);
+    expect(served.filter((one) => one.status !== 200)).toEqual([]);
+    expect(served.at(-1)?.version).toBe('v1');
+    expect(await selected()).toBe('blue');
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([2, 0]);
   });
 
   it('the next release ends the time in which the old version is kept, and begins', async () => {

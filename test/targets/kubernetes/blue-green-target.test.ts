@@ -2,6 +2,9 @@ import { createBlueGreenTarget } from '../../../src/targets/kubernetes/blue-gree
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { lookAtService } from '../../../src/targets/kubernetes/service-look';
+import type { ServiceLook } from '../../../src/targets/kubernetes/service-look';
+import type { KubernetesTargetPlan, TrafficPlan } from '../../../src/spec/plan-types';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
@@ -212,6 +215,72 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
 
     expect(await selectorOf()).toEqual({ app: 'checkout', color: 'green' });
     expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([0, 3]);
+  });
+
+  describe('without a release in progress', () => {
+    const plan = (traffic: TrafficPlan): KubernetesTargetPlan =>
+      targetPlan({ namespace, strategy: 'blueGreen', traffic });
+    const look = (traffic: TrafficPlan = { kind: 'serviceSelector' }): Promise<ServiceLook> =>
+      lookAtService(cluster, plan(traffic), signal);
+
+    it('a look shows which colour is active, and a switch takes up what the idle one runs', async () => {
+      await release();
+      const kept = await look();
+      // As `sluice switch blue` does: a release of the version that blue runs already.
+      const back = { release: 'r2', epoch: 2, version: V1 };
+      await target.removeCanary(write(4));
+      expect(await target.observe({ version: V1, signal })).toMatchObject({ idle: 'blue' });
+      await release(back);
+      const after = await look();
+
+      expect(kept.tracks.map(({ name, active, runs }) => [name, active, runs?.image])).toEqual([
+        ['green', true, V2],
+        ['blue', false, V1],
+      ]);
+      expect(kept.fence).toMatchObject({ release: 'r1', step: 3 });
+      expect(await selectorOf()).toMatchObject({ color: 'blue' });
+      expect(after.tracks[0]).toMatchObject({
+        name: 'blue',
+        active: true,
+        runs: { image: V1, replicas: { desired: 3 } },
+      });
+      expect(after.traffic).toMatchObject({ weight: 0, remarks: [] });
+    });
+
+    it('a clean-up takes the idle colour’s share and pods, and nothing of the active one', async () => {
+      const traffic: TrafficPlan = { kind: 'traefik', traefikService: 'checkout-split' };
+      const left = splitting();
+      await left.deploy(write(1));
+      await left.setWeight(shift(2, 40, 0));
+      const before = await look(traffic);
+      const later = { release: 'r2', epoch: 2 };
+      const { weight } = await left.observe({ version: V2, signal });
+      await left.setWeight(shift(1, 0, weight, later));
+      const cut = await weights();
+      await left.removeCanary(write(2, later));
+      const after = await look(traffic);
+
+      expect(before.traffic).toMatchObject({ by: 'traefik', weight: 40 });
+      expect(before.leftovers).toEqual(['green, which is idle, gets 40 % of the traffic.']);
+      expect(weight).toBe(40);
+      expect(cut['checkout-green'] ?? 0).toBe(0);
+      expect(after).toMatchObject({ traffic: { weight: 0 }, leftovers: [], fence: { release: 'r2' } });
+      expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
+      expect(await selectorOf()).toMatchObject({ color: 'blue' });
+    });
+
+    it('a Service that finds neither colour is said to be, and none is called active', async () => {
+      const selector = { app: 'checkout', color: 'red' };
+      await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec: { selector } } }, { signal });
+
+      const { tracks, traffic } = await look();
+
+      expect(tracks.map(({ active }) => active)).toEqual([false, false]);
+      expect(traffic).toMatchObject({
+        weight: null,
+        remarks: [`Service ${namespace}/checkout finds the pods of neither colour.`],
+      });
+    });
   });
 
   it('goes back in one write after the promotion, as long as the old one is kept', async () => {
