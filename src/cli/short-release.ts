@@ -18,7 +18,7 @@ import { planLines } from './plan-lines';
 import { refName, resolveServiceRef } from './service-ref';
 import type { Session } from './session';
 import { fileOption, planAnyVersion, refuseOtherService } from './spec-file';
-import { addStartOptions, startRelease } from './start-release';
+import { addStartOptions, checkStartOptions, startRelease } from './start-release';
 import type { StartOptions } from './start-release';
 import { parseDurationArgument } from './units';
 
@@ -82,6 +82,7 @@ export async function startShort(
   options: ShortOptions,
 ): Promise<ExitCode> {
   const { cli, look } = session;
+  checkStartOptions(options);
   if (options.dryRun !== true) requireConfirmable(cli, options.yes === true);
   if (file === undefined) {
     throw new ReleaseError('usage', 'It is not said which service is meant.', {

@@ -43,6 +43,11 @@ export function addStartOptions(command: Command): Command {
     .option('--reason <text>', 'why, for the record');
 }
 
+/** @throws ReleaseError `usage`; asked before anything else is done, and of a --dry-run, too. */
+export function checkStartOptions({ timeout }: StartOptions): void {
+  if (timeout !== undefined) parseDurationArgument(timeout, '--timeout');
+}
+
 /** Starts the release of a plan, and by default on a terminal watches it. */
 export async function startRelease(session: Session, plan: Plan, options: StartOptions): Promise<ExitCode> {
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationArgument(options.timeout, '--timeout');

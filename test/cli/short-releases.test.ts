@@ -327,6 +327,7 @@ describe('what is refused', () => {
     ['101 %', ['traffic', 'shop/checkout', '101'], 'canary', canary, 2, 'The weight is "101", which is no whole'],
     ['0 %', ['traffic', 'shop/checkout', '0'], 'canary', canary, 2, 'a whole percentage from 1 to 100'],
     ['a share of a selector', ['traffic', 'shop/checkout', '30'], 'selector', canary, 2, 'knows only 0 and 100'],
+    ['a timeout that is none', ['cleanup', 'canary', '--timeout', 'soon'], 'canary', canary, 2, '--timeout'],
     ['a hold of a year', ['traffic', 'shop/checkout', '30', '--hold', '365d'], 'canary', canary, 2, 'too short or too'],
     ['a switch of a canary', ['switch', 'green'], 'canary', canary, 2, 'no colours: its strategy is canary'],
     ['a canary of colours', ['cleanup', 'canary'], 'colours', canary, 2, 'and not a canary'],

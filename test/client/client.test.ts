@@ -124,6 +124,17 @@ describe('the client', () => {
       await ended(service);
     });
 
+    it('knows the plan of the last release, and that there is none', async () => {
+      const service = newService();
+      const before = await client.lastPlan({ service, namespace });
+      const plan = quick(service);
+      await client.deploy(plan, { actor: ada });
+      await ended(service);
+
+      expect(before).toBeNull();
+      expect(await client.lastPlan({ service, namespace })).toEqual(plan);
+    });
+
     it('lets one of two that are started at the same time begin', async () => {
       const service = newService();
 

@@ -7,7 +7,7 @@ import { planLines } from '../plan-lines';
 import type { Registry } from '../registry';
 import type { Session } from '../session';
 import { parseScript } from '../simulation-script';
-import { addStartOptions, startRelease } from '../start-release';
+import { addStartOptions, checkStartOptions, startRelease } from '../start-release';
 import type { StartOptions } from '../start-release';
 
 export interface VersionOptions {
@@ -43,6 +43,7 @@ export function addDeployCommand(registry: Registry): void {
 
 async function deploy(session: Session, path: string, options: DeployCommandOptions): Promise<ExitCode> {
   const { cli } = session;
+  checkStartOptions(options);
   const plan = await makePlan(session, path, options);
   if (options.dryRun === true) {
     session.result(plan, () => planLines(plan, cli.spec.describe(plan), session.look));
