@@ -149,7 +149,7 @@ function installHandlers(queue: Queue): void {
   setHandler(
     withdrawUpdate,
     async (message) => {
-      await untilNotStarting(queue, message.release);
+      if (queue.starting === message.release) await untilNotStarting(queue, message.release);
       // What was being started may run now.
       refuseFor(problemWithWithdrawal(queue, message));
       return { release: message.release, seq: 0, message: withdraw(queue, message) };
@@ -161,8 +161,8 @@ function installHandlers(queue: Queue): void {
   );
   // It cannot be refused, and whoever sent it was told that it is carried out: what runs by now is rolled back instead.
   setHandler(withdrawSignal, async (message) => {
-    if (problemWithWithdrawal(queue, message) !== null) return;
-    await untilNotStarting(queue, message.release);
+    if (malformed(message) !== null) return;
+    if (queue.starting === message.release) await untilNotStarting(queue, message.release);
     if (problemWithWithdrawal(queue, message) === null) withdraw(queue, message);
     else if (queue.lastStarted?.release === message.release) await rollBackInstead(queue.lastStarted.run, message);
   });
@@ -184,9 +184,12 @@ function drop(queue: Queue, dropped: DroppedRelease): void {
   queue.dropped = [...queue.dropped, dropped].slice(-DROPPED_KEPT);
 }
 
-/** Whether it is started is not known before Temporal answers; it mostly runs into the lock, and waits on. */
-function untilNotStarting(queue: Queue, release: string): Promise<void> {
-  return condition(() => queue.starting !== release);
+/**
+ * Whether it is started is not known before Temporal answers; it mostly runs into the lock, and waits on. Waits only where
+ * there is something to wait for: whoever gives way to the main loop for nothing lets it start what is to be withdrawn.
+ */
+async function untilNotStarting(queue: Queue, release: string): Promise<void> {
+  while (queue.starting === release) await condition(() => queue.starting !== release);
 }
 
 async function rollBackInstead(
@@ -206,11 +209,17 @@ function refuseFor(problem: string | null): void {
   if (problem !== null) throw refusal(problem, FAILURES.refused);
 }
 
-function problemWithWithdrawal(queue: Queue, message: WithdrawMessage | undefined): string | null {
+/** Whatever people send: what is missing in it. */
+function malformed(message: WithdrawMessage | undefined): string | null {
   if (typeof message?.release !== 'string') return 'the message does not say which release is meant.';
-  if (typeof message.actor?.name !== 'string' || message.actor.name === '') {
-    return 'the message does not say who sends it.';
-  }
+  return typeof message.actor?.name !== 'string' || message.actor.name === ''
+    ? 'the message does not say who sends it.'
+    : null;
+}
+
+function problemWithWithdrawal(queue: Queue, message: WithdrawMessage): string | null {
+  const problem = malformed(message);
+  if (problem !== null) return problem;
   const { release } = message;
   if (queue.waiting.some((one) => one.input.release === release)) return null;
   if (queue.lastStarted?.release === release) return `release ${release} was just started; roll it back instead.`;
