@@ -3,8 +3,35 @@ import fc from 'fast-check';
 import { ReleaseError } from '../../src/errors';
 import type { Routed } from '../../src/metrics/metric-source';
 import type { AnalysisPlan } from '../../src/spec/plan-types';
-import type { MeasureInput } from '../../src/workflows/activity-types';
+import type { MeasureInput, MeasureResult } from '../../src/workflows/activity-types';
 import { measured, measureInput, sampleOf, world } from './fakes';
+
+describe('the first version of a service', () => {
+  it('is held against fixed limits, and never against what a query finds beside it', async () => {
+    const all = world();
+    const limits = { max: 0.05 as number | null, min: null, maxRatio: 1 };
+    const [metric] = measureInput().analysis.metrics;
+    if (metric === undefined) throw new Error('the plan has no metric');
+    // Above stable's nothing of 300, below the fixed limit.
+    all.source.answer = (request) => sampleOf(request, { bad: 4, total: 100 });
+    const of = (change: Partial<typeof limits>, stableVersion: string | null): Promise<MeasureResult> =>
+      measured(
+        all,
+        measureInput({
+          stableVersion,
+          plan: { metrics: [{ ...metric, ...limits, ...change }], compare: { alpha: 0.01, tolerate: 1 } },
+        }),
+      );
+
+    expect((await of({}, 'v1')).measurement.verdict).toBe('fail');
+    const first = (await of({}, null)).measurement;
+    expect(first.verdict).toBe('pass');
+    expect(first.sentence).toMatch(/within the limits; not compared: there is no stable track/);
+    // No fixed limit: nothing to be judged by.
+    expect((await of({ max: null }, null)).measurement.verdict).toBe('inconclusive');
+    expect(first.observedShare).toBe(0.25);
+  });
+});
 
 describe('the window of a measurement', () => {
   it.each([
