@@ -12,9 +12,9 @@ import { percentile } from './lib/statistics';
 
 const SEED = 20240611;
 const HEALTHY_RELEASES = 20_000;
-const DISTURBED_RELEASES = 4_000;
-const LONG_RELEASES = 500;
-const DELAY_RUNS = 1_000;
+const DISTURBED_RELEASES = 2_000;
+const LONG_RELEASES = 200;
+const DELAY_RUNS = 500;
 /** Nobody waits longer at one weight, in seconds. */
 const HORIZON_S = 1_800;
 

@@ -1,4 +1,4 @@
-/** A stream of random numbers in [0, 1), the same for the same seed: xorshift128+ seeded by splitmix32, 53 bits each. */
+/** A stream of random numbers in [0, 1), the same for the same seed: xoshiro128**, seeded by splitmix32, 53 bits each. */
 export function seededRandom(seed: number): () => number {
   let mixed = seed >>> 0;
   const next32 = (): number => {
@@ -8,17 +8,17 @@ export function seededRandom(seed: number): () => number {
     z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
     return (z ^ (z >>> 16)) >>> 0;
   };
-  const state = Uint32Array.from([next32(), next32(), next32(), next32()]);
+  let [a, b, c, d] = [next32(), next32(), next32(), next32()];
   // xoshiro128**, of which two outputs make one number.
   const draw = (): number => {
-    const [a = 0, b = 0, c = 0, d = 0] = state;
     const scrambled = Math.imul(rotate(Math.imul(b, 5), 7), 9) >>> 0;
     const t = b << 9;
-    const [c1, d1] = [c ^ a, d ^ b];
-    state[1] = b ^ c1;
-    state[0] = a ^ d1;
-    state[2] = c1 ^ t;
-    state[3] = rotate(d1, 11);
+    c ^= a;
+    d ^= b;
+    b ^= c;
+    a ^= d;
+    c ^= t;
+    d = rotate(d, 11);
     return scrambled;
   };
   return () => ((draw() >>> 5) * 67_108_864 + (draw() >>> 6)) / 9_007_199_254_740_992;
