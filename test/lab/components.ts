@@ -78,6 +78,9 @@ export function componentsOf(state: LabState): Readonly<Record<ComponentName, Co
         '--secure-port=0',
         `--flex-volume-plugin-dir=${data('volume-plugins')}`,
         '--horizontal-pod-autoscaler-sync-period=2s',
+        // The only node is this machine. While the API server is away it cannot say that it lives, and at the default of
+        // 50 s every pod of the lab would be taken out of its Service as soon as that is back.
+        '--node-monitor-grace-period=10m',
       ],
     },
     'kube-scheduler': {
