@@ -14,6 +14,7 @@ const { findPrometheus } = require('./find-prometheus.cjs');
 require('./ts-register.cjs');
 const { whyNoLab } = require('../../test/lab/machine.ts');
 const { readState } = require('../../test/lab/state.ts');
+const { isAlive } = require('../../test/lab/up.ts');
 
 const root = path.resolve(__dirname, '../..');
 const report = path.join(root, '.sluice', `jest-${process.pid}.json`);
@@ -124,11 +125,16 @@ async function buildLab(why) {
 
 /**
  * The tests that have the machine to themselves, one file at a time: first that a lab comes and goes, then the
- * end-to-end tests on one lab for all of them. A lab that runs already is used, and left as it is.
+ * end-to-end tests on one lab for all of them. A lab that runs already is used, and left as it is; what a lab left that
+ * ended with the machine is cleared away first.
  */
 async function runLabTests(env, why) {
-  const results = [await runJest(env, LAB_SUITES.lifecycle, 1)];
-  const ours = why === undefined && readState() === undefined;
+  const results = [];
+  const known = why === undefined ? readState() : undefined;
+  const runs = known !== undefined && (await isAlive(known));
+  if (known !== undefined && !runs && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
+  results.push(await runJest(env, LAB_SUITES.lifecycle, 1));
+  const ours = why === undefined && !runs;
   labIsOurs = ours;
   if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
   for (const file of UNPROVEN) say(`${file} is skipped: it has not been seen to pass as a whole; run it by its name`);

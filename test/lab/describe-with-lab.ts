@@ -1,3 +1,4 @@
+import { isAlive } from '../../src/devserver/process-identity';
 import { findKindLab } from './kind';
 import { findNamedLab, labOf } from './lab';
 import type { Lab } from './lab';
@@ -9,7 +10,10 @@ import { readState } from './state';
  */
 export function describeWithLab(name: string, suite: (lab: Lab) => void): void {
   const state = readState();
-  const lab = findNamedLab() ?? (state === undefined ? findKindLab() : labOf(state));
+  const kubelet = state?.processes.kubelet;
+  // A lab whose programs ended with the machine leaves its state behind.
+  const runs = kubelet !== undefined && isAlive(kubelet.pid);
+  const lab = findNamedLab() ?? (state !== undefined && runs ? labOf(state) : findKindLab());
   if (lab === undefined) {
     process.stderr.write(`skipped "${name}": no lab runs on this machine; scripts/lab up starts one\n`);
     describe.skip(name, () => {

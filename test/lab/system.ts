@@ -80,7 +80,13 @@ export async function ensureBridge({ gateway, subnet }: LabState['network']): Pr
 /** Removes the bridge and the pods' ends of it. */
 export async function removeBridge(): Promise<void> {
   for (const link of labLinks()) {
-    if (hasLink(link)) await execute('ip', ['link', 'delete', link]);
+    if (!hasLink(link)) continue;
+    try {
+      await execute('ip', ['link', 'delete', link]);
+    } catch (error) {
+      // The kernel takes a pod's interface away by itself, a moment after its namespace: it may just have done so.
+      if (hasLink(link)) throw error;
+    }
   }
 }
 
