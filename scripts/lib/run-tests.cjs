@@ -124,9 +124,9 @@ async function buildLab(why) {
 }
 
 /**
- * The tests that have the machine to themselves, one file at a time: first that a lab comes and goes, then the
- * end-to-end tests on one lab for all of them. A lab that runs already is used, and left as it is; what a lab left that
- * ended with the machine is cleared away first.
+ * The tests that need the machine's only lab: first that it comes and goes, then the end-to-end tests on one lab for all
+ * of them, and at last those that stop parts of it under everybody. A lab that runs already is used, and left as it is;
+ * what a lab left that ended with the machine is cleared away first.
  */
 async function runLabTests(env, why) {
   const results = [];
@@ -137,30 +137,20 @@ async function runLabTests(env, why) {
   const ours = why === undefined && !runs;
   labIsOurs = ours;
   if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
-  for (const file of UNPROVEN) say(`${file} is skipped: it has not been seen to pass as a whole; run it by its name`);
-  results.push({ passed: 0, failed: [], skipped: UNPROVEN, ran: 0 });
-  const leftOut = UNPROVEN.flatMap((file) => ['--testPathIgnorePatterns', file]);
-  results.push(await runJest(env, ['--passWithNoTests', ...LAB_SUITES.e2e, ...leftOut], 1));
+  const others = ['--testPathIgnorePatterns', ...LAB_SUITES.outages];
+  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others]));
+  results.push(await runJest(env, LAB_SUITES.outages, 1));
   if (ours && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
   labIsOurs = false;
   return results;
 }
 
-/**
- * End-to-end tests that have not been seen to pass as a whole on a machine of their own. They are run by name alone, and
- * each run says that they were left out.
- */
-const UNPROVEN = [
-  'test/e2e/config-and-first.test.ts',
-  'test/e2e/demo.test.ts',
-  'test/e2e/nginx.test.ts',
-  'test/e2e/outages.test.ts',
-  'test/e2e/stale-writes.test.ts',
-  'test/e2e/worker-death.test.ts',
-];
-
 /** What runs apart from the other tests, as jest's arguments. */
-const LAB_SUITES = { lifecycle: ['test/lab/lifecycle.test.ts'], e2e: ['test/e2e/'] };
+const LAB_SUITES = {
+  lifecycle: ['test/lab/lifecycle.test.ts'],
+  e2e: ['test/e2e/'],
+  outages: ['test/e2e/outages.test.ts'],
+};
 
 function failedCheck(name) {
   return { passed: 0, failed: [name], skipped: [], ran: 1 };
