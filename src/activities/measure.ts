@@ -9,6 +9,8 @@ import type { MeasureInput, MeasureResult } from '../workflows/activity-types';
 import type { RoutingReport } from '../workflows/api';
 import { lookAtRouting } from './check-routing';
 import type { Looking } from './check-routing';
+import { countEvidence } from './count-evidence';
+import { inTime, limitedTo } from './in-time';
 
 /** No source has news about less. */
 const SHORTEST_WINDOW_MS = 1_000;
@@ -33,13 +35,14 @@ export async function measure(
   const left = activityInfo().startToCloseTimeoutMs - (Date.now() - startedAt) - MARGIN_MS;
   const budgetMs = Math.max(0, guardTripped === null ? left : Math.min(left, AFTER_A_TRIP_MS));
   const { tracks, dealing } = reassertion;
-  const [taken, routing] = await Promise.all([
+  const [taken, routing, evidence] = await Promise.all([
     takeSample(source, input, { budgetMs, signal, tracks }),
     routingOf(source, input, { budgetMs, signal, tracks, dealing }),
+    countEvidence(source, input, { budgetMs, signal, tracks }),
   ]);
   signal.throwIfAborted();
   const sample = comparable(taken, input);
-  const { metrics, ...judgement } = judge(analysis, input.judge, sample);
+  const { metrics, ...judgement } = judge(analysis, input.judge, sample, evidence?.findings ?? []);
   const away =
     unreachable.length === 0 ? '' : ` The weight could not be looked at everywhere: ${unreachable.join(' ')}`;
   return {
@@ -55,6 +58,7 @@ export async function measure(
       ...(sample.simulated === true ? { simulated: true } : {}),
     },
     judgement,
+    ...(evidence === null ? {} : { evidence: evidence.state }),
     foreignEdits,
     guardTripped,
   };
@@ -66,21 +70,9 @@ async function routingOf(
   input: MeasureInput,
   { budgetMs, signal, ...how }: Looking & { readonly budgetMs: number },
 ): Promise<RoutingReport | null> {
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(budgetMs))]);
+  const limited = limitedTo(budgetMs, signal);
   if (limited.aborted) return null;
-  const looking = lookAtRouting(source, input, { ...how, signal: limited });
-  // What it says after that is not heard any more.
-  looking.catch(() => undefined);
-  let giveUp: () => void = () => undefined;
-  const over = new Promise<null>((resolve) => {
-    giveUp = (): void => resolve(null);
-    limited.addEventListener('abort', giveUp, { once: true });
-  });
-  try {
-    return await Promise.race([looking, over]);
-  } finally {
-    limited.removeEventListener('abort', giveUp);
-  }
+  return inTime(lookAtRouting(source, input, { ...how, signal: limited }), limited);
 }
 
 /** Whatever a query finds beside the first version of a service: it is no stable track, and nothing to be held against. */

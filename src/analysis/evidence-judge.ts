@@ -20,6 +20,8 @@ export interface EvidenceMetric {
   readonly name: string;
   /** `errors`: bad of all requests. `latency`: a histogram, whose every boundary makes "slower than it" an event. */
   readonly kind: 'errors' | 'latency';
+  /** Of a histogram, in seconds, for people; without them a boundary is named by its number. */
+  readonly boundaries?: readonly number[];
 }
 
 /** A histogram of one arm: counts at or below each boundary, rising; the last one is the total. */
@@ -213,9 +215,11 @@ function describeCounts(policy: EvidencePolicy, metric: EvidenceMetric, state: M
   );
   const { canaryBad, stableBad } = strongest ?? { canaryBad: 0, stableBad: 0 };
   const share = state.canaryRequests / (state.canaryRequests + state.stableRequests);
-  const boundary = 1 + state.events.findIndex((event) => event === strongest);
+  const index = state.events.findIndex((event) => event === strongest);
+  const seconds = metric.boundaries?.[index];
+  const boundary = seconds === undefined ? `boundary ${index + 1}` : formatValue(seconds, 'seconds');
   const noun = (count: number): string =>
-    metric.kind === 'errors' ? countOf(count, 'error') : `${requests(count)} slower than boundary ${boundary}`;
+    metric.kind === 'errors' ? countOf(count, 'error') : `${requests(count)} slower than ${boundary}`;
   const bad = canaryBad + stableBad;
   const had = `which had ${formatValue(share, 'ratio')} of the requests`;
   if (bad === 0)

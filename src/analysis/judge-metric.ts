@@ -1,5 +1,6 @@
 import { compareRatios } from './compare-ratios';
 import { countOf, formatAgainst, formatCount, formatLimit, formatProbability, formatValue } from './format';
+import type { EvidenceFinding } from './gather-evidence';
 import { requestsOf } from './observed-share';
 import type { MetricSample, Observation } from './sample';
 import type { JudgePolicy, MetricPolicy, MetricVerdict, Verdict } from './verdict';
@@ -9,6 +10,8 @@ export interface JudgedMetric {
   readonly verdict: MetricVerdict;
   /** What the value was really held against: a fixed limit, only a comparison with stable, or nothing. */
   readonly heldAgainst: 'limit' | 'comparison' | 'nothing';
+  /** The evidence of all batches has proven it: nothing that is tolerated at a look changes that. */
+  readonly proven: boolean;
 }
 
 /** The outcome of one rule. */
@@ -16,11 +19,26 @@ type Check =
   | { readonly outcome: 'passed' }
   | { readonly outcome: 'failed'; readonly clause: string }
   | { readonly outcome: 'impossible'; readonly why: string }
+  | { readonly outcome: 'insufficient'; readonly why: string }
   | { readonly outcome: 'error'; readonly why: string };
 
-/** Holds one metric's sample against its limits; never passes on a value that is not there. */
-export function judgeMetric(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSample | undefined): JudgedMetric {
-  const judged = (verdict: Verdict, sentence: string, heldAgainst: JudgedMetric['heldAgainst']): JudgedMetric => ({
+/**
+ * Holds one metric's sample against its limits, and asks what the evidence of all batches says, where there is some;
+ * never passes on a value that is not there.
+ */
+export function judgeMetric(
+  policy: JudgePolicy,
+  metric: MetricPolicy,
+  sample: MetricSample | undefined,
+  finding?: EvidenceFinding,
+): JudgedMetric {
+  const report = finding?.report ?? null;
+  const judged = (
+    verdict: Verdict,
+    sentence: string,
+    heldAgainst: JudgedMetric['heldAgainst'],
+    proven = false,
+  ): JudgedMetric => ({
     verdict: {
       name: metric.name,
       unit: metric.unit,
@@ -29,20 +47,27 @@ export function judgeMetric(policy: JudgePolicy, metric: MetricPolicy, sample: M
       stable: finiteOrNull(sample?.stable?.value),
       canaryRequests: requestsOf(sample?.canary ?? null),
       stableRequests: requestsOf(sample?.stable ?? null),
-      limit: describeLimits(policy, metric, sample),
+      limit: describeLimits(policy, metric, { sample, finding }),
       sentence,
       query: sample?.canary.query ?? '',
+      ...(report === null ? {} : { evidence: report }),
+      ...(metric.dryRun === true ? { dryRun: true } : {}),
     },
     heldAgainst,
+    proven,
   });
 
+  // However few requests this one look saw: the evidence is of all of them.
+  if (finding?.outcome.kind === 'proven') {
+    return judged('fail', `${metric.name}: ${finding.outcome.clause}.`, 'comparison', true);
+  }
   if (sample === undefined) return judged('error', `${metric.name}: the metric source left it out.`, 'nothing');
   const unusable = whyUnusable(policy, metric, sample.canary);
   if (unusable !== null) return judged(unusable.verdict, unusable.sentence, 'nothing');
 
   const value = sample.canary.value ?? Number.NaN; // whyUnusable has refused everything but a finite value
   const limits = checkLimits(metric, value);
-  const comparisons = checkComparisons(policy, metric, sample, value);
+  const comparisons = checkComparisons(policy, metric, { sample, value, finding });
   const checks = [...limits, ...comparisons];
   const subject = describeSubject(metric, sample.canary, value);
   const beside = describeStable(metric, sample.stable);
@@ -56,6 +81,11 @@ export function judgeMetric(policy: JudgePolicy, metric: MetricPolicy, sample: M
     return judged('error', `${metric.name}: cannot be compared with stable: ${broken.why}.`, 'nothing');
   }
   if (checks.length === 0) return judged('pass', `${subject}; it has no limit${beside}.`, 'nothing');
+  const insufficient = checks.find((check) => check.outcome === 'insufficient');
+  if (insufficient?.outcome === 'insufficient') {
+    const why = `not compared with stable yet: ${clause(insufficient.why)}`;
+    return judged('insufficient-data', `${subject}; ${why}.`, 'nothing');
+  }
   const impossible = checks.find((check) => check.outcome === 'impossible');
   const notCompared = impossible?.outcome === 'impossible' ? impossible.why : null;
   if (notCompared !== null && !checks.some((check) => check.outcome === 'passed')) {
@@ -109,11 +139,37 @@ function checkLimits(metric: MetricPolicy, value: number): Check[] {
   return checks;
 }
 
-function checkComparisons(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSample, value: number): Check[] {
+interface Looked {
+  readonly sample: MetricSample;
+  readonly value: number;
+  readonly finding: EvidenceFinding | undefined;
+}
+
+function checkComparisons(policy: JudgePolicy, metric: MetricPolicy, { sample, value, finding }: Looked): Check[] {
   const checks: Check[] = [];
   if (metric.maxRatio !== null) checks.push(checkRatio(policy, metric.maxRatio, sample, value));
-  if (comparesEvents(policy, metric, sample)) checks.push(checkEvents(policy, metric, sample));
+  if (finding !== undefined) checks.push(checkEvidence(sample, finding));
+  else if (comparesEvents(policy, metric, sample)) checks.push(checkEvents(policy, metric, sample));
   return checks;
+}
+
+/** The verdict of the evidence as one of the rules. */
+function checkEvidence({ stable }: MetricSample, { outcome }: EvidenceFinding): Check {
+  switch (outcome.kind) {
+    case 'proven':
+      return { outcome: 'failed', clause: outcome.clause };
+    case 'error':
+      return { outcome: 'error', why: clause(outcome.why) };
+    case 'impossible':
+      return { outcome: 'impossible', why: outcome.why };
+    case 'insufficient':
+      // A stable track without requests is never compared with: waiting would not help.
+      return stableMissing(stable) ?? { outcome: 'insufficient', why: outcome.why };
+    case 'kept':
+      return stableMissing(stable) ?? { outcome: 'passed' };
+    default:
+      return outcome satisfies never;
+  }
 }
 
 /** The significance test is for event metrics: those that count bad requests of all requests. */
@@ -176,12 +232,20 @@ function checkEvents(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSa
   return tooFewAtStable(policy, sample.stable) ?? { outcome: 'passed' };
 }
 
-function describeLimits(policy: JudgePolicy, metric: MetricPolicy, sample: MetricSample | undefined): string {
+function describeLimits(
+  policy: JudgePolicy,
+  metric: MetricPolicy,
+  { sample, finding }: { readonly sample: MetricSample | undefined; readonly finding: EvidenceFinding | undefined },
+): string {
   const parts: string[] = [];
   if (metric.max !== null) parts.push(`max ${formatLimit(metric.max, metric.unit)}`);
   if (metric.min !== null) parts.push(`min ${formatLimit(metric.min, metric.unit)}`);
   if (metric.maxRatio !== null) parts.push(`at most ${formatLimit(metric.maxRatio, 'count')} times stable`);
-  if (policy.compare !== null && comparesEvents(policy, metric, sample)) {
+  if (finding?.report?.objective !== undefined) {
+    parts.push(`objective ${formatLimit(finding.report.objective.share, 'ratio')}`);
+  }
+  if (finding !== undefined) parts.push('not proven worse than stable');
+  else if (policy.compare !== null && comparesEvents(policy, metric, sample)) {
     const { alpha, tolerate } = policy.compare;
     parts.push(`not above ${formatLimit(tolerate, 'count')} times stable at alpha ${formatLimit(alpha, 'count')}`);
   }

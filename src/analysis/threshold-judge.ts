@@ -1,8 +1,9 @@
 import { countOf } from './format';
+import type { EvidenceFinding } from './gather-evidence';
 import { judgeMetric, type JudgedMetric } from './judge-metric';
 import { requestsOf } from './observed-share';
 import type { Sample } from './sample';
-import type { Judgement, JudgePolicy, JudgeState, ThresholdJudgeState, Verdict } from './verdict';
+import type { Judgement, JudgePolicy, JudgeState, MetricPolicy, ThresholdJudgeState, Verdict } from './verdict';
 
 const NOTHING_SEEN: ThresholdJudgeState = {
   kind: 'threshold',
@@ -18,30 +19,49 @@ const NOTHING_SEEN: ThresholdJudgeState = {
  * metric has data and keeps its limits passes; no data, NaN and a broken backend never do, and never count as a
  * failure of the canary. Its limits as a statistical procedure are in docs/analysis.md.
  */
-export function judge(policy: JudgePolicy, state: JudgeState | null, sample: Sample): Judgement {
-  const metrics = policy.metrics.map((metric) =>
-    judgeMetric(
-      policy,
-      metric,
-      sample.metrics.find((each) => each.name === metric.name),
-    ),
+export function judge(
+  policy: JudgePolicy,
+  state: JudgeState | null,
+  sample: Sample,
+  findings: readonly EvidenceFinding[] = [],
+): Judgement {
+  const all = policy.metrics.map((metric) => {
+    const named = <T extends { readonly name: string }>(list: readonly T[]): T | undefined =>
+      list.find((each) => each.name === metric.name);
+    return { metric, judged: judgeMetric(policy, metric, named(sample.metrics), named(findings)) };
+  });
+  const acted = all.filter(({ metric }) => metric.dryRun !== true);
+  const { verdict, sentence } = judgeMeasurement(
+    acted.map(({ judged }) => judged),
+    sample,
   );
-  const { verdict, sentence } = judgeMeasurement(metrics, sample);
   const next = advance(state?.kind === 'threshold' ? state : NOTHING_SEEN, verdict, sentence);
+  const isFinal = acted.some(
+    ({ metric, judged }) => judged.proven || (metric.critical === true && judged.verdict.verdict === 'fail'),
+  );
   const decision =
-    next.failed > policy.failureLimit
+    isFinal || next.failed > policy.failureLimit
       ? 'fail'
       : next.consecutiveErrors > policy.consecutiveErrorLimit
         ? 'error'
         : 'continue';
   return {
     verdict,
-    metrics: metrics.map((metric) => metric.verdict),
+    metrics: all.map(({ judged }) => judged.verdict),
     sentence,
     state: next,
     decision,
-    ...judgeStep(policy, next, decision, { verdict, sentence }),
+    ...judgeStep(policy, next, { decision, isFinal }, { verdict, sentence }),
+    ...(findings.some(({ report }) => report?.promotion !== undefined) ? { enough: isEnough(acted, findings) } : {}),
   };
+}
+
+/** Every metric that can prove the canary good enough has done so. */
+function isEnough(acted: readonly { readonly metric: MetricPolicy }[], findings: readonly EvidenceFinding[]): boolean {
+  const asked = findings.filter(
+    ({ name, report }) => report?.promotion !== undefined && acted.some(({ metric }) => metric.name === name),
+  );
+  return asked.length > 0 && asked.every(({ enough }) => enough);
 }
 
 interface Judged {
@@ -102,7 +122,7 @@ function advance(state: ThresholdJudgeState, verdict: Verdict, sentence: string)
 function judgeStep(
   policy: JudgePolicy,
   state: ThresholdJudgeState,
-  decision: Judgement['decision'],
+  { decision, isFinal }: { readonly decision: Judgement['decision']; readonly isFinal: boolean },
   now: Judged,
 ): { stepVerdict: Verdict; stepSentence: string } {
   const needed = Math.max(1, policy.minMeasurements);
@@ -110,6 +130,7 @@ function judgeStep(
     stepVerdict,
     stepSentence,
   });
+  if (decision === 'fail' && isFinal) return step('fail', now.sentence);
   if (decision === 'fail') {
     const tolerated = policy.failureLimit === 0 ? '' : `, more than the tolerated ${policy.failureLimit}`;
     return step(

@@ -1,3 +1,5 @@
+import type { EvidenceReport } from './gather-evidence';
+
 /** Only `pass` advances a release. `error` is the backend's fault and never held against the canary. */
 export type Verdict = 'pass' | 'fail' | 'inconclusive' | 'insufficient-data' | 'error';
 
@@ -8,6 +10,7 @@ export interface JudgePolicy {
   readonly failureLimit: number;
   readonly consecutiveErrorLimit: number;
   readonly metrics: readonly MetricPolicy[];
+  /** Of event metrics of which no evidence is gathered, at each look. */
   readonly compare: { readonly alpha: number; readonly tolerate: number } | null;
 }
 
@@ -17,6 +20,10 @@ export interface MetricPolicy {
   readonly max: number | null;
   readonly min: number | null;
   readonly maxRatio: number | null;
+  /** Judged and shown, and never acted on. */
+  readonly dryRun?: boolean;
+  /** One failed measurement fails the step, whatever is tolerated of others. */
+  readonly critical?: boolean;
 }
 
 /**
@@ -53,6 +60,10 @@ export interface MetricVerdict {
   /** A sentence a person understands, with the counts. */
   readonly sentence: string;
   readonly query: string;
+  /** What all batches of the release say; absent where no evidence is gathered. */
+  readonly evidence?: EvidenceReport;
+  /** Its verdict counts for nothing. */
+  readonly dryRun?: boolean;
 }
 
 /** A judge's answer to one measurement. */
@@ -67,4 +78,6 @@ export interface Judgement {
   /** What the step's verdict is if the soak ends here, with its reason. */
   readonly stepVerdict: Verdict;
   readonly stepSentence: string;
+  /** The canary was proven good enough: the soak may end now. Absent where that is not asked for. */
+  readonly enough?: boolean;
 }

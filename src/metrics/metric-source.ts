@@ -1,3 +1,4 @@
+import type { CountCursor, Counted } from '../analysis/counts';
 import type { Sample } from '../analysis/sample';
 import type { MetricPlan } from '../spec/plan-types';
 
@@ -10,7 +11,19 @@ export interface MetricSource {
   sample(request: SampleRequest): Promise<Sample>;
   /** What both tracks were sent since the weight changed. Throws as `sample` does. */
   routed(request: RoutedRequest): Promise<Routed>;
+  /**
+   * What happened since each metric was last counted, as whole events. One answer for each metric that has counters,
+   * in their order; throws as `sample` does.
+   */
+  count(request: CountRequest): Promise<readonly Counted[]>;
 }
+
+export type CountRequest = Omit<SampleRequest, 'windowMs'> & {
+  /** When the weight last changed, epoch milliseconds. */
+  readonly since: number;
+  /** Where each metric's last batch ended, by its name; absent for one that was not counted at this weight yet. */
+  readonly cursors: Readonly<Record<string, CountCursor>>;
+};
 
 /** A source that holds connections open until it is let go of. */
 export interface ClosableMetricSource extends MetricSource {

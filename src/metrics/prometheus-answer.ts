@@ -12,6 +12,7 @@ export type QueryResult =
 
 // The answer format of the HTTP API v1: https://prometheus.io/docs/prometheus/latest/querying/api/
 const Point = z.tuple([z.number(), z.string()]);
+const Warnings = z.array(z.string()).default([]);
 const Success = z.object({
   status: z.literal('success'),
   data: z.discriminatedUnion('resultType', [
@@ -23,7 +24,24 @@ const Success = z.object({
     z.object({ resultType: z.literal('matrix'), result: z.unknown() }),
     z.object({ resultType: z.literal('string'), result: z.unknown() }),
   ]),
-  warnings: z.array(z.string()).default([]),
+  warnings: Warnings,
+});
+/** `[boundary rule, lower end, upper end, count]`: https://prometheus.io/docs/prometheus/latest/querying/api/#native-histograms */
+const NativeBucket = z.tuple([z.number(), z.string(), z.string(), z.string()]);
+const NativePoint = z.tuple([z.number(), z.object({ count: z.string(), buckets: z.array(NativeBucket).default([]) })]);
+const Matrix = z.object({
+  status: z.literal('success'),
+  data: z.object({
+    resultType: z.literal('matrix'),
+    result: z.array(
+      z.object({
+        metric: z.record(z.string(), z.string()),
+        values: z.array(Point).default([]),
+        histograms: z.array(NativePoint).default([]),
+      }),
+    ),
+  }),
+  warnings: Warnings,
 });
 const Failure = z.object({ status: z.literal('error'), errorType: z.string().optional(), error: z.string() });
 
@@ -33,20 +51,13 @@ const Failure = z.object({ status: z.literal('error'), errorType: z.string().opt
  * @throws HttpFailure when the answer is not one of Prometheus at all.
  */
 export function readAnswer(answer: HttpAnswer): QueryResult {
-  const failure = Failure.safeParse(answer.json);
-  if (failure.success) {
-    const kind = failure.data.errorType === undefined ? '' : ` (${shorten(failure.data.errorType)})`;
-    return { kind: 'error', message: `Prometheus refused the query${kind}: ${shorten(failure.data.error)}` };
-  }
+  const refused = readRefusal(answer);
+  if (refused !== null) return { kind: 'error', message: refused };
   const success = Success.safeParse(expectJson(answer));
   if (!success.success) throw new HttpFailure('body', 'answered JSON that is not a query result of Prometheus');
   const { data, warnings } = success.data;
-  const [warning] = warnings;
-  // A part of the data could not be asked, or was of the wrong kind: an empty answer then does not say that nothing
-  // bad happened. `infos` are about the query's style.
-  if (warning !== undefined) {
-    return { kind: 'error', message: `Prometheus answered with a warning, so perhaps in part: ${shorten(warning)}` };
-  }
+  const partial = describeWarning(warnings);
+  if (partial !== null) return { kind: 'error', message: partial };
   switch (data.resultType) {
     case 'scalar':
       return readNumber(data.result[1]);
@@ -69,6 +80,74 @@ export function readAnswer(answer: HttpAnswer): QueryResult {
 }
 
 function readNumber(text: string): QueryResult {
-  const value = /^[+-]?(\d|\.\d)/.test(text) ? Number(text) : Number.NaN;
+  const value = numberIn(text);
   return Number.isFinite(value) ? { kind: 'value', value } : { kind: 'not-a-number', text: shorten(text) };
+}
+
+/** One series at two moments: how it is written by Prometheus, null where it had no sample. */
+export interface SeriesPair {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly from: SeriesValue | null;
+  readonly to: SeriesValue | null;
+}
+
+export type SeriesValue =
+  | { readonly kind: 'number'; readonly text: string }
+  /** The counts of all buckets with their upper ends, ascending. */
+  | { readonly kind: 'native'; readonly count: string; readonly buckets: readonly { le: string; count: string }[] };
+
+export type SeriesResult =
+  | { readonly kind: 'series'; readonly series: readonly SeriesPair[] }
+  | { readonly kind: 'error'; readonly message: string };
+
+/**
+ * Reads an answer of `/api/v1/query_range` that was asked for two moments, epoch milliseconds.
+ *
+ * @throws HttpFailure when the answer is not one of Prometheus at all.
+ */
+export function readPairs(answer: HttpAnswer, from: number, to: number): SeriesResult {
+  const refused = readRefusal(answer);
+  if (refused !== null) return { kind: 'error', message: refused };
+  const matrix = Matrix.safeParse(expectJson(answer));
+  if (!matrix.success) throw new HttpFailure('body', 'answered JSON that is not a range of Prometheus');
+  const partial = describeWarning(matrix.data.warnings);
+  if (partial !== null) return { kind: 'error', message: partial };
+  const middle = (from + to) / 2000;
+  const series = matrix.data.data.result.map(({ metric, values, histograms }): SeriesPair => {
+    const valueAt = (isMeant: (seconds: number) => boolean): SeriesValue | null => {
+      const number = values.find(([seconds]) => isMeant(seconds));
+      if (number !== undefined) return { kind: 'number', text: number[1] };
+      const native = histograms.find(([seconds]) => isMeant(seconds))?.[1];
+      if (native === undefined) return null;
+      return {
+        kind: 'native',
+        count: native.count,
+        buckets: native.buckets.map(([, , le, count]) => ({ le, count })),
+      };
+    };
+    return { labels: metric, from: valueAt((at) => at < middle), to: valueAt((at) => at >= middle) };
+  });
+  return { kind: 'series', series };
+}
+
+/** A number as Prometheus writes it; NaN and the infinities are themselves. */
+export function numberIn(text: string): number {
+  if (text === '+Inf') return Infinity;
+  if (text === '-Inf') return -Infinity;
+  return /^[+-]?(\d|\.\d)/.test(text) ? Number(text) : Number.NaN;
+}
+
+function readRefusal({ json }: HttpAnswer): string | null {
+  const failure = Failure.safeParse(json);
+  if (!failure.success) return null;
+  const kind = failure.data.errorType === undefined ? '' : ` (${shorten(failure.data.errorType)})`;
+  return `Prometheus refused the query${kind}: ${shorten(failure.data.error)}`;
+}
+
+/**
+ * A part of the data could not be asked, or was of the wrong kind: an empty answer then does not say that nothing bad
+ * happened. `infos` are about the query's style.
+ */
+function describeWarning([warning]: readonly string[]): string | null {
+  return warning === undefined ? null : `Prometheus answered with a warning, so perhaps in part: ${shorten(warning)}`;
 }

@@ -2,10 +2,11 @@ import { messageOf } from '../errors';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { MetricPlan, MetricQuery } from '../spec/plan-types';
 import { promDuration, resolveQuery, type QueryValues } from '../spec/query-template';
-import { createHttpClient, describeHttpFailure, displayUrl, type HttpClient } from './http';
+import { createHttpClient, describeHttpFailure, displayUrl, type HttpAnswer, type HttpClient } from './http';
 import type { ClosableMetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
 import { mapBounded } from './pool';
-import { readAnswer, type QueryResult } from './prometheus-answer';
+import { readAnswer, readPairs, type QueryResult, type SeriesResult } from './prometheus-answer';
+import { countSeries } from './prometheus-counts';
 
 export interface PrometheusOptions {
   /** Base URL, with a path prefix where the server has one: `http://prometheus:9090`. */
@@ -14,9 +15,11 @@ export interface PrometheusOptions {
   readonly token?: string;
   /** For one query, milliseconds; Prometheus is told to give up after the same time. */
   readonly timeoutMs: number;
-  /** Largest answer accepted, bytes. Default 1 MiB: one number needs less than one. */
+  /** Largest answer accepted, bytes. Default 8 MiB: the buckets of a thousand targets at two moments. */
   readonly maxBytes?: number;
 }
+
+const MAX_BYTES = 8 * 1024 * 1024;
 
 /** Enough to fill a round trip, and no burst worth mentioning for a shared Prometheus. */
 const CONCURRENT_QUERIES = 4;
@@ -27,12 +30,14 @@ type Problem = NonNullable<Observation['problem']>;
 export function createPrometheusSource(options: PrometheusOptions): ClosableMetricSource {
   const client = createHttpClient({
     timeoutMs: options.timeoutMs,
-    ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
+    maxBytes: options.maxBytes ?? MAX_BYTES,
     ...(options.token === undefined ? {} : { headers: { Authorization: `Bearer ${options.token}` } }),
   });
   return {
     sample: (request) => sample(client, options, request),
     routed: (request) => routed(client, options, request),
+    count: (request) =>
+      countSeries((query, from, to) => askPairs(client, options, { ...request, from, to }, query), request),
     close: () => client.close(),
   };
 }
@@ -175,22 +180,69 @@ async function ask(
   request: Pick<SampleRequest, 'at' | 'signal'>,
   query: string,
 ): Promise<QueryResult> {
-  const endpoint = `${options.url.replace(/\/+$/, '')}/api/v1/query`;
+  const answer = await post(client, options, request, {
+    path: '/api/v1/query',
+    form: { query, time: seconds(request.at) },
+    read: readAnswer,
+  });
+  return typeof answer === 'string' ? { kind: 'error', message: answer } : answer;
+}
+
+/** The series of an expression at two moments, in one query: a range with one step. */
+async function askPairs(
+  client: HttpClient,
+  options: PrometheusOptions,
+  { from, to, ...request }: Pick<SampleRequest, 'signal'> & { readonly from: number; readonly to: number },
+  query: string,
+): Promise<SeriesResult> {
+  const answer = await post(client, options, request, {
+    path: '/api/v1/query_range',
+    form: { query, start: seconds(from), end: seconds(to), step: seconds(to - from) },
+    read: (each) => readPairs(each, from, to),
+  });
+  return typeof answer === 'string' ? { kind: 'error', message: answer } : answer;
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(3);
+}
+
+/** Asks and reads; or says in a clause why there is nothing to read. */
+async function post<T>(
+  client: HttpClient,
+  options: PrometheusOptions,
+  { signal }: Pick<SampleRequest, 'signal'>,
+  question: {
+    readonly path: string;
+    readonly form: Readonly<Record<string, string>>;
+    readonly read: (answer: HttpAnswer) => T;
+  },
+): Promise<T | string> {
+  const where = `Prometheus at ${displayUrl(options.url)}`;
   try {
     const answer = await client.request({
       method: 'POST',
-      url: endpoint,
-      body: new URLSearchParams({
-        query,
-        time: (request.at / 1000).toFixed(3),
-        timeout: promDuration(options.timeoutMs),
-      }),
-      ...(request.signal === undefined ? {} : { signal: request.signal }),
+      url: `${options.url.replace(/\/+$/, '')}${question.path}`,
+      body: new URLSearchParams({ ...question.form, timeout: promDuration(options.timeoutMs) }),
+      ...(signal === undefined ? {} : { signal }),
     });
-    return readAnswer(answer);
+    const apart = clocksApart(answer);
+    return apart === null ? question.read(answer) : `${where} ${apart}`;
   } catch (error) {
-    return { kind: 'error', message: `Prometheus at ${displayUrl(options.url)} ${describeHttpFailure(error)}` };
+    return `${where} ${describeHttpFailure(error)}`;
   }
+}
+
+/** What came before a weight change cannot be told from what came after it by a clock that is that wrong. */
+const CLOCKS_APART_MS = 10_000;
+
+/** A clause about the server's clock; null when it goes as ours does, or is not known. */
+function clocksApart({ headers }: HttpAnswer): string | null {
+  const date = Date.parse(headers['date'] ?? '');
+  const apart = date - Date.now();
+  if (Number.isNaN(date) || Math.abs(apart) <= CLOCKS_APART_MS) return null;
+  const by = `${Math.round(Math.abs(apart) / 1000)} s`;
+  return `has a clock that is ${by} ${apart > 0 ? 'ahead of' : 'behind'} this one; set both clocks right`;
 }
 
 /**

@@ -1,13 +1,14 @@
-import { z } from 'zod';
+import type { Counted } from '../analysis/counts';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { Cohort } from '../router/protocol';
 import { RouterDefaults } from '../router/defaults';
 import { RouterPaths } from '../router/protocol';
 import type { MetricPlan, MetricQuery } from '../spec/plan-types';
 import { quantileOf, sumHistograms, type CumulativeHistogram } from './histogram';
-import { createHttpClient, describeHttpFailure, displayUrl, expectJson, HttpFailure, type HttpClient } from './http';
-import type { ClosableMetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
-import { mapBounded } from './pool';
+import { createHttpClient, displayUrl, type HttpClient } from './http';
+import type { ClosableMetricSource, CountRequest, Routed, RoutedRequest, SampleRequest } from './metric-source';
+import { countReadings } from './router-counts';
+import { askInstances, whyNotServed, type InstanceAnswer } from './router-instances';
 
 export interface RouterSourceOptions {
   /** Base URLs of all instances, for example `http://10.0.0.7:3000`. */
@@ -17,28 +18,9 @@ export interface RouterSourceOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 5_000;
-const CONCURRENT_INSTANCES = 8;
 
 /** The router keeps five minutes. */
 const MAX_WINDOW_SECONDS = 300;
-
-// The part of the router's metrics document that is used; src/router/protocol.ts has the whole.
-const Count = z.number().int().nonnegative();
-const CohortDocument = z.object({
-  version: z.string().nullable(),
-  window: z.object({
-    requests: Count,
-    errors: Count,
-    histogram: z.object({ boundsMs: z.array(z.number()), cumulative: z.array(Count) }),
-  }),
-});
-const MetricsAnswer = z.object({
-  windowSeconds: z.number(),
-  cohorts: z.object({ stable: CohortDocument, canary: CohortDocument }),
-  // A router of before it counted them has none.
-  routed: z.object({ weight: z.number(), stable: Count, canary: Count }).optional(),
-});
-type MetricsAnswer = z.infer<typeof MetricsAnswer>;
 
 /** What all instances together counted for one track in the window; or why that is not known. */
 type TrackCounts =
@@ -60,6 +42,7 @@ export function createRouterSource(options: RouterSourceOptions): ClosableMetric
   return {
     sample: (request) => sample(client, options, request),
     routed: (request) => routed(client, options, request),
+    count: (request) => count(client, options, request),
     close: () => client.close(),
   };
 }
@@ -67,7 +50,7 @@ export function createRouterSource(options: RouterSourceOptions): ClosableMetric
 async function sample(client: HttpClient, options: RouterSourceOptions, request: SampleRequest): Promise<Sample> {
   const seconds = Math.min(MAX_WINDOW_SECONDS, Math.max(1, Math.floor(request.windowMs / 1000)));
   const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=${seconds}`;
-  const answers = await askAll(client, options, path, request);
+  const answers = await askInstances(client, options.instances, path, request);
   const counts = { canary: countsOf(answers, 'canary', request), stable: countsOf(answers, 'stable', request) };
   const asked = `GET ${path} at ${options.instances.map(displayUrl).join(', ')}`;
   return {
@@ -83,16 +66,14 @@ async function sample(client: HttpClient, options: RouterSourceOptions, request:
   };
 }
 
-function askAll(
+async function count(
   client: HttpClient,
   { instances }: RouterSourceOptions,
-  path: string,
-  { signal }: Pick<SampleRequest, 'signal'>,
-): Promise<InstanceAnswer[]> {
-  return mapBounded(instances, CONCURRENT_INSTANCES, async (instance) => ({
-    instance,
-    answer: await ask(client, `${instance.replace(/\/+$/, '')}${path}`, signal),
-  }));
+  request: CountRequest,
+): Promise<readonly Counted[]> {
+  const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=1`;
+  const answers = await askInstances(client, instances, path, request);
+  return countReadings(answers, request, `GET ${path} at ${instances.map(displayUrl).join(', ')}`);
 }
 
 /**
@@ -101,7 +82,7 @@ function askAll(
  */
 async function routed(client: HttpClient, options: RouterSourceOptions, request: RoutedRequest): Promise<Routed> {
   const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=1`;
-  const answers = await askAll(client, options, path, request);
+  const answers = await askInstances(client, options.instances, path, request);
   const query = `GET ${path} at ${options.instances.map(displayUrl).join(', ')}: subjects routed at ${request.weight ?? 0} %`;
   let canary = 0;
   let stable = 0;
@@ -116,28 +97,8 @@ async function routed(client: HttpClient, options: RouterSourceOptions, request:
   return { kind: 'counts', query, canary, stable, unit: 'subject', cluster: Math.max(1, options.instances.length) };
 }
 
-type InstanceAnswer = { readonly instance: string; readonly answer: MetricsAnswer | string };
-
-/** The instance's document, or why there is none. */
-async function ask(client: HttpClient, url: string, signal: AbortSignal | undefined): Promise<MetricsAnswer | string> {
-  try {
-    const answer = await client.request({ method: 'GET', url, ...(signal === undefined ? {} : { signal }) });
-    const parsed = MetricsAnswer.safeParse(expectJson(answer));
-    if (parsed.success) return parsed.data;
-    throw new HttpFailure('body', 'answered JSON that is not a metrics document of the router');
-  } catch (error) {
-    return describeHttpFailure(error);
-  }
-}
-
 function countsOf(answers: readonly InstanceAnswer[], track: Cohort, request: SampleRequest): TrackCounts {
-  const wrong = answers.flatMap(({ instance, answer }) => {
-    if (typeof answer === 'string') return `instance ${displayUrl(instance)} ${answer}`;
-    const version = answer.cohorts[track].version;
-    if (version === request.versions[track]) return [];
-    const served = version === null ? `has no ${track} version` : `serves ${version} as ${track}`;
-    return `instance ${displayUrl(instance)} ${served}, not ${request.versions[track]}`;
-  });
+  const wrong = answers.flatMap((each) => whyNotServed(each, track, request) ?? []);
   if (answers.length === 0) return { kind: 'problem', message: 'the target has no instances' };
   if (wrong.length > 0) return { kind: 'problem', message: wrong.join('; ') };
   const windows = answers.flatMap(({ answer }) => (typeof answer === 'string' ? [] : answer.cohorts[track].window));

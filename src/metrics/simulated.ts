@@ -1,6 +1,7 @@
+import type { ArmBatch, Counted } from '../analysis/counts';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { MetricPlan, SimulatedPhase } from '../spec/plan-types';
-import type { MetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
+import type { CountRequest, MetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
 
 /** Traffic that the script pretends there is, per second, both tracks together. */
 const REQUESTS_PER_SECOND = 100;
@@ -19,6 +20,7 @@ export function createSimulatedSource(phases: readonly SimulatedPhase[]): Metric
   return {
     sample: (request) => Promise.resolve(simulate(phases, request)),
     routed: (request) => Promise.resolve(route(request)),
+    count: (request) => Promise.resolve(count(phases, request)),
   };
 }
 
@@ -45,6 +47,51 @@ function simulate(phases: readonly SimulatedPhase[], request: SampleRequest): Sa
       stable: observe(metric, 'stable', stable, Math.round((all * (100 - weight)) / 100)),
     })),
   };
+}
+
+/** What the script counts between two moments: differences of counters that grow evenly, so that nothing is lost. */
+function count(phases: readonly SimulatedPhase[], request: CountRequest): Counted[] {
+  const { at, since, weight = 100 } = request;
+  const canary = phaseAt(phases, weight);
+  return request.metrics.flatMap(({ name, counters }): Counted[] => {
+    if (counters === undefined || counters === null) return [];
+    const query = `simulated: ${name} of both tracks, counted`;
+    if (canary.noData === true) {
+      return [{ name, query, kind: 'problem', problem: { kind: 'no-data', message: 'simulated: no data' } }];
+    }
+    const cursor = request.cursors[name];
+    const from = cursor?.kind === 'time' ? cursor.at : since;
+    const isLatency = counters.kind === 'histogram' || (counters.kind === 'builtin' && counters.metric === 'latency');
+    const arm = (phase: SimulatedPhase, share: number): ArmBatch => {
+      const perSecond = REQUESTS_PER_SECOND * share;
+      const total = grown(perSecond, { from, at, since });
+      if (!isLatency) return { bad: grown(perSecond * phase.errorRate, { from, at, since }), total };
+      // One request in twenty is slower than the 95th percentile, which is where its bucket begins.
+      const slow = grown(perSecond * 0.05, { from, at, since });
+      return { cumulative: [...BOUNDARIES.map((bound) => (bound >= phase.p95 ? total - slow : 0)), total] };
+    };
+    return [
+      {
+        name,
+        query,
+        kind: 'batch',
+        canary: arm(canary, weight / 100),
+        stable: arm(HEALTHY, 1 - weight / 100),
+        ...(isLatency ? { boundaries: BOUNDARIES } : {}),
+        changing: false,
+        dropped: [],
+        cursor: { kind: 'time', at },
+      },
+    ];
+  });
+}
+
+/** Seconds. */
+const BOUNDARIES: readonly number[] = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+function grown(perSecond: number, { from, at, since }: { from: number; at: number; since: number }): number {
+  const value = (moment: number): number => Math.floor(((moment - since) / 1000) * perSecond + 1e-9);
+  return Math.max(0, value(at) - value(from));
 }
 
 function phaseAt(phases: readonly SimulatedPhase[], weight: number): SimulatedPhase {

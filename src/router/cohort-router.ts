@@ -21,6 +21,7 @@ import {
   RouterHeaders,
   type Cohort,
   type CohortMetrics,
+  type CountsAtWeight,
   type EffectiveConfig,
   type GuardEvidence,
   type MetricsDocument,
@@ -31,6 +32,7 @@ import {
 import { CohortRecorder } from './recorder';
 import { ReleaseState, type CountsAffected, type Snapshot } from './release-state';
 import { SubjectSample } from './subject-sample';
+import { WeightCounts } from './weight-counts';
 
 /** What a cohort router is made from. */
 export interface CohortRouterOptions extends ConfigurableOptions {
@@ -123,6 +125,14 @@ export function createCohortRouter(options: CohortRouterOptions = {}): CohortRou
   return new Router(options);
 }
 
+/** What is remembered of a request until it ends. */
+interface Begun {
+  /** What it was decided by. */
+  readonly snapshot: Snapshot;
+  readonly generation: number;
+  readonly startedMs: number;
+}
+
 /** Adapters may be called thousands of times a second: no closures per request but one, nothing kept. */
 class Router implements CohortRouter {
   readonly instance = randomUUID();
@@ -146,6 +156,7 @@ class Router implements CohortRouter {
   /** Grows when a cohort's counts start anew, so that requests begun before do not count into them. */
   readonly #generation: Record<Cohort, number> = { stable: 0, canary: 0 };
   readonly #subjects = new SubjectSample();
+  readonly #atWeight = new WeightCounts();
   readonly #overrides = { accepted: 0, rejected: 0 };
   #resetAtMs: number;
   #refusedWrites = 0;
@@ -210,7 +221,7 @@ class Router implements CohortRouter {
       finish: (end) => {
         if (!open) return;
         open = false;
-        this.#count(assignment, generation, startedMs, end);
+        this.#count(assignment, { snapshot, generation, startedMs }, end);
       },
     };
   }
@@ -248,6 +259,7 @@ class Router implements CohortRouter {
         canary: this.#cohortMetrics('canary', snapshot.canaryVersion, windowSeconds),
       },
       routed: this.#subjects.counts(snapshot),
+      atWeight: this.#countsAtWeight(snapshot),
       overrides: { ...this.#overrides },
     };
   }
@@ -339,7 +351,7 @@ class Router implements CohortRouter {
     return cohort;
   }
 
-  #count(assignment: Assignment, generation: number, startedMs: number, end: RequestEnd): void {
+  #count(assignment: Assignment, { snapshot, generation, startedMs }: Begun, end: RequestEnd): void {
     const { cohort, version } = assignment;
     const nowMs = this.#clock.monotonic();
     const latencyMs = Math.max(0, nowMs - startedMs);
@@ -348,6 +360,7 @@ class Router implements CohortRouter {
     // Begun before a promotion or a new canary: it belongs to a version these counts are no longer about.
     if (generation !== this.#generation[cohort]) return;
     this.#recorders[cohort].record(this.#secondAt(nowMs), { latencyMs, error, aborted: end === 'aborted' });
+    this.#atWeight.record(cohort, { latencyMs, error }, snapshot, this.#state.snapshot);
     if (cohort === 'canary') this.#runGuard();
   }
 
@@ -385,7 +398,13 @@ class Router implements CohortRouter {
     };
   }
 
+  #countsAtWeight(snapshot: Snapshot): CountsAtWeight {
+    const { sinceMs, weight, stable, canary } = this.#atWeight.counts(snapshot);
+    return { weight, since: isoTime(sinceMs), stable, canary };
+  }
+
   #startCountsAnew(counts: CountsAffected): void {
+    if (counts !== 'none') this.#atWeight.reset(this.#clock.now());
     const cohorts: Cohort[] = counts === 'none' ? [] : counts === 'canary' ? ['canary'] : ['stable', 'canary'];
     for (const cohort of cohorts) {
       this.#recorders[cohort].reset();

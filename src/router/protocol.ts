@@ -164,6 +164,18 @@ export interface RoutedSubjects {
   readonly canary: number;
 }
 
+/**
+ * What became of the requests that the weight in force has decided about, both cohorts from the same moment on. Only
+ * grows until `since` changes: with the weight, with a reset of the metrics, with a version that is counted anew.
+ */
+export interface CountsAtWeight {
+  /** The weight that decided. */
+  readonly weight: number;
+  readonly since: string;
+  readonly stable: Pick<CohortCounts, 'requests' | 'errors' | 'histogram'>;
+  readonly canary: Pick<CohortCounts, 'requests' | 'errors' | 'histogram'>;
+}
+
 /** `GET /canary/metrics`. */
 export interface MetricsDocument {
   readonly service: string | null;
@@ -184,6 +196,7 @@ export interface MetricsDocument {
   readonly windowSeconds: number;
   readonly cohorts: { readonly stable: CohortMetrics; readonly canary: CohortMetrics };
   readonly routed: RoutedSubjects;
+  readonly atWeight: CountsAtWeight;
   /** Requests steered by a signed override (they count in no cohort), and override tokens ignored. */
   readonly overrides: { readonly accepted: number; readonly rejected: number };
 }

@@ -1,8 +1,16 @@
-import { DEFAULTS } from './defaults';
+import { BOUNDS, DEFAULTS } from './defaults';
 import { found, milliseconds } from './fields';
 import { nearest } from './nearest';
-import type { AnalysisPlan, MetricPlan, MetricQuery, MetricSourcePlan, MetricUnit, TargetPlan } from './plan-types';
-import { DEFAULT_METRICS, presetMetrics } from './presets';
+import type {
+  AnalysisPlan,
+  EvidencePlan,
+  MetricCounters,
+  MetricPlan,
+  MetricSourcePlan,
+  MetricUnit,
+  TargetPlan,
+} from './plan-types';
+import { byTarget, DEFAULT_METRICS, presetMetrics } from './presets';
 import type { PresetMetric, PresetName } from './presets';
 import { templateProblems } from './query-template';
 import { analysisSchema } from './schema';
@@ -21,6 +29,7 @@ export interface Finding {
 export interface Soak {
   readonly path: readonly (string | number)[];
   readonly ms: number;
+  readonly weight: number;
 }
 
 export interface AnalysisInput {
@@ -82,8 +91,50 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
     metrics,
     compare: analysis.compare === false ? null : { alpha: analysis.compare.alpha, tolerate: analysis.compare.tolerate },
     routingCheck: analysis.routingCheck,
+    evidence: resolveEvidence(analysis, input.soaks, { metrics, intervalMs: timing.intervalMs }, problems),
   };
+  if (problems.length > 0) return { plan: null, problems, warnings };
   return { plan, problems, warnings };
+}
+
+/** The evidence judge; null where nothing is compared. */
+function resolveEvidence(
+  analysis: AnalysisSpec,
+  soaks: readonly Soak[],
+  { metrics, intervalMs }: { readonly metrics: readonly MetricPlan[]; readonly intervalMs: number },
+  problems: Finding[],
+): EvidencePlan | null {
+  const { compare, until, promotion } = analysis;
+  const counted = metrics.filter(({ counters }) => counters !== undefined && counters !== null);
+  if (promotion !== undefined && until !== 'evidence') {
+    problems.push({
+      path: [...AT, 'promotion'],
+      on: 'key',
+      message: 'promotion says what ends a soak before its time, and until is soak. Allowed: beside until: evidence.',
+    });
+  }
+  if (until === 'evidence' && (compare === false || !counted.some(({ unit }) => unit === 'ratio'))) {
+    problems.push({
+      path: [...AT, 'until'],
+      message:
+        'no metric can prove anything about the canary. Allowed: until: evidence beside compare, and a ratio whose events are counted, such as error-rate.',
+    });
+  }
+  if (compare === false || counted.length === 0) return null;
+  // At 100 % there is nothing left to be compared with.
+  const compared = sum(soaks.filter(({ weight }) => weight < 100).map(({ ms }) => ms));
+  const { exclude, beta } = promotion ?? DEFAULTS.analysis.promotion;
+  return {
+    alpha: compare.alpha,
+    tolerate: compare.tolerate,
+    clusters: compare.clusters,
+    plannedBatches: Math.min(BOUNDS.plannedBatches[1], Math.max(1, Math.floor(compared / intervalMs))),
+    promotion: until === 'evidence' ? { exclude, beta } : null,
+  };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 function resolveSource(
@@ -154,7 +205,7 @@ function resolveMetrics(
   context: MetricContext,
   problems: Finding[],
 ): MetricPlan[] {
-  const wanted = specs ?? DEFAULT_METRICS.map((name): MetricSpec => ({ name }));
+  const wanted = specs ?? DEFAULT_METRICS.map((name): MetricSpec => ({ name, dryRun: false, critical: false }));
   const plans: MetricPlan[] = [];
   const seen = new Map<string, number>();
   for (const [index, spec] of wanted.entries()) {
@@ -189,28 +240,78 @@ function resolveMetric(spec: MetricSpec, context: MetricContext, report: Report)
   const min = limitOf(spec.min ?? null, 'min', { unit: definition.unit, report });
   if (max !== null && min !== null && min > max)
     report('min', `${found(spec.min)} is above max, ${found(spec.max)}. Allowed: at most max.`);
-  const judged =
-    max !== null || min !== null || spec.maxRatio !== undefined || (definition.unit === 'ratio' && context.compared);
+  const counters = countersOf(definition.counters, { onlyMin: spec.min !== undefined && spec.max === undefined });
+  const objective = objectiveOf(spec, definition, { counters, context, report });
+  const isCompared = context.compared && (definition.unit === 'ratio' || counters !== null);
+  const judged = max !== null || min !== null || spec.maxRatio !== undefined || isCompared;
   if (noLimit && !judged) {
     report(
       null,
       `the metric ${spec.name} has no limit and would judge nothing. Allowed: at least one of max, min, maxRatio.`,
     );
   }
-  return { name: spec.name, unit: definition.unit, max, min, maxRatio: spec.maxRatio ?? null, query: definition.query };
+  return {
+    name: spec.name,
+    unit: definition.unit,
+    max,
+    min,
+    maxRatio: spec.maxRatio ?? null,
+    query: definition.query,
+    ...(counters === null || !context.compared ? {} : { counters }),
+    ...(objective === null ? {} : { objective }),
+    ...(spec.dryRun ? { dryRun: true } : {}),
+    ...(spec.critical ? { critical: true } : {}),
+  };
 }
 
+/** What a metric with nothing but a lower limit counts is what should happen: the rest is bad. */
+function countersOf(
+  counters: MetricCounters | null,
+  { onlyMin }: { readonly onlyMin: boolean },
+): MetricCounters | null {
+  return counters?.kind === 'events' && onlyMin ? { ...counters, good: true } : counters;
+}
+
+function objectiveOf(
+  spec: MetricSpec,
+  { unit }: Pick<PresetMetric, 'unit'>,
+  {
+    counters,
+    context,
+    report,
+  }: { readonly counters: MetricCounters | null; readonly context: MetricContext; readonly report: Report },
+): number | null {
+  if (spec.objective === undefined) return null;
+  if (unit !== 'ratio' || counters === null || !context.compared) {
+    const allowed = 'Allowed: for a ratio whose events are counted, such as error-rate, with compare switched on.';
+    report('objective', `nothing is counted that could be held against it. ${allowed}`);
+    return null;
+  }
+  const share = limitOf(spec.objective, 'objective', { unit, report });
+  if (share === null || (share > 0 && share < 1)) return share;
+  report('objective', `${found(spec.objective)} leaves nothing to prove. Allowed: above 0% and below 100%.`);
+  return null;
+}
+
+const OWN_QUERIES = ['query', 'numerator', 'denominator', 'bad', 'total'] as const;
+type OwnQuery = (typeof OWN_QUERIES)[number];
+
 function hasOwnQuery(spec: MetricSpec): boolean {
-  return spec.query !== undefined || spec.numerator !== undefined || spec.denominator !== undefined;
+  return OWN_QUERIES.some((key) => spec[key] !== undefined);
 }
 
 /** The metric's own queries; null when it has none, or none that could be asked. */
 function ownDefinition(spec: MetricSpec, context: MetricContext, report: Report): Omit<PresetMetric, 'name'> | null {
-  if (!hasOwnQuery(spec)) return null;
-  for (const key of ['numerator', 'denominator', 'query', 'requests'] as const) {
+  const asked = OWN_QUERIES.find((key) => spec[key] !== undefined);
+  if (asked === undefined) return null;
+  for (const key of [...OWN_QUERIES, 'requests', 'buckets'] as const) {
     for (const problem of templateProblems(spec[key] ?? '')) report(key, problem);
   }
-  const asked = spec.query === undefined ? (spec.numerator === undefined ? 'denominator' : 'numerator') : 'query';
+  for (const key of ['bad', 'total', 'buckets'] as const) {
+    if (!/\{\{\s*window\s*\}\}/.test(spec[key] ?? '')) continue;
+    const allowed = 'Allowed: the counters themselves, as sum by (job, instance) (my_errors_total{track="{{track}}"}).';
+    report(key, `{{window}} makes no counter: counters are read at two moments and subtracted. ${allowed}`);
+  }
   if (context.source === 'router') {
     report(
       asked,
@@ -218,32 +319,75 @@ function ownDefinition(spec: MetricSpec, context: MetricContext, report: Report)
     );
     return null;
   }
-  const query = ownQuery(spec, asked, report);
-  if (query === null) return null;
+  const own = ownQuery(spec, asked, report);
+  if (own === null) return null;
   const unit = ownUnit(spec, report);
-  return unit === null ? null : { unit, defaultMax: null, query };
+  if (spec.buckets !== undefined && unit !== 'seconds') {
+    report(
+      'buckets',
+      'a histogram of latencies is compared by how many are slower. Allowed: beside query, with unit: seconds.',
+    );
+  }
+  return unit === null ? null : { unit, defaultMax: null, ...own };
 }
 
-function ownQuery(spec: MetricSpec, asked: 'query' | 'numerator' | 'denominator', report: Report): MetricQuery | null {
-  const { numerator, denominator, query, requests } = spec;
-  if (query !== undefined && (numerator !== undefined || denominator !== undefined)) {
-    report(
-      'query',
-      `query is given together with ${numerator === undefined ? 'denominator' : 'numerator'}. Allowed: either query, or numerator and denominator.`,
-    );
-    return null;
-  }
-  if (query !== undefined) return { kind: 'value', expression: query.trim(), requests: requests?.trim() ?? null };
-  if (requests !== undefined)
-    report('requests', 'a ratio counts its own requests, by its denominator. Allowed: requests only beside query.');
-  if (numerator === undefined || denominator === undefined) {
+/** The pairs that make a ratio. */
+const RATIOS = [
+  ['numerator', 'denominator'],
+  ['bad', 'total'],
+] as const;
+
+function ownQuery(spec: MetricSpec, asked: OwnQuery, report: Report): Pick<PresetMetric, 'query' | 'counters'> | null {
+  const { query, requests, buckets } = spec;
+  const given = OWN_QUERIES.filter((key) => spec[key] !== undefined);
+  const kinds = [given.includes('query'), ...RATIOS.map((pair) => pair.some((key) => given.includes(key)))];
+  if (kinds.filter(Boolean).length > 1) {
+    const others = given.filter((key) => key !== asked).join(' and ');
     report(
       asked,
-      `${asked} is given without ${asked === 'numerator' ? 'denominator' : 'numerator'}. Allowed: both, or query.`,
+      `${asked} is given together with ${others}. Allowed: query, or numerator and denominator, or bad and total.`,
     );
     return null;
   }
-  return { kind: 'ratio', numerator: numerator.trim(), denominator: denominator.trim() };
+  if (query !== undefined) {
+    return {
+      query: { kind: 'value', expression: query.trim(), requests: requests?.trim() ?? null },
+      counters: buckets === undefined ? null : { kind: 'histogram', buckets: buckets.trim() },
+    };
+  }
+  if (requests !== undefined)
+    report('requests', 'a ratio counts its own requests, by its denominator. Allowed: requests only beside query.');
+  const [above, below] = RATIOS.find((pair) => pair.some((key) => given.includes(key))) ?? RATIOS[0];
+  const [part, whole] = [spec[above]?.trim(), spec[below]?.trim()];
+  if (part === undefined || whole === undefined) {
+    const missing = part === undefined ? above : below;
+    report(asked, `${asked} is given without ${missing}. Allowed: both, or query.`);
+    return null;
+  }
+  if (above === 'bad') {
+    // Over a window for people to read; what is judged are the counters.
+    const grown = (counters: string): string => `sum(increase((${counters})[{{window}}:${COUNTER_RESOLUTION}]))`;
+    return {
+      query: { kind: 'ratio', numerator: grown(part), denominator: grown(whole) },
+      counters: { kind: 'events', bad: part, total: whole },
+    };
+  }
+  return { query: { kind: 'ratio', numerator: part, denominator: whole }, counters: countersIn(part, whole) };
+}
+
+/** As often as the default interval looks. */
+const COUNTER_RESOLUTION = '5s';
+
+/** `sum(increase(SERIES{…}[{{window}}]))`: from that the counters themselves are known. */
+const GROWTH =
+  /^sum\s*\(\s*increase\s*\(\s*([a-zA-Z_:][\w:]*\s*(?:\{(?:[^{}]|\{\{\s*\w+\s*\}\})*\})?)\s*\[\s*\{\{\s*window\s*\}\}\s*\]\s*\)\s*\)$/;
+
+/** The counters behind a ratio of growths; null where they cannot be told, and a test at each look must do. */
+function countersIn(numerator: string, denominator: string): MetricCounters | null {
+  const bad = GROWTH.exec(numerator)?.[1];
+  const total = GROWTH.exec(denominator)?.[1];
+  if (bad === undefined || total === undefined) return null;
+  return { kind: 'events', bad: byTarget(bad.trim()), total: byTarget(total.trim()) };
 }
 
 function ownUnit(spec: MetricSpec, report: Report): MetricUnit | null {
@@ -253,10 +397,8 @@ function ownUnit(spec: MetricSpec, report: Report): MetricUnit | null {
     return spec.unit ?? null;
   }
   if (spec.unit !== undefined && spec.unit !== 'ratio') {
-    report(
-      'unit',
-      `${found(spec.unit)} does not fit: a numerator with a denominator is a ratio. Allowed: ratio, or no unit.`,
-    );
+    const pair = spec.bad === undefined && spec.total === undefined ? 'a numerator with a denominator' : 'bad of total';
+    report('unit', `${found(spec.unit)} does not fit: ${pair} is a ratio. Allowed: ratio, or no unit.`);
   }
   return 'ratio';
 }
@@ -274,6 +416,8 @@ function reportUnknownMetric(spec: MetricSpec, { known, preset }: MetricContext,
 function refuseKeysOfOwnQueries(spec: MetricSpec, report: Report): void {
   if (spec.unit !== undefined)
     report('unit', `the preset says the unit of ${spec.name}. Allowed: unit only beside your own query.`);
+  if (spec.buckets !== undefined)
+    report('buckets', `the preset says the buckets of ${spec.name}. Allowed: buckets only beside your own query.`);
   if (spec.requests !== undefined)
     report('requests', `the preset says the requests of ${spec.name}. Allowed: requests only beside your own query.`);
 }
@@ -281,7 +425,7 @@ function refuseKeysOfOwnQueries(spec: MetricSpec, report: Report): void {
 /** A limit in the metric's unit, from how it is written. */
 function limitOf(
   value: string | number | null,
-  key: 'max' | 'min',
+  key: 'max' | 'min' | 'objective',
   { unit, report }: { readonly unit: MetricUnit; readonly report: Report },
 ): number | null {
   if (value === null) return null;

@@ -170,7 +170,7 @@ function soaksOf(steps: readonly PlacedStep[] | null, atOnce: boolean): readonly
   const placed = steps ?? defaultSteps(atOnce).map((step): PlacedStep => ({ path: ['spec'], step }));
   return placed
     .filter(({ step }) => step.weight !== undefined && !Number.isNaN(step.soak))
-    .map(({ path, step }) => ({ path, ms: step.soak ?? milliseconds(DEFAULTS.soak) }));
+    .map(({ path, step }) => ({ path, ms: step.soak ?? milliseconds(DEFAULTS.soak), weight: step.weight ?? 100 }));
 }
 
 function serviceWarnings(raw: unknown, target: TargetPlan['kind']): Finding[] {

@@ -183,12 +183,31 @@ export interface AnalysisPlan {
   /** Measurements in a row that may end in `error` (the backend's fault); one more ends the step's wait. */
   readonly consecutiveErrorLimit: number;
   /** What to do at a soak's end without enough valid measurements: hold the weight for `extendMs` more, then this. */
-  readonly onNoData: { readonly extendMs: number; readonly then: 'pause' | 'rollback' };
+  readonly onNoData: { readonly extendMs: number; readonly then: 'pause' | 'rollback' | 'promote' };
   readonly metrics: readonly MetricPlan[];
-  /** Comparison of event ratios with stable, guarded by a significance test; null when switched off. */
+  /**
+   * Comparison of event ratios with stable by a significance test at each look, for metrics without counters (of an
+   * older plan: for all); null when switched off.
+   */
   readonly compare: { readonly alpha: number; readonly tolerate: number } | null;
   /** What follows when the router does not deliver the weight; `off`, and absent in an older plan: it is not looked at. */
   readonly routingCheck?: RoutingCheck;
+  /** The evidence judge; null when switched off, absent in an older plan. */
+  readonly evidence?: EvidencePlan | null;
+}
+
+/** How metrics with counters are compared with stable, over the whole release. */
+export interface EvidencePlan {
+  /** Chance that a healthy canary is ever failed, by all metrics of the whole release together. */
+  readonly alpha: number;
+  /** The canary may be that many times as bad as stable. */
+  readonly tolerate: number;
+  /** Bad events of one cause. */
+  readonly clusters: number;
+  /** Batches that the plan has room for, over which a late turn to the bad is spread. */
+  readonly plannedBatches: number;
+  /** A soak ends as soon as there is this evidence that the canary is good enough; null: it lasts as long as it lasts. */
+  readonly promotion: { readonly exclude: number; readonly beta: number } | null;
 }
 
 export type RoutingCheck = 'off' | 'warn' | 'pause' | 'rollback';
@@ -226,7 +245,25 @@ export interface MetricPlan {
   /** The canary's value fails above this many times stable's. */
   readonly maxRatio: number | null;
   readonly query: MetricQuery;
+  /** What the evidence judge counts; null, and absent in an older plan: nothing. */
+  readonly counters?: MetricCounters | null;
+  /** At most this share of the canary's events may be bad, over the whole release; null, and absent: no objective. */
+  readonly objective?: number | null;
+  /** Judged and shown, and never acted on. */
+  readonly dryRun?: boolean;
+  /** One failed measurement fails the step, whatever `failureLimit` tolerates. */
+  readonly critical?: boolean;
 }
+
+/**
+ * Counters that only grow, for exact counts of events. PromQL templates as in `MetricQuery`, of instant vectors: one
+ * series for each target that counts, a histogram's also for each `le`.
+ */
+export type MetricCounters =
+  /** `good`: what is counted beside the total are the events that are as they should be. */
+  | { readonly kind: 'events'; readonly bad: string; readonly total: string; readonly good?: boolean }
+  | { readonly kind: 'histogram'; readonly buckets: string }
+  | { readonly kind: 'builtin'; readonly metric: 'errors' | 'latency' };
 
 /**
  * What to ask. PromQL templates keep their placeholders (`QUERY_PLACEHOLDERS`: {{service}}, {{namespace}},

@@ -170,7 +170,11 @@ interface AnalysisContext {
 function planAnalysis({ spec }: ReleaseSpec, { target, steps, options }: AnalysisContext): AnalysisPlan {
   const soaks = steps
     .filter((step) => step.weight !== undefined)
-    .map((step) => ({ path: ['spec', 'steps'], ms: step.soak ?? milliseconds(DEFAULTS.soak) }));
+    .map((step) => ({
+      path: ['spec', 'steps'],
+      ms: step.soak ?? milliseconds(DEFAULTS.soak),
+      weight: step.weight ?? 100,
+    }));
   const resolved = resolveAnalysis({ analysis: spec.analysis, target, soaks });
   if (resolved.plan === null) {
     const sentences = resolved.problems.map((problem) => `${formatPath(problem.path)}: ${problem.message}`);

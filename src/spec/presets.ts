@@ -1,4 +1,4 @@
-import type { MetricQuery, MetricUnit } from './plan-types';
+import type { MetricCounters, MetricQuery, MetricUnit } from './plan-types';
 import { DEFAULTS } from './defaults';
 
 /**
@@ -15,6 +15,8 @@ export interface PresetMetric {
   /** The limit when the spec gives none, as it would be written; null when one must be given. */
   readonly defaultMax: string | null;
   readonly query: MetricQuery;
+  /** What is counted for the comparison with stable; null where there is nothing to be compared. */
+  readonly counters: MetricCounters | null;
 }
 
 /** Metrics that are judged when the spec names none. */
@@ -63,8 +65,9 @@ const ROUTER_NAMES: SeriesNames = {
 function promMetrics(names: SeriesNames, labels: Readonly<Record<string, string>>): readonly PresetMetric[] {
   const own = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
   const selector = [...names.selector, ...own];
-  const select = (series: string, ...more: string[]): string =>
-    `${series}{${[...selector, ...more].filter((matcher) => matcher !== '').join(',')}}[{{window}}]`;
+  const vector = (series: string, ...more: string[]): string =>
+    `${series}{${[...selector, ...more].filter((matcher) => matcher !== '').join(',')}}`;
+  const select = (series: string, ...more: string[]): string => `${vector(series, ...more)}[{{window}}]`;
   const requests = `sum(increase(${select(names.requests)}))`;
   return [
     {
@@ -76,6 +79,11 @@ function promMetrics(names: SeriesNames, labels: Readonly<Record<string, string>
         numerator: `sum(increase(${select(names.errors.series, names.errors.matcher)}))`,
         denominator: requests,
       },
+      counters: {
+        kind: 'events',
+        bad: byTarget(vector(names.errors.series, names.errors.matcher)),
+        total: byTarget(vector(names.requests)),
+      },
     },
     ...QUANTILES.map(([name, quantile]): PresetMetric => ({
       name,
@@ -86,14 +94,21 @@ function promMetrics(names: SeriesNames, labels: Readonly<Record<string, string>
         expression: `histogram_quantile(${quantile}, sum by (le) (rate(${select(`${names.latency}_bucket`)})))`,
         requests: `sum(increase(${select(`${names.latency}_count`)}))`,
       },
+      counters: { kind: 'histogram', buckets: byTarget(vector(`${names.latency}_bucket`), 'le') },
     })),
     {
       name: 'requests',
       unit: 'count',
       defaultMax: null,
       query: { kind: 'value', expression: requests, requests: null },
+      counters: null,
     },
   ];
+}
+
+/** One series for each process that counts: a restart resets them all together, and is seen by any of them. */
+export function byTarget(vector: string, ...labels: readonly string[]): string {
+  return `sum by (${['job', 'instance', ...labels].join(', ')}) (${vector})`;
 }
 
 function builtinMetrics(): readonly PresetMetric[] {
@@ -103,14 +118,22 @@ function builtinMetrics(): readonly PresetMetric[] {
       unit: 'ratio',
       defaultMax: DEFAULTS.analysis.limits.errorRate,
       query: { kind: 'builtin', metric: 'error-rate' },
+      counters: { kind: 'builtin', metric: 'errors' },
     },
     ...QUANTILES.map(([name, quantile]): PresetMetric => ({
       name,
       unit: 'seconds',
       defaultMax: defaultLatency(name),
       query: { kind: 'builtin', metric: 'latency', quantile },
+      counters: { kind: 'builtin', metric: 'latency' },
     })),
-    { name: 'requests', unit: 'count', defaultMax: null, query: { kind: 'builtin', metric: 'requests' } },
+    {
+      name: 'requests',
+      unit: 'count',
+      defaultMax: null,
+      query: { kind: 'builtin', metric: 'requests' },
+      counters: null,
+    },
   ];
 }
 

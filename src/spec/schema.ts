@@ -334,6 +334,9 @@ const query = (description: string): z.ZodOptional<z.ZodString> =>
     .optional()
     .describe(description);
 
+const booleanError = (issue: { input?: unknown }): string =>
+  `${found(issue.input)} is not allowed here. Allowed: true or false.`;
+
 /** One metric and its limits. */
 export const metricSchema = mapping('a metric', {
   name: text({
@@ -354,33 +357,64 @@ export const metricSchema = mapping('a metric', {
     ),
   numerator: query('Your own ratio: PromQL of the bad events. No series counts as zero while the denominator has one.'),
   denominator: query('Your own ratio: PromQL of all events.'),
+  bad: query(
+    'Your own events, counted exactly: PromQL of the counters of bad events, an instant vector without {{window}}. No series counts as zero.',
+  ),
+  total: query('Your own events, counted exactly: PromQL of the counters of all events, by the same targets as bad.'),
   query: query(
     'Your own value: PromQL that answers one number. Placeholders: {{service}}, {{namespace}}, {{track}}, {{version}} within quotes, and {{window}}.',
   ),
   requests: query(
     'For your own value: PromQL of the requests behind it, held against minRequests. Left out: not checked.',
   ),
+  buckets: query(
+    'For your own value in seconds: PromQL of the buckets of its histogram (with le, or a native one), an instant vector without {{window}}; compared with stable.',
+  ),
   unit: choice(['ratio', 'seconds', 'count'])
     .optional()
-    .describe('Unit of your own value. A numerator with a denominator is a ratio.'),
+    .describe('Unit of your own value. A numerator with a denominator, and bad of total, are a ratio.'),
+  objective: limit(
+    "The share of the canary's events that may be bad at all, as 0.5%: held against the counts of the whole release, also where no stable traffic is left.",
+  ),
+  dryRun: z.boolean({ error: booleanError }).default(false).describe('Judged and shown, and never acted on.'),
+  critical: z
+    .boolean({ error: booleanError })
+    .default(false)
+    .describe('One failed measurement of it fails the step, whatever failureLimit tolerates.'),
 });
 
 const compare = mapping('analysis.compare', {
   alpha: decimal(BOUNDS.alpha)
     .default(DEFAULTS.analysis.compare.alpha)
-    .describe('Probability of a false alarm that is accepted at one look; a soak has many (docs/analysis.md).'),
+    .describe(
+      'Probability that a healthy canary is ever failed by it: by all metrics of the whole release together, however often is looked (docs/analysis.md).',
+    ),
   tolerate: decimal(BOUNDS.tolerate)
     .default(DEFAULTS.analysis.compare.tolerate)
-    .describe("How many times stable's ratio is tolerated before any doubt counts."),
+    .describe('The canary may be that many times as bad as stable.'),
+  clusters: decimal(BOUNDS.clusters)
+    .default(DEFAULTS.analysis.evidence.clusters)
+    .describe('How many bad events may have one and the same cause; the evidence is divided by it.'),
+});
+
+const promotion = mapping('analysis.promotion', {
+  exclude: decimal(BOUNDS.exclude)
+    .default(DEFAULTS.analysis.promotion.exclude)
+    .describe('The soak ends once it is proven that the canary has less than this many times stable’s bad events.'),
+  beta: decimal(BOUNDS.alpha)
+    .default(DEFAULTS.analysis.promotion.beta)
+    .describe('Probability that a canary which is that bad is taken for proven, at one weight.'),
 });
 
 const onNoData = mapping('analysis.onNoData', {
   extend: duration(BOUNDS.extend)
     .prefault(DEFAULTS.analysis.onNoData.extend)
     .describe('How much longer the weight is held when a soak ended without enough valid measurements.'),
-  then: choice(['pause', 'rollback'])
+  then: choice(['pause', 'rollback', 'promote'])
     .default(DEFAULTS.analysis.onNoData.then)
-    .describe('What follows when that did not help. Never an advance.'),
+    .describe(
+      'What follows when that did not help. promote goes on without evidence, for services with hardly any traffic: only where there was too little of it, never after an error.',
+    ),
 });
 
 const a = DEFAULTS.analysis;
@@ -428,7 +462,11 @@ export const analysisSchema = mapping('spec.analysis', {
     .describe('What is measured: exactly these. Default: error-rate at most 5% and p95-latency at most 1s.'),
   compare: orFalse(compare)
     .prefault({})
-    .describe('Comparison of ratios with stable, guarded by a significance test; false switches it off.'),
+    .describe('Comparison with stable: bad events and slow requests of both are counted; false switches it off.'),
+  until: choice(['soak', 'evidence'])
+    .default(a.until)
+    .describe('evidence: a soak may end before its time, as soon as it is proven that the canary is good enough.'),
+  promotion: promotion.optional().describe('What is proven then. Only with until: evidence.'),
   routingCheck: choice(['off', 'warn', 'pause', 'rollback'])
     .default(a.routingCheck)
     .describe(

@@ -1,3 +1,4 @@
+import type { EvidenceState } from '../analysis/gather-evidence';
 import type { RoutingState } from '../analysis/routing-check';
 import type { JudgeState, Judgement } from '../analysis/verdict';
 import type { AnalysisPlan, Colour, SmokeTestStep, TargetPlan, TrafficMatchPlan } from '../spec/plan-types';
@@ -80,11 +81,15 @@ export interface MeasureInput extends TargetRef, Routing {
   readonly judge: JudgeState | null;
   /** What is remembered of the routing at this weight; null where there is nothing. */
   readonly routing?: RoutingState | null;
+  /** What was counted so far; null, and absent from an older workflow: nothing. */
+  readonly evidence?: EvidenceState | null;
 }
 
 export interface MeasureResult {
   readonly measurement: Measurement;
   readonly judgement: Omit<Judgement, 'metrics'>;
+  /** What is counted now; absent where no evidence is gathered. */
+  readonly evidence?: EvidenceState;
   /** Somebody else's change of the weight or version, found and put right. */
   readonly foreignEdits: readonly string[];
   /** The target's own guard took the canary back; its sentence. */

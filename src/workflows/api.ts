@@ -1,4 +1,5 @@
 import type { Plan, PlanStep, TrafficMatchPlan } from '../spec/plan-types';
+import type { EvidenceState } from '../analysis/gather-evidence';
 import type { RoutingState } from '../analysis/routing-check';
 import type { JudgeState, MetricVerdict, Verdict } from '../analysis/verdict';
 
@@ -341,6 +342,8 @@ export interface ReleaseState {
   foreignEdits: number;
   /** Of the routing at this weight: the most evidence against it, and whether that was told. */
   routing: RoutingState & { told: boolean };
+  /** What was counted of the release so far; absent until something was, and in a state of an older worker. */
+  evidence?: EvidenceState;
 }
 
 /** What people asked for and the release has not acted on yet. */

@@ -14,6 +14,8 @@ export interface Reading {
   readonly decision: Judgement['decision'];
   readonly stepVerdict: Judgement['stepVerdict'];
   readonly stepSentence: string;
+  /** The canary was proven good enough: the soak may end before its time. */
+  readonly enough: boolean;
   /** The judge's memory after it; unchanged when the measurement was lost. */
   readonly judge: JudgeState | null;
   /** The weight is not delivered, found by this very look: why. */
@@ -49,8 +51,10 @@ export async function takeReading(
         analysis: plan.analysis,
         judge,
         routing: { highest: state.routing.highest },
+        evidence: state.evidence ?? null,
       },
     ]);
+    if (result.evidence !== undefined) state.evidence = result.evidence;
     for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
     note(run, result.measurement);
     if (result.guardTripped !== null) {
@@ -65,9 +69,10 @@ export async function takeReading(
       });
     }
     const misrouted = noteRouting(run, result.measurement);
-    const { decision, stepVerdict, stepSentence } = result.judgement;
+    const { decision, stepVerdict, stepSentence, enough = false } = result.judgement;
     return {
       measurement: result.measurement,
+      enough,
       decision,
       stepVerdict,
       stepSentence,
@@ -91,6 +96,7 @@ export async function takeReading(
     note(run, measurement);
     return {
       measurement,
+      enough: false,
       decision: 'continue',
       stepVerdict: 'error',
       stepSentence: measurement.sentence,

@@ -84,9 +84,11 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
   }
 
   const over = Date.now() >= soak.endsAt;
-  if ((over || soak.extended) && reading.stepVerdict === 'pass') {
-    endStep(run, 'passed', reading.stepSentence, { verdict: 'pass', evidence: reading.measurement });
-    record(run, 'stepPassed', `${step.name} passed: ${reading.stepSentence}`, {
+  if ((over || soak.extended || reading.enough) && reading.stepVerdict === 'pass') {
+    const early = over || soak.extended ? '' : ' Proven good enough before the end of the soak.';
+    const sentence = `${reading.stepSentence}${early}`;
+    endStep(run, 'passed', sentence, { verdict: 'pass', evidence: reading.measurement });
+    record(run, 'stepPassed', `${step.name} passed: ${sentence}`, {
       step: run.state.step,
       evidence: reading.measurement,
     });
@@ -120,6 +122,13 @@ function withoutVerdict(run: Run, verdict: Verdict, reading: Reading): StepEnd |
   if (run.plan.analysis.onNoData.then === 'rollback') {
     // The spec's own word for this case, so it stands before what it says about failures in general.
     throw new StepFailure(sentence, { evidence: reading.measurement, verdict, final: 'rolledBack' });
+  }
+  // Only where there was too little of it: a backend that is away is no quiet service.
+  if (run.plan.analysis.onNoData.then === 'promote' && verdict === 'insufficient-data') {
+    const goesOn = `${sentence} It goes on without, as onNoData.then says.`;
+    endStep(run, 'skipped', goesOn, { verdict, evidence: reading.measurement });
+    record(run, 'soakSkipped', goesOn, { step: run.state.step, evidence: reading.measurement });
+    return 'done';
   }
   pauseFor(run, 'noData', sentence, reading.measurement);
   return 'again';

@@ -2,8 +2,9 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import type { ActivityDeps } from '../../src/activities/deps';
 import { createActivities } from '../../src/activities/activities';
+import type { Counted } from '../../src/analysis/counts';
 import type { Sample } from '../../src/analysis/sample';
-import type { MetricSource, Routed, RoutedRequest, SampleRequest } from '../../src/metrics/metric-source';
+import type { CountRequest, MetricSource, Routed, RoutedRequest, SampleRequest } from '../../src/metrics/metric-source';
 import type { SlackNotifier } from '../../src/notify/slack';
 import type { AnalysisPlan, TargetPlan } from '../../src/spec/plan-types';
 import type { Reassertion, Target, TargetWrite, WriteFence } from '../../src/targets/target';
@@ -69,6 +70,24 @@ export class FakeSource implements MetricSource {
     query: 'r',
     message: 'nothing is counted here',
   });
+
+  readonly askedCounts: CountRequest[] = [];
+  tally: (request: CountRequest) => readonly Counted[] | Promise<readonly Counted[]> = (request) =>
+    request.metrics.map(({ name }) => ({
+      name,
+      query: 'c',
+      kind: 'batch',
+      canary: { bad: 0, total: 100 },
+      stable: { bad: 0, total: 300 },
+      changing: false,
+      dropped: [],
+      cursor: { kind: 'time', at: request.at },
+    }));
+
+  async count(request: CountRequest): Promise<readonly Counted[]> {
+    this.askedCounts.push(request);
+    return this.tally(request);
+  }
 
   async routed(request: RoutedRequest): Promise<Routed> {
     this.askedRouted.push(request);

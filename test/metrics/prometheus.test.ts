@@ -235,7 +235,7 @@ describe('a Prometheus that cannot be used', () => {
       (_q, r) => void r.writeHead(301, { Location: '/elsewhere' }).end(),
       at('answered with a redirect \\(301\\), which is not followed'),
     ],
-    ['too much', (_q, r) => void r.end('x'.repeat(2_000_000)), at('answered more than 1 MiB')],
+    ['too much', (_q, r) => void r.end('x'.repeat(9_000_000)), at('answered more than 8 MiB')],
     ['a broken connection', (_q, r) => void r.destroy(), at('broke the connection before the answer was complete')],
     ['never', () => undefined, at('timed out after 50 ms'), { timeoutMs: 50 }],
     [

@@ -125,8 +125,8 @@ describe('the document', () => {
 
     expect(problemsOf(text)).toEqual([
       'release.yaml:9:53: unknown key "weigth" in traffic.gatewayAPI. Allowed: httpRoute, grpcRoute.',
-      'release.yaml:22:29: unknown key "maximum" in a metric. Allowed: name, max, min, maxRatio, numerator, denominator, query, requests, unit.',
-      'release.yaml:24:29: unknown key "tollerate" in analysis.compare; did you mean "tolerate"? Allowed: alpha, tolerate.',
+      'release.yaml:22:29: unknown key "maximum" in a metric. Allowed: name, max, min, maxRatio, numerator, denominator, bad, total, query, requests, buckets, unit, objective, dryRun, critical.',
+      'release.yaml:24:29: unknown key "tollerate" in analysis.compare; did you mean "tolerate"? Allowed: alpha, tolerate, clusters.',
       'release.yaml:26:22: unknown key "chanel" in notify.slack; did you mean "channel"? Allowed: channel.',
     ]);
   });
@@ -152,7 +152,7 @@ describe('missing and empty values', () => {
     ],
     [
       routerDocument('  analysis:\n'),
-      '6:12: spec.analysis: nothing is not allowed here. Allowed: a mapping with the keys source, interval, initialDelay, window, minMeasurements, minRequests, failureLimit, consecutiveErrorLimit, onNoData, preset, metrics, compare, routingCheck.',
+      '6:12: spec.analysis: nothing is not allowed here. Allowed: a mapping with the keys source, interval, initialDelay, window, minMeasurements, minRequests, failureLimit, consecutiveErrorLimit, onNoData, preset, metrics, compare, until, promotion, routingCheck.',
     ],
     [
       routerDocument('  steps: []\n'),
@@ -210,7 +210,7 @@ describe('values', () => {
     ],
     [
       '  analysis: { compare: true }\n',
-      'analysis.compare: true is not allowed here. Allowed: false, or a mapping with the keys alpha, tolerate.',
+      'analysis.compare: true is not allowed here. Allowed: false, or a mapping with the keys alpha, tolerate, clusters.',
     ],
     [
       '  analysis: { compare: { alpha: 2 } }\n',
@@ -402,12 +402,32 @@ describe('what must fit together', () => {
       'spec.analysis.metrics[0].min: "5%" is no number of 0 or more. Allowed: a number, such as 12 or 0.5.',
     ],
     [
-      'metrics: [{ name: p99-latency }]',
+      'compare: false, metrics: [{ name: p99-latency }]',
       'spec.analysis.metrics[0]: the metric p99-latency has no limit and would judge nothing. Allowed: at least one of max, min, maxRatio.',
     ],
     [
       'metrics: [{ name: p99-latency, max: 1s, min: 2s }]',
       'spec.analysis.metrics[0].min: "2s" is above max, "1s". Allowed: at most max.',
+    ],
+    [
+      'metrics: [{ name: p99-latency, max: 1s, objective: 1% }]',
+      'spec.analysis.metrics[0].objective: nothing is counted that could be held against it. Allowed: for a ratio whose events are counted, such as error-rate, with compare switched on.',
+    ],
+    [
+      'metrics: [{ name: error-rate, objective: 0% }]',
+      'spec.analysis.metrics[0].objective: "0%" leaves nothing to prove. Allowed: above 0% and below 100%.',
+    ],
+    [
+      'promotion: { exclude: 3 }',
+      'spec.analysis.promotion: promotion says what ends a soak before its time, and until is soak. Allowed: beside until: evidence.',
+    ],
+    [
+      'until: evidence, metrics: [{ name: p95-latency, max: 1s }]',
+      'spec.analysis.until: no metric can prove anything about the canary. Allowed: until: evidence beside compare, and a ratio whose events are counted, such as error-rate.',
+    ],
+    [
+      'metrics: [{ name: error-rate, dryRun: yes please }]',
+      'spec.analysis.metrics[0].dryRun: "yes please" is not allowed here. Allowed: true or false.',
     ],
     [
       'metrics: [{ name: error-rate, unit: ratio }]',
@@ -432,13 +452,22 @@ describe('what must fit together', () => {
       '{ name: own, numerator: up, max: 1% }',
       '.numerator: numerator is given without denominator. Allowed: both, or query.',
     ],
+    ['{ name: own, bad: up, max: 1% }', '.bad: bad is given without total. Allowed: both, or query.'],
+    [
+      '{ name: own, bad: "increase(up[{{window}}])", total: up }',
+      '.bad: {{window}} makes no counter: counters are read at two moments and subtracted. Allowed: the counters themselves, as sum by (job, instance) (my_errors_total{track="{{track}}"}).',
+    ],
+    [
+      '{ name: own, query: up, unit: count, max: 1, buckets: up }',
+      '.buckets: a histogram of latencies is compared by how many are slower. Allowed: beside query, with unit: seconds.',
+    ],
     [
       '{ name: own, denominator: up, max: 1% }',
       '.denominator: denominator is given without numerator. Allowed: both, or query.',
     ],
     [
       '{ name: own, query: up, denominator: up, unit: ratio, max: 1% }',
-      '.query: query is given together with denominator. Allowed: either query, or numerator and denominator.',
+      '.query: query is given together with denominator. Allowed: query, or numerator and denominator, or bad and total.',
     ],
     [
       '{ name: own, numerator: up, denominator: up, unit: count, max: 1% }',

@@ -50,6 +50,7 @@ describe('plan', () => {
             min: null,
             maxRatio: null,
             query: { kind: 'builtin', metric: 'error-rate' },
+            counters: { kind: 'builtin', metric: 'errors' },
           },
           {
             name: 'p95-latency',
@@ -58,10 +59,13 @@ describe('plan', () => {
             min: null,
             maxRatio: null,
             query: { kind: 'builtin', metric: 'latency', quantile: 0.95 },
+            counters: { kind: 'builtin', metric: 'latency' },
           },
         ],
         compare: { alpha: 0.01, tolerate: 1.25 },
         routingCheck: 'warn',
+        // Three stages of 60 s with a stable track beside the canary, a look each 5 s.
+        evidence: { alpha: 0.01, tolerate: 1.25, clusters: 2, plannedBatches: 36, promotion: null },
       },
       onFailure: 'rollback',
       onConflict: 'reject',
@@ -182,6 +186,47 @@ describe('plan', () => {
         query: { kind: 'ratio', numerator: 'a', denominator: 'b' },
       },
     ]);
+  });
+
+  it('knows what to count of its own metrics, and of those whose growth is asked for', () => {
+    const text = prometheusDocument(`    metrics:
+      - { name: orders, bad: 'failed{track="{{track}}"}', total: 'orders{track="{{track}}"}', objective: 1%, critical: true }
+      - { name: grown, numerator: 'sum(increase(bad_total{t="{{track}}"}[{{window}}]))', denominator: 'sum( increase(all_total[ {{window}} ]) )' }
+      - { name: success, numerator: 'sum(increase(good_total[{{window}}]))', denominator: 'sum(increase(all_total[{{window}}]))', min: 99% }
+      - { name: rated, numerator: 'sum(rate(bad_total[{{window}}]))', denominator: 'sum(rate(all_total[{{window}}]))', dryRun: true }
+      - { name: slow, query: 'max(s)', unit: seconds, max: 1s, buckets: 'sum by (job, instance, le) (h_bucket)' }
+    until: evidence
+    promotion: { exclude: 3 }
+`);
+
+    const { metrics, evidence } = plan(validSpec(text), 'v2').analysis;
+
+    expect(metrics.map(({ counters }) => counters)).toEqual([
+      { kind: 'events', bad: 'failed{track="{{track}}"}', total: 'orders{track="{{track}}"}' },
+      {
+        kind: 'events',
+        bad: 'sum by (job, instance) (bad_total{t="{{track}}"})',
+        total: 'sum by (job, instance) (all_total)',
+      },
+      {
+        kind: 'events',
+        bad: 'sum by (job, instance) (good_total)',
+        total: 'sum by (job, instance) (all_total)',
+        good: true,
+      },
+      undefined,
+      { kind: 'histogram', buckets: 'sum by (job, instance, le) (h_bucket)' },
+    ]);
+    expect(metrics[0]).toMatchObject({
+      objective: 0.01,
+      critical: true,
+      query: {
+        numerator: 'sum(increase((failed{track="{{track}}"})[{{window}}:5s]))',
+        denominator: 'sum(increase((orders{track="{{track}}"})[{{window}}:5s]))',
+      },
+    });
+    expect(metrics[3]).toMatchObject({ dryRun: true });
+    expect(evidence?.promotion).toEqual({ exclude: 3, beta: 0.05 });
   });
 
   it('takes a scripted source only when asked', () => {

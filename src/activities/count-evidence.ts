@@ -1,0 +1,94 @@
+import type { Counted } from '../analysis/counts';
+import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
+import type { EvidenceFinding, EvidenceState, GatheringLook, GatheringPolicy } from '../analysis/gather-evidence';
+import { ReleaseError } from '../errors';
+import type { CountRequest, MetricSource } from '../metrics/metric-source';
+import type { AnalysisPlan, MetricPlan } from '../spec/plan-types';
+import type { Reassertion } from '../targets/target';
+import type { MeasureInput } from '../workflows/activity-types';
+import { inTime, limitedTo } from './in-time';
+
+/** What a look adds to the evidence of the release. */
+export interface Gathered {
+  readonly state: EvidenceState;
+  readonly findings: readonly EvidenceFinding[];
+}
+
+/**
+ * Counts what happened since the last look, and judges all of it; null where no evidence is gathered. Never throws for
+ * a backend's fault, and answers in time: what was counted so far is kept then, and this look is an `error`.
+ */
+export async function countEvidence(
+  source: () => MetricSource,
+  input: MeasureInput,
+  { budgetMs, signal, tracks }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks'] },
+): Promise<Gathered | null> {
+  const policy = gatheringPolicy(input.analysis);
+  if (policy === null) return null;
+  const { subject, weight, analysis, at } = input;
+  const since = input.since + analysis.initialDelayMs;
+  const alone = subject === 'canary' && (weight >= 100 || input.stableVersion === null);
+  const look: GatheringLook = { subject, since, alone };
+  const before = input.evidence ?? null;
+  // Where nothing is left to compare with, only an objective has a use for counts.
+  const wanted = analysis.metrics.filter(
+    (metric) => isCounted(metric) && (!alone || (metric.objective ?? null) !== null),
+  );
+  const gather = (counted: readonly Counted[]): Gathered => gatherEvidence(policy, before, look, counted);
+  if (wanted.length === 0) return gather([]);
+  if (at <= since)
+    return gather(without(wanted, 'no-data', 'nothing that counts has been seen since the weight changed'));
+  const limited = limitedTo(budgetMs, signal);
+  const counted = await inTime(
+    ask(source, {
+      service: input.service,
+      namespace: input.namespace,
+      versions: { canary: input.version, stable: input.stableVersion ?? '' },
+      ...(tracks === undefined ? {} : { tracks }),
+      metrics: wanted,
+      at,
+      weight,
+      subject,
+      since,
+      cursors: cursorsOf(before, look),
+      signal: limited,
+    }),
+    limited,
+  );
+  return gather(counted ?? without(wanted, 'error', 'the metric source did not answer in time'));
+}
+
+/** The policy of a plan's evidence; null where it has none. */
+export function gatheringPolicy(analysis: AnalysisPlan): GatheringPolicy | null {
+  const { evidence, minRequests } = analysis;
+  if (evidence === undefined || evidence === null) return null;
+  return {
+    ...evidence,
+    minRequests,
+    metrics: analysis.metrics.filter(isCounted).map(({ name, unit, objective, dryRun }) => ({
+      name,
+      kind: unit === 'ratio' ? 'errors' : 'latency',
+      objective: objective ?? null,
+      dryRun: dryRun ?? false,
+    })),
+  };
+}
+
+function isCounted({ counters }: MetricPlan): boolean {
+  return counters !== undefined && counters !== null;
+}
+
+/** A setting that no retry mends is for people to read: in the verdict, and not instead of it. */
+async function ask(source: () => MetricSource, request: CountRequest): Promise<readonly Counted[]> {
+  try {
+    return await source().count(request);
+  } catch (error) {
+    if (!(error instanceof ReleaseError)) throw error;
+    const message = error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
+    return without(request.metrics, 'error', message);
+  }
+}
+
+function without(metrics: readonly MetricPlan[], kind: 'error' | 'no-data', message: string): readonly Counted[] {
+  return metrics.map(({ name }) => ({ name, query: '', kind: 'problem', problem: { kind, message } }));
+}

@@ -1,0 +1,349 @@
+import type { ArmBatch, CountCursor, Counted } from './counts';
+import { addEvidence, logEvidence, NO_EVIDENCE, promotionDesign } from './event-evidence';
+import type { ArmCounts, Evidence, EventBatch } from './event-evidence';
+import { countBatch, evidenceLimit, judgeEvidence, NOTHING_COUNTED } from './evidence-judge';
+import type { EvidenceMetric, EvidencePolicy, HistogramBatch, MetricEvidence } from './evidence-judge';
+import { countOf, formatValue } from './format';
+import { addObjectiveEvidence, logObjectiveEvidence, NO_OBJECTIVE_EVIDENCE } from './objective-evidence';
+import type { ObjectiveEvidence } from './objective-evidence';
+
+/** What evidence is gathered of, and how it is judged. */
+export interface GatheringPolicy extends Pick<EvidencePolicy, 'alpha' | 'tolerate' | 'clusters'> {
+  readonly plannedBatches: number;
+  readonly minRequests: number;
+  /** Enough evidence that the canary is less than `exclude` times as bad; null where that is not asked for. */
+  readonly promotion: { readonly exclude: number; readonly beta: number } | null;
+  readonly metrics: readonly GatheredMetric[];
+}
+
+export interface GatheredMetric {
+  readonly name: string;
+  readonly kind: EvidenceMetric['kind'];
+  /** The share of bad events that the canary may have at all; null without one. */
+  readonly objective: number | null;
+  /** Shown, and no part of what alpha is shared by. */
+  readonly dryRun: boolean;
+}
+
+/** What is remembered of a release's evidence: small, JSON. */
+export interface EvidenceState {
+  /** Who is judged; another one is another experiment. */
+  readonly subject: 'canary' | 'stable';
+  /** The weight change that the cursors belong to, epoch milliseconds. */
+  readonly since: number;
+  readonly metrics: Readonly<Record<string, MetricState>>;
+}
+
+interface MetricState {
+  readonly evidence: MetricEvidence;
+  /** Fixed by the first histogram, seconds. */
+  readonly boundaries: readonly number[] | null;
+  /** Null until something was counted at this weight. */
+  readonly cursor: CountCursor | null;
+  /** The canary's requests at this weight, in batches in which stable had some, too. */
+  readonly comparedAtWeight: number;
+  /** That the canary is good enough, at this weight. */
+  readonly promotion: Evidence;
+  readonly objective: ObjectiveEvidence;
+  /** The highest ln E against the objective so far. */
+  readonly objectiveHighest: number;
+}
+
+/** One look at one metric: what all that was counted so far says. */
+export interface EvidenceFinding {
+  readonly name: string;
+  /** What was asked, as sent; empty where nothing was. */
+  readonly query: string;
+  readonly outcome:
+    | { readonly kind: 'proven'; readonly clause: string }
+    /** Nothing speaks against the canary, and enough was compared at this weight. */
+    | { readonly kind: 'kept' }
+    | { readonly kind: 'insufficient'; readonly why: string }
+    | { readonly kind: 'impossible'; readonly why: string }
+    | { readonly kind: 'error'; readonly why: string };
+  readonly report: EvidenceReport | null;
+  /** There is the evidence to promote, at this weight. */
+  readonly enough: boolean;
+}
+
+/** A metric's evidence for people and plots; all over the whole release. */
+export interface EvidenceReport {
+  /** ln E now, and the limit at which the metric fails. */
+  readonly logEvidence: number;
+  readonly limit: number;
+  /** What was counted: of a histogram, of the boundary with the strongest evidence. */
+  readonly canary: ArmCounts;
+  readonly stable: ArmCounts;
+  /** Seconds; null for events. */
+  readonly boundary: number | null;
+  readonly batches: number;
+  /** ln E for the promotion, at this weight, and what it needs; absent where that is not asked for. */
+  readonly promotion?: { readonly logEvidence: number; readonly limit: number };
+  /** ln E against the objective; absent without one. */
+  readonly objective?: { readonly share: number; readonly logEvidence: number };
+  /** What this look left out, a clause each. */
+  readonly dropped: readonly string[];
+  readonly sentence: string;
+}
+
+/** The moment of a look. */
+export interface GatheringLook {
+  readonly subject: 'canary' | 'stable';
+  /** When the weight last changed. */
+  readonly since: number;
+  /** All traffic goes to the canary: nothing is left to compare with. */
+  readonly alone: boolean;
+}
+
+/** Where each metric was last counted at this weight: what a source is asked with. */
+export function cursorsOf(state: EvidenceState | null, look: GatheringLook): Readonly<Record<string, CountCursor>> {
+  const cursors: Record<string, CountCursor> = {};
+  for (const [name, { cursor }] of Object.entries(continued(state, look).metrics)) {
+    if (cursor !== null) cursors[name] = cursor;
+  }
+  return cursors;
+}
+
+/**
+ * Counts what a source answered, and judges. A batch is kept open until both tracks have had requests in it: tracks
+ * that are scraped at different moments would otherwise never be in one batch together. That depends on totals alone,
+ * and so leaves the evidence's expectation at most 1.
+ */
+export function gatherEvidence(
+  policy: GatheringPolicy,
+  before: EvidenceState | null,
+  look: GatheringLook,
+  counted: readonly Counted[],
+): { readonly state: EvidenceState; readonly findings: readonly EvidenceFinding[] } {
+  const start = continued(before, look);
+  const metrics: Record<string, MetricState> = {};
+  const findings = policy.metrics.map((metric): EvidenceFinding => {
+    const known = start.metrics[metric.name] ?? NOTHING;
+    const answer = counted.find(({ name }) => name === metric.name);
+    const { state, trouble, dropped } = take(policy, metric, known, { answer, look });
+    metrics[metric.name] = state;
+    const query = answer?.query ?? '';
+    return { name: metric.name, query, ...find(policy, metric, state, { trouble, dropped, look }) };
+  });
+  return { state: { subject: look.subject, since: look.since, metrics }, findings };
+}
+
+const NOTHING: MetricState = {
+  evidence: NOTHING_COUNTED,
+  boundaries: null,
+  cursor: null,
+  comparedAtWeight: 0,
+  promotion: NO_EVIDENCE,
+  objective: NO_OBJECTIVE_EVIDENCE,
+  objectiveHighest: 0,
+};
+
+/** What goes on: the evidence through all weights, where it is counted from only at one. */
+function continued(state: EvidenceState | null, { subject, since }: GatheringLook): EvidenceState {
+  if (state === null || state.subject !== subject) return { subject, since, metrics: {} };
+  if (state.since === since) return state;
+  const metrics = Object.fromEntries(
+    Object.entries(state.metrics).map(([name, metric]) => [
+      name,
+      { ...metric, cursor: null, comparedAtWeight: 0, promotion: NO_EVIDENCE },
+    ]),
+  );
+  return { subject, since, metrics };
+}
+
+type Trouble = { readonly kind: 'error' | 'no-data'; readonly message: string };
+
+interface Taken {
+  readonly state: MetricState;
+  readonly trouble: Trouble | null;
+  readonly dropped: readonly string[];
+}
+
+function take(
+  policy: GatheringPolicy,
+  metric: GatheredMetric,
+  known: MetricState,
+  { answer, look }: { readonly answer: Counted | undefined; readonly look: GatheringLook },
+): Taken {
+  const troubled = (kind: Trouble['kind'], message: string): Taken => ({
+    state: known,
+    trouble: { kind, message },
+    dropped: [],
+  });
+  if (answer === undefined) {
+    return look.alone
+      ? { state: known, trouble: null, dropped: [] }
+      : troubled('error', 'the metric source left it out');
+  }
+  switch (answer.kind) {
+    case 'problem':
+      return troubled(answer.problem.kind, answer.problem.message);
+    case 'begin':
+      return { state: { ...known, cursor: answer.cursor }, trouble: null, dropped: [answer.why] };
+    case 'batch':
+      break;
+    default:
+      return answer satisfies never;
+  }
+  const { canary, stable, boundaries, cursor, dropped } = answer;
+  const batch = batchOf(canary, stable);
+  if (batch === null) return troubled('error', 'one track was counted as a histogram, and the other was not');
+  if (boundaries !== undefined && known.boundaries !== null && boundaries.join() !== known.boundaries.join()) {
+    return troubled(
+      'error',
+      `the histogram's boundaries have changed, from ${known.boundaries.length} to ${boundaries.length} or to others`,
+    );
+  }
+  const [atCanary, atStable] = [totalOf(canary), totalOf(stable)];
+  // Kept open: what it holds comes again with the next look.
+  const closes = atCanary > 0 && (atStable > 0 || look.alone);
+  if (!closes) return { state: known, trouble: null, dropped };
+  // A batch that may reach back into the weight before only says where the next one begins.
+  if (answer.changing) return { state: { ...known, cursor }, trouble: null, dropped };
+  const named: EvidenceMetric = { name: metric.name, kind: metric.kind };
+  const events = 'bad' in canary ? canary : null;
+  const objective = withObjective(policy, metric, known, events);
+  if (look.alone) return { state: { ...known, ...objective, cursor }, trouble: null, dropped };
+  const state: MetricState = {
+    ...known,
+    ...objective,
+    evidence: countBatch(judgePolicy(policy), named, known.evidence, batch),
+    boundaries: boundaries ?? known.boundaries,
+    cursor,
+    comparedAtWeight: known.comparedAtWeight + atCanary,
+    promotion: withPromotion(policy, known.promotion, canary, stable),
+  };
+  return { state, trouble: null, dropped };
+}
+
+function withObjective(
+  { clusters }: GatheringPolicy,
+  { objective }: GatheredMetric,
+  known: MetricState,
+  canary: ArmCounts | null,
+): Pick<MetricState, 'objective' | 'objectiveHighest'> {
+  if (objective === null || canary === null) return known;
+  const next = addObjectiveEvidence({ objective, clusters }, known.objective, canary);
+  return { objective: next, objectiveHighest: Math.max(known.objectiveHighest, logObjectiveEvidence(next)) };
+}
+
+/** Of events alone: of a histogram there is no boundary that would speak for all. */
+function withPromotion(policy: GatheringPolicy, evidence: Evidence, canary: ArmBatch, stable: ArmBatch): Evidence {
+  if (policy.promotion === null || !('bad' in canary) || !('bad' in stable)) return evidence;
+  return addEvidence(promotionDesign(policy.promotion.exclude, policy.clusters), evidence, { canary, stable });
+}
+
+function find(
+  policy: GatheringPolicy,
+  metric: GatheredMetric,
+  state: MetricState,
+  { trouble, dropped, look }: Pick<Taken, 'trouble' | 'dropped'> & { readonly look: GatheringLook },
+): Omit<EvidenceFinding, 'name' | 'query'> {
+  const limit = evidenceLimit(judgePolicy(policy));
+  const named: EvidenceMetric = {
+    name: metric.name,
+    kind: metric.kind,
+    ...(state.boundaries === null ? {} : { boundaries: state.boundaries }),
+  };
+  const judged = judgeEvidence({ ...judgePolicy(policy), minRequests: 0 }, named, state.evidence);
+  const promotion = promotionOf(policy, metric, state);
+  const report: EvidenceReport = {
+    logEvidence: judged.logEvidence,
+    limit,
+    ...strongest(state),
+    batches: state.evidence.batches,
+    ...(promotion === null ? {} : { promotion }),
+    ...(metric.objective === null
+      ? {}
+      : { objective: { share: metric.objective, logEvidence: logObjectiveEvidence(state.objective) } }),
+    dropped,
+    sentence: judged.sentence,
+  };
+  const enough = promotion !== null && promotion.logEvidence >= promotion.limit;
+  const outcome = outcomeOf(policy, metric, state, { trouble, look, limit, sentence: judged.sentence });
+  return { outcome, report, enough };
+}
+
+function outcomeOf(
+  policy: GatheringPolicy,
+  metric: GatheredMetric,
+  state: MetricState,
+  {
+    trouble,
+    look,
+    limit,
+    sentence,
+  }: {
+    readonly trouble: Trouble | null;
+    readonly look: GatheringLook;
+    readonly limit: number;
+    readonly sentence: string;
+  },
+): EvidenceFinding['outcome'] {
+  // What was once proven stays proven, whatever the source says now.
+  if (state.evidence.highest >= limit) {
+    const clause = sentence.replace(`${metric.name}: `, '').replace(/\.$/, '');
+    return { kind: 'proven', clause: `proven worse than stable: ${clause}` };
+  }
+  if (metric.objective !== null && state.objectiveHighest >= limit) {
+    return { kind: 'proven', clause: `proven worse than its objective of ${formatValue(metric.objective, 'ratio')}` };
+  }
+  if (trouble?.kind === 'error') return { kind: 'error', why: trouble.message };
+  if (look.alone) return { kind: 'impossible', why: 'all of the traffic goes to the new version' };
+  if (trouble !== null) return { kind: 'insufficient', why: trouble.message };
+  const { minRequests } = policy;
+  if (state.comparedAtWeight < minRequests) {
+    const had = countOf(state.comparedAtWeight, 'canary request');
+    return { kind: 'insufficient', why: `${had} could be compared at this weight, and ${minRequests} are needed` };
+  }
+  return { kind: 'kept' };
+}
+
+function promotionOf(
+  policy: GatheringPolicy,
+  metric: GatheredMetric,
+  state: MetricState,
+): NonNullable<EvidenceReport['promotion']> | null {
+  if (policy.promotion === null || metric.kind !== 'errors') return null;
+  const { exclude, beta } = policy.promotion;
+  const design = promotionDesign(exclude, policy.clusters);
+  return { logEvidence: logEvidence(design, state.promotion), limit: -Math.log(beta) };
+}
+
+/** Counts of the release: of a histogram, of the boundary that says most. */
+function strongest(state: MetricState): Pick<EvidenceReport, 'canary' | 'stable' | 'boundary'> {
+  const { events, canaryRequests, stableRequests } = state.evidence;
+  let best = 0;
+  let highest = -Infinity;
+  for (const [index, event] of events.entries()) {
+    const log = Math.max(...event.evidence.logs);
+    if (log > highest) [best, highest] = [index, log];
+  }
+  const event = events[best];
+  return {
+    canary: { bad: event?.canaryBad ?? 0, total: canaryRequests },
+    stable: { bad: event?.stableBad ?? 0, total: stableRequests },
+    boundary: state.boundaries?.[best] ?? null,
+  };
+}
+
+function judgePolicy(policy: GatheringPolicy): EvidencePolicy {
+  const { alpha, tolerate, clusters, plannedBatches, minRequests } = policy;
+  const acted = policy.metrics.filter(({ dryRun }) => !dryRun);
+  // An objective is a bet of its own.
+  const bets = acted.flatMap(({ name, kind, objective }) => [
+    { name, kind },
+    ...(objective === null ? [] : [{ name, kind }]),
+  ]);
+  const metrics = bets.length > 0 ? bets : policy.metrics.map(({ name, kind }) => ({ name, kind }));
+  return { alpha, tolerate, clusters, onset: { plannedBatches }, minRequests, metrics };
+}
+
+function totalOf(batch: ArmBatch): number {
+  return 'cumulative' in batch ? (batch.cumulative.at(-1) ?? 0) : batch.total;
+}
+
+function batchOf(canary: ArmBatch, stable: ArmBatch): EventBatch | HistogramBatch | null {
+  if ('cumulative' in canary) return 'cumulative' in stable ? { canary, stable } : null;
+  return 'cumulative' in stable ? null : { canary, stable };
+}
