@@ -4,6 +4,7 @@ import { promote, within } from './activity-proxies';
 import { checkpoint, leaveIfRollingBack, pauseFor } from './hold';
 import { keepUntil, switches } from './keep-old';
 import { takeReading } from './measure';
+import type { Reading } from './measure';
 import { drainUntil, endStep, enter, nextFence, record, recordInverse, targetRef } from './run';
 import type { Run } from './run';
 import { shiftWeight } from './shift-weight';
@@ -111,14 +112,19 @@ async function watchStable(run: Run, soakMs: number): Promise<StepEnd> {
       });
       return 'done';
     }
-    if (now >= endsAt + onNoData.extendMs) return withoutVerdict(run, reading.stepSentence);
+    if (now >= endsAt + onNoData.extendMs) return withoutVerdict(run, reading);
     nextAt = now >= endsAt ? now + intervalMs : Math.min(now + intervalMs, endsAt);
   }
 }
 
-function withoutVerdict(run: Run, why: string): StepEnd {
-  const sentence = `No verdict about the new stable pods could be reached: ${why}`;
-  if (run.plan.analysis.onNoData.then === 'rollback') throw new StepFailure(sentence, { final: 'rolledBack' });
+function withoutVerdict(run: Run, { stepSentence, stepVerdict }: Reading): StepEnd {
+  const sentence = `No verdict about the new stable pods could be reached: ${stepSentence}`;
+  const { then } = run.plan.analysis.onNoData;
+  if (then === 'rollback') throw new StepFailure(sentence, { final: 'rolledBack' });
+  if (then === 'promote' && stepVerdict === 'insufficient-data') {
+    record(run, 'soakSkipped', `${sentence} It goes on without, as onNoData.then says.`, { step: run.state.step });
+    return 'done';
+  }
   pauseFor(run, 'noData', sentence);
   return 'again';
 }

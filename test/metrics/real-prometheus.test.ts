@@ -1,5 +1,6 @@
 import { Counter, Histogram, Registry } from 'prom-client';
 import { judge } from '../../src/analysis/threshold-judge';
+import type { CountCursor, Counted } from '../../src/analysis/counts';
 import type { Sample } from '../../src/analysis/sample';
 import { quantileOf } from '../../src/metrics/histogram';
 import { createPrometheusSource } from '../../src/metrics/prometheus';
@@ -151,6 +152,52 @@ describeWithPrometheus('a real Prometheus scraping a real app', (binary) => {
     const judgement = judge(policy(plansOf()), null, result);
     expect(judgement.verdict).toBe('fail');
     expect(judgement.sentence).toMatch(/canary requests failed/);
+  });
+
+  it('counts exactly what happened between two looks, whatever is scraped when, and through a restart', async () => {
+    const metrics = presetMetrics('http', 'prometheus')
+      .filter(({ counters }) => counters !== null)
+      .map(({ name, unit, query, counters }) => ({ ...metricOf(query), name, unit, counters }));
+    const [errors, latency] = [metrics[0], metrics.find(({ unit }) => unit === 'seconds')];
+    if (errors === undefined || latency === undefined) throw new Error('The preset counts errors and latency.');
+    const since = Date.now();
+    const count = async (cursors: Record<string, CountCursor>): Promise<readonly Counted[]> =>
+      source.count({ ...requestOf([errors, latency]), at: Date.now(), since, cursors });
+    const cursorsIn = (answers: readonly Counted[]): Record<string, CountCursor> =>
+      Object.fromEntries(answers.flatMap((each) => (each.kind === 'batch' ? [[each.name, each.cursor]] : [])));
+    const served = async (): Promise<number> =>
+      (await apps.canary.requests.get()).values.reduce((n, { value }) => n + value, 0);
+
+    const laterThan = (moment: number): Promise<void> =>
+      until('the shortest batch has passed', () => Promise.resolve(Date.now() - moment > 1_000));
+    await laterThan(since);
+    const first = await count({});
+    expect(first).toMatchObject([
+      { kind: 'batch', changing: true },
+      { kind: 'batch', changing: true },
+    ]);
+
+    await Promise.all([apps.canary.work(50, 7, 0.2), apps.stable.work(120, 1, 0.07)]);
+    await scraped(`sum(http_requests_total{track="canary"}) == ${await served()}`);
+    await scraped('sum(http_requests_total{track="stable"}) == 420');
+    await laterThan(Date.now());
+    const second = await count(cursorsIn(first));
+    expect(second).toMatchObject([
+      { canary: { bad: 7, total: 50 }, stable: { bad: 1, total: 120 }, changing: false, dropped: [] },
+      {
+        boundaries: BOUNDS,
+        canary: { cumulative: [0, 0, 50, 50, 50, 50, 50] },
+        stable: { cumulative: [0, 120, 120, 120, 120, 120, 120] },
+      },
+    ]);
+
+    apps.canary.requests.reset();
+    await apps.canary.work(9, 2, 0.2);
+    await scraped('sum(http_requests_total{track="canary"}) == 9');
+    await laterThan(Date.now());
+    const [third] = await count(cursorsIn(second));
+    expect(third).toMatchObject({ canary: { bad: 2, total: 9 }, stable: { bad: 0, total: 0 } });
+    expect(third?.kind === 'batch' && third.dropped).toEqual([expect.stringMatching(/has started anew$/)]);
   });
 
   it('answers as of the time asked for, not of now', async () => {

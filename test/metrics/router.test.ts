@@ -1,6 +1,7 @@
 import { createCohortRouter, type CohortRouter, type CohortRouterOptions } from '../../src/router/index';
 import { createRouterSource } from '../../src/metrics/router';
-import type { Routed, SampleRequest } from '../../src/metrics/metric-source';
+import type { CountRequest, Routed, SampleRequest } from '../../src/metrics/metric-source';
+import type { Counted } from '../../src/analysis/counts';
 import type { Sample } from '../../src/analysis/sample';
 import { observedShare } from '../../src/analysis/observed-share';
 import { json, refusedUrl, startFakeServer, type FakeServer } from './fake-server';
@@ -271,5 +272,98 @@ describe('what was routed since the weight changed', () => {
     const url = await refusedUrl();
 
     expect(await routedAt([url])).toMatchObject({ kind: 'error', message: expect.stringContaining(url) });
+  });
+});
+
+describe('what is counted since the weight changed', () => {
+  const counted = [
+    metricOf({ kind: 'builtin', metric: 'error-rate' }, { counters: { kind: 'builtin', metric: 'errors' } }),
+    metricOf(
+      { kind: 'builtin', metric: 'latency', quantile: 0.95 },
+      { name: 'p95-latency', unit: 'seconds', max: 1, counters: { kind: 'builtin', metric: 'latency' } },
+    ),
+  ];
+
+  async function countAt(urls: readonly string[], changes: Partial<CountRequest> = {}): Promise<readonly Counted[]> {
+    const source = createRouterSource({ instances: urls });
+    cleanups.push(() => source.close());
+    return source.count({ ...requestOf(counted), weight: 50, since: 0, cursors: {}, ...changes });
+  }
+
+  function batchIn(answers: readonly Counted[], name = 'error-rate'): Extract<Counted, { kind: 'batch' }> {
+    const answer = answers.find((each) => each.name === name);
+    if (answer?.kind !== 'batch') throw new Error(`No batch: ${JSON.stringify(answer)}`);
+    return answer;
+  }
+
+  it('is exact from the first request on, over all instances, and each batch is of what came since the last', async () => {
+    const [a, b] = [await startInstance(), await startInstance()];
+    const urls = [a.server.url, b.server.url];
+    a.serve('canary', 10, 2);
+    b.serve('canary', 5, 0);
+    b.serve('stable', 90, 1);
+
+    const first = await countAt(urls);
+    a.serve('canary', 7, 7, 2_000);
+    const cursors = Object.fromEntries(first.map(({ name }) => [name, batchIn(first, name).cursor]));
+    const second = await countAt(urls, { cursors });
+
+    expect(batchIn(first)).toMatchObject({
+      canary: { bad: 2, total: 15 },
+      stable: { bad: 1, total: 90 },
+      changing: false,
+    });
+    expect(batchIn(second)).toMatchObject({ canary: { bad: 7, total: 7 }, stable: { bad: 0, total: 0 } });
+    const latency = batchIn(second, 'p95-latency');
+    const slow = latency.boundaries?.indexOf(2) ?? -1;
+    expect('cumulative' in latency.canary && latency.canary.cumulative.slice(slow - 1)).toEqual([
+      0,
+      ...Array.from({ length: (latency.boundaries?.length ?? 0) - slow + 1 }, () => 7),
+    ]);
+  });
+
+  it('begins anew with the weight, and does not count a request that was decided before', async () => {
+    const { router, server, serve, pass } = await startInstance({ adminToken: 'secret-token-for-the-test' });
+    serve('canary', 10, 0);
+    let under = router.begin({ userId: 'someone' });
+    while (under.assignment.cohort !== 'canary') under = router.begin({ userId: `someone-${Math.random()}` });
+    pass(5);
+    const answer = router.handleAdmin({
+      method: 'PUT',
+      path: '/canary/weight',
+      headers: { 'x-canary-token': 'secret-token-for-the-test', 'content-type': 'application/json' },
+      query: new URLSearchParams(),
+      body: JSON.stringify({ weight: 60 }),
+    });
+    expect(answer.status).toBe(200);
+    under.finish({ status: 500 });
+
+    expect(batchIn(await countAt([server.url], { weight: 60 })).canary).toEqual({ bad: 0, total: 0 });
+    expect(await countAt([server.url])).toMatchObject([
+      { kind: 'problem', problem: { kind: 'error', message: `instance ${server.url} is at 60 %, not at 50 %` } },
+      { kind: 'problem' },
+    ]);
+  });
+
+  it('says that a batch begins anew when an instance has started anew', async () => {
+    const [before, after] = [await startInstance(), await startInstance()];
+    before.serve('canary', 10, 0);
+    after.serve('canary', 3, 3);
+    const { cursor } = batchIn(await countAt([before.server.url]));
+
+    const [answer] = await countAt([after.server.url], { cursors: { 'error-rate': cursor } });
+
+    expect(answer).toMatchObject({ kind: 'begin', why: 'an instance counts anew' });
+  });
+
+  it('is not known of a part of the instances', async () => {
+    const { server } = await startInstance();
+    const gone = await refusedUrl();
+
+    expect(await countAt([server.url, gone])).toMatchObject([
+      { kind: 'problem', problem: { kind: 'error', message: `instance ${gone} refused the connection` } },
+      { kind: 'problem' },
+    ]);
+    expect(await countAt([])).toMatchObject([{ problem: { message: 'the target has no instances' } }, {}]);
   });
 });

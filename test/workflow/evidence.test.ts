@@ -1,3 +1,4 @@
+import type { EvidenceState } from '../../src/analysis/gather-evidence';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import { FakeWorld } from './fake-world';
 import { shortPlan, testPlan, testSteps, weights } from './plans';
@@ -10,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => time.stop());
 
 const oneWeight = testSteps(weights(100));
-const noData = (then: 'pause' | 'rollback', extendMs = 60_000): Parameters<typeof shortPlan>[0] => ({
+const noData = (then: 'pause' | 'rollback' | 'promote', extendMs = 60_000): Parameters<typeof shortPlan>[0] => ({
   steps: oneWeight,
   analysis: { onNoData: { extendMs, then } },
 });
@@ -255,5 +256,81 @@ it('a release that is over refuses what comes too late', async () => {
     }
     world.release();
     await handle.result();
+  });
+});
+
+describe('a service with hardly any traffic', () => {
+  it('is promoted without evidence where the spec says so, and it is told that there was none', async () => {
+    const world = new FakeWorld();
+    world.verdict = () => 'insufficient-data';
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan(noData('promote')));
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      const status = await statusOf(handle);
+      expect(status.steps[2]).toMatchObject({ state: 'skipped', verdict: 'insufficient-data' });
+      expect(status.events.filter((e) => e.type === 'soakExtended')).toHaveLength(1);
+      const told = status.events.find((e) => e.type === 'soakSkipped');
+      expect(told?.message).toMatch(/^No verdict could be reached .* It goes on without, as onNoData\.then says\.$/);
+    });
+  });
+
+  it.each(['error', 'inconclusive'] as const)('is not promoted after a verdict of %s', async (verdict) => {
+    const world = new FakeWorld();
+    world.verdict = () => verdict;
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan(noData('promote')));
+      const held = await time.until(handle, (s) => s.paused?.cause === 'noData');
+
+      expect(held).toMatchObject({ weight: 100, phase: 'paused' });
+      await send(handle, 'rollback');
+      expect(await handle.result()).toMatchObject({ outcome: 'aborted' });
+    });
+  });
+});
+
+describe('evidence of the whole release', () => {
+  const counted = (batches: number): EvidenceState => ({
+    subject: 'canary',
+    since: batches,
+    metrics: {},
+  });
+
+  it('is handed from look to look, through the weights, and from run to run', async () => {
+    const world = new FakeWorld();
+    const handed: (number | null)[] = [];
+    world.gather = ({ evidence }) => {
+      const before = evidence?.since ?? null;
+      handed.push(before);
+      return counted((before ?? 0) + 1);
+    };
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan({ steps: testSteps(weights(25, 100)) }), {
+        historyLimit: 60,
+      });
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      expect(handed).toEqual(handed.map((_, index) => (index === 0 ? null : index)));
+      expect(handed.length).toBeGreaterThan(3);
+    });
+  });
+
+  it('ends a soak before its time when it suffices, and not without a pass', async () => {
+    const world = new FakeWorld();
+    world.enough = () => true;
+    world.verdict = (_, call) => (call === 1 ? 'insufficient-data' : 'pass');
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, testPlan({ steps: oneWeight }));
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      const status = await statusOf(handle);
+      // Of twelve that the soak has room for.
+      expect(status.steps[2]).toMatchObject({ state: 'passed', measurements: 2 });
+      expect(status.steps[2]?.sentence).toMatch(/Proven good enough before the end of the soak\.$/);
+    });
   });
 });

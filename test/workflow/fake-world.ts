@@ -3,6 +3,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput, MeasureResult, ReleaseActivities } from '../../src/workflows/activity-types';
 import type { Fence, Measurement } from '../../src/workflows/api';
+import type { EvidenceState } from '../../src/analysis/gather-evidence';
 import type { Sample } from '../../src/analysis/sample';
 import { judge } from '../../src/analysis/threshold-judge';
 import type { JudgePolicy, Verdict } from '../../src/analysis/verdict';
@@ -52,6 +53,10 @@ export class FakeWorld {
   guardTripped: string | null = null;
   /** Whether the weight is delivered; nothing is looked at unless a test says so. */
   routing: (input: MeasureInput) => 'pass' | 'fail' | undefined = () => undefined;
+  /** What is counted so far after a look; nothing is gathered unless a test says so. */
+  gather: (input: MeasureInput) => EvidenceState | undefined = () => undefined;
+  /** Whether the canary is proven good enough. */
+  enough: (input: MeasureInput) => boolean = () => false;
   /** Before a write, with what it is to change: for tests that look at the release at that moment. */
   beforeWrite: (activity: ActivityName, fence: Fence) => Promise<void> = () => Promise.resolve();
   readonly #hooks = new Map<ActivityName, Hook>();
@@ -280,9 +285,11 @@ export class FakeWorld {
       metrics,
       ...this.#routed(input),
     };
+    const evidence = this.gather(input);
     return {
       measurement,
-      judgement,
+      judgement: this.enough(input) ? { ...judgement, enough: true } : judgement,
+      ...(evidence === undefined ? {} : { evidence }),
       foreignEdits,
       guardTripped: this.guardTripped,
     };

@@ -1,0 +1,201 @@
+import type { ArmBatch, Counted } from '../../src/analysis/counts';
+import { cursorsOf, gatherEvidence } from '../../src/analysis/gather-evidence';
+import type { EvidenceState, GatheringLook, GatheringPolicy } from '../../src/analysis/gather-evidence';
+
+const policy: GatheringPolicy = {
+  alpha: 0.01,
+  tolerate: 1,
+  clusters: 1,
+  plannedBatches: 1,
+  minRequests: 20,
+  promotion: null,
+  metrics: [{ name: 'errors', kind: 'errors', objective: null, dryRun: false }],
+};
+const look: GatheringLook = { subject: 'canary', since: 0, alone: false };
+
+function batch(canary: ArmBatch, stable: ArmBatch, more: Partial<Extract<Counted, { kind: 'batch' }>> = {}): Counted {
+  const cursor = { kind: 'time', at: 1 } as const;
+  return { name: 'errors', query: 'q', kind: 'batch', canary, stable, changing: false, dropped: [], cursor, ...more };
+}
+
+const events = (canary: readonly [number, number], stable: readonly [number, number], more = {}): Counted =>
+  batch({ bad: canary[0], total: canary[1] }, { bad: stable[0], total: stable[1] }, more);
+
+function play(counted: readonly Counted[], changes: Partial<GatheringPolicy> = {}, looks = counted.map(() => look)) {
+  let state: EvidenceState | null = null;
+  let findings: ReturnType<typeof gatherEvidence>['findings'] = [];
+  for (const [index, each] of counted.entries()) {
+    ({ state, findings } = gatherEvidence({ ...policy, ...changes }, state, looks[index] ?? look, [each]));
+  }
+  const [finding] = findings;
+  if (finding === undefined || state === null) throw new Error('There is one metric.');
+  return { finding, state };
+}
+
+describe('evidence over a release', () => {
+  it('is proven once it reaches the limit, with the counts in a sentence', () => {
+    const { finding } = play([events([3, 25], [0, 475]), events([4, 25], [2, 475])]);
+
+    expect(finding.outcome).toMatchObject({ kind: 'proven' });
+    expect(finding.outcome.kind === 'proven' && finding.outcome.clause).toMatch(
+      /^proven worse than stable: 7 of 9 errors came from the canary, which had 5 % of the requests: evidence .* to 1, and it fails at 100 to 1$/,
+    );
+    expect(finding.report).toMatchObject({
+      batches: 2,
+      canary: { bad: 7, total: 50 },
+      stable: { bad: 2, total: 950 },
+      boundary: null,
+    });
+  });
+
+  it('stays proven, whatever comes later and whatever the source says then', () => {
+    const proven = [events([8, 25], [0, 475])];
+    const problem = {
+      name: 'errors',
+      query: 'q',
+      kind: 'problem',
+      problem: { kind: 'error', message: 'gone' },
+    } as const;
+
+    expect(play([...proven, problem]).finding.outcome.kind).toBe('proven');
+    expect(play([...proven, events([0, 5_000], [500, 95_000])]).finding.outcome.kind).toBe('proven');
+  });
+
+  it('goes on over weights, and asks for enough requests at each', () => {
+    const next = { ...look, since: 1 };
+    const first = play([events([0, 30], [0, 470])]);
+    const second = play([events([0, 30], [0, 470]), events([0, 5], [0, 15])], {}, [look, next]);
+
+    expect(first.finding.outcome).toEqual({ kind: 'kept' });
+    expect(second.finding.outcome).toEqual({
+      kind: 'insufficient',
+      why: '5 canary requests could be compared at this weight, and 20 are needed',
+    });
+    expect(second.finding.report).toMatchObject({ batches: 2, canary: { total: 35 } });
+  });
+
+  it('counts anew for another subject, since that is another experiment', () => {
+    const { state } = play([events([8, 25], [0, 475]), events([0, 50], [0, 50])], {}, [
+      look,
+      { ...look, subject: 'stable', since: 1 },
+    ]);
+
+    expect(state.metrics['errors']?.evidence).toMatchObject({ batches: 1, canaryRequests: 50 });
+  });
+
+  it('keeps a batch open until both tracks have had requests in it', () => {
+    const waiting = play([events([5, 25], [0, 0], { cursor: { kind: 'time', at: 5 } })]);
+
+    expect(waiting.state.metrics['errors']?.evidence.batches).toBe(0);
+    expect(cursorsOf(waiting.state, look)).toEqual({});
+
+    const closed = play([
+      events([5, 25], [0, 0], { cursor: { kind: 'time', at: 5 } }),
+      events([5, 30], [0, 500], { cursor: { kind: 'time', at: 10 } }),
+    ]);
+    expect(closed.finding.report?.canary).toEqual({ bad: 5, total: 30 });
+    expect(cursorsOf(closed.state, look)).toEqual({ errors: { kind: 'time', at: 10 } });
+  });
+
+  it('drops the batch that may reach back into the weight before, and begins behind it', () => {
+    const { state, finding } = play([events([9, 25], [0, 475], { changing: true, cursor: { kind: 'time', at: 15 } })]);
+
+    expect(state.metrics['errors']?.evidence.batches).toBe(0);
+    expect(cursorsOf(state, look)).toEqual({ errors: { kind: 'time', at: 15 } });
+    expect(finding.outcome.kind).toBe('insufficient');
+    // At the next weight it is counted from its change on.
+    expect(cursorsOf(state, { ...look, since: 20 })).toEqual({});
+  });
+
+  it('begins at a new cursor when a source counts anew, and says why', () => {
+    const { finding, state } = play([
+      { name: 'errors', query: 'q', kind: 'begin', why: 'an instance counts anew', cursor: { kind: 'time', at: 3 } },
+    ]);
+
+    expect(finding.report?.dropped).toEqual(['an instance counts anew']);
+    expect(cursorsOf(state, look)).toEqual({ errors: { kind: 'time', at: 3 } });
+  });
+
+  it.each(['error', 'no-data'] as const)('a problem of kind %s is no pass and nothing against the canary', (kind) => {
+    const { finding, state } = play([
+      events([0, 30], [0, 470]),
+      { name: 'errors', query: 'q', kind: 'problem', problem: { kind, message: 'Prometheus is away' } },
+    ]);
+
+    expect(finding.outcome).toEqual({ kind: kind === 'error' ? 'error' : 'insufficient', why: 'Prometheus is away' });
+    expect(state.metrics['errors']?.evidence.canaryRequests).toBe(30);
+  });
+
+  it('a metric that the source left out is an error of the source', () => {
+    const { findings } = gatherEvidence(policy, null, look, []);
+
+    expect(findings[0]?.outcome).toEqual({ kind: 'error', why: 'the metric source left it out' });
+  });
+
+  it('names the boundary of a histogram that says most, and refuses boundaries that changed', () => {
+    const changes = { metrics: [{ name: 'errors', kind: 'latency', objective: null, dryRun: false }] } as const;
+    const slow = batch({ cumulative: [20, 20, 100] }, { cumulative: [900, 990, 1000] }, { boundaries: [0.1, 0.25] });
+
+    const { finding } = play([slow], changes);
+
+    expect(finding.report).toMatchObject({ boundary: 0.25, canary: { bad: 80, total: 100 } });
+    expect(finding.outcome.kind === 'proven' && finding.outcome.clause).toContain(
+      '80 of 90 requests slower than 250 ms came from the canary',
+    );
+    const other = batch({ cumulative: [1, 2, 3] }, { cumulative: [1, 2, 3] }, { boundaries: [0.1, 0.5] });
+    const healthy = batch({ cumulative: [9, 10, 10] }, { cumulative: [90, 100, 100] }, { boundaries: [0.1, 0.25] });
+    expect(play([healthy, other], changes).finding.outcome).toMatchObject({ kind: 'error' });
+  });
+
+  it('is not compared where all traffic goes to the canary, but held against an objective', () => {
+    const alone = { ...look, alone: true };
+    const objective = { metrics: [{ name: 'errors', kind: 'errors', objective: 0.01, dryRun: false }] } as const;
+
+    expect(gatherEvidence(policy, null, alone, []).findings[0]?.outcome).toMatchObject({ kind: 'impossible' });
+    const { finding } = play([events([20, 100], [0, 0])], objective, [alone]);
+    expect(finding.outcome).toEqual({ kind: 'proven', clause: 'proven worse than its objective of 1 %' });
+    // The objective is a bet of its own: alpha is shared by it and the comparison.
+    expect(finding.report?.limit).toBeCloseTo(Math.log(2 / 0.01), 12);
+    expect(play([events([1, 100], [0, 0])], objective, [alone]).finding.outcome.kind).toBe('impossible');
+  });
+
+  it('shares alpha by the metrics that are acted on', () => {
+    const metric = (name: string, dryRun: boolean) => ({ name, kind: 'errors', objective: null, dryRun }) as const;
+    const limit = (metrics: GatheringPolicy['metrics']): number | undefined =>
+      gatherEvidence({ ...policy, metrics }, null, look, []).findings[0]?.report?.limit;
+
+    expect(limit([metric('errors', false), metric('b', false)])).toBeCloseTo(Math.log(200), 12);
+    expect(limit([metric('errors', false), metric('b', true)])).toBeCloseTo(Math.log(100), 12);
+    expect(limit([metric('errors', true)])).toBeCloseTo(Math.log(100), 12);
+  });
+
+  it('proves a canary good enough, weight by weight', () => {
+    const asked = { promotion: { exclude: 5, beta: 0.05 } };
+    const good = events([1, 500], [40, 9_500]);
+
+    expect(play([good], asked).finding.enough).toBe(true);
+    expect(play([events([0, 10], [0, 190])], asked).finding.enough).toBe(false);
+    expect(play([good, events([0, 10], [0, 30])], asked, [look, { ...look, since: 1 }]).finding.enough).toBe(false);
+  });
+
+  it('is small: ten metrics of twelve boundaries are less than 64 kB', () => {
+    const boundaries = Array.from({ length: 12 }, (_, index) => 0.01 * 2 ** index);
+    const metrics = Array.from({ length: 10 }, (_, index) => ({
+      name: `latency-${index}`,
+      kind: 'latency' as const,
+      objective: null,
+      dryRun: false,
+    }));
+    let state: EvidenceState | null = null;
+    for (let round = 0; round < 50; round += 1) {
+      const cumulative = (scale: number): number[] => boundaries.map((_, index) => index * scale).concat(13 * scale);
+      const counted = metrics.map(({ name }) => ({
+        ...batch({ cumulative: cumulative(7) }, { cumulative: cumulative(133) }, { boundaries }),
+        name,
+      }));
+      ({ state } = gatherEvidence({ ...policy, metrics, plannedBatches: 36 }, state, look, counted));
+    }
+
+    expect(JSON.stringify(state).length).toBeLessThan(64 * 1024);
+  });
+});
