@@ -52,8 +52,6 @@ interface MetricState {
 /** One look at one metric: what all that was counted so far says. */
 export interface EvidenceFinding {
   readonly name: string;
-  /** What was asked, as sent; empty where nothing was. */
-  readonly query: string;
   readonly outcome:
     | { readonly kind: 'proven'; readonly clause: string }
     /** Nothing speaks against the canary, and enough was compared at this weight. */
@@ -61,7 +59,7 @@ export interface EvidenceFinding {
     | { readonly kind: 'insufficient'; readonly why: string }
     | { readonly kind: 'impossible'; readonly why: string }
     | { readonly kind: 'error'; readonly why: string };
-  readonly report: EvidenceReport | null;
+  readonly report: EvidenceReport;
   /** There is the evidence to promote, at this weight. */
   readonly enough: boolean;
 }
@@ -83,7 +81,10 @@ export interface EvidenceReport {
   readonly objective?: { readonly share: number; readonly logEvidence: number };
   /** What this look left out, a clause each. */
   readonly dropped: readonly string[];
+  /** All that was counted, in a sentence a person understands. */
   readonly sentence: string;
+  /** What was counted by, as sent; empty where nothing was asked. */
+  readonly query: string;
 }
 
 /** The moment of a look. */
@@ -123,7 +124,7 @@ export function gatherEvidence(
     const { state, trouble, dropped } = take(policy, metric, known, { answer, look });
     metrics[metric.name] = state;
     const query = answer?.query ?? '';
-    return { name: metric.name, query, ...find(policy, metric, state, { trouble, dropped, look }) };
+    return { name: metric.name, ...find(policy, metric, state, { trouble, dropped, look, query }) };
   });
   return { state: { subject: look.subject, since: look.since, metrics }, findings };
 }
@@ -237,8 +238,13 @@ function find(
   policy: GatheringPolicy,
   metric: GatheredMetric,
   state: MetricState,
-  { trouble, dropped, look }: Pick<Taken, 'trouble' | 'dropped'> & { readonly look: GatheringLook },
-): Omit<EvidenceFinding, 'name' | 'query'> {
+  {
+    trouble,
+    dropped,
+    look,
+    query,
+  }: Pick<Taken, 'trouble' | 'dropped'> & { readonly look: GatheringLook; readonly query: string },
+): Omit<EvidenceFinding, 'name'> {
   const limit = evidenceLimit(judgePolicy(policy));
   const named: EvidenceMetric = {
     name: metric.name,
@@ -258,6 +264,7 @@ function find(
       : { objective: { share: metric.objective, logEvidence: logObjectiveEvidence(state.objective) } }),
     dropped,
     sentence: judged.sentence,
+    query,
   };
   const enough = promotion !== null && promotion.logEvidence >= promotion.limit;
   const outcome = outcomeOf(policy, metric, state, { trouble, look, limit, sentence: judged.sentence });

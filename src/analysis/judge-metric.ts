@@ -32,7 +32,6 @@ export function judgeMetric(
   sample: MetricSample | undefined,
   finding?: EvidenceFinding,
 ): JudgedMetric {
-  const report = finding?.report ?? null;
   const judged = (
     verdict: Verdict,
     sentence: string,
@@ -50,7 +49,7 @@ export function judgeMetric(
       limit: describeLimits(policy, metric, { sample, finding }),
       sentence,
       query: sample?.canary.query ?? '',
-      ...(report === null ? {} : { evidence: report }),
+      ...(finding === undefined ? {} : { evidence: finding.report }),
       ...(metric.dryRun === true ? { dryRun: true } : {}),
     },
     heldAgainst,
@@ -241,7 +240,7 @@ function describeLimits(
   if (metric.max !== null) parts.push(`max ${formatLimit(metric.max, metric.unit)}`);
   if (metric.min !== null) parts.push(`min ${formatLimit(metric.min, metric.unit)}`);
   if (metric.maxRatio !== null) parts.push(`at most ${formatLimit(metric.maxRatio, 'count')} times stable`);
-  if (finding?.report?.objective !== undefined) {
+  if (finding?.report.objective !== undefined) {
     parts.push(`objective ${formatLimit(finding.report.objective.share, 'ratio')}`);
   }
   if (finding !== undefined) parts.push('not proven worse than stable');

@@ -52,14 +52,14 @@ export function judge(
     state: next,
     decision,
     ...judgeStep(policy, next, { decision, isFinal }, { verdict, sentence }),
-    ...(findings.some(({ report }) => report?.promotion !== undefined) ? { enough: isEnough(acted, findings) } : {}),
+    ...(findings.some(({ report }) => report.promotion !== undefined) ? { enough: isEnough(acted, findings) } : {}),
   };
 }
 
 /** Every metric that can prove the canary good enough has done so. */
 function isEnough(acted: readonly { readonly metric: MetricPolicy }[], findings: readonly EvidenceFinding[]): boolean {
   const asked = findings.filter(
-    ({ name, report }) => report?.promotion !== undefined && acted.some(({ metric }) => metric.name === name),
+    ({ name, report }) => report.promotion !== undefined && acted.some(({ metric }) => metric.name === name),
   );
   return asked.length > 0 && asked.every(({ enough }) => enough);
 }

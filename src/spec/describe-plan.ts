@@ -60,9 +60,18 @@ export function describeLimits(metric: MetricPlan, analysis: AnalysisPlan): stri
   if (metric.max !== null) limits.push(`max ${formatValue(metric.max, metric.unit)}`);
   if (metric.min !== null) limits.push(`min ${formatValue(metric.min, metric.unit)}`);
   if (metric.maxRatio !== null) limits.push(`at most ${metric.maxRatio} times stable`);
-  if (metric.unit === 'ratio' && analysis.compare !== null) {
+  const { objective, counters = null } = metric;
+  const { evidence = null } = analysis;
+  if (objective !== undefined && objective !== null) limits.push(`objective ${formatPercent(objective)}`);
+  if (counters !== null && evidence !== null) {
+    limits.push(
+      `evidence against stable (alpha ${evidence.alpha} of the release, ${evidence.tolerate} times tolerated)`,
+    );
+  } else if (metric.unit === 'ratio' && analysis.compare !== null) {
     limits.push(`compared with stable (alpha ${analysis.compare.alpha}, ${analysis.compare.tolerate} times tolerated)`);
   }
+  if (metric.critical === true) limits.push('critical');
+  if (metric.dryRun === true) limits.push('dry run: never acted on');
   return limits.join(', ');
 }
 
@@ -154,8 +163,19 @@ function notesOf({ analysis, steps, onFailure }: Plan): string[] {
   const notes = [
     `A step passes with at least ${analysis.minMeasurements} valid measurements of all metrics, each over ${formatDuration(windowMs)} or since the last weight change, with at least ${minRequests} requests to the canary.`,
     `More than ${analysis.failureLimit} failed measurements of a step fail it; then: ${onFailure === 'rollback' ? 'roll back' : 'pause for a person'}.`,
-    `Without enough valid measurements the weight is held up to ${formatDuration(onNoData.extendMs)} longer, then: ${onNoData.then === 'rollback' ? 'roll back' : 'pause for a person'}.`,
+    `Without enough valid measurements the weight is held up to ${formatDuration(onNoData.extendMs)} longer, then: ${NO_DATA_WORDS[onNoData.then]}.`,
   ];
+  const { evidence = null } = analysis;
+  if (evidence !== null) {
+    notes.push(
+      `Bad events and slow requests of both tracks are counted over the whole release; a canary that is at most ${evidence.tolerate} times as bad as stable is failed by them in at most ${formatPercent(evidence.alpha)} of releases, however often is looked.`,
+    );
+    if (evidence.promotion !== null) {
+      notes.push(
+        `A soak ends before its time once it is proven that the canary has less than ${evidence.promotion.exclude} times stable's errors.`,
+      );
+    }
+  }
   const { routingCheck = 'off' } = analysis;
   if (routingCheck !== 'off')
     notes.push(`When the canary does not get the share its weight asks for: ${ROUTING_WORDS[routingCheck]}.`);
@@ -169,6 +189,12 @@ function notesOf({ analysis, steps, onFailure }: Plan): string[] {
   return notes;
 }
 
+const NO_DATA_WORDS = {
+  rollback: 'roll back',
+  pause: 'pause for a person',
+  promote: 'go on without evidence, where there was too little of it; else pause for a person',
+} as const;
+
 const ROUTING_WORDS = { warn: 'say so', pause: 'pause for a person', rollback: 'roll back' } as const;
 
 function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): MetricDescription {
@@ -181,7 +207,7 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
     // Which colour is the idle one is known when the release looks at the cluster.
     const called = pairOf(plan) === null ? track : track === 'canary' ? '<new colour>' : '<old colour>';
     const values = { service, namespace, track: called, version, windowMs: plan.analysis.windowMs };
-    return partsOf(metric, track).map(({ part, query }) => ({
+    return [...partsOf(metric, track), ...countersOf(metric)].map(({ part, query }) => ({
       track,
       part,
       query: part === 'counters' ? query : resolveQuery(query, values),
@@ -205,6 +231,22 @@ function partsOf({ query }: MetricPlan, track: 'canary' | 'stable'): { part: str
       const what = query.metric === 'latency' ? `latency quantile ${query.quantile}` : query.metric;
       return [{ part: 'counters', query: `${what} of the ${track} cohort, by the router's own counters` }];
     }
+  }
+}
+
+/** What the evidence is counted by; the router's own counters are one and the same answer. */
+function countersOf({ counters = null }: MetricPlan): { part: string; query: string }[] {
+  switch (counters?.kind) {
+    case 'events':
+      return [
+        { part: counters.good === true ? 'good events, counted' : 'bad events, counted', query: counters.bad },
+        { part: 'all events, counted', query: counters.total },
+      ];
+    case 'histogram':
+      return [{ part: 'histogram, counted', query: counters.buckets }];
+    case 'builtin':
+    case undefined:
+      return [];
   }
 }
 

@@ -93,7 +93,7 @@ describe('evidence over a release', () => {
       events([5, 25], [0, 0], { cursor: { kind: 'time', at: 5 } }),
       events([5, 30], [0, 500], { cursor: { kind: 'time', at: 10 } }),
     ]);
-    expect(closed.finding.report?.canary).toEqual({ bad: 5, total: 30 });
+    expect(closed.finding.report.canary).toEqual({ bad: 5, total: 30 });
     expect(cursorsOf(closed.state, look)).toEqual({ errors: { kind: 'time', at: 10 } });
   });
 
@@ -112,7 +112,7 @@ describe('evidence over a release', () => {
       { name: 'errors', query: 'q', kind: 'begin', why: 'an instance counts anew', cursor: { kind: 'time', at: 3 } },
     ]);
 
-    expect(finding.report?.dropped).toEqual(['an instance counts anew']);
+    expect(finding.report.dropped).toEqual(['an instance counts anew']);
     expect(cursorsOf(state, look)).toEqual({ errors: { kind: 'time', at: 3 } });
   });
 
@@ -155,14 +155,14 @@ describe('evidence over a release', () => {
     const { finding } = play([events([20, 100], [0, 0])], objective, [alone]);
     expect(finding.outcome).toEqual({ kind: 'proven', clause: 'proven worse than its objective of 1 %' });
     // The objective is a bet of its own: alpha is shared by it and the comparison.
-    expect(finding.report?.limit).toBeCloseTo(Math.log(2 / 0.01), 12);
+    expect(finding.report.limit).toBeCloseTo(Math.log(2 / 0.01), 12);
     expect(play([events([1, 100], [0, 0])], objective, [alone]).finding.outcome.kind).toBe('impossible');
   });
 
   it('shares alpha by the metrics that are acted on', () => {
     const metric = (name: string, dryRun: boolean) => ({ name, kind: 'errors', objective: null, dryRun }) as const;
     const limit = (metrics: GatheringPolicy['metrics']): number | undefined =>
-      gatherEvidence({ ...policy, metrics }, null, look, []).findings[0]?.report?.limit;
+      gatherEvidence({ ...policy, metrics }, null, look, []).findings[0]?.report.limit;
 
     expect(limit([metric('errors', false), metric('b', false)])).toBeCloseTo(Math.log(200), 12);
     expect(limit([metric('errors', false), metric('b', true)])).toBeCloseTo(Math.log(100), 12);

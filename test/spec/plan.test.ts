@@ -389,6 +389,7 @@ describe('describePlan', () => {
       'A step passes with at least 3 valid measurements of all metrics, each over 1m or since the last weight change, with at least 20 requests to the canary.',
       'More than 0 failed measurements of a step fail it; then: roll back.',
       'Without enough valid measurements the weight is held up to 5m longer, then: pause for a person.',
+      'Bad events and slow requests of both tracks are counted over the whole release; a canary that is at most 1.25 times as bad as stable is failed by them in at most 1% of releases, however often is looked.',
       'When the canary does not get the share its weight asks for: say so.',
       'At 5 % that needs about 6.7 requests a second to the whole service.',
     ]);
@@ -410,7 +411,7 @@ describe('describePlan', () => {
 
     expect(errorRate).toEqual({
       name: 'error-rate',
-      limits: 'max 5%, compared with stable (alpha 0.01, 1.25 times tolerated)',
+      limits: 'max 5%, evidence against stable (alpha 0.01 of the release, 1.25 times tolerated)',
       queries: ['canary', 'stable'].flatMap((track) => [
         {
           track,
@@ -422,10 +423,21 @@ describe('describePlan', () => {
           part: 'denominator',
           query: `sum(increase(http_requests_total{service="checkout",namespace="shop",track="${track}"}[60s]))`,
         },
+        {
+          track,
+          part: 'bad events, counted',
+          query: `sum by (job, instance) (http_requests_total{service="checkout",namespace="shop",track="${track}",status=~"5.."})`,
+        },
+        {
+          track,
+          part: 'all events, counted',
+          query: `sum by (job, instance) (http_requests_total{service="checkout",namespace="shop",track="${track}"})`,
+        },
       ]),
     });
-    expect(latency?.limits).toBe('max 1s');
-    expect(latency?.queries.map(({ part }) => part)).toEqual(['value', 'requests', 'value', 'requests']);
+    expect(latency?.limits).toBe('max 1s, evidence against stable (alpha 0.01 of the release, 1.25 times tolerated)');
+    const parts = ['value', 'requests', 'histogram, counted'];
+    expect(latency?.queries.map(({ part }) => part)).toEqual([...parts, ...parts]);
   });
 
   it("names the router's own counters where no query is sent", () => {

@@ -1,4 +1,5 @@
-import { countOf, formatCount } from '../../analysis/format';
+import { countOf, formatCount, formatValue } from '../../analysis/format';
+import type { EvidenceReport } from '../../analysis/gather-evidence';
 import type { Measurement, ReleaseStatus, RoutingReport, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
 import { safeText, wrap } from '../display-width';
@@ -110,8 +111,35 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
     if (counts.length > 0) lines.push(`      counts: ${counts.join(', ')}`);
     // Whole, however long: it is there to be copied.
     lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
+    if (metric.evidence !== undefined) lines.push(...reportLines(metric.evidence, look));
   }
   return lines;
+}
+
+/** What the batches of the whole release say. */
+function reportLines(report: EvidenceReport, look: Look): string[] {
+  const { logEvidence, limit, batches, canary, stable, boundary, promotion, objective, dropped, query } = report;
+  const bad = boundary === null ? 'bad' : `slower than ${formatValue(boundary, 'seconds')}`;
+  const counts = [canary, stable].map(({ bad: some, total }) => `${formatCount(some)} of ${formatCount(total)}`);
+  const parts = [
+    `ln E ${formatLog(logEvidence)}, fails at ${formatLog(limit)}`,
+    `${counts[0]} canary and ${counts[1]} stable requests ${bad}, counted ${batches} times`,
+    ...(promotion === undefined
+      ? []
+      : [`good enough: ln E ${formatLog(promotion.logEvidence)} of ${formatLog(promotion.limit)}`]),
+    ...(objective === undefined
+      ? []
+      : [`objective ${formatValue(objective.share, 'ratio')}: ln E ${formatLog(objective.logEvidence)}`]),
+  ];
+  const lines = wrap(`evidence of the release: ${parts.join('; ')}`, look.width - 6).map((line) => `      ${line}`);
+  for (const what of dropped)
+    lines.push(...wrap(safeText(`left out: ${what}`), look.width - 6).map((line) => `      ${line}`));
+  if (query !== '') lines.push(paint(`      counted by: ${safeText(query)}`, 'dim', look));
+  return lines;
+}
+
+function formatLog(log: number): string {
+  return log.toFixed(2);
 }
 
 function routingLines({ verdict, sentence, canary, stable, query }: RoutingReport, look: Look): string[] {
