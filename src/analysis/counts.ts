@@ -28,8 +28,6 @@ export type Counted = { readonly name: string; /** What was asked, as sent. */ r
       readonly stable: ArmBatch;
       /** Upper ends of a histogram's buckets in seconds, without the last, which is open; absent for events. */
       readonly boundaries?: readonly number[];
-      /** The batch may hold requests of the weight before: it only says from where on to count. */
-      readonly changing: boolean;
       /** What was left out of the batch and why, a clause each. */
       readonly dropped: readonly string[];
       /** Where the next batch begins, once this one is counted. */

@@ -199,8 +199,6 @@ function take(
   // Kept open: what it holds comes again with the next look.
   const closes = atCanary > 0 && (atStable > 0 || look.alone);
   if (!closes) return { state: known, trouble: null, dropped };
-  // A batch that may reach back into the weight before only says where the next one begins.
-  if (answer.changing) return { state: { ...known, cursor }, trouble: null, dropped };
   const named: EvidenceMetric = { name: metric.name, kind: metric.kind };
   const events = 'bad' in canary ? canary : null;
   const objective = withObjective(policy, metric, known, events);

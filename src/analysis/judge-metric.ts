@@ -56,13 +56,15 @@ export function judgeMetric(
     proven,
   });
 
+  const proven = finding?.outcome.kind === 'proven' ? finding.outcome.clause : null;
   // However few requests this one look saw: the evidence is of all of them.
-  if (finding?.outcome.kind === 'proven') {
-    return judged('fail', `${metric.name}: ${finding.outcome.clause}.`, 'comparison', true);
-  }
-  if (sample === undefined) return judged('error', `${metric.name}: the metric source left it out.`, 'nothing');
+  const withoutValue = (verdict: Verdict, sentence: string): JudgedMetric =>
+    proven === null
+      ? judged(verdict, sentence, 'nothing')
+      : judged('fail', `${metric.name}: ${proven}.`, 'comparison', true);
+  if (sample === undefined) return withoutValue('error', `${metric.name}: the metric source left it out.`);
   const unusable = whyUnusable(policy, metric, sample.canary);
-  if (unusable !== null) return judged(unusable.verdict, unusable.sentence, 'nothing');
+  if (unusable !== null) return withoutValue(unusable.verdict, unusable.sentence);
 
   const value = sample.canary.value ?? Number.NaN; // whyUnusable has refused everything but a finite value
   const limits = checkLimits(metric, value);
@@ -73,7 +75,8 @@ export function judgeMetric(
 
   const failed = checks.flatMap((check) => (check.outcome === 'failed' ? [check.clause] : []));
   if (failed.length > 0) {
-    return judged('fail', `${subject}, ${failed.join(' and ')}${beside}.`, limits.length > 0 ? 'limit' : 'comparison');
+    const heldAgainst = limits.length > 0 ? 'limit' : 'comparison';
+    return judged('fail', `${subject}, ${failed.join(' and ')}${beside}.`, heldAgainst, proven !== null);
   }
   const broken = checks.find((check) => check.outcome === 'error');
   if (broken?.outcome === 'error') {

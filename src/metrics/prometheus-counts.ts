@@ -1,4 +1,4 @@
-import type { ArmBatch, Counted } from '../analysis/counts';
+import type { ArmBatch, CountCursor, Counted } from '../analysis/counts';
 import { messageOf } from '../errors';
 import type { MetricCounters, MetricPlan } from '../spec/plan-types';
 import { resolveQuery } from '../spec/query-template';
@@ -17,9 +17,9 @@ const CONCURRENT_METRICS = 2;
 const SHORTEST_BATCH_MS = 1_000;
 
 /**
- * Batches from raw counters at two moments: the end of the last batch, or the weight change, and now. What a moment's
- * value says is as old as the last scrape before it, so that the first batch after a weight change reaches back into
- * the weight before: it is `changing`.
+ * Batches from raw counters at two moments: the end of the last batch and now. What a moment's value says is as old as
+ * the last scrape before it: so after a weight change nothing is counted until both tracks have been scraped under the
+ * new weight, and counting begins there.
  */
 export async function countSeries(ask: AskPairs, request: CountRequest): Promise<readonly Counted[]> {
   const counted = request.metrics.filter(({ counters }) => counters !== undefined && counters !== null);
@@ -57,6 +57,18 @@ async function countMetric(ask: AskPairs, metric: MetricPlan, request: CountRequ
   }
   const differing = differs(canary.counts, stable.counts);
   if (differing !== null) return problem(query, 'error', differing);
+  const hasNews = [canary, stable].map(({ counts, appeared }) => appeared || totalOf(counts) > 0);
+  if (cursor === undefined) {
+    if (hasNews.some((news) => !news)) {
+      return problem(query, 'no-data', 'not both tracks have been seen to have requests since the weight changed');
+    }
+    return { name, query, kind: 'begin', why: 'what came before the first look at this weight', cursor: at(to) };
+  }
+  // Kept open, a batch would leave out for good what appeared after it began.
+  const onlyAppeared = [canary, stable].some(({ counts, appeared }) => appeared && totalOf(counts) === 0);
+  if (onlyAppeared) {
+    return { name, query, kind: 'begin', why: 'the counters of a track have only just appeared', cursor: at(to) };
+  }
   return {
     name,
     query,
@@ -64,10 +76,18 @@ async function countMetric(ask: AskPairs, metric: MetricPlan, request: CountRequ
     canary: armOf(canary.counts, stable.counts),
     stable: armOf(stable.counts, canary.counts),
     ...boundariesOf(canary.counts ?? stable.counts),
-    changing: cursor === undefined,
     dropped: [...canary.dropped, ...stable.dropped],
-    cursor: { kind: 'time', at: to },
+    cursor: at(to),
   };
+}
+
+function at(moment: number): CountCursor {
+  return { kind: 'time', at: moment };
+}
+
+function totalOf(counts: TrackCounts | null): number {
+  if (counts === null) return 0;
+  return 'boundaries' in counts ? (counts.cumulative.at(-1) ?? 0) : counts.total;
 }
 
 type TrackCounts = Extract<ArmBatch, { readonly bad: number }> | HistogramCounts;

@@ -100,7 +100,6 @@ function sinceCursor(
     canary: isSame ? difference(now.canary, cursor.canary) : now.canary,
     stable: isSame ? difference(now.stable, cursor.stable) : now.stable,
     ...boundaries,
-    changing: false,
     dropped: [],
     cursor: next,
   };

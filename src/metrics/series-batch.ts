@@ -10,7 +10,14 @@ import { numberIn, type SeriesPair, type SeriesValue } from './prometheus-answer
  * - A series of bad events that was not there at the first moment, at a target that was, stood at 0.
  */
 export type Batch<T> =
-  | { readonly kind: 'batch'; readonly counts: T | null; readonly dropped: readonly string[] }
+  | {
+      readonly kind: 'batch';
+      /** Null without a single series. */
+      readonly counts: T | null;
+      readonly dropped: readonly string[];
+      /** Some target was left out because it has only just appeared: from the next batch on it counts. */
+      readonly appeared: boolean;
+    }
   | { readonly kind: 'error'; readonly message: string };
 
 /** A histogram's growth: counts at or below each boundary (seconds), the last one the total. */
@@ -30,8 +37,8 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
     for (const target of bads.keys()) {
       if (!totals.has(target)) throw new Nonsense(`${target} counts bad events, but not all of them`);
     }
-    if (totals.size === 0) return { kind: 'batch', counts: null, dropped: [] };
     const dropped: string[] = [];
+    let appeared = false;
     const counts = { bad: 0, total: 0 };
     for (const [target, series] of totals) {
       const all = pairOf(series, target);
@@ -39,6 +46,7 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
       if (all.to === null) continue;
       if (all.from === null) {
         dropped.push(`${target} has only just appeared`);
+        appeared = true;
         continue;
       }
       // A series that has gone while its target is still there was forgotten by a restart.
@@ -55,7 +63,7 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
       counts.bad += grown.bad;
       counts.total += grown.total;
     }
-    return { kind: 'batch', counts, dropped };
+    return { kind: 'batch', counts: totals.size === 0 ? null : counts, dropped, appeared };
   });
 }
 
@@ -66,6 +74,7 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
     const dropped: string[] = [];
     let boundaries: readonly number[] | null = null;
     let cumulative: readonly number[] = [];
+    let appeared = false;
     for (const [target, series] of targets) {
       const { from, to } = histogramOf(series, target);
       if (to === null) continue;
@@ -76,6 +85,7 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
       if (cumulative.length === 0) cumulative = to.cumulative.map(() => 0);
       if (from === null) {
         dropped.push(`${target} has only just appeared`);
+        appeared = true;
         continue;
       }
       if (!isSame(from.boundaries, to.boundaries)) throw new Nonsense(`the boundaries of ${target} have changed`);
@@ -89,7 +99,7 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
       const before = cumulative;
       cumulative = grown.map((count, index) => count + (before[index] ?? 0));
     }
-    return { kind: 'batch', counts: boundaries === null ? null : { boundaries, cumulative }, dropped };
+    return { kind: 'batch', counts: boundaries === null ? null : { boundaries, cumulative }, dropped, appeared };
   });
 }
 

@@ -78,7 +78,6 @@ function count(phases: readonly SimulatedPhase[], request: CountRequest): Counte
         canary: arm(canary, weight / 100),
         stable: arm(HEALTHY, 1 - weight / 100),
         ...(isLatency ? { boundaries: BOUNDARIES } : {}),
-        changing: false,
         dropped: [],
         cursor: { kind: 'time', at },
       },

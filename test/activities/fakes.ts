@@ -79,7 +79,6 @@ export class FakeSource implements MetricSource {
       kind: 'batch',
       canary: { bad: 0, total: 100 },
       stable: { bad: 0, total: 300 },
-      changing: false,
       dropped: [],
       cursor: { kind: 'time', at: request.at },
     }));

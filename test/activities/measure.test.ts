@@ -5,6 +5,7 @@ import type { Routed } from '../../src/metrics/metric-source';
 import type { AnalysisPlan } from '../../src/spec/plan-types';
 import type { MeasureInput, MeasureResult } from '../../src/workflows/activity-types';
 import { measured, measureInput, sampleOf, world } from './fakes';
+import type { World } from './fakes';
 
 describe('the first version of a service', () => {
   it('is held against fixed limits, and never against what a query finds beside it', async () => {
@@ -333,5 +334,147 @@ describe('the routing, looked at beside the metrics', () => {
     const { measurement } = await measured(all, measureInput({ since: 900_000, plan: warn }));
 
     expect(measurement).not.toHaveProperty('routing');
+  });
+});
+
+describe('the evidence of the release', () => {
+  const evidence = { alpha: 0.01, tolerate: 1, clusters: 1, plannedBatches: 1, promotion: null };
+  const [metric] = measureInput().analysis.metrics;
+  if (metric === undefined) throw new Error('the plan has no metric');
+  const counted = { ...metric, counters: { kind: 'builtin', metric: 'errors' } } as const;
+  const plan = { evidence, metrics: [counted] };
+
+  const batches =
+    (canary: readonly [number, number], stable: readonly [number, number]): World['source']['tally'] =>
+    ({ metrics, at }) =>
+      metrics.map(({ name }) => ({
+        name,
+        query: 'c',
+        kind: 'batch',
+        canary: { bad: canary[0], total: canary[1] },
+        stable: { bad: stable[0], total: stable[1] },
+        dropped: [],
+        cursor: { kind: 'time', at },
+      }));
+
+  it('is asked of the tracks since the weight changed, and then from where it was last counted', async () => {
+    const all = world();
+
+    const first = await measured(all, measureInput({ plan: { ...plan, initialDelayMs: 10_000 } }));
+    await measured(all, measureInput({ plan, evidence: first.evidence ?? null }));
+
+    expect(all.source.askedCounts).toEqual([
+      expect.objectContaining({
+        at: 1_000_000,
+        since: 910_000,
+        cursors: {},
+        weight: 25,
+        subject: 'canary',
+        versions: { canary: 'v2', stable: 'v1' },
+      }),
+      // Another moment that counts from is another stage.
+      expect.objectContaining({ since: 900_000, cursors: {} }),
+    ]);
+    await measured(all, measureInput({ plan, evidence: first.evidence ?? null, since: 910_000 }));
+    expect(all.source.askedCounts.at(-1)?.cursors).toEqual({ 'error-rate': { kind: 'time', at: 1_000_000 } });
+  });
+
+  it('fails the step at once, even where the fixed limit is kept and failures are tolerated', async () => {
+    const all = world();
+    all.source.tally = batches([8, 40], [1, 760]);
+
+    const { measurement, judgement } = await measured(all, measureInput({ plan: { ...plan, failureLimit: 3 } }));
+
+    expect(measurement.verdict).toBe('fail');
+    expect(measurement.sentence).toMatch(
+      /^0 of 100 canary requests failed \(0 %\), proven worse than stable: 8 of 9 errors came from the canary, which had 5 % of the requests/,
+    );
+    expect(judgement).toMatchObject({ decision: 'fail', stepVerdict: 'fail' });
+    expect(measurement.metrics[0]?.evidence).toMatchObject({
+      canary: { bad: 8, total: 40 },
+      stable: { bad: 1, total: 760 },
+      query: 'c',
+    });
+  });
+
+  it('fails also where this one look had no requests to be judged by', async () => {
+    const all = world();
+    all.source.answer = (request) => sampleOf(request, { bad: 3, total: 3 });
+    all.source.tally = batches([5, 5], [0, 95]);
+
+    const { measurement } = await measured(all, measureInput({ plan }));
+
+    expect(measurement).toMatchObject({ verdict: 'fail', sentence: expect.stringMatching(/^error-rate: proven/) });
+  });
+
+  it('of a dry run is shown, and acted on by nobody', async () => {
+    const all = world();
+    all.source.tally = batches([8, 40], [1, 760]);
+    const shown = { ...counted, name: 'shown', dryRun: true };
+    all.source.answer = (request) => {
+      const sample = sampleOf(request, { bad: 0, total: 100 });
+      return { ...sample, metrics: [...sample.metrics, ...sample.metrics.map((each) => ({ ...each, name: 'shown' }))] };
+    };
+
+    const { measurement, judgement } = await measured(
+      all,
+      measureInput({ plan: { evidence: { ...evidence, tolerate: 100 }, metrics: [counted, shown] } }),
+    );
+    expect(measurement.verdict).toBe('pass');
+
+    const proven = await measured(all, measureInput({ plan: { evidence, metrics: [shown, { ...metric }] } }));
+    expect(proven.measurement).toMatchObject({ verdict: 'pass' });
+    expect(proven.measurement.metrics[0]).toMatchObject({ name: 'shown', verdict: 'fail', dryRun: true });
+    expect(judgement.decision).toBe('continue');
+  });
+
+  it('is not enough yet for a pass until enough was compared at this weight', async () => {
+    const all = world();
+    all.source.tally = batches([0, 5], [0, 95]);
+
+    const { measurement } = await measured(all, measureInput({ plan }));
+
+    expect(measurement.verdict).toBe('insufficient-data');
+    expect(measurement.sentence).toBe(
+      '0 of 100 canary requests failed (0 %); not compared with stable yet: 5 canary requests could be compared at this weight, and 20 are needed.',
+    );
+  });
+
+  it.each([
+    ['fails', () => Promise.reject(new ReleaseError('usage', 'The token is not set.')), /The token is not set/],
+    ['never answers', () => new Promise<never>(() => undefined), /did not answer in time/],
+  ])('is an error where the source %s, and what was counted stays', async (_name, tally, message) => {
+    const before = await measured(world(), measureInput({ plan }));
+    const all = world({ startToCloseTimeoutMs: 2_200 });
+    all.source.tally = tally;
+
+    const after = await measured(all, measureInput({ plan, evidence: before.evidence ?? null }));
+
+    expect(after.measurement).toMatchObject({ verdict: 'error', sentence: expect.stringMatching(message) });
+    expect(after.evidence?.metrics['error-rate']?.evidence).toEqual(before.evidence?.metrics['error-rate']?.evidence);
+  });
+
+  it.each([
+    ['all of the traffic', { weight: 100 }],
+    ['no stable track', { stableVersion: null }],
+  ])('is not asked for where there is nothing to compare with: %s', async (_name, more) => {
+    const all = world();
+
+    const { measurement } = await measured(all, measureInput({ plan, ...more }));
+
+    expect(all.source.askedCounts).toEqual([]);
+    expect(measurement.verdict).toBe('pass');
+    expect(measurement.sentence).toMatch(
+      /not compared: (all of the traffic goes to the new version|there is no stable)/,
+    );
+  });
+
+  it('is not gathered for a plan of an older client', async () => {
+    const all = world();
+
+    const result = await measured(all, measureInput());
+
+    expect(all.source.askedCounts).toEqual([]);
+    expect(result).not.toHaveProperty('evidence');
   });
 });

@@ -15,7 +15,7 @@ const look: GatheringLook = { subject: 'canary', since: 0, alone: false };
 
 function batch(canary: ArmBatch, stable: ArmBatch, more: Partial<Extract<Counted, { kind: 'batch' }>> = {}): Counted {
   const cursor = { kind: 'time', at: 1 } as const;
-  return { name: 'errors', query: 'q', kind: 'batch', canary, stable, changing: false, dropped: [], cursor, ...more };
+  return { name: 'errors', query: 'q', kind: 'batch', canary, stable, dropped: [], cursor, ...more };
 }
 
 const events = (canary: readonly [number, number], stable: readonly [number, number], more = {}): Counted =>
@@ -97,23 +97,16 @@ describe('evidence over a release', () => {
     expect(cursorsOf(closed.state, look)).toEqual({ errors: { kind: 'time', at: 10 } });
   });
 
-  it('drops the batch that may reach back into the weight before, and begins behind it', () => {
-    const { state, finding } = play([events([9, 25], [0, 475], { changing: true, cursor: { kind: 'time', at: 15 } })]);
-
-    expect(state.metrics['errors']?.evidence.batches).toBe(0);
-    expect(cursorsOf(state, look)).toEqual({ errors: { kind: 'time', at: 15 } });
-    expect(finding.outcome.kind).toBe('insufficient');
-    // At the next weight it is counted from its change on.
-    expect(cursorsOf(state, { ...look, since: 20 })).toEqual({});
-  });
-
   it('begins at a new cursor when a source counts anew, and says why', () => {
     const { finding, state } = play([
       { name: 'errors', query: 'q', kind: 'begin', why: 'an instance counts anew', cursor: { kind: 'time', at: 3 } },
     ]);
 
     expect(finding.report.dropped).toEqual(['an instance counts anew']);
+    expect(state.metrics['errors']?.evidence.batches).toBe(0);
     expect(cursorsOf(state, look)).toEqual({ errors: { kind: 'time', at: 3 } });
+    // At the next weight it is counted from its change on.
+    expect(cursorsOf(state, { ...look, since: 20 })).toEqual({});
   });
 
   it.each(['error', 'no-data'] as const)('a problem of kind %s is no pass and nothing against the canary', (kind) => {

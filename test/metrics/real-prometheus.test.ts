@@ -164,7 +164,7 @@ describeWithPrometheus('a real Prometheus scraping a real app', (binary) => {
     const count = async (cursors: Record<string, CountCursor>): Promise<readonly Counted[]> =>
       source.count({ ...requestOf([errors, latency]), at: Date.now(), since, cursors });
     const cursorsIn = (answers: readonly Counted[]): Record<string, CountCursor> =>
-      Object.fromEntries(answers.flatMap((each) => (each.kind === 'batch' ? [[each.name, each.cursor]] : [])));
+      Object.fromEntries(answers.flatMap((each) => (each.kind === 'problem' ? [] : [[each.name, each.cursor]])));
     const served = async (): Promise<number> =>
       (await apps.canary.requests.get()).values.reduce((n, { value }) => n + value, 0);
 
@@ -172,18 +172,21 @@ describeWithPrometheus('a real Prometheus scraping a real app', (binary) => {
       until('the shortest batch has passed', () => Promise.resolve(Date.now() - moment > 1_000));
     await laterThan(since);
     const first = await count({});
-    expect(first).toMatchObject([
-      { kind: 'batch', changing: true },
-      { kind: 'batch', changing: true },
-    ]);
+    // Without a request since the weight changed there is nothing to begin at.
+    expect(first).toMatchObject([{ problem: { kind: 'no-data' } }, { problem: { kind: 'no-data' } }]);
+    await Promise.all([apps.canary.work(3, 3, 0.2), apps.stable.work(4, 4, 0.07)]);
+    await scraped(`sum(http_requests_total{track="canary"}) == ${await served()}`);
+    await scraped('sum(http_requests_total{track="stable"}) == 304');
+    const begun = await count({});
+    expect(begun).toMatchObject([{ kind: 'begin' }, { kind: 'begin' }]);
 
     await Promise.all([apps.canary.work(50, 7, 0.2), apps.stable.work(120, 1, 0.07)]);
     await scraped(`sum(http_requests_total{track="canary"}) == ${await served()}`);
-    await scraped('sum(http_requests_total{track="stable"}) == 420');
+    await scraped('sum(http_requests_total{track="stable"}) == 424');
     await laterThan(Date.now());
-    const second = await count(cursorsIn(first));
+    const second = await count(cursorsIn(begun));
     expect(second).toMatchObject([
-      { canary: { bad: 7, total: 50 }, stable: { bad: 1, total: 120 }, changing: false, dropped: [] },
+      { canary: { bad: 7, total: 50 }, stable: { bad: 1, total: 120 }, dropped: [] },
       {
         boundaries: BOUNDS,
         canary: { cumulative: [0, 0, 50, 50, 50, 50, 50] },

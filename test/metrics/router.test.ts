@@ -311,7 +311,6 @@ describe('what is counted since the weight changed', () => {
     expect(batchIn(first)).toMatchObject({
       canary: { bad: 2, total: 15 },
       stable: { bad: 1, total: 90 },
-      changing: false,
     });
     expect(batchIn(second)).toMatchObject({ canary: { bad: 7, total: 7 }, stable: { bad: 0, total: 0 } });
     const latency = batchIn(second, 'p95-latency');

@@ -14,6 +14,7 @@ describe('growth of counters of events', () => {
       kind: 'batch',
       counts: { bad: 2, total: 47 },
       dropped: [],
+      appeared: false,
     });
   });
 
@@ -30,6 +31,7 @@ describe('growth of counters of events', () => {
       kind: 'batch',
       counts,
       dropped: ['{instance="a",job="app"} has started anew'],
+      appeared: false,
     });
   });
 
@@ -40,6 +42,7 @@ describe('growth of counters of events', () => {
       kind: 'batch',
       counts: { bad: 0, total: 10 },
       dropped: ['{instance="new",job="app"} has only just appeared'],
+      appeared: true,
     });
   });
 
@@ -48,11 +51,12 @@ describe('growth of counters of events', () => {
       kind: 'batch',
       counts: { bad: 0, total: 5 },
       dropped: ['{instance="a",job="app"} counted 9 bad of 2 events'],
+      appeared: false,
     });
   });
 
   it('is nothing, and not zero, without a series of all events', () => {
-    expect(countEvents([], [])).toEqual({ kind: 'batch', counts: null, dropped: [] });
+    expect(countEvents([], [])).toEqual({ kind: 'batch', counts: null, dropped: [], appeared: false });
   });
 
   it.each([
@@ -99,6 +103,7 @@ describe('growth of histograms', () => {
       kind: 'batch',
       counts: { boundaries: [0.1, 1], cumulative: [5, 7, 11] },
       dropped: [],
+      appeared: false,
     });
   });
 
@@ -107,6 +112,7 @@ describe('growth of histograms', () => {
       kind: 'batch',
       counts: { boundaries: [0.1, 1], cumulative: [1, 2, 3] },
       dropped: ['{instance="a",job="app"} has started anew', '{instance="b",job="app"} has only just appeared'],
+      appeared: true,
     });
   });
 
