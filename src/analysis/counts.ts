@@ -8,6 +8,16 @@ import type { ArmCounts } from './event-evidence';
 /** What one track counted in a batch: events, or a histogram's counts at or below each boundary, the last one the total. */
 export type ArmBatch = ArmCounts | { readonly cumulative: readonly number[] };
 
+/**
+ * How unevenly bad events fell on the processes of one track: Pearson's chi-squared of "all have the same share of bad
+ * events", and its degrees of freedom. Their quotient is expected at 1 where events are independent, and at the size of
+ * the clusters where they come together.
+ */
+export interface Spread {
+  readonly chiSquared: number;
+  readonly degrees: number;
+}
+
 /** Up to where a metric is counted: small, JSON, handed back to the source that made it. */
 export type CountCursor =
   /** A source that can be asked about any moment: epoch milliseconds. */
@@ -28,6 +38,8 @@ export type Counted = { readonly name: string; /** What was asked, as sent. */ r
       readonly stable: ArmBatch;
       /** Upper ends of a histogram's buckets in seconds, without the last, which is open; absent for events. */
       readonly boundaries?: readonly number[];
+      /** Of stable's processes, where the source knows them apart. */
+      readonly spread?: Spread;
       /** What was left out of the batch and why, a clause each. */
       readonly dropped: readonly string[];
       /** Where the next batch begins, once this one is counted. */

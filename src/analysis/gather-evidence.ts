@@ -1,4 +1,4 @@
-import type { ArmBatch, CountCursor, Counted } from './counts';
+import type { ArmBatch, CountCursor, Counted, Spread } from './counts';
 import { addEvidence, logEvidence, NO_EVIDENCE, promotionDesign } from './event-evidence';
 import type { ArmCounts, Evidence, EventBatch } from './event-evidence';
 import { countBatch, evidenceLimit, judgeEvidence, NOTHING_COUNTED } from './evidence-judge';
@@ -47,6 +47,8 @@ interface MetricState {
   readonly objective: ObjectiveEvidence;
   /** The highest ln E against the objective so far. */
   readonly objectiveHighest: number;
+  /** Of stable's processes, summed over the batches. */
+  readonly spread: Spread;
 }
 
 /** One look at one metric: what all that was counted so far says. */
@@ -75,6 +77,8 @@ export interface EvidenceReport {
   /** Seconds; null for events. */
   readonly boundary: number | null;
   readonly batches: number;
+  /** By how many bad events of one cause the next batch's evidence is divided. */
+  readonly clusters: number;
   /** ln E for the promotion, at this weight, and what it needs; absent where that is not asked for. */
   readonly promotion?: { readonly logEvidence: number; readonly limit: number };
   /** ln E against the objective; absent without one. */
@@ -137,7 +141,19 @@ const NOTHING: MetricState = {
   promotion: NO_EVIDENCE,
   objective: NO_OBJECTIVE_EVIDENCE,
   objectiveHighest: 0,
+  spread: { chiSquared: 0, degrees: 0 },
 };
+
+/** With fewer degrees of freedom the quotient says more about chance than about clusters. */
+const SPREAD_DEGREES = 30;
+
+/**
+ * Bad events of one cause: as many as the policy says, or as were seen between stable's processes where that is more.
+ * Of batches before the one that it is used for alone, so that its evidence is still expected at 1 or less.
+ */
+function clustersOf(policy: GatheringPolicy, { chiSquared, degrees }: Spread): number {
+  return degrees < SPREAD_DEGREES ? policy.clusters : Math.max(policy.clusters, chiSquared / degrees);
+}
 
 /** What goes on: the evidence through all weights, where it is counted from only at one. */
 function continued(state: EvidenceState | null, { subject, since }: GatheringLook): EvidenceState {
@@ -200,19 +216,26 @@ function take(
   const closes = atCanary > 0 && (atStable > 0 || look.alone);
   if (!closes) return { state: known, trouble: null, dropped };
   const named: EvidenceMetric = { name: metric.name, kind: metric.kind };
+  const now = { ...policy, clusters: clustersOf(policy, known.spread) };
   const events = 'bad' in canary ? canary : null;
-  const objective = withObjective(policy, metric, known, events);
+  const objective = withObjective(now, metric, known, events);
   if (look.alone) return { state: { ...known, ...objective, cursor }, trouble: null, dropped };
   const state: MetricState = {
     ...known,
     ...objective,
-    evidence: countBatch(judgePolicy(policy), named, known.evidence, batch),
+    evidence: countBatch(judgePolicy(now), named, known.evidence, batch),
     boundaries: boundaries ?? known.boundaries,
     cursor,
     comparedAtWeight: known.comparedAtWeight + atCanary,
-    promotion: withPromotion(policy, known.promotion, canary, stable),
+    promotion: withPromotion(now, known.promotion, canary, stable),
+    spread: addSpread(known.spread, answer.spread),
   };
   return { state, trouble: null, dropped };
+}
+
+function addSpread(sum: Spread, more: Spread | undefined): Spread {
+  if (more === undefined) return sum;
+  return { chiSquared: sum.chiSquared + more.chiSquared, degrees: sum.degrees + more.degrees };
 }
 
 function withObjective(
@@ -256,6 +279,7 @@ function find(
     limit,
     ...strongest(state),
     batches: state.evidence.batches,
+    clusters: clustersOf(policy, state.spread),
     ...(promotion === null ? {} : { promotion }),
     ...(metric.objective === null
       ? {}

@@ -6,7 +6,7 @@ import type { CountRequest } from './metric-source';
 import { mapBounded } from './pool';
 import type { SeriesResult } from './prometheus-answer';
 import { countEvents, countHistogram } from './series-batch';
-import type { Batch, HistogramCounts } from './series-batch';
+import type { Batch, EventCounts, HistogramCounts } from './series-batch';
 
 /** Asks for the series of an expression at two moments, epoch milliseconds. */
 export type AskPairs = (query: string, from: number, to: number) => Promise<SeriesResult>;
@@ -76,6 +76,7 @@ async function countMetric(ask: AskPairs, metric: MetricPlan, request: CountRequ
     canary: armOf(canary.counts, stable.counts),
     stable: armOf(stable.counts, canary.counts),
     ...boundariesOf(canary.counts ?? stable.counts),
+    ...(stable.counts !== null && 'spread' in stable.counts ? { spread: stable.counts.spread } : {}),
     dropped: [...canary.dropped, ...stable.dropped],
     cursor: at(to),
   };
@@ -90,7 +91,7 @@ function totalOf(counts: TrackCounts | null): number {
   return 'boundaries' in counts ? (counts.cumulative.at(-1) ?? 0) : counts.total;
 }
 
-type TrackCounts = Extract<ArmBatch, { readonly bad: number }> | HistogramCounts;
+type TrackCounts = EventCounts | HistogramCounts;
 
 /** The resolved PromQL of one track: of all, and of bad events; or of a histogram's buckets. */
 type TrackExpressions =
@@ -149,8 +150,8 @@ async function countTrack(
   if (bad.kind === 'error') return bad;
   const events = countEvents(total.series, bad.series);
   if (!track.good || events.kind === 'error' || events.counts === null) return events;
-  const { bad: asTheyShould, total: all } = events.counts;
-  return { ...events, counts: { bad: all - asTheyShould, total: all } };
+  const { bad: asTheyShould, total: all, spread } = events.counts;
+  return { ...events, counts: { bad: all - asTheyShould, total: all, spread } };
 }
 
 function differs(canary: TrackCounts | null, stable: TrackCounts | null): string | null {
@@ -162,7 +163,9 @@ function differs(canary: TrackCounts | null, stable: TrackCounts | null): string
 
 /** A track without series counted nothing; a histogram of nothing has as many boundaries as the other one. */
 function armOf(counts: TrackCounts | null, other: TrackCounts | null): ArmBatch {
-  if (counts !== null) return 'boundaries' in counts ? { cumulative: counts.cumulative } : counts;
+  if (counts !== null) {
+    return 'boundaries' in counts ? { cumulative: counts.cumulative } : { bad: counts.bad, total: counts.total };
+  }
   if (other !== null && 'boundaries' in other) return { cumulative: other.cumulative.map(() => 0) };
   return { bad: 0, total: 0 };
 }

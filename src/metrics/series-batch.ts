@@ -1,3 +1,4 @@
+import type { Spread } from '../analysis/counts';
 import type { ArmCounts } from '../analysis/event-evidence';
 import { numberIn, type SeriesPair, type SeriesValue } from './prometheus-answer';
 
@@ -29,8 +30,13 @@ export interface HistogramCounts {
 /** Nonsense in an answer; its message is one clause. */
 class Nonsense extends Error {}
 
+/** Bad of all events, and how evenly the bad ones fell on the targets. */
+export interface EventCounts extends ArmCounts {
+  readonly spread: Spread;
+}
+
 /** Bad of all events; null without a single series of all events. */
-export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPair[]): Batch<ArmCounts> {
+export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPair[]): Batch<EventCounts> {
   return guarded(() => {
     const totals = byTarget(total);
     const bads = byTarget(bad);
@@ -39,7 +45,7 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
     }
     const dropped: string[] = [];
     let appeared = false;
-    const counts = { bad: 0, total: 0 };
+    const counted: ArmCounts[] = [];
     for (const [target, series] of totals) {
       const all = pairOf(series, target);
       const wrong = pairOf(bads.get(target) ?? [], target);
@@ -60,11 +66,31 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
         dropped.push(`${target} counted ${grown.bad} bad of ${grown.total} events`);
         continue;
       }
-      counts.bad += grown.bad;
-      counts.total += grown.total;
+      counted.push(grown);
     }
+    const counts = { ...sumOf(counted), spread: spreadOf(counted) };
     return { kind: 'batch', counts: totals.size === 0 ? null : counts, dropped, appeared };
   });
+}
+
+function sumOf(counted: readonly ArmCounts[]): ArmCounts {
+  return counted.reduce((sum, { bad, total }) => ({ bad: sum.bad + bad, total: sum.total + total }), {
+    bad: 0,
+    total: 0,
+  });
+}
+
+/** Pearson's chi-squared of a two-row table, by target; nothing where no event was bad, or all were. */
+function spreadOf(counted: readonly ArmCounts[]): Spread {
+  const asked = counted.filter(({ total }) => total > 0);
+  const { bad, total } = sumOf(asked);
+  if (asked.length < 2 || bad === 0 || bad === total) return { chiSquared: 0, degrees: 0 };
+  const share = bad / total;
+  const chiSquared = asked.reduce(
+    (sum, each) => sum + (each.bad - each.total * share) ** 2 / (each.total * share * (1 - share)),
+    0,
+  );
+  return { chiSquared, degrees: asked.length - 1 };
 }
 
 /** A histogram, classic (by `le`) or native; null without a single series. */

@@ -162,6 +162,21 @@ describe('evidence over a release', () => {
     expect(limit([metric('errors', true)])).toBeCloseTo(Math.log(100), 12);
   });
 
+  it('divides by the clusters seen between stable’s processes, of earlier batches alone, and never by less', () => {
+    const spread = { chiSquared: 120, degrees: 30 };
+    const bad = events([4, 25], [1, 475]);
+    const first = play([events([4, 25], [1, 475], { spread })]);
+    const second = play([events([4, 25], [1, 475], { spread }), bad]);
+    const even = play([events([4, 25], [1, 475], { spread: { chiSquared: 6, degrees: 30 } }), bad]);
+    const few = play([events([4, 25], [1, 475], { spread: { chiSquared: 100, degrees: 29 } }), bad]);
+    const without = play([bad, bad]);
+
+    expect(first.finding.report).toMatchObject({ logEvidence: play([bad]).finding.report.logEvidence, clusters: 4 });
+    expect(even.finding.report).toMatchObject({ logEvidence: without.finding.report.logEvidence, clusters: 1 });
+    expect(few.finding.report.logEvidence).toBe(without.finding.report.logEvidence);
+    expect(second.finding.report.logEvidence).toBeLessThan(without.finding.report.logEvidence);
+  });
+
   it('proves a canary good enough, weight by weight', () => {
     const asked = { promotion: { exclude: 5, beta: 0.05 } };
     const good = events([1, 500], [40, 9_500]);

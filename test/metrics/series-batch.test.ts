@@ -8,11 +8,14 @@ function series(instance: string, from: number | string | null, to: number | str
   return { labels: { job: 'app', instance, ...(le === undefined ? {} : { le }) }, from: number(from), to: number(to) };
 }
 
+/** Nothing can be said about how evenly bad events fell. */
+const NONE = { chiSquared: 0, degrees: 0 };
+
 describe('growth of counters of events', () => {
   it('is summed over all targets, bad and all by the same ones', () => {
     expect(countEvents([series('a', 100, 140), series('b', 0, 7)], [series('a', 3, 5)])).toEqual({
       kind: 'batch',
-      counts: { bad: 2, total: 47 },
+      counts: { bad: 2, total: 47, spread: { chiSquared: expect.closeTo(0.36556, 4) as number, degrees: 1 } },
       dropped: [],
       appeared: false,
     });
@@ -29,7 +32,7 @@ describe('growth of counters of events', () => {
   ])('begins anew after a reset: %s', (_name, total, bad, counts) => {
     expect(countEvents([total], [bad])).toEqual({
       kind: 'batch',
-      counts,
+      counts: { ...counts, spread: NONE },
       dropped: ['{instance="a",job="app"} has started anew'],
       appeared: false,
     });
@@ -40,7 +43,7 @@ describe('growth of counters of events', () => {
       countEvents([series('a', 10, 20), series('new', null, 900), series('gone', 50, null)], [series('new', null, 90)]),
     ).toEqual({
       kind: 'batch',
-      counts: { bad: 0, total: 10 },
+      counts: { bad: 0, total: 10, spread: NONE },
       dropped: ['{instance="new",job="app"} has only just appeared'],
       appeared: true,
     });
@@ -49,7 +52,7 @@ describe('growth of counters of events', () => {
   it('leaves a target out that contradicts itself', () => {
     expect(countEvents([series('a', 10, 12), series('b', 0, 5)], [series('a', 0, 9)])).toEqual({
       kind: 'batch',
-      counts: { bad: 0, total: 5 },
+      counts: { bad: 0, total: 5, spread: NONE },
       dropped: ['{instance="a",job="app"} counted 9 bad of 2 events'],
       appeared: false,
     });
