@@ -104,14 +104,14 @@ function logRatios({ alternatives, tolerate, clusters }: EvidenceDesign, { canar
 }
 
 /** pi_k: half of the capital is put on the first batch, the other half evenly on the others that are planned. */
-function onsetShare(onset: Onset | null, batch: number): number {
+export function onsetShare(onset: Onset | null, batch: number): number {
   if (onset === null || onset.plannedBatches === 1) return batch === 1 ? 1 : 0;
   if (batch === 1) return 0.5;
   return batch <= onset.plannedBatches ? 0.5 / (onset.plannedBatches - 1) : 0;
 }
 
 /** 1 - (pi_1 + ... + pi_k), without the rounding of the sum. */
-function onsetLeft(onset: Onset | null, batches: number): number {
+export function onsetLeft(onset: Onset | null, batches: number): number {
   if (batches === 0) return 1;
   if (onset === null || batches >= onset.plannedBatches) return 0;
   return (0.5 * (onset.plannedBatches - batches)) / (onset.plannedBatches - 1);

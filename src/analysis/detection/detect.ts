@@ -1,0 +1,235 @@
+import { ERROR_ALTERNATIVES, LATENCY_ALTERNATIVES } from '../event-evidence';
+import type { EvidenceDesign, Onset } from '../event-evidence';
+import { drawNumbers, freshRuns, playStep } from './runs';
+import type { Draws, Runs } from './runs';
+import { looksOf } from './step-looks';
+import type { LooksOptions, StepLook } from './step-looks';
+
+/** What the evidence judge is told, and how a release counts. */
+export interface DetectionPolicy {
+  /** For the whole release and all its metrics together. */
+  readonly alpha: number;
+  readonly tolerate: number;
+  readonly clusters: number;
+  readonly onset: Onset | null;
+  readonly minRequests: number;
+  /** Length of a batch. */
+  readonly intervalMs: number;
+  /** From a weight change to the first batch that counts. */
+  readonly startMs: number;
+}
+
+export interface DetectionMetric {
+  readonly name: string;
+  readonly kind: 'errors' | 'latency';
+  /** Chance that a request of stable is bad: fails, or is slower than a boundary. Above 0. */
+  readonly base: number;
+  /**
+   * Boundaries of its histogram, 1 for errors. Only one of them is taken to tell anything, so that the others' share of
+   * the evidence is none.
+   */
+  readonly boundaries: number;
+}
+
+export interface DetectionStep {
+  /** Percent. */
+  readonly weight: number;
+  readonly soakMs: number;
+}
+
+export interface DetectionInput {
+  readonly policy: DetectionPolicy;
+  /** Of the whole service. */
+  readonly requestsPerSecond: number;
+  readonly metrics: readonly DetectionMetric[];
+  /** In their order; those at 0 and 100 % have nothing to be compared with. */
+  readonly steps: readonly DetectionStep[];
+}
+
+export interface ReleaseDetection {
+  readonly steps: readonly StepDetection[];
+  readonly falseRollBacks: {
+    /** What the judge promises for the whole release: alpha. */
+    readonly bound: number;
+    /** Healthy releases that were played, and how many of them failed. */
+    readonly releases: number;
+    readonly failed: number;
+  };
+}
+
+export interface StepDetection extends DetectionStep {
+  /** Requests that the canary is expected to have. */
+  readonly canaryRequests: number;
+  /** Empty where there is nothing to be compared with. */
+  readonly metrics: readonly MetricDetection[];
+  /** Why the step can tell nothing, as a sentence; null where it can. */
+  readonly warning: string | null;
+}
+
+export interface MetricDetection {
+  readonly name: string;
+  readonly kind: DetectionMetric['kind'];
+  readonly base: number;
+  /** Of the canary's chance over stable's: the smallest one found within the step in 95 % of the runs; null for none. */
+  readonly smallestRise: number | null;
+  /** Until half of the runs have found a rise, milliseconds; null: not within the step. */
+  readonly times: readonly { readonly rise: number; readonly medianMs: number | null }[];
+}
+
+/** As close as anyone needs to know it. */
+export const RISES: readonly number[] = [1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50];
+export const TIMED_RISES: readonly number[] = [2, 5, 10];
+export const PROBABILITY = 0.95;
+/** The share found of a rise is then known to about 0.7 points, which is less than a step between two rises. */
+const RUNS = 1_000;
+const SEED = 20_240_611;
+
+/**
+ * What each step of a release can find, when the canary is as good as stable up to it and then, from the step's first
+ * request on, worse by a factor. By simulation of the judge itself, with the same random numbers each time: the same
+ * question has the same answer.
+ */
+export function detect(input: DetectionInput): ReleaseDetection {
+  const failed = new Set<number>();
+  const found = input.metrics.map((metric, index) => {
+    const { steps, runs } = playMetric(input, metric, index);
+    // All boundaries of a histogram together at worst; so the whole of E, and not one boundary's share of it.
+    for (const [run, highest] of runs.highest.entries()) if (highest >= limitOf(input)) failed.add(run);
+    return steps;
+  });
+  return {
+    steps: input.steps.map((step, index) => {
+      const metrics = found.flatMap((steps) => steps[index] ?? []);
+      const canaryRequests = Math.round((input.requestsPerSecond * step.weight * step.soakMs) / 100_000);
+      return { ...step, canaryRequests, metrics, warning: warningOf(input, { step, canaryRequests, metrics }) };
+    }),
+    falseRollBacks: { bound: input.policy.alpha, releases: RUNS, failed: failed.size },
+  };
+}
+
+/** Of each step what one metric finds, null where it cannot be compared; and the healthy runs at their end. */
+function playMetric(
+  input: DetectionInput,
+  metric: DetectionMetric,
+  index: number,
+): { readonly steps: readonly (MetricDetection | null)[]; readonly runs: Runs } {
+  const player = createPlayer(input, metric, index);
+  const steps: (MetricDetection | null)[] = [];
+  for (const [at, step] of input.steps.entries()) {
+    steps.push(isCompared(step) ? measure(player.arrive(step, at), metric) : null);
+    player.pass(step, at);
+  }
+  return { steps, runs: player.runs() };
+}
+
+function measure(step: PlayedStep, metric: DetectionMetric): MetricDetection {
+  const times = TIMED_RISES.map((rise) => ({ rise, medianMs: finiteOrNull(step.quantile(rise, 0.5)) }));
+  // The chance to be found grows with the rise: the first of the grid that is found is searched for by halves.
+  let low = 0;
+  let high = RISES.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (step.quantile(RISES[middle] ?? Infinity, PROBABILITY) < Infinity) high = middle;
+    else low = middle + 1;
+  }
+  return {
+    name: metric.name,
+    kind: metric.kind,
+    base: metric.base,
+    smallestRise: RISES[low] ?? null,
+    times,
+  };
+}
+
+/** One metric of one release, step by step. */
+export interface Player {
+  /** A step that begins now, to be asked about. */
+  arrive(step: DetectionStep, index: number): PlayedStep;
+  /** The step is over, and nothing happened in it. */
+  pass(step: DetectionStep, index: number): void;
+  runs(): Runs;
+}
+
+export interface PlayedStep {
+  /** Milliseconds until so much of the runs have found a rise; Infinity: not within the step. */
+  quantile(rise: number, share: number): number;
+}
+
+export function createPlayer(input: DetectionInput, metric: DetectionMetric, index: number): Player {
+  const design = designOf(input.policy, metric);
+  let runs = freshRuns(RUNS, design);
+  let last: { readonly step: DetectionStep; readonly looks: readonly StepLook[]; readonly draws: Draws } | null = null;
+  const setUp = (step: DetectionStep, at: number): { looks: readonly StepLook[]; draws: Draws } => {
+    if (last?.step === step) return last;
+    const looks = looksOf(lookOptions(input, step));
+    last = { step, looks, draws: drawNumbers(SEED + 1_000 * index + at, RUNS) };
+    return last;
+  };
+  return {
+    arrive(step, at) {
+      const { looks, draws } = setUp(step, at);
+      const played = new Map<number, Float64Array>();
+      const play = (rise: number): Float64Array => {
+        const { foundMs } = playStep(runs, {
+          ...{ design, looks, draws },
+          canary: Math.min(1, metric.base * rise),
+          stable: metric.base,
+          failsAt: limitOf(input) * metric.boundaries,
+        });
+        return foundMs.sort();
+      };
+      return {
+        quantile(rise, share) {
+          const found = played.get(rise) ?? play(rise);
+          played.set(rise, found);
+          return found[Math.ceil(share * RUNS) - 1] ?? Infinity;
+        },
+      };
+    },
+    pass(step, at) {
+      if (!isCompared(step)) return;
+      const { looks, draws } = setUp(step, at);
+      const healthy = { canary: metric.base, stable: metric.base, failsAt: Infinity };
+      runs = playStep(runs, { design, looks, draws, ...healthy }).runs;
+    },
+    runs: () => runs,
+  };
+}
+
+export function isCompared({ weight }: Pick<DetectionStep, 'weight'>): boolean {
+  return weight > 0 && weight < 100;
+}
+
+function lookOptions({ policy, requestsPerSecond }: DetectionInput, { weight, soakMs }: DetectionStep): LooksOptions {
+  const { startMs, intervalMs } = policy;
+  return { share: weight / 100, requestsPerSecond, startMs, intervalMs, lengthMs: soakMs };
+}
+
+function designOf({ tolerate, clusters, onset }: DetectionPolicy, { kind }: DetectionMetric): EvidenceDesign {
+  const alternatives = kind === 'errors' ? ERROR_ALTERNATIVES : LATENCY_ALTERNATIVES;
+  return { alternatives, tolerate, clusters, onset };
+}
+
+/** The E at which a metric fails. */
+function limitOf({ policy, metrics }: DetectionInput): number {
+  return metrics.length / policy.alpha;
+}
+
+function warningOf(
+  { policy }: DetectionInput,
+  { step, canaryRequests, metrics }: Pick<StepDetection, 'canaryRequests' | 'metrics'> & { step: DetectionStep },
+): string | null {
+  if (!isCompared(step)) return null;
+  if (canaryRequests < policy.minRequests) {
+    return `The canary would have about ${canaryRequests} requests, and a verdict needs ${policy.minRequests}: this step can tell nothing.`;
+  }
+  if (metrics.length > 0 && metrics.every(({ smallestRise }) => smallestRise === null)) {
+    const most = RISES.at(-1) ?? 0;
+    return `This step can tell nothing: no rise up to ${most} times is found in it with ${100 * PROBABILITY} % probability.`;
+  }
+  return null;
+}
+
+function finiteOrNull(ms: number): number | null {
+  return Number.isFinite(ms) ? ms : null;
+}
