@@ -207,7 +207,7 @@ describe('what a step detects', () => {
     const alike = {
       ...DEFAULTS,
       requestsPerSecond: 1_000,
-      steps: [5, 5.0001].map((weight) => ({ weight, soakMs: 300_000 })),
+      steps: [5, 5.0001].map((weight) => ({ weight, soakMs: 60_000 })),
     };
     const [, , first] = medians(alike, 0);
     const [, , second] = medians(alike, 1);

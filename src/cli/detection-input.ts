@@ -1,0 +1,61 @@
+import type { DetectionInput, DetectionMetric, DetectionPolicy, DetectionStep } from '../analysis/detection/detect';
+import { isCompared } from '../analysis/detection/detect';
+import { LATENCY_BOUNDS_MS } from '../router/defaults';
+import { DEFAULTS } from '../spec/defaults';
+import type { AnalysisPlan, MetricPlan, Plan } from '../spec/plan-types';
+import type { PresentTraffic } from './present-traffic';
+
+/** How a plan's analysis looks to the simulation of what its steps can find. */
+
+/** Boundaries of the histograms that most client libraries make when they are not told otherwise. */
+const USUAL_BOUNDARIES = 11;
+
+/** What the evidence judge compares with stable; null for a metric that it does not. */
+export function comparedAs({ unit, query }: MetricPlan): DetectionMetric['kind'] | null {
+  if (unit === 'ratio') return query.kind === 'value' ? null : 'errors';
+  return quantileOf(query) === null ? null : 'latency';
+}
+
+/** The quantile that a metric of latency asks for; null for any other metric. */
+export function quantileOf(query: MetricPlan['query']): number | null {
+  if (query.kind === 'builtin') return query.metric === 'latency' ? query.quantile : null;
+  if (query.kind === 'ratio') return null;
+  const quantile = Number(/^\s*histogram_quantile\(\s*(0?\.\d+)\s*,/u.exec(query.expression)?.[1] ?? Number.NaN);
+  return quantile > 0 && quantile < 1 ? quantile : null;
+}
+
+/** Of each metric that is compared with stable the chance that a request of stable is bad. */
+export function detectionInput(plan: Plan, traffic: PresentTraffic, steps: readonly DetectionStep[]): DetectionInput {
+  const boundaries = plan.analysis.source.kind === 'router' ? LATENCY_BOUNDS_MS.length : USUAL_BOUNDARIES;
+  return {
+    policy: policyOf(plan.analysis, steps),
+    requestsPerSecond: traffic.requestsPerSecond,
+    metrics: traffic.metrics.map(({ name, kind, base }) => ({
+      ...{ name, kind, base },
+      boundaries: kind === 'latency' ? boundaries : 1,
+    })),
+    steps,
+  };
+}
+
+export function weightSteps(plan: Plan): DetectionStep[] {
+  return plan.steps.flatMap((step) => (step.kind === 'weight' ? [{ weight: step.weight, soakMs: step.soakMs }] : []));
+}
+
+/** Batches that there is room for while there is stable traffic to be compared with. */
+export function plannedBatches({ intervalMs }: AnalysisPlan, steps: readonly DetectionStep[]): number {
+  const compared = steps.filter(isCompared).reduce((sum, { soakMs }) => sum + soakMs, 0);
+  return Math.max(1, Math.floor(compared / intervalMs));
+}
+
+function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): DetectionPolicy {
+  const { alpha, tolerate } = analysis.compare ?? DEFAULTS.analysis.compare;
+  const { intervalMs, initialDelayMs, minRequests } = analysis;
+  // Scraped counters are cut by the scrapes: the batch in which the weight changed is nobody's. A router starts at 0.
+  const changing = analysis.source.kind === 'prometheus' ? intervalMs : 0;
+  return {
+    ...{ alpha, tolerate, clusters: DEFAULTS.analysis.evidence.clusters, minRequests, intervalMs },
+    onset: { plannedBatches: plannedBatches(analysis, steps) },
+    startMs: initialDelayMs + changing,
+  };
+}

@@ -1,0 +1,167 @@
+import { stringify } from 'yaml';
+import type { ReleaseDetection, StepDetection } from '../analysis/detection/detect';
+import { detect, isCompared, PROBABILITY, TIMED_RISES } from '../analysis/detection/detect';
+import { suggestSoaks } from '../analysis/detection/suggest';
+import type { SuggestedStep } from '../analysis/detection/suggest';
+import { ReleaseError } from '../errors';
+import type { Plan, PlanStep } from '../spec/plan-types';
+import { formatDuration as specDuration } from '../spec/units';
+import { detectionInput, plannedBatches, weightSteps } from './detection-input';
+import { safeText, wrap } from './display-width';
+import { renderTable } from './output';
+import type { PresentTraffic, TrafficAnswer } from './present-traffic';
+import { PRESENT_WINDOW_MS } from './present-traffic';
+import { glyphs, paint } from './style';
+import type { Look } from './style';
+import { formatCount, formatDuration, formatPercent } from './units';
+
+/** What a plan's steps can find, beside the plan in documents. */
+export interface PlanDetection {
+  /** null where it is not known; `problem` then says why. */
+  readonly traffic: (PresentTraffic & { readonly source: 'given' | 'asked'; readonly windowMs: number | null }) | null;
+  readonly problem: string | null;
+  /** What "found" means: with this probability. */
+  readonly probability: number;
+  readonly steps: readonly StepDetection[];
+  readonly falseRollBacks: ReleaseDetection['falseRollBacks'] | null;
+}
+
+export function detectInPlan(plan: Plan, answer: TrafficAnswer): PlanDetection {
+  if (!answer.ok) {
+    return { traffic: null, problem: answer.problem, probability: PROBABILITY, steps: [], falseRollBacks: null };
+  }
+  const { traffic, source } = answer;
+  const { steps, falseRollBacks } = detect(detectionInput(plan, traffic, weightSteps(plan)));
+  const windowMs = source === 'asked' ? PRESENT_WINDOW_MS : null;
+  const described = { ...traffic, source, windowMs };
+  return { traffic: described, problem: null, probability: PROBABILITY, steps, falseRollBacks };
+}
+
+export function detectionLines({ traffic, problem, steps, falseRollBacks }: PlanDetection, look: Look): string[] {
+  const lines = ['', paint('What each step can find', 'strong', look)];
+  if (traffic === null || falseRollBacks === null) return [...lines, ...wrap(safeText(problem ?? ''), look.width)];
+  lines.push(...wrap(`With ${describeTraffic(traffic)}:`, look.width));
+  const rows = steps.flatMap(({ weight, canaryRequests, metrics }) => {
+    const step = [`${weight} %`, formatCount(canaryRequests)];
+    if (metrics.length === 0) return [[...step, 'no comparison']];
+    return metrics.map(({ name, smallestRise, times }, index) => [
+      ...(index === 0 ? step : ['', '']),
+      safeText(name),
+      smallestRise === null ? 'nothing' : `${smallestRise}x`,
+      ...times.map(({ medianMs }) => (medianMs === null ? glyphs(look).dash : formatDuration(medianMs))),
+    ]);
+  });
+  const headings = ['STEP', 'REQUESTS', 'METRIC', 'FINDS', ...TIMED_RISES.map((rise) => `${rise}x IN`)];
+  lines.push(...renderTable(headings, rows, look));
+  const notes = [
+    `REQUESTS: of the canary. FINDS: the smallest rise over stable that is found within the step with ${100 * PROBABILITY} % probability; "${TIMED_RISES[0]}x IN": until half of such canaries are found.`,
+    ...(traffic.metrics.some(({ kind }) => kind === 'latency')
+      ? ['Of a latency, a rise is that many times as many requests slower than its quantile is now.']
+      : []),
+    ...(steps.every(isCompared) ? [] : ['At 100 % nothing is left to compare with: fixed limits alone hold there.']),
+    ...traffic.metrics.flatMap(({ note }) => note ?? []),
+    `A healthy version is rolled back for one of these metrics with a chance of at most ${formatPercent(falseRollBacks.bound)}; in ${falseRollBacks.failed} of ${falseRollBacks.releases} simulated releases it was.`,
+  ];
+  for (const note of notes) lines.push(...wrap(safeText(note), look.width));
+  for (const { weight, warning } of steps) {
+    if (warning === null) continue;
+    const [first = '', ...more] = wrap(`${weight} %: ${warning}`, look.width - 2);
+    lines.push(paint(`${glyphs(look).warn} ${first}`, 'warn', look), ...more.map((line) => `  ${line}`));
+  }
+  return lines;
+}
+
+// ---- suggestions ------------------------------------------------------------------------------------------------
+
+export interface PlanSuggestion {
+  readonly rise: number;
+  readonly steps: readonly SuggestedStep[];
+  /** `steps:` of a release.yaml. */
+  readonly yaml: string;
+}
+
+/** Soaks with which each step finds the rise, as `steps:` that can be pasted. */
+export function suggestForPlan(plan: Plan, answer: TrafficAnswer, rise: number): PlanSuggestion {
+  if (!answer.ok) {
+    throw new ReleaseError(answer.code, `No soak can be proposed. ${answer.problem}`, {
+      hint: 'Say what traffic there is: --traffic 100/s --base 0.5%.',
+    });
+  }
+  const { analysis } = plan;
+  const before = weightSteps(plan);
+  const steps = suggestSoaks(detectionInput(plan, answer.traffic, before), {
+    rise,
+    leastMs: analysis.initialDelayMs + (analysis.minMeasurements + 1) * analysis.intervalMs,
+    plannedBatches: (each) => plannedBatches(analysis, each),
+  });
+  return { rise, steps, yaml: suggestedYaml(plan, { traffic: answer.traffic, rise, steps }) };
+}
+
+function suggestedYaml(
+  plan: Plan,
+  { traffic, rise, steps }: { traffic: PresentTraffic; rise: number; steps: readonly SuggestedStep[] },
+): string {
+  const lines = [
+    `# Soaks with which a rise of ${rise} times is found with ${100 * PROBABILITY} % probability,`,
+    `# with ${describeTraffic(traffic)}.`,
+    'steps:',
+  ];
+  let weights = 0;
+  for (const step of plan.steps) {
+    const written = asWritten(step, step.kind === 'weight' ? steps[weights]?.soakMs : undefined);
+    if (step.kind === 'weight') {
+      const suggested = steps[weights];
+      weights += 1;
+      if (suggested !== undefined) lines.push(`  # ${remarkOn(suggested, step.soakMs, rise)}`);
+    }
+    if (written === null) continue;
+    const [first = '', ...more] = stringify(written).trimEnd().split('\n');
+    lines.push(`  - ${first}`, ...more.map((line) => `    ${line}`));
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function remarkOn({ soakMs, found, slowest }: SuggestedStep, was: number, rise: number): string {
+  const before = soakMs === was ? 'as it was' : `${specDuration(was)} before`;
+  switch (found) {
+    case 'enough':
+      return `${before}; ${safeText(slowest ?? '')} needs the longest`;
+    case 'none':
+      return `no soak within a day finds ${rise} times of ${safeText(slowest ?? '')} at this weight: left as it was`;
+    case 'not-compared':
+      return 'nothing is left to compare with: left as it was';
+    default:
+      return found satisfies never;
+  }
+}
+
+/** A step as a release.yaml has it; null for those that every plan has by itself. */
+function asWritten(step: PlanStep, soakMs: number | undefined): object | null {
+  switch (step.kind) {
+    case 'weight':
+      return { weight: step.weight, soak: specDuration(soakMs ?? step.soakMs) };
+    case 'match':
+      return {
+        match:
+          step.match.kind === 'header'
+            ? { header: { [step.match.name]: step.match.value } }
+            : { cookie: step.match.name },
+      };
+    case 'approve': {
+      const by = step.by.length === 0 ? {} : { by: step.by };
+      return { approve: { ...by, timeout: specDuration(step.timeoutMs), onExpiry: step.onExpiry } };
+    }
+    case 'deploy':
+    case 'smokeTest':
+    case 'promote':
+    case 'cleanUp':
+      return null;
+  }
+}
+
+function describeTraffic({ requestsPerSecond, metrics }: PresentTraffic): string {
+  const rate = `${formatCount(requestsPerSecond)} requests a second to the whole service`;
+  const errors = metrics.filter(({ kind }) => kind === 'errors');
+  const bases = errors.map(({ name, base }) => `${safeText(name)} ${formatPercent(base)}`);
+  return bases.length === 0 ? rate : `${rate} and ${bases.join(', ')}`;
+}

@@ -1,0 +1,179 @@
+import { countOf } from '../analysis/format';
+import type { Observation, Sample } from '../analysis/sample';
+import { messageOf, ReleaseError } from '../errors';
+import type { MetricPlan, Plan } from '../spec/plan-types';
+import { comparedAs, quantileOf } from './detection-input';
+import { lazy } from './lazy';
+import { askInstances } from './router-admin';
+import type { Session } from './session';
+import { formatDuration } from './units';
+
+/** The traffic that a service has now, as far as it says what a release can find. */
+export interface PresentTraffic {
+  /** Of the whole service. */
+  readonly requestsPerSecond: number;
+  /** Those that are compared with stable. */
+  readonly metrics: readonly MetricBase[];
+}
+
+export interface MetricBase {
+  readonly name: string;
+  readonly kind: 'errors' | 'latency';
+  /** Share of the requests that are bad: that fail, or that are slower than the metric's quantile is now. Above 0. */
+  readonly base: number;
+  /** Why the base is not simply what was counted, as a sentence; null where it is. */
+  readonly note: string | null;
+}
+
+/** What is known beforehand, and need not be asked for. */
+export interface GivenTraffic {
+  readonly requestsPerSecond: number | null;
+  /** Share of errors. */
+  readonly base: number | null;
+  readonly offline: boolean;
+}
+
+export type TrafficAnswer =
+  | { readonly ok: true; readonly traffic: PresentTraffic; readonly source: 'given' | 'asked' }
+  /** Why nothing can be said, as a whole sentence; and whether it was for want of an answer. */
+  | { readonly ok: false; readonly problem: string; readonly code: 'unreachable' | 'unsupported' | 'usage' };
+
+/** As long as a router remembers, and long enough for a share of errors. */
+export const PRESENT_WINDOW_MS = 5 * 60_000;
+
+/** For the source as a whole: a person waits. */
+const PATIENCE_MS = 10_000;
+
+/** The present traffic of the service, from what was given and from its metric source. Never throws, and never hangs. */
+export async function presentTraffic(session: Session, plan: Plan, given: GivenTraffic): Promise<TrafficAnswer> {
+  const compared = plan.analysis.compare === null ? [] : plan.analysis.metrics.filter((each) => comparedAs(each));
+  if (compared.length === 0) {
+    const problem = 'No metric is compared with stable, so that a step finds what its fixed limits find.';
+    return { ok: false, code: 'unsupported', problem };
+  }
+  const { requestsPerSecond, base } = given;
+  if (requestsPerSecond !== null && (base !== null || compared.every((metric) => comparedAs(metric) === 'latency'))) {
+    const metrics = compared.map((metric) => basedOn(metric, base ?? 0, null));
+    return { ok: true, source: 'given', traffic: { requestsPerSecond, metrics } };
+  }
+  if (given.offline) {
+    const problem = 'The present traffic was not asked for (--offline), so what each step can find is not known.';
+    return { ok: false, code: 'usage', problem };
+  }
+  if (plan.target.kind !== 'router' && compared.some(namesVersion)) {
+    const problem =
+      'The present traffic was not asked for: the queries name a version, and which one is stable a release alone finds out.';
+    return { ok: false, code: 'unsupported', problem };
+  }
+  try {
+    const sample = await ask(session, plan, compared);
+    return readSample(sample, compared, given);
+  } catch (error) {
+    return unanswered(`The present traffic could not be asked for: ${sentence(messageOf(error))}`);
+  }
+}
+
+async function ask(session: Session, plan: Plan, metrics: readonly MetricPlan[]): Promise<Sample> {
+  const { cli } = session;
+  const versions = await stableVersion(plan);
+  const source = lazy.metrics().createMetricSource(plan.analysis.source, plan.target, cli.env);
+  try {
+    return await source.sample({
+      service: plan.service,
+      namespace: plan.namespace,
+      versions,
+      ...(isPair(plan) ? { tracks: { canary: 'green', stable: 'blue' } } : {}),
+      metrics,
+      at: cli.now(),
+      windowMs: PRESENT_WINDOW_MS,
+      weight: 0,
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+  } finally {
+    source.close();
+  }
+}
+
+/** Which of the colours has the users is not asked for: both are, and what they had is added up. */
+function isPair({ target }: Plan): boolean {
+  return target.kind === 'kubernetes' && target.strategy === 'blueGreen';
+}
+
+/** Of a router target the instances say what is stable; elsewhere the plan's version stands in queries that name one. */
+async function stableVersion({ target, version }: Plan): Promise<{ stable: string; canary: string }> {
+  if (target.kind !== 'router') return { stable: version, canary: version };
+  const answers = await askInstances(target);
+  const first = answers.find((answer) => answer.ok);
+  if (first !== undefined) {
+    const { stable, canary } = first.metrics.versions;
+    return { stable, canary: canary ?? version };
+  }
+  const problems = answers.map((answer) => (answer.ok ? '' : `${answer.instance} ${answer.problem}`)).join('; ');
+  throw new ReleaseError('unreachable', `no instance answers (${problems})`);
+}
+
+function readSample(sample: Sample, metrics: readonly MetricPlan[], given: GivenTraffic): TrafficAnswer {
+  const seen = metrics.map((metric) => {
+    const found = sample.metrics.find(({ name }) => name === metric.name);
+    return { metric, arms: [found?.canary, found?.stable].filter((arm) => arm !== undefined && arm !== null) };
+  });
+  const windowS = sample.windowMs / 1000;
+  const perSecond = Math.max(...seen.map(({ arms }) => arms.reduce((sum, arm) => sum + requestsOf(arm), 0))) / windowS;
+  const requestsPerSecond = given.requestsPerSecond ?? perSecond;
+  if (!(requestsPerSecond > 0))
+    return unanswered(
+      whyNothing(
+        seen.flatMap(({ arms }) => arms),
+        sample.windowMs,
+      ),
+    );
+  const bases: MetricBase[] = [];
+  for (const { metric, arms } of seen) {
+    if (comparedAs(metric) === 'latency') bases.push(basedOn(metric, 0, null));
+    else if (given.base !== null) bases.push(basedOn(metric, given.base, null));
+    else {
+      // The arm with the users: a canary that is there already may be the fault that is to be found.
+      const busiest = arms.toSorted((a, b) => requestsOf(b) - requestsOf(a))[0];
+      const { bad, total } = busiest?.events ?? { bad: 0, total: 0 };
+      if (!(total > 0)) return unanswered(whyNothing(arms, sample.windowMs));
+      const counted = countsGood(metric) ? total - bad : bad;
+      const note = `${metric.name}: nothing bad among the last ${countOf(total, 'request')}; one is taken to have been there.`;
+      bases.push(counted >= 1 ? basedOn(metric, counted / total, null) : basedOn(metric, 1 / total, note));
+    }
+  }
+  return { ok: true, source: 'asked', traffic: { requestsPerSecond, metrics: bases } };
+}
+
+function unanswered(problem: string): TrafficAnswer {
+  return { ok: false, code: 'unreachable', problem };
+}
+
+function namesVersion({ query }: MetricPlan): boolean {
+  return JSON.stringify(query).includes('{{version}}');
+}
+
+/** A success rate has only a lower limit: what it does not count is bad. */
+function countsGood({ min, max }: MetricPlan): boolean {
+  return min !== null && max === null;
+}
+
+/** By definition one in twenty requests is slower than the p95. */
+function basedOn(metric: MetricPlan, errors: number, note: string | null): MetricBase {
+  const quantile = quantileOf(metric.query);
+  if (quantile === null) return { name: metric.name, kind: 'errors', base: errors, note };
+  return { name: metric.name, kind: 'latency', base: Number((1 - quantile).toPrecision(12)), note: null };
+}
+
+function requestsOf({ events, requests }: Observation): number {
+  return events?.total ?? requests ?? 0;
+}
+
+function whyNothing(arms: readonly Observation[], windowMs: number): string {
+  const error = arms.find(({ problem }) => problem?.kind === 'error')?.problem;
+  if (error !== undefined) return `The present traffic could not be asked for: ${sentence(error.message)}`;
+  return `The metric source counted no requests in the last ${formatDuration(windowMs)}, so what each step can find is not known.`;
+}
+
+function sentence(text: string): string {
+  return `${text.replace(/[.\s]+$/u, '')}.`;
+}

@@ -1,0 +1,244 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { json, refusedUrl, startFakeServer } from '../metrics/fake-server';
+import type { FakeServer } from '../metrics/fake-server';
+import { run } from './harness';
+import type { Ran } from './harness';
+
+interface Numbers {
+  readonly requests: number;
+  readonly errors: number;
+  readonly canary?: number;
+}
+
+let directory: string;
+let answers: Numbers | 'silent' | 'refusing';
+let prometheus: FakeServer;
+
+beforeAll(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'sluice-plan-'));
+  prometheus = await startFakeServer(({ body }, response) => {
+    if (answers === 'silent') return;
+    if (answers === 'refusing') return json(response, { status: 'error', errorType: 'bad_data', error: 'no' }, 400);
+    const query = new URLSearchParams(body).get('query') ?? '';
+    const { requests, errors, canary } = answers;
+    const of = query.includes('track="stable"') || query.includes('track="blue"') ? requests : (canary ?? 0);
+    const value = query.includes('5..') ? (errors * of) / requests : of;
+    const result = of === 0 ? [] : [{ metric: {}, value: [0, query.includes('quantile') ? '0.12' : String(value)] }];
+    return json(response, { status: 'success', data: { resultType: 'vector', result } });
+  });
+});
+afterAll(async () => {
+  await prometheus.close();
+  await rm(directory, { recursive: true, force: true });
+});
+beforeEach(() => {
+  answers = { requests: 30_000, errors: 150 };
+});
+
+const STEPS = `
+    - match: { header: { x-canary: "true" } }
+    - { weight: 5, soak: 5m }
+    - approve: { by: [oncall], timeout: 4h }
+    - { weight: 50, soak: 1m }
+    - { weight: 100, soak: 1m }`;
+
+async function release(
+  options: { url?: string; steps?: string; analysis?: string; target?: string } = {},
+): Promise<string> {
+  const file = path.join(directory, 'release.yaml');
+  const target = options.target ?? 'traffic: { gatewayAPI: { httpRoute: checkout } }';
+  await writeFile(
+    file,
+    `apiVersion: sluice.dev/v1
+kind: Release
+metadata: { name: checkout, namespace: shop }
+spec:
+  target:
+    kubernetes: { deployment: checkout, service: checkout, ${target} }
+  steps:${options.steps ?? STEPS}
+  analysis:
+    source: { prometheus: { url: "${options.url ?? prometheus.url}", timeout: 300ms } }
+    ${options.analysis ?? ''}
+`,
+  );
+  return file;
+}
+
+function plan(file: string, ...args: string[]): Promise<Ran> {
+  return run(['plan', file, '--image', 'ghcr.io/acme/checkout:2', '--color', 'never', ...args], { tty: 120 });
+}
+
+describe('what sluice plan says of what each step can find', () => {
+  it('goes by the present traffic of the metric source', async () => {
+    const ran = await plan(await release());
+
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('With 100 requests a second to the whole service and error-rate 0.5 %:');
+    expect(ran.out).toMatch(/^5 % +1\.5k +error-rate +\d+x +— +\S+ +\S+s$/mu);
+    expect(ran.out).toMatch(/^100 % +6\.0k +no comparison$/mu);
+    expect(ran.out).toMatch(/a chance of at most 1 %; in \d+ of 1000/u);
+  });
+
+  it('stands beside the plan in a document, which is as it was', async () => {
+    const file = await release();
+    const offline = JSON.parse((await plan(file, '--offline', '-o', 'json')).out) as Record<string, unknown>;
+    const asked = JSON.parse((await plan(file, '-o', 'json')).out) as Record<string, unknown>;
+
+    expect({ ...asked, detection: null }).toEqual({ ...offline, detection: null });
+    expect(offline).toMatchObject({
+      kind: 'Plan',
+      detection: { traffic: null, steps: [], problem: expect.any(String) },
+    });
+    expect(asked['detection']).toMatchObject({
+      problem: null,
+      probability: 0.95,
+      traffic: {
+        requestsPerSecond: 100,
+        source: 'asked',
+        windowMs: 300_000,
+        metrics: [
+          { name: 'error-rate', kind: 'errors', base: 0.005, note: null },
+          { name: 'p95-latency', kind: 'latency', base: 0.05, note: null },
+        ],
+      },
+      steps: [
+        { weight: 5, canaryRequests: 1_500, metrics: [{ smallestRise: expect.any(Number) }, { name: 'p95-latency' }] },
+        { weight: 50, canaryRequests: 3_000 },
+        { weight: 100, metrics: [] },
+      ],
+      falseRollBacks: { bound: 0.01, releases: 1_000 },
+    });
+  });
+
+  it('is the same by hand', async () => {
+    const file = await release();
+    const steps = async (...args: string[]): Promise<unknown> =>
+      (JSON.parse((await plan(file, ...args, '-o', 'json')).out) as { detection: { steps: unknown } }).detection.steps;
+    const before = prometheus.requests.length;
+
+    const given = await steps('--traffic', '6000/m', '--base', '0.5%', '--offline');
+    expect(prometheus.requests).toHaveLength(before);
+    expect(given).toEqual(await steps());
+    expect(await steps('--traffic', '100/s')).toEqual(given);
+    expect(await steps('--base', '0.5%')).toEqual(given);
+  });
+
+  it('takes both colours of a blue-green pair together, whichever has the users', async () => {
+    answers = { requests: 20_000, errors: 100, canary: 10_000 };
+    const steps = '\n    - { weight: 10, soak: 1m }\n    - { weight: 100, soak: 1m }';
+    const file = await release({
+      target: 'strategy: blueGreen, traffic: { gatewayAPI: { httpRoute: checkout } }',
+      steps,
+    });
+    const { out } = await plan(file, '-o', 'json');
+
+    expect(JSON.parse(out)).toMatchObject({
+      detection: { traffic: { requestsPerSecond: 100, metrics: [{ base: 0.005 }, {}] } },
+    });
+  });
+
+  it.each<[string, Numbers | 'silent' | 'refusing', RegExp]>([
+    ['does not answer in time', 'silent', /could not be asked for: Prometheus at \S+ timed out after 300 ms\./u],
+    ['refuses', 'refusing', /could not be asked for: Prometheus refused the query \(bad_data\): no\./u],
+    ['has no requests', { requests: 0, errors: 0 }, /counted no requests in the last 5m/u],
+  ])('is one sentence when the source %s', async (_how, state, sentence) => {
+    answers = state;
+    const ran = await plan(await release());
+
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('weight 50 %');
+    expect(ran.out.replace(/\s+/gu, ' ')).toMatch(sentence);
+  });
+
+  it('is one sentence when nobody is there, or the token is missing', async () => {
+    const gone = await plan(await release({ url: await refusedUrl() }));
+    const file = await release();
+    const withToken = path.join(directory, 'token.yaml');
+    await writeFile(
+      withToken,
+      (await readFile(file, 'utf8')).replace('timeout: 300ms', 'tokenEnv: SLUICE_PROMETHEUS_TOKEN'),
+    );
+
+    expect(gone).toMatchObject({
+      code: 0,
+      err: '',
+      out: expect.stringContaining('could not be asked for: Prometheus at'),
+    });
+    expect(await plan(withToken)).toMatchObject({ code: 0, out: expect.stringContaining('SLUICE_PROMETHEUS_TOKEN') });
+  });
+
+  it('says when one bad request is only assumed, when a step can tell nothing, and when nothing is compared', async () => {
+    answers = { requests: 900, errors: 0 };
+    const few = await plan(await release({ analysis: 'metrics: [{ name: error-rate, max: 5% }]' }));
+    const alone = await plan(
+      await release({ analysis: 'compare: false\n    metrics: [{ name: error-rate, max: 5% }]' }),
+    );
+
+    expect(few.out).toContain('error-rate: nothing bad among the last 900 requests; one is taken to have been there.');
+    expect(few.out).toContain('⚠ 5 %: This step can tell nothing: no rise up to 50 times is found in it with 95 %');
+    expect(alone.out).toContain('No metric is compared with stable');
+  });
+
+  it.each([
+    [['--traffic', '100'], '--traffic is "100", which is no rate above 0.'],
+    [['--traffic', '0/s'], '--traffic is "0/s", which is no rate above 0.'],
+    [['--traffic', '-5/s'], '--traffic is "-5/s", which is no rate above 0.'],
+    [['--traffic', '5/d'], '--traffic is "5/d", which is no rate above 0.'],
+    [['--base', '0.5'], '--base is "0.5", which has no percent sign.'],
+    [['--base', '0%'], '--base is "0%", of which there are no multiples.'],
+    [['--base', '100%'], '--base is "100%", of which there are no multiples.'],
+    [['--rise', '5x'], '--rise says what --suggest is about, and --suggest is not given.'],
+    [['--suggest', '--rise', '1x'], '--rise is "1x", which is no rise.'],
+    [['--suggest', '--rise', 'five'], '--rise is "five", which is no rise.'],
+    [['--suggest', '--offline'], 'No soak can be proposed. The present traffic was not asked for (--offline)'],
+  ])('refuses %j in a sentence', async (args, sentence) => {
+    const ran = await plan(await release(), ...args);
+
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err).toContain(sentence);
+  });
+});
+
+describe('sluice plan --suggest', () => {
+  it('prints steps that can be pasted, with the soaks that find the rise', async () => {
+    const { code, out, err } = await plan(await release(), '--suggest', '--rise', '10x');
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toContain('# Soaks with which a rise of 10 times is found with 95 % probability,');
+    const { steps } = parse(out) as { steps: unknown[] };
+    expect(steps).toEqual([
+      { match: { header: { 'x-canary': 'true' } } },
+      { weight: 5, soak: expect.stringMatching(/^\d+m$/u) },
+      { approve: { by: ['oncall'], timeout: '4h', onExpiry: 'rollback' } },
+      { weight: 50, soak: expect.stringMatching(/^\d+m$/u) },
+      { weight: 100, soak: '1m' },
+    ]);
+
+    const pasted = await release({
+      steps: `\n${out
+        .replace(/^#.*\n/gmu, '')
+        .replace('steps:\n', '')
+        .replace(/^/gmu, '  ')}`,
+    });
+    const { detection } = JSON.parse((await plan(pasted, '-o', 'json')).out) as {
+      detection: { steps: { metrics: { smallestRise: number }[] }[] };
+    };
+    const found = detection.steps.flatMap(({ metrics }) => metrics.map(({ smallestRise }) => smallestRise));
+    expect(found).toHaveLength(4);
+    expect(Math.max(...found)).toBeLessThanOrEqual(10);
+  });
+
+  it('says which step no soak within a day is long enough for', async () => {
+    const args = ['--suggest', '--traffic', '1/s', '--base', '0.1%'];
+    const { out } = await plan(await release(), ...args);
+    const document = JSON.parse((await plan(await release(), ...args, '-o', 'json')).out) as object;
+
+    expect(out).toContain('# no soak within a day finds 5 times of error-rate at this weight: left as it was');
+    expect(document).toMatchObject({
+      kind: 'Plan',
+      suggestion: { rise: 5, yaml: out, steps: [{ weight: 5, soakMs: 300_000, found: 'none' }, {}, {}] },
+    });
+  });
+});
