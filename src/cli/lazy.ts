@@ -18,6 +18,8 @@ import type * as Load from '../spec/load';
 import type * as Plan from '../spec/plan';
 import type * as ShortPlans from '../spec/short-plans';
 import type * as DescribePlan from '../spec/describe-plan';
+import type * as ReleaseReport from '../report/release-report';
+import type * as MonitorReport from '../report/monitor-report';
 import type * as JsonSchema from '../spec/json-schema';
 
 /** The modules that are loaded when a command first needs them. */
@@ -41,5 +43,7 @@ export const lazy = {
   plan: (): typeof Plan => require('../spec/plan') as typeof Plan,
   shortPlans: (): typeof ShortPlans => require('../spec/short-plans') as typeof ShortPlans,
   describePlan: (): typeof DescribePlan => require('../spec/describe-plan') as typeof DescribePlan,
+  releaseReport: (): typeof ReleaseReport => require('../report/release-report') as typeof ReleaseReport,
+  monitorReport: (): typeof MonitorReport => require('../report/monitor-report') as typeof MonitorReport,
   jsonSchema: (): typeof JsonSchema => require('../spec/json-schema') as typeof JsonSchema,
 };

@@ -2,6 +2,7 @@ import { countOf } from '../analysis/format';
 import type { Observation, Sample } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
 import type { ClosableMetricSource } from '../metrics/metric-source';
+import type { MonitorReport } from '../report/monitor-report';
 import type { MetricPlan, Plan, SimulatedPhase } from '../spec/plan-types';
 import { safeText } from './display-width';
 import { EXIT } from './exit-codes';
@@ -37,6 +38,7 @@ export interface MonitorResult {
   readonly document: object;
   readonly lines: readonly string[];
   readonly code: ExitCode;
+  readonly report: MonitorReport;
 }
 
 /** One look at the service. */
@@ -69,8 +71,8 @@ export async function runMonitor(session: Session, path: string, settings: Monit
   const looks: Look[] = [];
   let rollback: string | null = null;
   const show = createLooker(session, settings.durationMs);
+  const started = cli.now();
   try {
-    const started = cli.now();
     for (let due = settings.intervalMs; due <= settings.durationMs; due += settings.intervalMs) {
       await pause(Math.max(0, started + due - cli.now()), interruption.signal);
       if (interruption.signal.aborted) break;
@@ -115,7 +117,19 @@ export async function runMonitor(session: Session, path: string, settings: Monit
     validLooks: looks.filter(({ valid }) => valid).length,
     statistics: statistics(looks),
   };
-  return { document, lines: resultLines(session, looks, verdict, rollback), code };
+  const report: MonitorReport = {
+    service: plan.service,
+    namespace: plan.namespace,
+    track: watched.track,
+    simulated: settings.simulate !== undefined,
+    startedAt: started,
+    verdict: verdict.verdict,
+    message: verdict.sentence,
+    rollback,
+    thresholds,
+    looks,
+  };
+  return { document, lines: resultLines(session, looks, verdict, rollback), code, report };
 }
 
 /** For queries that ask for no version; a plan cannot be made without one. */

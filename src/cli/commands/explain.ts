@@ -3,9 +3,11 @@ import type { EvidenceReport } from '../../analysis/gather-evidence';
 import type { Measurement, ReleaseStatus, RoutingReport, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
 import { safeText, wrap } from '../display-width';
+import { lazy } from '../lazy';
 import { metricNumbers, verdictLook } from '../live-view';
 import { API_VERSION } from '../output';
 import type { Registry } from '../registry';
+import { checkReportPath, writeReport } from '../report-file';
 import { resolveServiceRef } from '../service-ref';
 import { glyphs, paint } from '../style';
 import type { Look } from '../style';
@@ -15,6 +17,7 @@ import { warnWithoutWorker } from '../workers';
 interface ExplainOptions {
   readonly step?: string;
   readonly release?: string;
+  readonly report?: string;
 }
 
 /** `sluice explain`: why each step ended as it did: the numbers, the counts and the queries they came from. */
@@ -23,12 +26,15 @@ export function addExplainCommand(registry: Registry): void {
     .add('explain <service>', 'Why each step ended as it did, with its numbers and queries', [
       'sluice explain checkout',
       'sluice explain checkout --step 3',
+      'sluice explain checkout --report release.html',
     ])
     .option('--step <number>', 'only this step, counted from 1')
     .option('--release <id>', 'a certain release instead of the newest')
+    .option('--report <file>', 'write the whole release as a page with plots, too')
     .action(async (service: string, options: ExplainOptions, command) => {
       await registry.run(command, async (session) => {
         const asked = options.step === undefined ? null : parseStepNumber(options.step);
+        if (options.report !== undefined) await checkReportPath(options.report);
         const ref = await resolveServiceRef(service, session.cli.spec, options.release);
         const client = await session.client();
         await warnWithoutWorker(session, client);
@@ -48,6 +54,10 @@ export function addExplainCommand(registry: Registry): void {
           steps: chosen.map(({ number, step }) => ({ number, ...step })),
         };
         session.result(document, () => explainLines(status, chosen, session.look));
+        if (options.report !== undefined) {
+          const page = lazy.releaseReport().renderReleaseReport(status, session.cli.now());
+          await writeReport(session, options.report, page);
+        }
       });
     });
 }

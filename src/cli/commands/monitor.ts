@@ -1,8 +1,9 @@
 import { ReleaseError } from '../../errors';
 import type { Registry } from '../registry';
-import { EXIT } from '../exit-codes';
+import { lazy } from '../lazy';
 import { runMonitor } from '../monitor';
 import type { MonitorSettings } from '../monitor';
+import { checkReportPath, writeReport } from '../report-file';
 import { parseScript } from '../simulation-script';
 import { parseDurationArgument, parsePercentArgument } from '../units';
 
@@ -18,6 +19,7 @@ interface MonitorCommandOptions {
   readonly autoRollback?: boolean;
   readonly reason?: string;
   readonly simulate?: string;
+  readonly report?: string;
 }
 
 /** `sluice monitor`: watches a service's metrics without a release. */
@@ -26,6 +28,7 @@ export function addMonitorCommand(registry: Registry): void {
     .add('monitor <release.yaml>', "Watch a service's metrics without a release", [
       'sluice monitor release.yaml',
       'sluice monitor release.yaml --duration 10m --max-error-rate 1% --max-p95 500ms',
+      'sluice monitor release.yaml --report monitored.html',
       'sluice monitor release.yaml --auto-rollback   # takes a running release back when a threshold is broken',
     ])
     .option('--duration <duration>', 'how long', '60s')
@@ -39,6 +42,7 @@ export function addMonitorCommand(registry: Registry): void {
     .option('--auto-rollback', 'when broken, roll the running release back; without one, tell a router target itself')
     .option('--reason <text>', 'what the record says of that roll back')
     .option('--simulate <script>', 'numbers from a script: healthy, failing, no-data, or a file')
+    .option('--report <file>', 'write what was seen as a page with plots, too')
     .action(async (path: string, options: MonitorCommandOptions, command) => {
       await registry.run(command, async (session) => {
         const settings = await parseSettings(options);
@@ -46,10 +50,14 @@ export function addMonitorCommand(registry: Registry): void {
           session.markSimulated();
           session.warn('The metric source is replaced by a script: nothing here says anything about the service.');
         }
-        const { document, lines, code } = await runMonitor(session, path, settings);
+        if (options.report !== undefined) await checkReportPath(options.report);
+        const { document, lines, code, report } = await runMonitor(session, path, settings);
         if (session.format === 'jsonl') session.emit(document);
         else session.result(document, () => lines);
-        return code ?? EXIT.error;
+        if (options.report !== undefined) {
+          await writeReport(session, options.report, lazy.monitorReport().renderMonitorReport(report));
+        }
+        return code;
       });
     });
 }
