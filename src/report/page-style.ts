@@ -32,13 +32,6 @@ export const PAGE_STYLE = `
 @media (prefers-color-scheme: dark) {
   :root { ${variables(DARK)} ${variables(DARK_PAGE)} ${variables(DARK_TONES)} }
 }
-@media print {
-  :root { ${variables(INK)} ${variables(LIGHT_PAGE)} ${variables(LIGHT_TONES)} color-scheme: light; }
-  body { font-size: 10pt; }
-  main { max-width: none; padding: 0; }
-  figure, tr, .verdict { break-inside: avoid; }
-  h2 { break-after: avoid; }
-}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 64rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
@@ -50,17 +43,25 @@ p { margin: .25rem 0; overflow-wrap: anywhere; }
 .verdict { margin: 1rem 0; padding: .75rem 1rem; background: var(--card); border-left: .3rem solid var(--line); }
 .verdict.good { border-color: var(--good); } .verdict.bad { border-color: var(--bad); } .verdict.warn { border-color: var(--warn); }
 .verdict p { color: var(--text); } .verdict strong { color: inherit; }
-figure { margin: 1rem 0; }
+figure { margin: 1rem 0; overflow-x: auto; }
 figcaption { font-weight: 600; overflow-wrap: anywhere; }
-figure svg { display: block; width: 100%; height: auto; }
+figure svg { display: block; width: 100%; min-width: 40rem; height: auto; }
 figure svg text { font: 12px system-ui, sans-serif; }
 ${recolour}
 .table { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: anywhere; min-width: 14rem; }
 th { font-weight: 600; color: var(--soft); white-space: nowrap; }
-td.short { white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums; }
+td.short { min-width: 0; white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums; }
 code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
 details { margin: .75rem 0; } summary { cursor: pointer; color: var(--soft); }
+@media print {
+  :root { ${variables(INK)} ${variables(LIGHT_PAGE)} ${variables(LIGHT_TONES)} color-scheme: light; }
+  body { font-size: 10pt; }
+  main { max-width: none; padding: 0; }
+  figure, tr, .verdict { break-inside: avoid; }
+  h2, figcaption { break-after: avoid; }
+  figure svg, td { min-width: 0; }
+}
 `;

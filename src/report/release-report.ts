@@ -52,7 +52,10 @@ function head(status: ReleaseStatus, title: string, now: number): Html {
 function verdict(status: ReleaseStatus): Html {
   const decided = status.steps.findLast(({ state }) => state === 'failed') ?? null;
   const step = typeof decided?.sentence === 'string' ? `${decided.name}: ${decided.sentence}` : '';
-  const metrics = decided?.evidence?.metrics.filter((metric) => metric.verdict !== 'pass') ?? [];
+  const evidence = decided?.evidence ?? null;
+  // A measurement has the worst verdict of its metrics: those that have it, too, decided.
+  const metrics =
+    evidence?.metrics.filter((each) => each.verdict !== 'pass' && each.verdict === evidence.verdict) ?? [];
   const told = `${status.message} ${step}`;
   return markup`<section class="verdict ${toneOf(status)}">
     <p><strong>${outcomeWords(status)}</strong></p>
