@@ -193,6 +193,25 @@ describe("the demo's reports", () => {
   });
 });
 
+describe('sluice plan', () => {
+  it("asks the router's own counters for the present traffic, by the version that is stable", async () => {
+    for (let index = 0; index < 60; index += 1) await buy(`user-${index}`);
+
+    const ran = await run(['plan', spec, '--version', 'v2', '-o', 'json'], { now: () => Date.now() });
+
+    expect(JSON.parse(ran.out)).toMatchObject({
+      detection: {
+        problem: null,
+        traffic: {
+          requestsPerSecond: 0.2,
+          metrics: [{ name: 'error-rate', base: 1 / 60, note: expect.stringContaining('60 requests') }, { base: 0.05 }],
+        },
+        steps: [{ weight: 5, warning: expect.stringContaining('can tell nothing') }, {}, {}, {}],
+      },
+    });
+  });
+});
+
 describe('sluice monitor', () => {
   const quick = ['--duration', '90ms', '--interval', '30ms', '--window', '60s'];
   const env = { SLUICE_ROUTER_TOKEN: TOKEN };
