@@ -10,14 +10,24 @@ import type { PresentTraffic } from './present-traffic';
 /** Boundaries of the histograms that most client libraries make when they are not told otherwise. */
 const USUAL_BOUNDARIES = 11;
 
-/** What the evidence judge compares with stable; null for a metric that it does not. */
-export function comparedAs({ unit, query }: MetricPlan): DetectionMetric['kind'] | null {
-  if (unit === 'ratio') return query.kind === 'value' ? null : 'errors';
-  return quantileOf(query) === null ? null : 'latency';
+/** What the evidence judge compares with stable, and acts on; null for a metric that it does not. */
+export function comparedAs({ evidence }: AnalysisPlan, metric: MetricPlan): DetectionMetric['kind'] | null {
+  const counters = metric.counters ?? null;
+  if ((evidence ?? null) === null || counters === null || metric.dryRun === true) return null;
+  switch (counters.kind) {
+    case 'events':
+      return 'errors';
+    case 'histogram':
+      return 'latency';
+    case 'builtin':
+      return counters.metric;
+    default:
+      return counters satisfies never;
+  }
 }
 
 /** The quantile that a metric of latency asks for; null for any other metric. */
-export function quantileOf(query: MetricPlan['query']): number | null {
+export function quantileOf({ query }: MetricPlan): number | null {
   if (query.kind === 'builtin') return query.metric === 'latency' ? query.quantile : null;
   if (query.kind === 'ratio') return null;
   const quantile = Number(/^\s*histogram_quantile\(\s*(0?\.\d+)\s*,/u.exec(query.expression)?.[1] ?? Number.NaN);
@@ -49,13 +59,20 @@ export function plannedBatches({ intervalMs }: AnalysisPlan, steps: readonly Det
 }
 
 function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): DetectionPolicy {
-  const { alpha, tolerate } = analysis.compare ?? DEFAULTS.analysis.compare;
+  const { alpha, tolerate, clusters } = analysis.evidence ?? {
+    ...DEFAULTS.analysis.compare,
+    ...DEFAULTS.analysis.evidence,
+  };
   const { intervalMs, initialDelayMs, minRequests } = analysis;
-  // Scraped counters are cut by the scrapes: the batch in which the weight changed is nobody's. A router starts at 0.
-  const changing = analysis.source.kind === 'prometheus' ? intervalMs : 0;
+  // Counting begins once both tracks were scraped under the new weight; of a router it begins with the weight.
+  const unseen = analysis.source.kind === 'prometheus' ? intervalMs : 0;
+  // An objective is a bet of its own.
+  const acted = analysis.metrics.filter((metric) => comparedAs(analysis, metric) !== null);
+  const objectives = acted.filter(({ objective }) => (objective ?? null) !== null);
   return {
-    ...{ alpha, tolerate, clusters: DEFAULTS.analysis.evidence.clusters, minRequests, intervalMs },
+    ...{ alpha, tolerate, clusters, minRequests, intervalMs },
+    bets: acted.length + objectives.length,
     onset: { plannedBatches: plannedBatches(analysis, steps) },
-    startMs: initialDelayMs + changing,
+    startMs: initialDelayMs + unseen,
   };
 }

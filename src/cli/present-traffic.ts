@@ -46,27 +46,31 @@ const PATIENCE_MS = 10_000;
 
 /** The present traffic of the service, from what was given and from its metric source. Never throws, and never hangs. */
 export async function presentTraffic(session: Session, plan: Plan, given: GivenTraffic): Promise<TrafficAnswer> {
-  const compared = plan.analysis.compare === null ? [] : plan.analysis.metrics.filter((each) => comparedAs(each));
+  const compared = comparedOf(plan);
   if (compared.length === 0) {
     const problem = 'No metric is compared with stable, so that a step finds what its fixed limits find.';
     return { ok: false, code: 'unsupported', problem };
   }
   const { requestsPerSecond, base } = given;
-  if (requestsPerSecond !== null && (base !== null || compared.every((metric) => comparedAs(metric) === 'latency'))) {
-    const metrics = compared.map((metric) => basedOn(metric, base ?? 0, null));
+  if (requestsPerSecond !== null && (base !== null || compared.every(({ kind }) => kind === 'latency'))) {
+    const metrics = compared.map((each) => basedOn(each, base ?? 0, null));
     return { ok: true, source: 'given', traffic: { requestsPerSecond, metrics } };
   }
   if (given.offline) {
     const problem = 'The present traffic was not asked for (--offline), so what each step can find is not known.';
     return { ok: false, code: 'usage', problem };
   }
-  if (plan.target.kind !== 'router' && compared.some(namesVersion)) {
+  if (plan.target.kind !== 'router' && compared.some(({ metric }) => namesVersion(metric))) {
     const problem =
       'The present traffic was not asked for: the queries name a version, and which one is stable a release alone finds out.';
     return { ok: false, code: 'unsupported', problem };
   }
   try {
-    const sample = await ask(session, plan, compared);
+    const sample = await ask(
+      session,
+      plan,
+      compared.map(({ metric }) => metric),
+    );
     return readSample(sample, compared, given);
   } catch (error) {
     return unanswered(`The present traffic could not be asked for: ${sentence(messageOf(error))}`);
@@ -112,14 +116,26 @@ async function stableVersion({ target, version }: Plan): Promise<{ stable: strin
   throw new ReleaseError('unreachable', `no instance answers (${problems})`);
 }
 
-function readSample(sample: Sample, metrics: readonly MetricPlan[], given: GivenTraffic): TrafficAnswer {
-  const seen = metrics.map((metric) => {
-    const found = sample.metrics.find(({ name }) => name === metric.name);
-    return { metric, arms: [found?.canary, found?.stable].filter((arm) => arm !== undefined && arm !== null) };
+/** What is compared with stable, and as what. */
+interface Compared {
+  readonly metric: MetricPlan;
+  readonly kind: MetricBase['kind'];
+}
+
+function comparedOf({ analysis }: Plan): Compared[] {
+  return analysis.metrics.flatMap((metric) => {
+    const kind = comparedAs(analysis, metric);
+    return kind === null ? [] : [{ metric, kind }];
   });
-  const windowS = sample.windowMs / 1000;
-  const perSecond = Math.max(...seen.map(({ arms }) => arms.reduce((sum, arm) => sum + requestsOf(arm), 0))) / windowS;
-  const requestsPerSecond = given.requestsPerSecond ?? perSecond;
+}
+
+function readSample(sample: Sample, compared: readonly Compared[], given: GivenTraffic): TrafficAnswer {
+  const seen = compared.map((each) => {
+    const found = sample.metrics.find(({ name }) => name === each.metric.name);
+    return { each, arms: [found?.canary, found?.stable].filter((arm) => arm !== undefined && arm !== null) };
+  });
+  const counted = seen.map(({ arms }) => arms.reduce((sum, arm) => sum + requestsOf(arm), 0));
+  const requestsPerSecond = given.requestsPerSecond ?? Math.max(...counted) / (sample.windowMs / 1000);
   if (!(requestsPerSecond > 0))
     return unanswered(
       whyNothing(
@@ -128,20 +144,25 @@ function readSample(sample: Sample, metrics: readonly MetricPlan[], given: Given
       ),
     );
   const bases: MetricBase[] = [];
-  for (const { metric, arms } of seen) {
-    if (comparedAs(metric) === 'latency') bases.push(basedOn(metric, 0, null));
-    else if (given.base !== null) bases.push(basedOn(metric, given.base, null));
-    else {
-      // The arm with the users: a canary that is there already may be the fault that is to be found.
-      const busiest = arms.toSorted((a, b) => requestsOf(b) - requestsOf(a))[0];
-      const { bad, total } = busiest?.events ?? { bad: 0, total: 0 };
-      if (!(total > 0)) return unanswered(whyNothing(arms, sample.windowMs));
-      const counted = countsGood(metric) ? total - bad : bad;
-      const note = `${metric.name}: nothing bad among the last ${countOf(total, 'request')}; one is taken to have been there.`;
-      bases.push(counted >= 1 ? basedOn(metric, counted / total, null) : basedOn(metric, 1 / total, note));
-    }
+  for (const { each, arms } of seen) {
+    const base =
+      each.kind === 'latency' || given.base !== null ? basedOn(each, given.base ?? 0, null) : baseOf(each, arms);
+    if (base === null) return unanswered(whyNothing(arms, sample.windowMs));
+    bases.push(base);
   }
   return { ok: true, source: 'asked', traffic: { requestsPerSecond, metrics: bases } };
+}
+
+/** The share of errors of the arm with the users: a canary that is there already may be what is to be found. */
+function baseOf(each: Compared, arms: readonly Observation[]): MetricBase | null {
+  const busiest = arms.toSorted((a, b) => requestsOf(b) - requestsOf(a))[0];
+  const total = busiest === undefined ? 0 : requestsOf(busiest);
+  const value = busiest?.value ?? null;
+  if (value === null || !(total > 0)) return null;
+  const bad = countsGood(each.metric) ? 1 - value : value;
+  if (bad * total >= 1) return basedOn(each, bad, null);
+  const note = `${each.metric.name}: nothing bad among the last ${countOf(total, 'request')}; one is taken to have been there.`;
+  return basedOn(each, 1 / total, note);
 }
 
 function unanswered(problem: string): TrafficAnswer {
@@ -152,16 +173,18 @@ function namesVersion({ query }: MetricPlan): boolean {
   return JSON.stringify(query).includes('{{version}}');
 }
 
-/** A success rate has only a lower limit: what it does not count is bad. */
-function countsGood({ min, max }: MetricPlan): boolean {
-  return min !== null && max === null;
+/** What a success rate does not count is bad. */
+function countsGood({ counters }: MetricPlan): boolean {
+  return counters?.kind === 'events' && counters.good === true;
 }
 
+/** Where a latency does not say its quantile: the one that is most often looked at. */
+const USUAL_QUANTILE = 0.95;
+
 /** By definition one in twenty requests is slower than the p95. */
-function basedOn(metric: MetricPlan, errors: number, note: string | null): MetricBase {
-  const quantile = quantileOf(metric.query);
-  if (quantile === null) return { name: metric.name, kind: 'errors', base: errors, note };
-  return { name: metric.name, kind: 'latency', base: Number((1 - quantile).toPrecision(12)), note: null };
+function basedOn({ metric, kind }: Compared, errors: number, note: string | null): MetricBase {
+  if (kind === 'errors') return { name: metric.name, kind, base: errors, note };
+  return { name: metric.name, kind, base: Number((1 - (quantileOf(metric) ?? USUAL_QUANTILE)).toPrecision(12)), note };
 }
 
 function requestsOf({ events, requests }: Observation): number {

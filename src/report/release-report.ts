@@ -1,8 +1,8 @@
 import { countOf, formatCount, formatValue } from '../analysis/format';
+import type { EvidenceReport } from '../analysis/gather-evidence';
 import type { MetricVerdict, Verdict } from '../analysis/verdict';
 import { formatDuration } from '../spec/units';
 import type { EventType, Measurement, ReleaseEvent, ReleaseStatus, StepStatus } from '../workflows/api';
-import { evidenceOf } from './evidence';
 import { date, table } from './elements';
 import { markup, renderPage } from './html';
 import type { Html, Part } from './html';
@@ -54,8 +54,8 @@ function verdict(status: ReleaseStatus): Html {
   const step = typeof decided?.sentence === 'string' ? `${decided.name}: ${decided.sentence}` : '';
   const evidence = decided?.evidence ?? null;
   // A measurement has the worst verdict of its metrics: those that have it, too, decided.
-  const metrics =
-    evidence?.metrics.filter((each) => each.verdict !== 'pass' && each.verdict === evidence.verdict) ?? [];
+  const worst = evidence?.verdict === 'pass' ? null : evidence?.verdict;
+  const metrics = evidence?.metrics.filter((each) => each.verdict === worst && each.dryRun !== true) ?? [];
   const told = `${status.message} ${step}`;
   return markup`<section class="verdict ${toneOf(status)}">
     <p><strong>${outcomeWords(status)}</strong></p>
@@ -67,18 +67,20 @@ function verdict(status: ReleaseStatus): Html {
 
 /** What has been told already is not told again. */
 function metricReason(metric: MetricVerdict, told: string): Html {
-  const evidence = evidenceOf(metric);
-  const share =
-    evidence === null
-      ? null
-      : markup`<p class="soft">
-          Evidence ln E ${round(evidence.logEvidence)}, fails at ${round(evidence.limit)}:
-          ${formatCount(evidence.canary.bad)} bad of ${countOf(evidence.canary.total, 'canary request')},
-          ${formatCount(evidence.stable.bad)} of ${formatCount(evidence.stable.total)} of stable's.
-        </p>`;
-  return markup`${told.includes(metric.sentence) ? null : markup`<p>${metric.sentence}</p>`}
-    ${share}
-    <p class="soft">Asked: <code>${metric.query}</code></p>`;
+  const { evidence, sentence, query } = metric;
+  return markup`${told.includes(sentence) ? null : markup`<p>${sentence}</p>`}
+    ${evidence === undefined ? null : evidenceReason(evidence)}
+    ${query === '' ? null : markup`<p class="soft">Asked: <code>${query}</code></p>`}`;
+}
+
+function evidenceReason({ logEvidence, limit, canary, stable, boundary, query }: EvidenceReport): Html {
+  const bad = boundary === null ? 'bad' : `slower than ${formatValue(boundary, 'seconds')}`;
+  return markup`<p class="soft">
+      Evidence of the release: ln E ${round(logEvidence)}, fails at ${round(limit)};
+      ${formatCount(canary.bad)} of ${countOf(canary.total, 'canary request')} ${bad},
+      ${formatCount(stable.bad)} of ${formatCount(stable.total)} of stable's.
+    </p>
+    ${query === '' ? null : markup`<p class="soft">Counted by: <code>${query}</code></p>`}`;
 }
 
 function outcomeWords({ outcome, phase, paused }: ReleaseStatus): string {
@@ -188,8 +190,8 @@ function metricPlot(name: string, seen: readonly SeenMetric[], range: Range): Pl
 
 function evidencePlot(name: string, seen: readonly SeenMetric[], range: Range): Plot | null {
   const found = seen.flatMap(({ at, metric }) => {
-    const evidence = evidenceOf(metric);
-    return evidence === null ? [] : [{ at, evidence }];
+    const { evidence } = metric;
+    return evidence === undefined ? [] : [{ at, evidence }];
   });
   if (found.length === 0) return null;
   return {
@@ -272,7 +274,7 @@ function measurementsTable(measurements: readonly Measurement[]): Html {
       index === 0 ? date(at) : '',
       index === 0 ? `${weight} %` : '',
       index > 0 || observedShare === null ? '' : formatValue(observedShare, 'ratio', 3),
-      metric.name,
+      metric.dryRun === true ? `${metric.name} (dry run)` : metric.name,
       markup`<span class="${verdictTone(metric.verdict)}">${metric.verdict}</span>`,
       value(metric, 'canary'),
       value(metric, 'stable'),

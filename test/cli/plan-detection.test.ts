@@ -46,7 +46,7 @@ const STEPS = `
     - { weight: 100, soak: 1m }`;
 
 async function release(
-  options: { url?: string; steps?: string; analysis?: string; target?: string } = {},
+  options: { url?: string; steps?: string; analysis?: string; target?: string; timeout?: string } = {},
 ): Promise<string> {
   const file = path.join(directory, 'release.yaml');
   const target = options.target ?? 'traffic: { gatewayAPI: { httpRoute: checkout } }';
@@ -60,7 +60,7 @@ spec:
     kubernetes: { deployment: checkout, service: checkout, ${target} }
   steps:${options.steps ?? STEPS}
   analysis:
-    source: { prometheus: { url: "${options.url ?? prometheus.url}", timeout: 300ms } }
+    source: { prometheus: { url: "${options.url ?? prometheus.url}", timeout: ${options.timeout ?? '10s'} } }
     ${options.analysis ?? ''}
 `,
   );
@@ -146,7 +146,7 @@ describe('what sluice plan says of what each step can find', () => {
     ['has no requests', { requests: 0, errors: 0 }, /counted no requests in the last 5m/u],
   ])('is one sentence when the source %s', async (_how, state, sentence) => {
     answers = state;
-    const ran = await plan(await release());
+    const ran = await plan(await release(state === 'silent' ? { timeout: '300ms' } : {}));
 
     expect(ran).toMatchObject({ code: 0, err: '' });
     expect(ran.out).toContain('weight 50 %');
@@ -159,7 +159,7 @@ describe('what sluice plan says of what each step can find', () => {
     const withToken = path.join(directory, 'token.yaml');
     await writeFile(
       withToken,
-      (await readFile(file, 'utf8')).replace('timeout: 300ms', 'tokenEnv: SLUICE_PROMETHEUS_TOKEN'),
+      (await readFile(file, 'utf8')).replace('timeout: 10s', 'tokenEnv: SLUICE_PROMETHEUS_TOKEN'),
     );
 
     expect(gone).toMatchObject({

@@ -63,7 +63,7 @@ describe('the report of a release', () => {
     if (verdict === undefined) throw new Error('there is no verdict');
 
     expect(read.text(verdict).replace(/\s+/gu, ' ')).toMatch(
-      /^ Rolled back Rolled back to 1\.41\.0: 53 of 198 errors .* weight 25 %: 1 measurement failed: .* Evidence ln E 5\.75, fails at 5\.3: 52 bad of 1500 canary requests, 145 of 28500 of stable's\. Asked: sum\(increase\(/u,
+      /^ Rolled back Rolled back to 1\.41\.0: 53 of 198 errors .* weight 25 %: 1 measurement failed: .* Evidence of the release: ln E 5\.75, fails at 5\.3; 52 of 1500 canary requests bad, 145 of 28500 of stable's\. Counted by: sum by \(job, instance\) \(errors\) Asked: sum\(increase\(/u,
     );
     expect(read.elements.indexOf(verdict)).toBeLessThan(read.elements.indexOf(read.all('figure')[0] ?? verdict));
     for (const told of ['bob via cli', 'Weight 5 % → 25 %.', '24 of 24 measurements passed', '2026-11-21 14:04:16Z']) {
@@ -92,7 +92,7 @@ describe('the report of a release', () => {
     const read = page(aLongStatus({ evidence: false }));
 
     expect(plots(read)).toEqual(['Share of the traffic', 'error-rate (max 5 %)', 'p95-latency (max 1 s)']);
-    expect(read.text()).not.toContain('Evidence');
+    expect(read.text()).not.toContain('Evidence of');
   });
 
   it('says that it is in progress, that it is simulated, and what is not kept any more', () => {
@@ -183,6 +183,7 @@ function everywhere(status: ReleaseStatus, text: string): ReleaseStatus {
     metrics: measurement.metrics.map((metric, index) => ({
       ...metric,
       ...{ name: `${text}${index}`, sentence: text, query: text, limit: text },
+      ...(metric.evidence === undefined ? {} : { evidence: { ...metric.evidence, query: text, sentence: text } }),
     })),
   });
   const actor = { name: text, via: 'cli' as const };

@@ -1,3 +1,4 @@
+import type { EvidenceReport } from '../../src/analysis/gather-evidence';
 import type { MetricVerdict } from '../../src/analysis/verdict';
 import type { Measurement, ReleaseStatus } from '../../src/workflows/api';
 import { anEvent, aStatus, aStep, START } from '../cli/statuses';
@@ -5,8 +6,18 @@ import { anEvent, aStatus, aStep, START } from '../cli/statuses';
 /** With what the evidence judge adds to a metric. */
 export function withEvidence(metric: MetricVerdict, logEvidence: number): MetricVerdict {
   const canary = { bad: Math.round((metric.canary ?? 0) * 1_500), total: 1_500 };
-  const evidence = { logEvidence, limit: 5.3, canary, stable: { bad: 145, total: 28_500 } };
-  return { ...metric, ...{ evidence } };
+  const evidence: EvidenceReport = {
+    ...{ logEvidence, limit: 5.3, canary, stable: { bad: 145, total: 28_500 } },
+    ...{
+      boundary: null,
+      batches: 50,
+      clusters: 2,
+      dropped: [],
+      sentence: 'All of it.',
+      query: 'sum by (job, instance) (errors)',
+    },
+  };
+  return { ...metric, evidence };
 }
 
 /** A release that was rolled back at 25 %, with five minutes of measurements. */

@@ -12,6 +12,8 @@ export interface DetectionPolicy {
   readonly tolerate: number;
   readonly clusters: number;
   readonly onset: Onset | null;
+  /** Bets that alpha is shared by, those of the release that are none of the metrics here among them. */
+  readonly bets: number;
   readonly minRequests: number;
   /** Length of a batch. */
   readonly intervalMs: number;
@@ -211,8 +213,8 @@ function designOf({ tolerate, clusters, onset }: DetectionPolicy, { kind }: Dete
 }
 
 /** The E at which a metric fails. */
-function limitOf({ policy, metrics }: DetectionInput): number {
-  return metrics.length / policy.alpha;
+function limitOf({ policy }: DetectionInput): number {
+  return policy.bets / policy.alpha;
 }
 
 function warningOf(

@@ -18,7 +18,7 @@ const STEPS = [5, 25, 50, 100].map((weight) => ({ weight, soakMs: 60_000 }));
 const DEFAULTS: DetectionInput = {
   policy: {
     ...{ alpha: 0.01, tolerate: 1.25, clusters: 2, onset: { plannedBatches: 36 } },
-    ...{ minRequests: 20, intervalMs: 5_000, startMs: 5_000 },
+    ...{ bets: 1, minRequests: 20, intervalMs: 5_000, startMs: 5_000 },
   },
   requestsPerSecond: 100,
   metrics: [ERRORS],
@@ -29,6 +29,11 @@ const UNTEMPERED: DetectionInput = {
   policy: { ...DEFAULTS.policy, tolerate: 1, clusters: 1, onset: null, startMs: 0 },
 };
 const DAY = 86_400_000;
+
+/** alpha is shared by so many bets. */
+function sharedBy(bets: number): DetectionInput['policy'] {
+  return { ...DEFAULTS.policy, bets };
+}
 
 function smallest(input: DetectionInput): number[] {
   return detect(input).steps.map(({ metrics }) => metrics[0]?.smallestRise ?? Infinity);
@@ -214,12 +219,12 @@ describe('what a step detects', () => {
 
     expect(second ?? Infinity).toBeGreaterThan(first ?? Infinity);
     const alone = smallest(DEFAULTS)[0] ?? NaN;
-    const beside = smallest({ ...DEFAULTS, metrics: [ERRORS, LATENCY, { ...LATENCY, name: 'p99' }] })[0] ?? NaN;
+    const beside = smallest({ ...DEFAULTS, policy: sharedBy(3) })[0] ?? NaN;
     expect(beside).toBeGreaterThan(alone);
   });
 
   it('has a false alarm as seldom as it promises, by simulation', () => {
-    const { falseRollBacks } = detect({ ...DEFAULTS, metrics: [ERRORS, LATENCY] });
+    const { falseRollBacks } = detect({ ...DEFAULTS, policy: sharedBy(2), metrics: [ERRORS, LATENCY] });
 
     expect(falseRollBacks).toMatchObject({ bound: 0.01, releases: 1_000 });
     // P[X > 20] for X ~ Binomial(1000, 0.01) is 0.002.
@@ -251,7 +256,7 @@ describe('suggested soaks', () => {
   const wanted = { rise: 10, leastMs: 20_000, plannedBatches };
 
   it('are the shortest with which the rise is found', () => {
-    const input = { ...DEFAULTS, metrics: [ERRORS, LATENCY] };
+    const input = { ...DEFAULTS, policy: sharedBy(2), metrics: [ERRORS, LATENCY] };
     const suggested = suggestSoaks(input, wanted);
     const policy = { ...input.policy, onset: { plannedBatches: plannedBatches(suggested) } };
     const rises = (steps: DetectionInput['steps']): number[][] =>
