@@ -36,40 +36,57 @@ interface Measured {
   readonly requests: number[];
 }
 
+/** In the order in which they are measured. */
+const PARTS = {
+  sluice: ({ stack, cluster }) => sluiceAlone(stack, cluster),
+  argo: async ({ cluster, argo }) => argoAlone(cluster, await argo()),
+  gateway: ({ stack, cluster }) => atTheGateway(stack, cluster),
+  'worker-killed': ({ stack, cluster }) => workerKilled(stack, cluster),
+  'leader-killed': async ({ cluster, argo }) => leaderKilled(cluster, await argo()),
+  memory: ({ stack, cluster }) => manyInProgress(stack, cluster),
+} as const satisfies Record<string, (bench: Bench) => Promise<readonly Figure[]>>;
+
+interface Bench {
+  readonly stack: SluiceStack;
+  readonly cluster: BenchCluster;
+  /** Builds it where it is not there yet. */
+  readonly argo: () => Promise<ArgoParts>;
+}
+
+/** What `--only` may name. */
+export const KUBERNETES_PARTS: readonly string[] = Object.keys(PARTS);
+
 /**
  * Sluice and Argo Rollouts on the same cluster, one after the other, by the same course: three weights by NGINX
  * annotations with pauses of three seconds, and an abort at the third. What was written when is seen by a watch of the
  * Ingresses, as an ingress controller sees it.
  */
-export async function kubernetes(): Promise<BenchResult> {
+export async function kubernetes(only: readonly string[]): Promise<BenchResult> {
   const lab = await requireLab();
-  const parts = await ensureArgoRollouts((line) => process.stderr.write(`${line}\n`));
+  const argo = (): Promise<ArgoParts> => ensureArgoRollouts((line) => process.stderr.write(`${line}\n`));
+  // A build is no part of what is measured.
+  if (only.some((name) => name === 'argo' || name === 'leader-killed')) await argo();
   const started = performance.now();
   const limit = AbortSignal.timeout(LIMIT_MS);
   const cluster = new BenchCluster(lab, limit);
   const figures: Figure[] = [];
   const failed: string[] = [];
-  /** What others measured is not lost with a part. */
-  const part = async (name: string, measure: () => Promise<readonly Figure[]>): Promise<void> => {
-    const seconds = Math.round((performance.now() - started) / 1_000);
-    process.stderr.write(`bench: kubernetes: ${name} (after ${seconds} s) ...\n`);
-    try {
-      limit.throwIfAborted();
-      figures.push(...(await within(limit, measure())));
-    } catch (error) {
-      const why = limit.aborted ? `not within ${LIMIT_MS / 60_000} minutes` : String(error);
-      failed.push(`kubernetes, ${name}: ${why}`);
-      process.stderr.write(`bench: ${name} failed: ${error instanceof Error ? (error.stack ?? why) : why}\n`);
-    }
-  };
   const stack = await SluiceStack.start(lab);
   try {
-    await part('Sluice', () => sluiceAlone(stack, cluster));
-    await part('Argo Rollouts', () => argoAlone(cluster, parts));
-    await part('abort as the gateway sees it', () => atTheGateway(stack, cluster));
-    await part('a worker killed', () => workerKilled(stack, cluster));
-    await part("Argo Rollouts' leader killed", () => leaderKilled(cluster, parts));
-    await part('100 releases in progress', () => manyInProgress(stack, cluster));
+    for (const [name, measure] of Object.entries(PARTS)) {
+      if (!only.includes(name)) continue;
+      const seconds = Math.round((performance.now() - started) / 1_000);
+      process.stderr.write(`bench: kubernetes: ${name} (after ${seconds} s) ...\n`);
+      try {
+        limit.throwIfAborted();
+        figures.push(...(await within(limit, measure({ stack, cluster, argo }))));
+      } catch (error) {
+        // What others measured is not lost with a part.
+        const why = limit.aborted ? `not within ${LIMIT_MS / 60_000} minutes` : String(error);
+        failed.push(`kubernetes, ${name}: ${why}`);
+        process.stderr.write(`bench: ${name} failed: ${error instanceof Error ? (error.stack ?? why) : why}\n`);
+      }
+    }
   } finally {
     await stack.stop();
     await cluster.close();
@@ -162,7 +179,11 @@ interface Sample {
 async function toFirstWeight(contender: Contender, watch: WeightWatch, { service, into }: Sample): Promise<number> {
   const started = performance.now();
   await contender.start(service);
-  const first = await watch.weight(contender.canaryIngress(service), (weight) => weight === COURSE.weights[0], started);
+  const first = await watch
+    .weight(contender.canaryIngress(service), (weight) => weight === COURSE.weights[0], started)
+    .catch(async (error: unknown) => {
+      throw new Error(`${String(error)} ${await contender.state(service)}`, { cause: error });
+    });
   const ready = await watch.podReady(contender.podPrefix(service), started);
   into.firstWeightMs.push(first.at - started);
   into.beyondPodMs.push(first.at - ready);

@@ -1,9 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { analysis } from './analysis';
 import { defaultRelease } from './default-release';
-import { kubernetes } from './kubernetes';
+import { kubernetes, KUBERNETES_PARTS } from './kubernetes';
 import type { BenchResult } from './lib/result';
 import { manyReleases } from './many-releases';
 import { rollbackLatency } from './rollback-latency';
@@ -20,11 +21,24 @@ const BENCHES: Record<string, () => BenchResult | Promise<BenchResult>> = {
   analysis,
 };
 
-/** They need a lab that runs, so only by their names. */
-const BY_NAME_ALONE = { kubernetes, 'ways-back': waysBack } as const;
-
-async function main(names: readonly string[]): Promise<number> {
-  const known: typeof BENCHES = { ...BENCHES, ...BY_NAME_ALONE };
+async function main(args: readonly string[]): Promise<number> {
+  const { positionals: names, values } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { only: { type: 'string', multiple: true } },
+  });
+  const { only = KUBERNETES_PARTS } = values;
+  const absent = only.filter((part) => !KUBERNETES_PARTS.includes(part));
+  if (absent.length > 0) {
+    process.stderr.write(`kubernetes has no part ${absent.join(', ')}; there are: ${KUBERNETES_PARTS.join(', ')}.\n`);
+    return 2;
+  }
+  if (values.only !== undefined && !names.includes('kubernetes')) {
+    process.stderr.write('--only chooses parts of kubernetes: name it too.\n');
+    return 2;
+  }
+  // Those that need a lab that runs only by their names.
+  const known: typeof BENCHES = { ...BENCHES, kubernetes: () => kubernetes(only), 'ways-back': waysBack };
   const unknown = names.filter((name) => known[name] === undefined);
   if (unknown.length > 0) {
     process.stderr.write(`There is no benchmark ${unknown.join(', ')}; there are: ${Object.keys(known).join(', ')}.\n`);

@@ -117,6 +117,10 @@ export function argoContender(
       const patch = { status: { abort: true } };
       await cluster.cluster.patch(ref(service), { type: 'merge', patch }, { ...cluster.signal, subresource: 'status' });
     },
+    state: async (service) => {
+      const { status } = await cluster.cluster.get(ref(service), cluster.signal);
+      return `Its Rollout says: ${JSON.stringify(status)}`;
+    },
     settle: async (service) => {
       await setImage(service, images.stable);
       await healthy(service);

@@ -8,6 +8,8 @@ export interface Contender {
   start(service: string): Promise<void>;
   /** Asks for it to be taken back. */
   abort(service: string): Promise<void>;
+  /** What it says of itself, for when it does not do what is waited for. */
+  state(service: string): Promise<string>;
   /** Returns when nothing of it is left and the next could start. */
   settle(service: string): Promise<void>;
   /** The Ingress that carries the canary's weight. */

@@ -202,6 +202,10 @@ export function sluiceContender(stack: SluiceStack, cluster: BenchCluster, names
     abort: async (service) => {
       await stack.client.rollback(ref(service), { actor: BENCH_ACTOR });
     },
+    state: async (service) => {
+      const { phase, outcome, message } = await stack.client.status(ref(service));
+      return `Its release is ${outcome ?? phase}: ${message}`;
+    },
     settle: (service) =>
       eventually(
         `the release of ${service} to end`,

@@ -24,6 +24,7 @@ export class WeightWatch {
   readonly #ready = new Map<string, number>();
   readonly #requests: { destroy(): void }[] = [];
   #tell: (() => void)[] = [];
+  #broken: Error | null = null;
 
   static async open(server: ApiServer, namespace: string): Promise<WeightWatch> {
     const watch = new WeightWatch();
@@ -70,6 +71,7 @@ export class WeightWatch {
     for (;;) {
       const found = look();
       if (found !== undefined) return found;
+      if (this.#broken !== null) throw this.#broken;
       const left = deadline - performance.now();
       if (left <= 0) throw new Error(`Waited too long for ${what}.`);
       let timer: NodeJS.Timeout | undefined;
@@ -83,7 +85,8 @@ export class WeightWatch {
 
   async #follow(server: ApiServer, path: string, take: (type: string, object: Watched) => void): Promise<void> {
     const { headers, tls } = await server.access();
-    const url = new URL(`${server.url}${path}?watch=true`);
+    // From what the server knows now. Without a version it first asks etcd how far it is, which an older etcd never answers.
+    const url = new URL(`${server.url}${path}?watch=true&resourceVersion=0`);
     await new Promise<void>((resolve, reject) => {
       const request = httpsRequest(url, { ...tls, headers, agent: false }, (response) => {
         if (response.statusCode !== 200) {
@@ -96,7 +99,8 @@ export class WeightWatch {
           for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
             const { type, object } = JSON.parse(text.slice(0, end)) as { type: string; object: Watched };
             text = text.slice(end + 1);
-            take(type, object);
+            if (type === 'ERROR') this.#broken = new Error(`The watch of ${path} ended: ${JSON.stringify(object)}`);
+            else take(type, object);
           }
           const waiting = this.#tell;
           this.#tell = [];
