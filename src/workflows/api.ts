@@ -77,7 +77,7 @@ export type Phase =
   | 'promoted'
   | 'cleanedUp'
   | 'rolledBack'
-  | 'failed'; // ended without being able to say all-old or all-new; a person was paged
+  | 'failed'; // ended without being able to say all-old or all-new, or without having cleaned up; a person was paged
 
 export type Outcome =
   | 'promoted'
@@ -86,7 +86,7 @@ export type Outcome =
   | 'aborted' // by a person: roll back, or cancelled
   | 'rejected' // an approval was refused
   | 'superseded' // a newer release took its place
-  | 'failed';
+  | 'failed'; // a person gave up the rest of a roll back; a clean-up was not carried out
 
 export interface ReleaseResult {
   readonly release: string;

@@ -1,8 +1,8 @@
 import { ActivityFailure } from '@temporalio/common';
-import { condition, sleep } from '@temporalio/workflow';
+import { condition, patched, sleep } from '@temporalio/workflow';
 import { compensate, podTimeouts } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
-import type { Actor, Compensation } from './api';
+import type { Actor, Compensation, RollbackCause } from './api';
 import { continueAsNewIfDue } from './continue-as-new';
 import { switches } from './keep-old';
 import { drainUntil, endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
@@ -23,6 +23,8 @@ export async function rollBack(run: Run): Promise<void> {
   const { state } = run;
   const cause = state.rollback;
   if (cause === null) return;
+  // Clean-ups that were begun before go on telling their story as any release does.
+  const cleansUp = run.plan.short === 'cleanup' && patched('clean-up-fails');
   if (state.phase !== 'rollingBack') {
     state.soak = null;
     state.approval = null;
@@ -31,7 +33,9 @@ export async function rollBack(run: Run): Promise<void> {
     record(
       run,
       'rollbackStarted',
-      `Rolling back to ${state.stableVersion ?? 'what was there before'}: ${cause.reason}`,
+      cleansUp
+        ? `The clean-up is not gone on with: ${cause.reason}`
+        : `Rolling back to ${state.stableVersion ?? 'what was there before'}: ${cause.reason}`,
       {
         actor: cause.actor,
         step: state.step,
@@ -43,6 +47,7 @@ export async function rollBack(run: Run): Promise<void> {
     if (running?.state === 'running') endStep(run, 'failed', cause.reason);
   }
 
+  let last: Inverted | null = null;
   for (;;) {
     const compensation = nextCompensation(run);
     if (compensation === undefined) break;
@@ -54,15 +59,37 @@ export async function rollBack(run: Run): Promise<void> {
       // Not before the first try: nothing stands between the request and the first write.
       await continueAsNewIfDue(run);
     }
-    await attempt(run, compensation);
+    last = await attempt(run, compensation);
   }
   state.stuck = null;
+  if (cleansUp) {
+    endCleanUp(run, cause, last);
+    return;
+  }
   // A clean-up that was refused has left the traffic where it was.
   if (run.plan.short !== 'cleanup') state.weight = 0;
   state.outcome = cause.outcome;
   record(run, 'rolledBack', `Rolled back to ${state.stableVersion ?? 'what was there before'}: ${cause.reason}`, {
     actor: cause.actor,
     ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
+  });
+}
+
+/**
+ * Of a clean-up the inverse of the removal is the removal: one that was begun is finished. Else it has failed, or a
+ * person has ended it, and the track is left as it is by then.
+ */
+function endCleanUp(run: Run, cause: RollbackCause, last: Inverted | null): void {
+  const { state } = run;
+  if (last?.compensation.op === 'removeCanary' && !last.overtaken) {
+    state.outcome = 'cleanedUp';
+    endStep(run, 'passed', last.sentence);
+    record(run, 'cleanedUp', last.sentence, { actor: cause.actor });
+    return;
+  }
+  state.outcome = cause.outcome === 'rolledBack' ? 'failed' : cause.outcome;
+  record(run, state.outcome === 'failed' ? 'failed' : 'rolledBack', `Not cleaned up: ${cause.reason}`, {
+    actor: cause.actor,
   });
 }
 
@@ -77,17 +104,29 @@ function nextCompensation({ state, plan }: Run): Compensation | undefined {
   return state.compensations.findLast((one) => one.op === 'restoreWeight') ?? last;
 }
 
-async function attempt(run: Run, compensation: Compensation): Promise<void> {
+/** An inverse that was carried out. */
+interface Inverted {
+  readonly compensation: Compensation;
+  readonly sentence: string;
+  /** A later release holds the target, so that nothing was there to be done. */
+  readonly overtaken: boolean;
+}
+
+/** Null when it is to be tried again. */
+async function attempt(run: Run, compensation: Compensation): Promise<Inverted | null> {
   const { state } = run;
   if (compensation.op === 'removeCanary') await drain(run);
   try {
-    done(run, compensation, await runInverse(run, compensation, state.rollback?.reason ?? ''));
+    const sentence = await runInverse(run, compensation, state.rollback?.reason ?? '');
+    done(run, compensation, sentence);
+    return { compensation, sentence, overtaken: false };
   } catch (error) {
     if (!(error instanceof ActivityFailure)) throw error;
     const { type, message } = causeOf(error);
     if (type === ACTIVITY_FAILURES.fenceLost) {
-      done(run, compensation, `Nothing to take back, because a later release holds the target: ${message}`);
-      return;
+      const sentence = `Nothing to take back, because a later release holds the target: ${message}`;
+      done(run, compensation, sentence);
+      return { compensation, sentence, overtaken: true };
     }
     const attempts = (state.stuck?.attempts ?? 0) + 1;
     state.stuck = { since: state.stuck?.since ?? Date.now(), message, attempts };
@@ -103,6 +142,7 @@ async function attempt(run: Run, compensation: Compensation): Promise<void> {
     const woken = (): boolean => state.wishes.retryNow || state.wishes.abandon !== null;
     await condition(woken, pause, { summary: 'before the roll back is tried again' });
     state.wishes.retryNow = false;
+    return null;
   }
 }
 

@@ -134,9 +134,16 @@ describe('a clean-up', () => {
     await time.run(world, async (room) => {
       const handle = await time.startRelease(room, planOf(CLEAN_UP));
 
-      expect(await handle.result()).toMatchObject({ outcome: 'rolledBack' });
+      expect(await handle.result()).toMatchObject({
+        outcome: 'failed',
+        reason: 'Not cleaned up: The canary has all of the traffic, so it is not cleaned up.',
+      });
       expect(world.writes).toEqual([]);
-      expect(await statusOf(handle)).toMatchObject({ weight: 100 });
+      const status = await statusOf(handle);
+      expect(status).toMatchObject({ phase: 'failed', weight: 100 });
+      const types = status.events.map(({ type }) => type);
+      expect(types).toEqual(['started', 'stepFailed', 'rollbackStarted', 'failed']);
+      expect(status.events.some(({ message }) => /roll(ing|ed) back/iu.test(message))).toBe(false);
     });
   });
 
@@ -148,8 +155,21 @@ describe('a clean-up', () => {
       await time.until(handle, (status) => status.events.some(({ type }) => type === 'weightChanged'));
       await send(handle, 'rollback', { actor: ADA, reason: 'wait' });
 
-      expect(await handle.result()).toMatchObject({ outcome: 'aborted' });
+      expect(await handle.result()).toMatchObject({ outcome: 'aborted', reason: 'Not cleaned up: wait' });
       expect(world).toMatchObject({ canary: 'v2', weight: 0 });
+    });
+  });
+
+  it('whose removal is left to a later release has not cleaned up', async () => {
+    const world = worldOf();
+    world.fail('compensate', ACTIVITY_FAILURES.fenceLost);
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, planOf(CLEAN_UP));
+
+      const { outcome, reason } = await handle.result();
+      expect({ outcome, canary: world.canary }).toEqual({ outcome: 'superseded', canary: 'v2' });
+      expect(reason).toMatch(/^Not cleaned up: /u);
     });
   });
 
@@ -160,8 +180,11 @@ describe('a clean-up', () => {
     await time.run(world, async (room) => {
       const handle = await time.startRelease(room, planOf(CLEAN_UP));
 
-      expect(await handle.result()).toMatchObject({ outcome: 'rolledBack' });
+      expect(await handle.result()).toMatchObject({ outcome: 'cleanedUp' });
       expect(world.allOld).toBe(true);
+      const status = await statusOf(handle);
+      expect(status).toMatchObject({ phase: 'cleanedUp', compensations: [] });
+      expect(status.steps.map(({ state }) => state)).toEqual(['passed']);
     });
   });
 
