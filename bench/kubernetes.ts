@@ -295,7 +295,7 @@ async function workerKilled(stack: SluiceStack, cluster: BenchCluster): Promise<
   ];
 }
 
-/** The same of two controllers with Argo's default leader election, once: it takes as long as its lease. */
+/** The same of two controllers with Argo's default leader election, once each: it takes as long as its lease. */
 async function leaderKilled(cluster: BenchCluster, parts: ArgoParts): Promise<readonly Figure[]> {
   const namespace = await cluster.namespace(`bench-leader-${process.pid}`);
   await installArgoDefinitions(cluster, parts);
@@ -311,11 +311,19 @@ async function leaderKilled(cluster: BenchCluster, parts: ArgoParts): Promise<re
     const begun = performance.now();
     await contender.start('shop');
     const first = await watch.weight(contender.canaryIngress('shop'), (weight) => weight === 10, begun);
-    await delay(first.at + pauseS * 1_000 - 200 - performance.now());
+    // Well before the pause ends: Argo counts whole seconds, and may end it up to one early.
+    await delay(first.at + (pauseS - 3) * 1_000 - performance.now());
     await controllers[0]?.kill();
     const next = await watch.weight(contender.canaryIngress('shop'), (weight) => weight === 30, first.at);
     const late = (next.at - first.at) / 1_000 - pauseS;
-    return [told('Argo Rollouts: the leader of two killed in a pause, next step late by', late, 's')];
+    controllers.push(await startArgo(cluster, parts, { namespace, leaderElect: true }));
+    await controllers[1]?.kill();
+    const aborted: Measured = nothingMeasured();
+    await abort(contender, watch, { service: 'shop', into: aborted });
+    return [
+      told('Argo Rollouts: the leader of two killed in a pause, next step late by', late, 's'),
+      told('Argo Rollouts: an abort just after the kill, weight 0 after', max(aborted.abortMs) / 1_000, 's'),
+    ];
   } finally {
     for (const controller of controllers) await controller.kill();
     watch.close();

@@ -52,7 +52,8 @@ export async function startArgo(
       `--healthzPort=${health}`,
       '--loglevel=error',
     ],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
+    // Outside of a pod this says where the lease is; without it, in a namespace that is not there.
+    { env: { ...process.env, POD_NAMESPACE: namespace }, stdio: ['ignore', 'ignore', 'pipe'] },
   );
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log = `${log}${text}`.slice(-4_000)));

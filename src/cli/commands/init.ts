@@ -10,8 +10,9 @@ import type { AppliedObject } from '../init/apply';
 import { askFor } from '../init/questions';
 import { MANIFESTS, RELEASE_FILE, serviceFiles } from '../init/service-files';
 import type { ServiceFiles } from '../init/service-files';
-import { assumptions, settingsFrom, TRAFFIC_KINDS, USUAL } from '../init/settings';
+import { assumptions, settingsFrom, STRATEGIES, TRAFFIC_KINDS, USUAL } from '../init/settings';
 import type { InitOptions, InitSettings } from '../init/settings';
+import { trackName, tracksOf } from '../init/workloads';
 import { refuseOverwriting, writeFiles } from '../init/write-files';
 import { listenForInterrupt } from '../interrupt';
 import { EXIT } from '../exit-codes';
@@ -40,14 +41,19 @@ export function addInitCommand(registry: Registry): void {
       'sluice init checkout --image ghcr.io/acme/checkout:1.0.0 --host checkout.example.com --namespace shop',
       'sluice init checkout --image ghcr.io/acme/checkout:1.0.0 --traffic nginx --dry-run   # only check, at the server',
       'sluice init checkout --image ghcr.io/acme/checkout:1.0.0 --apply',
+      'sluice init checkout --image ghcr.io/acme/checkout:1.0.0 --strategy blueGreen',
     ])
     .option('--name <name>', "the service's name (default: the folder's)")
     .option('--namespace <name>', `its namespace, which must exist for --apply (default: ${USUAL.namespace})`)
     .option('--image <reference>', 'the image of the first deployment')
     .option('--port <number>', `the port the container listens on (default: ${USUAL.port})`)
     .option('--health-path <path>', `answers 200 when the container is well (default: ${USUAL.healthPath})`)
+    .option('--strategy <name>', `how it is released: ${STRATEGIES.join(', ')} (default: ${USUAL.strategy})`)
     .option('--replicas <number>', 'the least pods of the stable track (default: 2; 4 with --traffic replicas)')
-    .option('--traffic <kind>', `who splits the traffic: ${TRAFFIC_KINDS.join(', ')} (default: ${USUAL.traffic})`)
+    .option(
+      '--traffic <kind>',
+      `who splits the traffic: ${TRAFFIC_KINDS.join(', ')} (default: ${USUAL.traffic.canary}; ${USUAL.traffic.blueGreen} with --strategy blueGreen)`,
+    )
     .option('--host <name>', "the DNS name users reach it by (default: the service's name under example.com)")
     .option('--gateway <[namespace/]name>', `the Gateway of the Gateway API or of Istio (default: ${USUAL.gateway})`)
     .option('--prometheus <url>', `where the worker asks for metrics (default: ${USUAL.prometheus})`)
@@ -118,9 +124,19 @@ async function inCluster<T extends object>(
 }
 
 /** What is there already may have been released since: applying over it would bring the first image back. */
-async function refuseExisting(cluster: Cluster, { name, namespace }: InitSettings, signal: AbortSignal): Promise<void> {
-  const ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name };
-  if ((await cluster.find(ref, { signal })) === null) return;
+async function refuseExisting(cluster: Cluster, settings: InitSettings, signal: AbortSignal): Promise<void> {
+  const { name, namespace, strategy } = settings;
+  // Of a canary that is left beside nothing no version would be lost; of a pair either may have the traffic.
+  const tracks = strategy === 'blueGreen' ? tracksOf(settings) : (['stable'] as const);
+  const refs = tracks.map((track) => ({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    namespace,
+    name: trackName(name, track),
+  }));
+  const found = await Promise.all(refs.map((ref) => cluster.find(ref, { signal })));
+  const ref = refs.find((_, index) => found[index] !== null);
+  if (ref === undefined) return;
   throw new ReleaseError('conflict', `${describeRef(ref)} is there already; nothing was written or applied.`, {
     hint: 'To release a new version: sluice deploy. To apply over it, with the image given here: --force.',
   });

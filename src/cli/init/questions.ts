@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import type { ConfirmIo } from '../confirm';
-import { assumedHost, assumedImage, hasHost, nameOf, TRAFFIC_KINDS, trafficKind, USUAL } from './settings';
+import { assumedHost, assumedImage, hasHost, nameOf, strategyOf, TRAFFIC_KINDS, trafficKind, USUAL } from './settings';
 import type { InitOptions } from './settings';
 
 /**
@@ -38,8 +38,9 @@ export async function askFor(io: ConfirmIo, given: InitOptions, folder: string):
     const namespace = await ask(given.namespace, 'Namespace', USUAL.namespace);
     const image = await ask(given.image, 'Image of the first deployment', assumedImage(usual));
     const port = await ask(given.port, 'Port of the container', USUAL.port);
-    const traffic = await ask(given.traffic, `Who splits the traffic (${TRAFFIC_KINDS.join(', ')})`, USUAL.traffic);
-    const host = hasHost(trafficKind(traffic ?? USUAL.traffic), given)
+    const usualTraffic = USUAL.traffic[strategyOf(given)];
+    const traffic = await ask(given.traffic, `Who splits the traffic (${TRAFFIC_KINDS.join(', ')})`, usualTraffic);
+    const host = hasHost(trafficKind(traffic ?? usualTraffic), given)
       ? await ask(given.host, 'Host that users reach it by', assumedHost(usual))
       : given.host;
     if (interrupted) return null;

@@ -3,7 +3,7 @@ import type { InitSettings, TrafficKind } from './settings';
 
 /** release.yaml, with what can be changed as comments. */
 export function releaseFile(settings: InitSettings): string {
-  const { traffic, healthPath, prometheus } = settings;
+  const { healthPath, prometheus } = settings;
   const name = scalar(settings.name);
   return `# How ${settings.name} is released. Check it with: sluice validate release.yaml
 # See what a release would do:              sluice plan release.yaml --image IMAGE:TAG
@@ -16,22 +16,14 @@ metadata:
 spec:
   target:
     kubernetes:
-      deployment: ${name} # the canary's is ${settings.name}-canary
-      service: ${name} # the canary's is ${settings.name}-canary
-      traffic: ${trafficLine(name, traffic)}
-      # How long pods without traffic are kept, so that requests under way end:
-      # drain: 30s
-      # Immutable copies of the ConfigMaps and Secrets that the pods name, taken back with the version. The worker then
-      # needs the right to read them; print its Role anew with: sluice rbac release.yaml
-      # config: snapshot
-
+${target(settings)}
   # Asked of the new version before any user reaches it.
   smokeTest: { path: ${JSON.stringify(healthPath)} }
 
   # How long the new version may take to be ready.
   deployTimeout: 10m
 
-${steps(traffic)}
+${settings.strategy === 'blueGreen' ? stepsOfPair(settings.traffic) : steps(settings.traffic)}
   # What decides after each weight. The metrics are http_requests_total (with a label status) and
   # http_request_duration_seconds of both tracks; those without data never count as good.
   analysis:
@@ -51,6 +43,29 @@ ${steps(traffic)}
 
   # The worker needs SLUICE_SLACK_TOKEN for this.
   # notify: { slack: { channel: "#deploys" } }
+`;
+}
+
+function target(settings: InitSettings): string {
+  const { traffic } = settings;
+  const name = scalar(settings.name);
+  const drain = `      # How long pods without traffic are kept, so that requests under way end:
+      # drain: 30s
+`;
+  if (settings.strategy === 'blueGreen') {
+    return `      strategy: blueGreen
+      deployment: ${name} # of the two: ${settings.name}-blue and ${settings.name}-green
+      service: ${name} # finds the pods of one of them; each has a preview of its own, ${settings.name}-blue and ${settings.name}-green
+      traffic: ${trafficLine(name, traffic)}
+      keepOld: 30m # after the promotion: for so long the way back is one write
+${drain}`;
+  }
+  return `      deployment: ${name} # the canary's is ${settings.name}-canary
+      service: ${name} # the canary's is ${settings.name}-canary
+      traffic: ${trafficLine(name, traffic)}
+${drain}      # Immutable copies of the ConfigMaps and Secrets that the pods name, taken back with the version. The worker then
+      # needs the right to read them; print its Role anew with: sluice rbac release.yaml
+      # config: snapshot
 `;
 }
 
@@ -76,6 +91,32 @@ function trafficLine(name: string, traffic: TrafficKind): string {
   }
 }
 
+/** Requests that get the new version before anybody else does; null where the router knows none. */
+const MATCH: Record<TrafficKind, string | null> = {
+  gatewayAPI: '{ header: { x-canary: "true" } }',
+  istio: '{ header: { x-canary: "true" } }',
+  nginx: '{ cookie: canary }',
+  traefik: null,
+  serviceSelector: null,
+  replicas: null,
+};
+
+function stepsOfPair(traffic: TrafficKind): string {
+  const match = MATCH[traffic];
+  return [
+    '  # At 100 % the Service is switched in one write; until then the new version is up, whole, behind its preview.',
+    '  steps:',
+    ...(match === null ? [] : ['    # Testers first, by marked requests:', `    # - match: ${match}`]),
+    ...(traffic === 'serviceSelector'
+      ? []
+      : ['    # A share of the traffic before the switch:', '    # - { weight: 10, soak: 5m }']),
+    '    # A person decides about the switch:',
+    '    # - approve: { by: [oncall], timeout: 4h }',
+    '    - { weight: 100, soak: 5m }',
+    '',
+  ].join('\n');
+}
+
 function steps(traffic: TrafficKind): string {
   if (traffic === 'serviceSelector') {
     return `  # A Service selector moves all traffic at once.
@@ -85,13 +126,7 @@ function steps(traffic: TrafficKind): string {
 `;
   }
   const weights = traffic === 'replicas' ? [25, 50] : [5, 25, 50];
-  const match = {
-    gatewayAPI: '{ header: { x-canary: "true" } }',
-    istio: '{ header: { x-canary: "true" } }',
-    nginx: '{ cookie: canary }',
-    traefik: null,
-    replicas: null,
-  }[traffic];
+  const match = MATCH[traffic];
   const title =
     traffic === 'replicas'
       ? '  # Weights come as near as whole pods allow: with 4 pods 25, 50 and 75 %.'

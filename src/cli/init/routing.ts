@@ -28,7 +28,8 @@ export function routing(
 
 const BY_RELEASES = 'The weights are those without a release; releases change them and put them back.';
 
-function httpRoute({ name, host, gateway }: InitSettings, metadata: object): Manifest {
+function httpRoute(settings: InitSettings, metadata: object): Manifest {
+  const { host, gateway } = settings;
   const parent = gateway === null ? {} : { name: gateway.name };
   const namespace = gateway?.namespace ?? null;
   return {
@@ -43,7 +44,7 @@ function httpRoute({ name, host, gateway }: InitSettings, metadata: object): Man
         rules: [
           {
             matches: [{ path: { type: 'PathPrefix', value: '/' } }],
-            backendRefs: weighted(name).map((backend) => ({ ...backend, port: SERVICE_PORT })),
+            backendRefs: weighted(settings).map((backend) => ({ ...backend, port: SERVICE_PORT })),
           },
         ],
       },
@@ -76,8 +77,8 @@ function ingress({ name, host }: InitSettings, metadata: object): Manifest {
   };
 }
 
-function traefikService({ name }: InitSettings, metadata: object): Manifest {
-  const services = weighted(name).map((backend) => ({ ...backend, port: SERVICE_PORT }));
+function traefikService(settings: InitSettings, metadata: object): Manifest {
+  const services = weighted(settings).map((backend) => ({ ...backend, port: SERVICE_PORT }));
   return {
     comment: BY_RELEASES,
     object: { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', metadata, spec: { weighted: { services } } },
@@ -98,7 +99,8 @@ function ingressRoute({ name, host }: InitSettings, metadata: object): Manifest 
   };
 }
 
-function virtualService({ name, namespace, host, gateway }: InitSettings, metadata: object): Manifest {
+function virtualService(settings: InitSettings, metadata: object): Manifest {
+  const { name, namespace, host, gateway } = settings;
   const address = (service: string): string => `${service}.${namespace}.svc.cluster.local`;
   const through = gateway === null ? {} : { gateways: [[gateway.namespace ?? namespace, gateway.name].join('/')] };
   return {
@@ -112,7 +114,7 @@ function virtualService({ name, namespace, host, gateway }: InitSettings, metada
         ...through,
         http: [
           {
-            route: weighted(name).map((backend) => ({
+            route: weighted(settings).map((backend) => ({
               destination: { host: address(backend.name), port: { number: SERVICE_PORT } },
               weight: backend.weight,
             })),
@@ -123,9 +125,8 @@ function virtualService({ name, namespace, host, gateway }: InitSettings, metada
   };
 }
 
-function weighted(name: string): { readonly name: string; readonly weight: number }[] {
-  return [
-    { name: trackName(name, 'stable'), weight: 100 },
-    { name: trackName(name, 'canary'), weight: 0 },
-  ];
+/** Of a pair the active Service alone: which colour is the other one changes with each release, and it adds that itself. */
+function weighted({ name, strategy }: InitSettings): { readonly name: string; readonly weight: number }[] {
+  const active = { name, weight: 100 };
+  return strategy === 'blueGreen' ? [active] : [active, { name: trackName(name, 'canary'), weight: 0 }];
 }

@@ -7,6 +7,9 @@ import { parseAccount } from '../service-role';
 export const TRAFFIC_KINDS = ['gatewayAPI', 'nginx', 'traefik', 'istio', 'serviceSelector', 'replicas'] as const;
 export type TrafficKind = (typeof TRAFFIC_KINDS)[number];
 
+export const STRATEGIES = ['canary', 'blueGreen'] as const;
+export type Strategy = (typeof STRATEGIES)[number];
+
 /** All that the files of a new service depend on. */
 export interface InitSettings {
   readonly name: string;
@@ -17,7 +20,8 @@ export interface InitSettings {
   readonly port: number;
   /** Answers 200 when the container is well. */
   readonly healthPath: string;
-  /** The least pods of the stable track. */
+  readonly strategy: Strategy;
+  /** The least pods of the track that has the traffic. */
   readonly replicas: number;
   readonly traffic: TrafficKind;
   /** By which users reach the service; null where the traffic's objects name no host. */
@@ -38,6 +42,7 @@ export interface InitOptions {
   readonly image?: string;
   readonly port?: string;
   readonly healthPath?: string;
+  readonly strategy?: string;
   readonly replicas?: string;
   readonly traffic?: string;
   readonly host?: string;
@@ -51,7 +56,8 @@ export const USUAL = {
   namespace: 'default',
   port: '8080',
   healthPath: '/healthz',
-  traffic: 'gatewayAPI',
+  strategy: 'canary',
+  traffic: { canary: 'gatewayAPI', blueGreen: 'serviceSelector' },
   gateway: 'public',
   /** As the Prometheus operator names it, in the namespace that its charts use. */
   prometheus: 'http://prometheus-operated.monitoring.svc:9090',
@@ -74,7 +80,13 @@ export function settingsFrom(options: InitOptions, folder: string): InitSettings
   );
   const image = options.image ?? assumedImage(name);
   checkVersion(image, 'kubernetes');
-  const traffic = trafficKind(options.traffic ?? USUAL.traffic);
+  const strategy = strategyOf(options);
+  const traffic = trafficKind(options.traffic ?? USUAL.traffic[strategy]);
+  if (strategy === 'blueGreen' && traffic === 'replicas') {
+    throw new ReleaseError('usage', '--traffic replicas mixes the pods of both versions, which blueGreen never does.', {
+      hint: `Allowed: ${TRAFFIC_KINDS.filter((kind) => kind !== 'replicas').join(', ')}.`,
+    });
+  }
   refuseUnread(options, traffic);
   return {
     name,
@@ -87,6 +99,7 @@ export function settingsFrom(options: InitOptions, folder: string): InitSettings
       /^\/[^\s#]{0,1000}$/,
       'a path that begins with "/"',
     ),
+    strategy,
     // With a single pod a disruption budget would forbid that its node is ever drained.
     replicas: whole(options.replicas ?? usualReplicas(traffic), '--replicas', [2, 1000]),
     traffic,
@@ -137,6 +150,15 @@ export function assumedHost(name: string): string {
 /** Shares by replicas come in steps of one pod: four make 25, 50 and 100 %. */
 function usualReplicas(traffic: TrafficKind): string {
   return traffic === 'replicas' ? '4' : '2';
+}
+
+/** @throws ReleaseError `usage` for one that there is not. */
+export function strategyOf({ strategy = USUAL.strategy }: Pick<InitOptions, 'strategy'>): Strategy {
+  const found = STRATEGIES.find((one) => one.toLowerCase() === strategy.toLowerCase());
+  if (found !== undefined) return found;
+  throw new ReleaseError('usage', `--strategy ${JSON.stringify(strategy)} is not known.`, {
+    hint: `Allowed: ${STRATEGIES.join(', ')}.`,
+  });
 }
 
 export function trafficKind(text: string): TrafficKind {

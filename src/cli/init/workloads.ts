@@ -4,30 +4,41 @@ import type { InitSettings } from './settings';
 /** Which service a pod is of, and which track: the stable Service selects both, so that it never meets a canary pod. */
 export const LABELS = { name: 'app.kubernetes.io/name', track: 'sluice.dev/track' } as const;
 
-export type Track = 'stable' | 'canary';
+export type Track = 'stable' | 'canary' | 'blue' | 'green';
 
+/** Of its Deployment, and of the Service that finds it alone. */
 export function trackName(name: string, track: Track): string {
-  return track === 'stable' ? name : `${name}-canary`;
+  return track === 'stable' ? name : `${name}-${track}`;
+}
+
+/** The one that has the traffic at first, and the one without pods. */
+export function tracksOf({ strategy }: Pick<InitSettings, 'strategy'>): readonly [first: Track, idle: Track] {
+  return strategy === 'blueGreen' ? ['blue', 'green'] : ['stable', 'canary'];
 }
 
 /** Longer than load balancers take to leave a pod alone. */
 const PRE_STOP_SECONDS = 10;
 
 export function deployments(settings: InitSettings): Manifest[] {
+  const [first, idle] = tracksOf(settings);
+  const pair = settings.strategy === 'blueGreen';
+  const size = scales(settings)
+    ? 'How many pods there are is left to the HorizontalPodAutoscaler.'
+    : 'How many pods there are is how traffic is shared: no HorizontalPodAutoscaler here.';
   return [
     {
       comment: [
-        `The stable track. The image is that of the first deployment: from then on releases set it, so change it with`,
+        `${pair ? 'The colour that has the traffic first.' : 'The stable track.'} The image is that of the first deployment: from then on releases set it, so change it with`,
         '`sluice deploy`, and not here.',
-        ...(scales(settings)
-          ? ['How many pods there are is left to the HorizontalPodAutoscaler.']
-          : ['How many pods there are is how traffic is shared: no HorizontalPodAutoscaler here.']),
+        size,
       ].join('\n'),
-      object: deployment(settings, 'stable'),
+      object: deployment(settings, first),
     },
     {
-      comment: 'The canary track, without pods while there is no release. A release sets its image and its size.',
-      object: deployment(settings, 'canary'),
+      comment: pair
+        ? 'The idle colour, without pods. The next release brings its version up here, and then the two change places.'
+        : 'The canary track, without pods while there is no release. A release sets its image and its size.',
+      object: deployment(settings, idle),
     },
   ];
 }
@@ -40,7 +51,7 @@ function deployment(settings: InitSettings, track: Track): object {
     kind: 'Deployment',
     metadata: { name: trackName(name, track), namespace, labels },
     spec: {
-      ...(track === 'canary' ? { replicas: 0 } : scales(settings) ? {} : { replicas: settings.replicas }),
+      ...(track === tracksOf(settings)[1] ? { replicas: 0 } : scales(settings) ? {} : { replicas: settings.replicas }),
       revisionHistoryLimit: 3,
       progressDeadlineSeconds: 600,
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: '25%', maxUnavailable: 0 } },
@@ -82,6 +93,30 @@ function container({ name, image, port, healthPath }: InitSettings): object {
 }
 
 export function services(settings: InitSettings): Manifest[] {
+  return settings.strategy === 'blueGreen' ? servicesOfPair(settings) : servicesOfTracks(settings);
+}
+
+function servicesOfPair(settings: InitSettings): Manifest[] {
+  const { name } = settings;
+  const [first] = tracksOf(settings);
+  return [
+    {
+      comment: [
+        'Users reach the service by this one. It finds the pods of one colour; a release switches its selector to the other.',
+        'Applying it again later would point it back to the first.',
+      ].join('\n'),
+      object: service(settings, { name, labels: { [LABELS.name]: name }, selector: labelsOf(name, first) }),
+    },
+    ...tracksOf(settings).map((track) => ({
+      ...(track === first
+        ? { comment: 'A preview of each colour, for the smoke test and for who looks before the switch.' }
+        : {}),
+      object: service(settings, ofTrack(name, track)),
+    })),
+  ];
+}
+
+function servicesOfTracks(settings: InitSettings): Manifest[] {
   const { name, traffic } = settings;
   const stable = {
     replicas: ['Users reach the service by this one. It selects the pods of both tracks: their number is the share.'],
@@ -92,20 +127,34 @@ export function services(settings: InitSettings): Manifest[] {
   return [
     {
       comment,
-      object: service(settings, 'stable', traffic === 'replicas' ? { [LABELS.name]: name } : labelsOf(name, 'stable')),
+      object: service(settings, {
+        ...ofTrack(name, 'stable'),
+        ...(traffic === 'replicas' ? { selector: { [LABELS.name]: name } } : {}),
+      }),
     },
     {
       comment: 'The canary track, for the smoke test and for its share of the traffic.',
-      object: service(settings, 'canary', labelsOf(name, 'canary')),
+      object: service(settings, ofTrack(name, 'canary')),
     },
   ];
 }
 
-function service({ name, namespace }: InitSettings, track: Track, selector: object): object {
+interface ServiceParts {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly selector: Labels;
+}
+
+function ofTrack(name: string, track: Track): ServiceParts {
+  const labels = labelsOf(name, track);
+  return { name: trackName(name, track), labels, selector: labels };
+}
+
+function service({ namespace }: InitSettings, { name, labels, selector }: ServiceParts): object {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: { name: trackName(name, track), namespace, labels: labelsOf(name, track) },
+    metadata: { name, namespace, labels },
     spec: { selector, ports: [{ name: 'http', port: SERVICE_PORT, targetPort: 'http', protocol: 'TCP' }] },
   };
 }
@@ -119,31 +168,51 @@ export function scales({ traffic }: Pick<InitSettings, 'traffic'>): boolean {
 
 export function autoscalers(settings: InitSettings): Manifest[] {
   if (!scales(settings)) return [];
-  const { name, namespace, replicas } = settings;
-  return [
-    {
-      comment: 'Sizes the stable track. A release gives the canary its share of that size, so it scales along.',
-      object: {
-        apiVersion: 'autoscaling/v2',
-        kind: 'HorizontalPodAutoscaler',
-        metadata: { name, namespace, labels: { [LABELS.name]: name } },
-        spec: {
-          scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name },
-          minReplicas: replicas,
-          maxReplicas: Math.max(10, replicas),
-          metrics: [
-            { type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 70 } } },
-          ],
-        },
+  if (settings.strategy === 'canary') {
+    return [
+      {
+        comment: 'Sizes the stable track. A release gives the canary its share of that size, so it scales along.',
+        object: autoscaler(settings, 'stable'),
       },
+    ];
+  }
+  const [first] = tracksOf(settings);
+  return tracksOf(settings).map((track) => ({
+    ...(track === first
+      ? {
+          comment: [
+            'One for each colour; it rests while its colour is without pods. The least number must carry what comes back at a',
+            'switch, because the old colour may shrink to it while it has no traffic.',
+          ].join('\n'),
+        }
+      : {}),
+    object: autoscaler(settings, track),
+  }));
+}
+
+function autoscaler({ name: service, namespace, replicas }: InitSettings, track: Track): object {
+  const name = trackName(service, track);
+  return {
+    apiVersion: 'autoscaling/v2',
+    kind: 'HorizontalPodAutoscaler',
+    metadata: { name, namespace, labels: { [LABELS.name]: service } },
+    spec: {
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name },
+      minReplicas: replicas,
+      maxReplicas: Math.max(10, replicas),
+      metrics: [
+        { type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 70 } } },
+      ],
     },
-  ];
+  };
 }
 
 /** One for each track: while one carries all traffic, pods of the other are no reason to take its last. */
-export function disruptionBudgets({ name, namespace }: InitSettings): Manifest[] {
-  return (['stable', 'canary'] as const).map((track) => ({
-    ...(track === 'stable'
+export function disruptionBudgets(settings: InitSettings): Manifest[] {
+  const { name, namespace } = settings;
+  const [first] = tracksOf(settings);
+  return tracksOf(settings).map((track) => ({
+    ...(track === first
       ? { comment: 'Drained nodes leave each track one pod; pods that are not ready protect nothing.' }
       : {}),
     object: {
@@ -194,6 +263,8 @@ export function serviceMonitors({ name, namespace, serviceMonitor }: InitSetting
   ];
 }
 
-function labelsOf(name: string, track: Track): Readonly<Record<string, string>> {
+type Labels = Readonly<Record<string, string>>;
+
+function labelsOf(name: string, track: Track): Labels {
   return { [LABELS.name]: name, [LABELS.track]: track };
 }

@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { checkObjects, applyObjects } from '../../../src/cli/init/apply';
 import { serviceFiles } from '../../../src/cli/init/service-files';
-import { settingsFrom, TRAFFIC_KINDS } from '../../../src/cli/init/settings';
-import type { TrafficKind } from '../../../src/cli/init/settings';
+import { settingsFrom, STRATEGIES, TRAFFIC_KINDS } from '../../../src/cli/init/settings';
+import type { Strategy, TrafficKind } from '../../../src/cli/init/settings';
 import { plan } from '../../../src/spec/plan';
 import { loadSpec } from '../../../src/spec/load';
+import { createBlueGreenTarget } from '../../../src/targets/kubernetes/blue-green/blue-green-target';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { refOf } from '../../../src/targets/kubernetes/objects';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
@@ -19,9 +20,20 @@ const signal = AbortSignal.timeout(10 * 60_000);
 const options = { signal };
 const IMAGE = 'ghcr.io/acme/checkout:1.0.0';
 
-function objectsFor(traffic: TrafficKind, namespace: string): readonly KubernetesObject[] {
-  return serviceFiles(settingsFrom({ image: IMAGE, name: 'checkout', namespace, traffic }, '.')).objects;
+function objectsFor(
+  traffic: TrafficKind,
+  namespace: string,
+  strategy: Strategy = 'canary',
+): readonly KubernetesObject[] {
+  return serviceFiles(settingsFrom({ image: IMAGE, name: 'checkout', namespace, traffic, strategy }, '.')).objects;
 }
+
+/** Every way in which a service can be made. */
+const KINDS = STRATEGIES.flatMap((strategy) =>
+  TRAFFIC_KINDS.filter((traffic) => strategy === 'canary' || traffic !== 'replicas').map(
+    (traffic) => [strategy, traffic] as const,
+  ),
+);
 
 describeWithApiServer('sluice init, against a real API server', (server) => {
   let admin: Cluster;
@@ -68,50 +80,55 @@ describeWithApiServer('sluice init, against a real API server', (server) => {
   describe('with the Prometheus operator', () => {
     beforeAll(() => installDefinitions(admin, ['servicemonitors']), 300_000);
 
-    it.each(TRAFFIC_KINDS)('writes for %s what the server accepts, down to the last field', async (traffic) => {
-      const namespace = await makeNamespace(`checked-${traffic.toLowerCase()}`);
-      const folder = path.join(directory, traffic);
+    it.each(KINDS)('writes for %s by %s what the server accepts, down to the last field', async (strategy, traffic) => {
+      const namespace = await makeNamespace(`checked-${strategy}-${traffic}`.toLowerCase());
+      const folder = path.join(directory, `${strategy}-${traffic}`);
 
       const ran = await run(
-        ['init', folder, '--name', 'checkout', '--namespace', namespace, '--traffic', traffic, '--dry-run', '--json'],
+        [
+          ...['init', folder, '--name', 'checkout', '--namespace', namespace, '--strategy', strategy],
+          ...['--traffic', traffic, '--dry-run', '--json'],
+        ],
         { env },
       );
 
       expect(ran.code).toBe(0);
       const { checked, unknown, files, applied } = JSON.parse(ran.out) as Readonly<Record<string, string[]>>;
-      expect(checked).toHaveLength(objectsFor(traffic, namespace).length);
+      expect(checked).toHaveLength(objectsFor(traffic, namespace, strategy).length);
       expect([unknown, files, applied]).toEqual([[], [], []]);
       await expect(readdir(folder)).rejects.toMatchObject({ code: 'ENOENT' });
       const left = await admin.list({ apiVersion: 'apps/v1', kind: 'Deployment', namespace }, options);
       expect(left).toEqual([]);
     });
 
-    it.each(TRAFFIC_KINDS)('makes what a release by %s can split, and gets back as it was', async (traffic) => {
-      const namespace = await makeNamespace(`applied-${traffic.toLowerCase()}`);
-      const folder = path.join(directory, `applied-${traffic}`);
+    it.each(KINDS)('makes what a %s release by %s can split, and gets back as it was', async (strategy, traffic) => {
+      const namespace = await makeNamespace(`applied-${strategy}-${traffic}`.toLowerCase());
+      const folder = path.join(directory, `applied-${strategy}-${traffic}`);
+      const objects = objectsFor(traffic, namespace, strategy);
 
       const ran = await run(
         [
-          ...['init', folder, '--name', 'checkout', '--namespace', namespace, '--traffic', traffic],
-          ...['--image', IMAGE, '--apply', '--json'],
+          ...['init', folder, '--name', 'checkout', '--namespace', namespace, '--strategy', strategy],
+          ...['--traffic', traffic, '--image', IMAGE, '--apply', '--json'],
         ],
         { env },
       );
 
       expect(ran).toMatchObject({ code: 0 });
       const { applied } = JSON.parse(ran.out) as { applied: { how: string }[] };
-      expect(applied.map(({ how }) => how)).toEqual(objectsFor(traffic, namespace).map(() => 'created'));
-      const before = await specs(objectsFor(traffic, namespace));
+      expect(applied.map(({ how }) => how)).toEqual(objects.map(() => 'created'));
+      const before = await specs(objects);
       const { target } = plan(await loadSpec(path.join(folder, 'release.yaml')), IMAGE);
       if (target.kind !== 'kubernetes') throw new Error('not of a Kubernetes target');
-      const services = { namespace, stable: target.service, canary: `${target.service}-canary` };
-      const router = createTrafficRouter(admin, services, settingsOf(target.traffic));
+      const [first, idle] = strategy === 'blueGreen' ? (['blue', 'green'] as const) : (['stable', 'canary'] as const);
+      const services = { namespace, stable: target.service, canary: `${target.service}-${idle}` };
+      const router = createTrafficRouter(admin, services, settingsOf(target.traffic, { first, idle }));
       const fence = { release: 'r', epoch: 1, attempt: 1 };
       await router.apply({ document: { weight: 100, match: [] }, fence: { ...fence, step: 1 }, signal });
       await router.apply({ document: { weight: 0, match: [] }, fence: { ...fence, step: 2 }, signal });
       await router.release({ fence: { ...fence, step: 3 }, signal });
       // Without controllers pods never come, and so this share stays under way.
-      if (traffic !== 'replicas') expect(await specs(objectsFor(traffic, namespace))).toEqual(before);
+      if (traffic !== 'replicas') expect(await specs(objects)).toEqual(before);
     });
 
     it('applies nothing over a service that is there, unless told to', async () => {
@@ -129,6 +146,36 @@ describeWithApiServer('sluice init, against a real API server', (server) => {
       expect(forced.code).toBe(0);
       const { applied } = JSON.parse(forced.out) as { applied: { how: string }[] };
       expect(new Set(applied.map(({ how }) => how))).toEqual(new Set(['unchanged']));
+    });
+
+    it('applies nothing over a pair of which one has been released to', async () => {
+      const namespace = await makeNamespace('pair');
+      const folder = path.join(directory, 'pair');
+      const init = ['init', folder, '--name', 'checkout', '--namespace', namespace, '--strategy', 'blueGreen'];
+      const green = objectsFor('serviceSelector', namespace, 'blueGreen').find(
+        ({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'checkout-green',
+      );
+      await admin.apply(green as KubernetesObject, options);
+
+      const refused = await run([...init, '--image', IMAGE, '--apply'], { env });
+
+      expect(refused.code).toBe(1);
+      expect(refused.err).toContain('Deployment pair/checkout-green is there already; nothing was written or applied.');
+    });
+
+    it('makes a pair that a blue-green release finds its parts in', async () => {
+      const namespace = await makeNamespace('released');
+      const folder = path.join(directory, 'released');
+      const init = ['init', folder, '--name', 'checkout', '--namespace', namespace, '--strategy', 'blueGreen'];
+      await run([...init, '--image', IMAGE, '--apply'], { env });
+      const { target } = plan(await loadSpec(path.join(folder, 'release.yaml')), IMAGE);
+      if (target.kind !== 'kubernetes') throw new Error('not of a Kubernetes target');
+      const unresolved = { ...target, resolveImage: 'never' as const };
+      const release = createBlueGreenTarget(unresolved, { cluster: admin, resolve: (image) => Promise.resolve(image) });
+
+      const seen = await release.observe({ version: 'ghcr.io/acme/checkout:2.0.0', signal });
+
+      expect(seen).toMatchObject({ stableVersion: IMAGE, canaryVersion: null, idle: 'green' });
     });
 
     it('takes nothing from a release in progress, even when told to apply over it', async () => {
@@ -252,11 +299,12 @@ describeWithApiServer('sluice init, against a real API server', (server) => {
 
 function settingsOf(
   traffic: Extract<ReturnType<typeof plan>['target'], { kind: 'kubernetes' }>['traffic'],
+  { first, idle }: { readonly first: string; readonly idle: string },
 ): TrafficSettings {
   const selects = (track: string) => ({ 'app.kubernetes.io/name': 'checkout', 'sluice.dev/track': track });
   switch (traffic.kind) {
     case 'serviceSelector':
-      return { ...traffic, stable: selects('stable'), canary: selects('canary') };
+      return { ...traffic, stable: selects(first), canary: selects(idle) };
     case 'replicas':
       return { ...traffic, stableDeployment: 'checkout', canaryDeployment: 'checkout-canary', total: 4 };
     default:

@@ -103,7 +103,82 @@ describe.each(TRAFFIC_KINDS)('sluice init --traffic %s', (traffic) => {
   });
 });
 
+describe.each(TRAFFIC_KINDS.filter((kind) => kind !== 'replicas'))(
+  'sluice init --strategy blueGreen --traffic %s',
+  (traffic) => {
+    const PAIR = ['--strategy', 'blueGreen', '--traffic', traffic];
+
+    it('writes a release.yaml that validates without a warning, also with what its comments propose', async () => {
+      const ran = await run(['init', folder, '--namespace', 'shop', ...PAIR, ...GIVEN]);
+
+      expect(ran.code).toBe(0);
+      const spec = path.join(folder, 'release.yaml');
+      expect(await run(['validate', spec])).toEqual({ code: 0, out: `✔ ${spec} is valid.\n`, err: '' });
+      const planned = await run(['plan', spec, '--image', 'ghcr.io/acme/checkout:1.1.0', '-o', 'json']);
+      expect(JSON.parse(planned.out)).toMatchObject({
+        target: { strategy: 'blueGreen', keepOldMs: 1_800_000, traffic: { kind: traffic } },
+      });
+      const text = await readFile(spec, 'utf8');
+      const uncommented = text
+        .replace(/^( *)# ((- )?(match|approve|notify|drain): )/gmu, '$1$2')
+        .replace(/^( *)# (- \{ weight: )/gmu, '$1$2');
+      expect(uncommented).toMatch(/^ +- approve:/mu);
+      expect(/^ +- \{ weight: 10,/mu.test(uncommented)).toBe(traffic !== 'serviceSelector');
+      expect(parseSpec(uncommented, 'release.yaml')).toMatchObject({ ok: true });
+    });
+
+    it('writes two colours, of which the Service finds one, and each has its preview', async () => {
+      await run(['init', folder, ...PAIR, ...GIVEN]);
+
+      const colours = ['blue', 'green'];
+      const specOf = async (kind: string, name: string): Promise<Record<string, unknown>> =>
+        (await one(kind, name))?.spec as unknown as Record<string, unknown>;
+      const labels = (colour: string) => ({ 'app.kubernetes.io/name': 'checkout', 'sluice.dev/track': colour });
+      for (const colour of colours) {
+        expect(await specOf('Deployment', `checkout-${colour}`)).toMatchObject({
+          selector: { matchLabels: labels(colour) },
+          template: { metadata: { labels: labels(colour) } },
+        });
+        expect(await specOf('Service', `checkout-${colour}`)).toMatchObject({ selector: labels(colour) });
+        expect(await specOf('HorizontalPodAutoscaler', `checkout-${colour}`)).toMatchObject({
+          scaleTargetRef: { name: `checkout-${colour}` },
+        });
+        expect(await specOf('PodDisruptionBudget', `checkout-${colour}`)).toMatchObject({ minAvailable: 1 });
+      }
+      expect(await specOf('Service', 'checkout')).toMatchObject({ selector: labels('blue') });
+      // The autoscaler sizes the one, and rests at the other.
+      expect(await specOf('Deployment', 'checkout-blue')).not.toHaveProperty('replicas');
+      expect(await specOf('Deployment', 'checkout-green')).toMatchObject({ replicas: 0 });
+      const deployments = (await manifests()).filter(({ kind }) => kind === 'Deployment');
+      expect(deployments.map(({ metadata }) => metadata.name)).toEqual(colours.map((colour) => `checkout-${colour}`));
+    });
+
+    it('gives the worker exactly what `sluice rbac` prints', async () => {
+      await run(['init', folder, ...PAIR, ...GIVEN]);
+
+      const printed = await run([
+        'rbac',
+        path.join(folder, 'release.yaml'),
+        '--service-account',
+        'sluice',
+        '-o',
+        'json',
+      ]);
+
+      const kinds = ['ServiceAccount', 'Role', 'RoleBinding'];
+      const written = (await manifests()).filter(({ kind }) => kinds.includes(kind));
+      expect(written).toEqual((JSON.parse(printed.out) as { items: unknown[] }).items);
+    });
+  },
+);
+
 describe('sluice init', () => {
+  it('lets nobody split the traffic of a blue-green service unless told to', async () => {
+    await run(['init', folder, '--strategy', 'bluegreen', ...GIVEN]);
+
+    expect(await readFile(path.join(folder, 'release.yaml'), 'utf8')).toContain('traffic: { serviceSelector: {} }');
+  });
+
   it('writes what was asked for', async () => {
     const ran = await run([
       ...['init', folder, '--name', 'cart', '--namespace', 'shop', '--image', 'ghcr.io/acme/cart:2.0.0'],
@@ -279,6 +354,12 @@ describe('sluice init', () => {
     [['--health-path', 'healthz'], '--health-path "healthz" is not allowed.'],
     [['--replicas', '1'], '--replicas "1" is not allowed.'],
     [['--traffic', 'haproxy'], '--traffic "haproxy" is not known.'],
+    [['--strategy', 'rolling'], '--strategy "rolling" is not known.'],
+    [
+      ['--strategy', 'blueGreen', '--traffic', 'replicas'],
+      'mixes the pods of both versions, which blueGreen never does.',
+    ],
+    [['--strategy', 'blueGreen', '--host', 'a.test'], '--host is given, and serviceSelector knows none.'],
     [['--host', 'a b'], '--host "a b" is not allowed.'],
     [['--host', 'a`) || Host(`b'], 'is not allowed.'],
     [['--host', 'a.test', '--traffic', 'replicas'], '--host is given, and replicas knows none.'],
