@@ -345,14 +345,19 @@ async function manyInProgress(stack: SluiceStack, cluster: BenchCluster): Promis
     const asked = { image: shopImage(lab, 'v2'), prometheusUrl: lab.prometheusUrl, steps, interval: `${LOOK_S}s` };
     await stack.client.deploy(coursePlan({ namespace, service: name, ...asked }), { actor: BENCH_ACTOR });
   }
+  let states: readonly string[] = [];
   await eventually(
     `${IN_PROGRESS} releases to soak`,
     async () => {
-      const open = await stack.client.list({ open: true, limit: 2 * IN_PROGRESS });
-      return open.filter(({ phase }) => phase === 'soaking').length >= IN_PROGRESS;
+      const found = await stack.client.list({ limit: 2 * IN_PROGRESS });
+      states = found.filter(({ service }) => services.includes(service)).map(({ phase }) => phase);
+      return states.filter((phase) => phase === 'soaking').length >= IN_PROGRESS;
     },
-    { everyMs: 2_000 },
-  );
+    { everyMs: 5_000 },
+  ).catch((error: unknown) => {
+    const counts = [...new Set(states)].map((phase) => `${states.filter((one) => one === phase).length} ${phase}`);
+    throw new Error(`${String(error)} There are: ${counts.join(', ')}.`, { cause: error });
+  });
   // Each has been looked at a few times by then.
   await delay(4 * LOOK_S * 1_000);
   const { now, peak } = memoryOf(fresh.child);

@@ -2,12 +2,14 @@ import { createBlueGreenTarget } from '../../../src/targets/kubernetes/blue-gree
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import type { ServiceLook } from '../../../src/targets/kubernetes/service-look';
 import type { KubernetesTargetPlan, TrafficPlan } from '../../../src/spec/plan-types';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
+import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
 
@@ -195,6 +197,42 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     expect(await imageOf('blue')).toBe(V1);
     expect(await notesOn('Service', 'checkout')).toEqual(['sluice.dev/fence']);
     expect(await notesOn('Deployment', 'checkout-green')).toEqual(['sluice.dev/fence']);
+  });
+
+  it('asks each object once in an operation, and again what may have changed', async () => {
+    const counter = new RequestCounter();
+    const counted = server().connect({ counter });
+    const plan = targetPlan({
+      namespace,
+      strategy: 'blueGreen',
+      traffic: { kind: 'traefik', traefikService: 'checkout-split' },
+    });
+    const release = createBlueGreenTarget(plan, { cluster: counted, resolve: (image) => Promise.resolve(image) });
+    await release.deploy(write(1));
+    const raised = await requestsOf(counter, release.setWeight(shift(2, 25, 0)));
+    const looked = await requestsOf(counter, release.reassert({ ...write(3), weight: 25, match: [] }));
+    const switched = await requestsOf(counter, release.setWeight(shift(4, 100, 25)));
+    const back = await requestsOf(counter, release.setWeight(shift(5, 0, 100)));
+    counted.close();
+
+    const reads = { 'get deployments.apps': 2, 'get services': 1 };
+    const split = 'traefikservices.traefik.io';
+    expect(looked).toEqual({ ...reads, [`get ${split}`]: 1 });
+    // The split is read back once it is written, and the Service gets the fence.
+    expect(raised).toEqual({
+      ...reads,
+      'patch services': 1,
+      [`get ${split}`]: 2,
+      [`patch ${split}`]: 1,
+    });
+    // The switch itself is one write; the split is handed back in two, the last of which owns nothing.
+    expect(switched).toEqual({
+      ...reads,
+      'patch services': 1,
+      [`get ${split}`]: 1,
+      [`patch ${split}`]: 2,
+    });
+    expect(back).toEqual({ ...reads, 'patch services': 1, [`get ${split}`]: 1, [`patch ${split}`]: 1 });
   });
 
   it('the next release goes the other way, to the colour that is idle then', async () => {

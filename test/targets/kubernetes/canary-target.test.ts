@@ -7,6 +7,7 @@ import { RequestCounter } from '../../../src/targets/kubernetes/request-counter'
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
+import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
 
@@ -197,24 +198,10 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     const counted = server().connect({ counter });
     const plan = targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
     const release = createCanaryTarget(plan, { cluster: counted, resolve: (image) => Promise.resolve(image) });
-    const totals = (): Map<string, number> => {
-      const sums = new Map<string, number>();
-      for (const { verb, resource, count: tries } of counter.snapshot()) {
-        const key = `${verb} ${resource}`;
-        sums.set(key, (sums.get(key) ?? 0) + tries);
-      }
-      return sums;
-    };
-    const requestsOf = async (work: Promise<unknown>): Promise<Record<string, number>> => {
-      const before = totals();
-      await work;
-      const added = [...totals()].map(([key, sum]) => [key, sum - (before.get(key) ?? 0)] as const);
-      return Object.fromEntries(added.filter(([, sum]) => sum > 0));
-    };
     await release.deploy(write(1));
-    const raised = await requestsOf(release.setWeight(shift(2, 25, 0)));
-    const looked = await requestsOf(release.reassert({ ...write(3), weight: 25, match: [] }));
-    const back = await requestsOf(release.setWeight(shift(4, 0, 25)));
+    const raised = await requestsOf(counter, release.setWeight(shift(2, 25, 0)));
+    const looked = await requestsOf(counter, release.reassert({ ...write(3), weight: 25, match: [] }));
+    const back = await requestsOf(counter, release.setWeight(shift(4, 0, 25)));
     counted.close();
 
     const reads = { 'get deployments.apps': 2, 'get services': 1 };

@@ -10,6 +10,8 @@ import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import type { KubernetesObject } from '../objects';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
+import { readinessOf } from '../readiness';
+import { rememberReads } from '../remembered-reads';
 import { confirm, shiftTraffic } from '../shift-traffic';
 import { withTargetNote } from '../target-note';
 import {
@@ -44,7 +46,7 @@ import { withoutRoles, withRoles } from './roles';
  * one's preview Service. Nothing is rolled out a second time.
  */
 export function createBlueGreenTarget(plan: KubernetesTargetPlan, deps: KubernetesTargetDeps): Target {
-  return new BlueGreenTarget(plan, deps);
+  return rememberReads(deps.cluster, (cluster) => new BlueGreenTarget(plan, { ...deps, cluster }));
 }
 
 const NONE: TrafficDocument = { weight: 0, match: [] };
@@ -280,7 +282,8 @@ class BlueGreenTarget implements Target {
       withTargetNote(relabelled(adopted(live, { ...change, replicas: size }), next.labels), note),
     );
     if (next.view === null) {
-      refuseLate(await pair.active.observe({ signal: write.signal }), write, this.#plan);
+      // It is made whatever happened in between: it gets pods only if nobody later has come by now.
+      refuseLate(await pair.active.observe({ signal: write.signal, fresh: true }), write, this.#plan);
       await resize(this.#cluster, this.#refOf(next), size, write);
     }
     return isMade(object) ? '' : differencesFrom(like, object, next);
@@ -292,9 +295,13 @@ class BlueGreenTarget implements Target {
     const needed = replicasFor(write.weight, old.view?.replicas ?? 1);
     if (next.view === null) await this.#ensureNext(pair, write, needed);
     else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
-    const at = { namespace: this.#plan.namespace, name: next.name };
-    const wait = { needed, complete: false, timeoutMs: PODS_MS, signal: write.signal };
-    await waitUntilReady(this.#cluster, at, wait);
+    // Where it was read a moment ago, in this very operation, with all it needs, it is not asked for again.
+    const asked = next.view !== null && next.view.replicas >= needed;
+    if (next.view === null || !asked || readinessOf(next.view, needed).kind !== 'ready') {
+      const at = { namespace: this.#plan.namespace, name: next.name };
+      const wait = { needed, complete: false, timeoutMs: PODS_MS, signal: write.signal };
+      await waitUntilReady(this.#cluster, at, wait);
+    }
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
   }
