@@ -1,6 +1,7 @@
+import type { Counted } from '../../src/analysis/counts';
 import type { Observation, Sample } from '../../src/analysis/sample';
 import { createPrometheusSource, type PrometheusOptions } from '../../src/metrics/prometheus';
-import type { Routed, SampleRequest } from '../../src/metrics/metric-source';
+import type { CountRequest, Routed, SampleRequest } from '../../src/metrics/metric-source';
 import { json, refusedUrl, startFakeServer, type FakeServer, type Handler } from './fake-server';
 import { AT, ERROR_RATE, metricOf, P95, requestOf } from './requests';
 
@@ -275,6 +276,22 @@ describe('a Prometheus that cannot be used', () => {
       'Prometheus answered with a warning, so perhaps in part: remote read: store 2 is away',
     ],
     [
+      'with a clock that is ahead',
+      (_q, r) => {
+        r.setHeader('Date', new Date(Date.now() + 60_000).toUTCString());
+        json(r, vector('0'));
+      },
+      at('has a clock that is (59|60) s ahead of this one; set both clocks right'),
+    ],
+    [
+      'with a clock that is behind',
+      (_q, r) => {
+        r.setHeader('Date', new Date(Date.now() - 3_600_000).toUTCString());
+        json(r, vector('0'));
+      },
+      at('has a clock that is 360[01] s behind this one; set both clocks right'),
+    ],
+    [
       'nothing, in part: not that there were no errors',
       ({ body }, r) =>
         json(r, body.includes('errors') ? { ...vector(), warnings: ['store 2 is away'] } : vector('112')),
@@ -383,5 +400,133 @@ describe('what was routed since the weight changed', () => {
     const { routed: answer } = await routed((_request, response) => json(response, vector('1')), [bare]);
 
     expect(answer).toMatchObject({ kind: 'no-data', message: 'no metric counts its requests over {{window}}' });
+  });
+});
+
+describe('what is counted by a Prometheus', () => {
+  const COUNTED = metricOf(ERROR_RATE.query, {
+    counters: { kind: 'events', bad: 'errors{track="{{track}}"}', total: 'requests{track="{{track}}"}' },
+  });
+
+  type Values = Readonly<Record<string, readonly (readonly [from: string | null, to: string | null])[]>>;
+
+  /** A range of two moments for each query, the targets numbered. */
+  const ranging =
+    (values: Values): Handler =>
+    ({ path, body }, response) => {
+      const form = new URLSearchParams(body);
+      const [start, end] = [Number(form.get('start')), Number(form.get('end'))];
+      const series = values[form.get('query') ?? ''] ?? [];
+      if (!path.endsWith('/query_range')) return void response.writeHead(404).end();
+      json(response, {
+        status: 'success',
+        data: {
+          resultType: 'matrix',
+          result: series.map(([from, to], index) => ({
+            metric: { job: 'app', instance: String(index) },
+            values: [...(from === null ? [] : [[start, from]]), ...(to === null ? [] : [[end, to]])],
+          })),
+        },
+      });
+    };
+
+  async function countOf(handler: Handler, more: Partial<CountRequest> = {}): Promise<Counted> {
+    const server = await startFakeServer(handler);
+    const source = createPrometheusSource({ url: server.url, timeoutMs: 2_000 });
+    try {
+      const cursors = { 'error-rate': { kind: 'time', at: AT - 15_000 } } as const;
+      const [answer] = await source.count({ ...requestOf([COUNTED]), since: AT - 60_000, cursors, ...more });
+      if (answer === undefined) throw new Error('There is one metric.');
+      return answer;
+    } finally {
+      source.close();
+      await server.close();
+    }
+  }
+
+  const healthy: Values = {
+    'requests{track="canary"}': [['100', '150']],
+    'requests{track="stable"}': [
+      ['1000', '1450'],
+      ['2000', '2500'],
+    ],
+    'errors{track="stable"}': [['1', '4']],
+  };
+
+  it('is the growth of both tracks since the last batch, in one question a query', async () => {
+    expect(await countOf(ranging(healthy))).toEqual({
+      name: 'error-rate',
+      kind: 'batch',
+      query:
+        '(errors{track="canary"}) of (requests{track="canary"}) against (errors{track="stable"}) of (requests{track="stable"})',
+      canary: { bad: 0, total: 50 },
+      stable: { bad: 3, total: 950 },
+      spread: { chiSquared: expect.closeTo(3.3439, 3) as number, degrees: 1 },
+      dropped: [],
+      cursor: { kind: 'time', at: AT },
+    });
+  });
+
+  it('begins where both tracks were first seen under the weight, also with counters that have only just appeared', async () => {
+    const begun = { kind: 'begin', cursor: { kind: 'time', at: AT } };
+    const appeared = { ...healthy, 'requests{track="canary"}': [[null, '3']] as const };
+
+    expect(await countOf(ranging(healthy), { cursors: {} })).toMatchObject(begun);
+    expect(await countOf(ranging(appeared), { cursors: {} })).toMatchObject(begun);
+    expect(await countOf(ranging(appeared))).toMatchObject(begun);
+    const silent = { ...healthy, 'requests{track="canary"}': [['100', '100']] as const };
+    expect(await countOf(ranging(silent), { cursors: {} })).toMatchObject({
+      kind: 'problem',
+      problem: {
+        kind: 'no-data',
+        message: 'not both tracks have been seen to have requests since the weight changed',
+      },
+    });
+    // Within a weight a batch without requests of the canary is one: it is kept open.
+    expect(await countOf(ranging(silent))).toMatchObject({ kind: 'batch', canary: { bad: 0, total: 0 } });
+  });
+
+  it.each<[string, Handler, string, string]>([
+    ['has no series', ranging({}), 'no-data', 'neither track has a series of these counters'],
+    [
+      'answers NaN',
+      ranging({ ...healthy, 'requests{track="canary"}': [['1', 'NaN']] }),
+      'error',
+      '{instance="0",job="app"} answered NaN, which is no number',
+    ],
+    ['answers 500', (_q, r) => void r.writeHead(500).end(), 'error', 'answered 500'],
+    [
+      'answers in part',
+      (_q, r) =>
+        json(r, { status: 'success', data: { resultType: 'matrix', result: [] }, warnings: ['store 2 is away'] }),
+      'error',
+      'Prometheus answered with a warning, so perhaps in part: store 2 is away',
+    ],
+    [
+      'answers another document',
+      (_q, r) => json(r, { ok: true }),
+      'error',
+      'answered JSON that is not a range of Prometheus',
+    ],
+  ])('is no batch where it %s', async (_name, handler, kind, message) => {
+    const answer = await countOf(handler);
+
+    expect(answer).toMatchObject({ kind: 'problem', problem: { kind } });
+    expect(answer.kind === 'problem' && answer.problem.message).toContain(message);
+  });
+
+  it('is nothing between two looks that are next to each other', async () => {
+    const cursors = { 'error-rate': { kind: 'time', at: AT - 500 } } as const;
+
+    expect(await countOf(ranging(healthy), { cursors })).toMatchObject({
+      problem: { kind: 'no-data', message: 'nothing can have been counted since the last look' },
+    });
+  });
+
+  it('is of the other track where stable is judged', async () => {
+    expect(await countOf(ranging(healthy), { subject: 'stable' })).toMatchObject({
+      canary: { bad: 3, total: 950 },
+      stable: { bad: 0, total: 50 },
+    });
   });
 });
