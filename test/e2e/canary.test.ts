@@ -57,7 +57,7 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
 
     'splits as it was asked to at each weight, by a chi-squared test of what the gateway served': scenario(
       async (one) => {
-        await one.release('v2', { weights: [10, 50, 80, 100], soak: '30s' });
+        await one.release('v2', { weights: [10, 50, 80, 100], soak: '5m' });
         for (const weight of [10, 50, 80]) {
           await one.until((status) => status.phase === 'soaking' && status.weight === weight);
           // Traefik takes a changed configuration at most every two seconds.

@@ -108,7 +108,7 @@ describeWithLab('canary annotations on a real cluster, with a real nginx that se
   });
 
   it('splits as it was asked to on each Ingress, by a chi-squared test of what nginx served', async () => {
-    await release({ weights: [30, 100], soak: '60s' });
+    await release({ weights: [30, 100], soak: '5m' });
     await until(stack.client, shop.namespace, (status) => status.phase === 'soaking' && status.weight === 30);
     // nginx takes a moment from the annotations to what it serves.
     for (const name of INGRESSES) while ((await ask({}, name)) !== 'v2');
