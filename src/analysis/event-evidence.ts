@@ -58,7 +58,7 @@ export function promotionDesign(excluded: number, clusters: number): EvidenceDes
 
 /**
  * What the bet remembers: for each alternative ln S, the capital that has been put on it, each share from its own
- * batch on. Small, JSON; empty before the first batch.
+ * batch on. Small, JSON; no logs as long as no batch had a bad event, since all capital then is as it was put.
  */
 export interface Evidence {
   readonly batches: number;
@@ -70,16 +70,20 @@ export const NO_EVIDENCE: Evidence = { batches: 0, logs: [] };
 /** One batch more: S_r becomes (S_r + pi_k) times the likelihood ratio of the batch under r. */
 export function addEvidence(design: EvidenceDesign, evidence: Evidence, batch: EventBatch): Evidence {
   const batches = evidence.batches + 1;
+  const { canary, stable } = batch;
+  if (evidence.logs.length === 0 && canary.bad === 0 && stable.bad === 0) return { batches, logs: [] };
+  const put = Math.log(1 - onsetLeft(design.onset, evidence.batches));
   const fresh = Math.log(onsetShare(design.onset, batches));
   const ratios = logRatios(design, batch);
   return {
     batches,
-    logs: ratios.map((ratio, index) => logSumExp([evidence.logs[index] ?? -Infinity, fresh]) + ratio),
+    logs: ratios.map((ratio, index) => logSumExp([evidence.logs[index] ?? put, fresh]) + ratio),
   };
 }
 
 /** ln E: the mean over the alternatives, and what has not been put on any yet. 0 before the first batch. */
 export function logEvidence(design: EvidenceDesign, evidence: Evidence): number {
+  if (evidence.logs.length === 0) return 0;
   const prior = Math.log(design.alternatives.length);
   return logSumExp([...evidence.logs.map((log) => log - prior), Math.log(onsetLeft(design.onset, evidence.batches))]);
 }
