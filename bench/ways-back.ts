@@ -7,7 +7,7 @@ import { Load } from '../test/e2e/load';
 import { requireLab } from '../test/lab/lab';
 import type { Lab } from '../test/lab/lab';
 import { makeShop, removeShop } from '../test/lab/shop';
-import { gatewayPlan, SluiceStack } from './kubernetes/sluice-side';
+import { gatewayPlan, promotedPlan, SluiceStack } from './kubernetes/sluice-side';
 import { BENCH_ACTOR, eventually } from './lib/stack';
 import { below } from './lib/result';
 import type { BenchResult, Figure } from './lib/result';
@@ -17,17 +17,26 @@ const PAGE = join(ROOT, 'docs', 'runbooks', 'roll-back-by-hand.md');
 /** Five minutes, of which the page speaks. */
 const LIMIT_S = 300;
 
-/** Sections of the page, and whether a worker and Temporal are there when its commands are given. */
-const WAYS = [
-  { title: 'With sluice', served: true },
-  { title: 'With Temporal alone', served: true },
-  { title: 'Without Temporal', served: false },
-  { title: 'With kubectl alone', served: true },
-] as const;
+interface Way {
+  /** Of its section of the page. */
+  readonly title: string;
+  /** Whether a worker and Temporal are there when its commands are given. */
+  readonly served: boolean;
+  /** Whether the release is over by then. */
+  readonly promoted: boolean;
+}
+
+const WAYS: readonly Way[] = [
+  { title: 'With sluice', served: true, promoted: false },
+  { title: 'With Temporal alone', served: true, promoted: false },
+  { title: 'Without Temporal', served: false, promoted: false },
+  { title: 'With kubectl alone', served: true, promoted: false },
+  { title: 'After a promotion', served: true, promoted: true },
+];
 
 /**
  * The commands of docs/runbooks/roll-back-by-hand.md, each way on a release that has half of the traffic at the lab's
- * gateway: until the commands have ended, and until the last request that the canary served.
+ * gateway, or is over: until the commands have ended, and until the last request that the new version served.
  */
 export async function waysBack(): Promise<BenchResult> {
   const lab = await requireLab();
@@ -38,12 +47,12 @@ export async function waysBack(): Promise<BenchResult> {
   }
   return {
     bench: 'ways-back',
-    how: 'Each way of docs/runbooks/roll-back-by-hand.md by its own commands, on the lab, with a release at 50 % of 50 requests a second; from the first command to its end and to the last request that the canary served.',
+    how: 'Each way of docs/runbooks/roll-back-by-hand.md by its own commands, on the lab, with a release at 50 % of 50 requests a second, or promoted; from the first command to its end and to the last request that the new version served.',
     figures,
   };
 }
 
-async function timed(lab: Lab, { title, served }: (typeof WAYS)[number]): Promise<readonly Figure[]> {
+async function timed(lab: Lab, { title, served, promoted }: Way): Promise<readonly Figure[]> {
   const namespace = `bench-back-${process.pid}`;
   const folder = mkdtempSync(join(tmpdir(), 'sluice-ways-back-'));
   const stack = await SluiceStack.start(lab);
@@ -51,26 +60,35 @@ async function timed(lab: Lab, { title, served }: (typeof WAYS)[number]): Promis
     const shop = await makeShop(lab, { namespace, version: 'v1', replicas: 2 });
     const load = new Load(shop.url, shop.host, { perSecond: 50 });
     try {
-      await stack.client.deploy(gatewayPlan(lab, namespace), { actor: BENCH_ACTOR });
+      const release = promoted ? promotedPlan(lab, namespace) : gatewayPlan(lab, namespace);
+      await stack.client.deploy(release, { actor: BENCH_ACTOR });
       await eventually('the canary to serve', () =>
         Promise.resolve(load.served.filter(({ version }) => version === 'v2').length >= 20),
       );
+      if (promoted) {
+        const ref = { service: 'shop', namespace };
+        await eventually('the release to be promoted', async () => {
+          const { outcome, message } = await stack.client.status(ref);
+          if (outcome !== null && outcome !== 'promoted') throw new Error(`It ended as ${outcome}: ${message}`);
+          return outcome === 'promoted';
+        });
+      }
       if (!served) await stack.stop();
       const env = await environment(lab, { namespace, folder, address: stack.address });
       const started = Date.now();
       await shell(commandsOf(title).join('\n'), env);
       const done = Date.now();
-      const canary = () => load.served.filter(({ at, version }) => version === 'v2' && at >= started);
-      // Nothing of the canary for two seconds on end.
-      await eventually('the canary to serve no more', () =>
-        Promise.resolve(Date.now() - Math.max(done, canary().at(-1)?.at ?? 0) > 2_000),
+      const newest = (): Load['served'] => load.served.filter(({ at, version }) => version === 'v2' && at >= started);
+      // Nothing of it for two seconds on end.
+      await eventually('the new version to serve no more', () =>
+        Promise.resolve(Date.now() - Math.max(done, newest().at(-1)?.at ?? 0) > 2_000),
       );
-      const last = canary().at(-1)?.at ?? started;
+      const last = newest().at(-1)?.at ?? started;
       const failed = (await load.stop()).filter(({ status }) => status !== 200).length;
       if (failed > 0) throw new Error(`${title}: ${failed} requests failed.`);
       return [
         below(`${title}: commands`, (done - started) / 1_000, LIMIT_S, 's'),
-        below(`${title}: last request of the canary`, (last - started) / 1_000, LIMIT_S, 's'),
+        below(`${title}: last request of the new version`, (last - started) / 1_000, LIMIT_S, 's'),
       ];
     } finally {
       await load.stop();

@@ -147,6 +147,14 @@ export function gatewayPlan(lab: Lab, namespace: string): Plan {
   return planOf(options, 'gatewayAPI: { httpRoute: shop }');
 }
 
+/** All of them after a short soak, and then for good. */
+export function promotedPlan(lab: Lab, namespace: string): Plan {
+  const steps = [{ weight: 100, soak: '10s' }];
+  const { prometheusUrl } = lab;
+  const options = { service: 'shop', namespace, image: shopImage(lab, 'v2'), prometheusUrl, steps, interval: '2s' };
+  return planOf(options, 'gatewayAPI: { httpRoute: shop }');
+}
+
 function planOf({ service, namespace, image, prometheusUrl, steps, interval }: CourseOptions, traffic: string): Plan {
   const text = `
 apiVersion: sluice.dev/v1
@@ -162,7 +170,7 @@ spec:
       traffic: { ${traffic} }
   deployTimeout: 8m
   steps:
-${[...steps, { weight: 100, soak: '1h' }].map(({ weight, soak }) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}
+${whole(steps).map(({ weight, soak }) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}
   analysis:
     source: { prometheus: { url: '${prometheusUrl}' } }
     interval: ${interval}
@@ -174,6 +182,11 @@ ${[...steps, { weight: 100, soak: '1h' }].map(({ weight, soak }) => `    - { wei
   const parsed = parseSpec(text, 'bench.yaml');
   if (!parsed.ok) throw new Error(`The benchmark's own spec is wrong: ${JSON.stringify(parsed.problems)}`);
   return plan(parsed.spec, image);
+}
+
+/** A plan's last weight is 100; one that is held before it for an hour never comes there. */
+function whole(steps: CourseOptions['steps']): CourseOptions['steps'] {
+  return steps.at(-1)?.weight === 100 ? steps : [...steps, { weight: 100, soak: '1h' }];
 }
 
 export function sluiceContender(stack: SluiceStack, cluster: BenchCluster, namespace: string): Contender {
