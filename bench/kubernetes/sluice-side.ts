@@ -170,7 +170,9 @@ spec:
       traffic: { ${traffic} }
   deployTimeout: 8m
   steps:
-${whole(steps).map(({ weight, soak }) => `    - { weight: ${weight}, soak: ${soak} }`).join('\n')}
+${whole(steps)
+  .map(({ weight, soak }) => `    - { weight: ${weight}, soak: ${soak} }`)
+  .join('\n')}
   analysis:
     source: { prometheus: { url: '${prometheusUrl}' } }
     interval: ${interval}

@@ -7,11 +7,19 @@ import { SEARCH_KEYS } from './search-attribute-keys';
 export interface ReleaseStartOptions {
   readonly workflowId: string;
   readonly taskQueue: string;
+  readonly workflowTaskTimeout: string;
   readonly typedSearchAttributes: SearchAttributePair[];
   readonly memo: Record<string, unknown>;
   readonly staticSummary: string;
   readonly staticDetails: string;
 }
+
+/**
+ * How long a worker may think about a release's next step before another one is asked: a person's roll back waits that
+ * long when the worker was killed just as it was told of it. Temporal's default is 10 s; a decision takes milliseconds,
+ * and a replay of the longest history a release has about a second.
+ */
+const WORKFLOW_TASK_TIMEOUT = '4s';
 
 export function releaseStartOptions(input: ReleaseInput, taskQueue: string = TASK_QUEUE): ReleaseStartOptions {
   const { plan, release, startedBy } = input;
@@ -23,6 +31,7 @@ export function releaseStartOptions(input: ReleaseInput, taskQueue: string = TAS
   return {
     workflowId: releaseWorkflowId(plan.namespace, plan.service),
     taskQueue,
+    workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT,
     typedSearchAttributes: [
       { key: SEARCH_KEYS.service, value: plan.service },
       { key: SEARCH_KEYS.namespace, value: plan.namespace },

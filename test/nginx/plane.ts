@@ -14,7 +14,6 @@ import type { NginxInput } from './render';
 
 /** Between two looks at the objects: about as long as ingress-nginx collects changes. */
 const LOOK_EVERY_MS = 250;
-const ANSWERS_IN_A_ROW = 10;
 
 /** A real nginx on loopback that serves what Ingresses say. */
 export class NginxPlane {
@@ -59,24 +58,26 @@ export class NginxPlane {
     const text = renderNginx(input, this.#place);
     if (text === this.#text) return;
     await writeFile(join(this.#place.folder, 'nginx.conf'), text);
+    const old = await this.#workers();
     this.#child.kill('SIGHUP');
     this.#text = text;
-    await this.#serves(digestOf(input));
+    await this.#serves(digestOf(input), old);
   }
 
-  /** Old workers may still take a connection while new ones begin: only a row of answers says that they are gone. */
-  async #serves(digest: string): Promise<void> {
-    let row = 0;
+  /** A new worker answers, and none of the old ones takes a connection any more: they say so in their title, or are gone. */
+  async #serves(digest: string, old: readonly string[]): Promise<void> {
     await until('nginx serves its new configuration', async () => {
-      while (row < ANSWERS_IN_A_ROW) {
-        if ((await this.#says()) !== digest) {
-          row = 0;
-          return false;
-        }
-        row += 1;
-      }
-      return true;
+      if ((await this.#says()) !== digest) return false;
+      const titles = await Promise.all(old.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => null)));
+      return titles.every((title) => title === null || title.includes('shutting down'));
     });
+  }
+
+  /** The processes that answer, by their ids. */
+  async #workers(): Promise<readonly string[]> {
+    const { pid } = this.#child;
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    return children.split(' ').filter((id) => id.trim() !== '');
   }
 
   /** Over a connection of its own. */
