@@ -1,6 +1,6 @@
 import { countBatch, judgeEvidence, NOTHING_COUNTED } from '../src/analysis/evidence-judge';
 import type { EvidenceMetric, EvidencePolicy, HistogramBatch } from '../src/analysis/evidence-judge';
-import { normalQuantile } from '../src/analysis/normal-quantile';
+import { wilsonInterval } from '../src/analysis/wilson';
 import { seededRandom } from './lib/random';
 import { atMost, below, told } from './lib/result';
 import type { BenchResult, BenchTable } from './lib/result';
@@ -35,7 +35,7 @@ export function analysis(): BenchResult {
     figures: [
       atMost(
         'healthy releases rolled back by the defaults, upper Wilson bound',
-        100 * wilsonUpper(healthy[ours] ?? 0, HEALTHY_RELEASES),
+        100 * wilsonInterval(healthy[ours] ?? 0, HEALTHY_RELEASES).upper,
         1,
         '%',
       ),
@@ -54,7 +54,7 @@ function comparison(healthy: readonly number[], delays: readonly (readonly strin
     rows: ALL.map((rule, index) => [
       rule.name,
       percent(healthy[index] ?? 0, HEALTHY_RELEASES),
-      `<= ${(100 * wilsonUpper(healthy[index] ?? 0, HEALTHY_RELEASES)).toFixed(2)} %`,
+      `<= ${(100 * wilsonInterval(healthy[index] ?? 0, HEALTHY_RELEASES).upper).toFixed(2)} %`,
       ...delays.map((each) => each[index] ?? ''),
     ]),
   };
@@ -178,14 +178,6 @@ function costOfMeasurement(): { readonly medianMs: number; readonly p99Ms: numbe
     p99Ms: percentile(warm, 99),
     bytes: Buffer.byteLength(JSON.stringify(states)),
   };
-}
-
-/** The upper end of Wilson's 95 % interval of a share. */
-function wilsonUpper(count: number, of: number): number {
-  const z = normalQuantile(0.975);
-  const share = count / of;
-  const spread = z * Math.sqrt((share * (1 - share)) / of + (z * z) / (4 * of * of));
-  return (share + (z * z) / (2 * of) + spread) / (1 + (z * z) / of);
 }
 
 function percent(count: number, of: number): string {

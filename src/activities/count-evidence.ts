@@ -1,9 +1,10 @@
 import type { Counted } from '../analysis/counts';
 import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
-import type { EvidenceFinding, EvidenceState, GatheringLook, GatheringPolicy } from '../analysis/gather-evidence';
+import type { EvidenceFinding, EvidenceState, GatheringLook } from '../analysis/gather-evidence';
 import { ReleaseError } from '../errors';
 import type { CountRequest, MetricSource } from '../metrics/metric-source';
-import type { AnalysisPlan, MetricPlan } from '../spec/plan-types';
+import { gatheringPolicy, isCountedAt } from '../spec/gathering-policy';
+import type { MetricPlan } from '../spec/plan-types';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput } from '../workflows/activity-types';
 import { inTime, limitedTo } from './in-time';
@@ -30,10 +31,7 @@ export async function countEvidence(
   const alone = subject === 'canary' && (weight >= 100 || input.stableVersion === null);
   const look: GatheringLook = { subject, since, alone };
   const before = input.evidence ?? null;
-  // Where nothing is left to compare with, only an objective has a use for counts.
-  const wanted = analysis.metrics.filter(
-    (metric) => isCounted(metric) && (!alone || (metric.objective ?? null) !== null),
-  );
+  const wanted = analysis.metrics.filter((metric) => isCountedAt(metric, { alone }));
   const gather = (counted: readonly Counted[]): Gathered => gatherEvidence(policy, before, look, counted);
   if (wanted.length === 0) return gather([]);
   if (at <= since)
@@ -56,26 +54,6 @@ export async function countEvidence(
     limited,
   );
   return gather(counted ?? without(wanted, 'error', 'the metric source did not answer in time'));
-}
-
-/** The policy of a plan's evidence; null where it has none. */
-export function gatheringPolicy(analysis: AnalysisPlan): GatheringPolicy | null {
-  const { evidence, minRequests } = analysis;
-  if (evidence === undefined || evidence === null) return null;
-  return {
-    ...evidence,
-    minRequests,
-    metrics: analysis.metrics.filter(isCounted).map(({ name, unit, objective, dryRun }) => ({
-      name,
-      kind: unit === 'ratio' ? 'errors' : 'latency',
-      objective: objective ?? null,
-      dryRun: dryRun ?? false,
-    })),
-  };
-}
-
-function isCounted({ counters }: MetricPlan): boolean {
-  return counters !== undefined && counters !== null;
 }
 
 /** A setting that no retry mends is for people to read: in the verdict, and not instead of it. */
