@@ -276,7 +276,8 @@ class PlayedRelease {
     const { name, query } = metric;
     const seen = this.#seenBetween(name, this.#tick - window, this.#tick);
     const last = this.#seen.get(name)?.[this.#tick - since - 1];
-    if (last !== undefined && last.values !== null && window > 0) return { name, canary: last.values.canary, stable: last.values.stable };
+    if (last !== undefined && last.values !== null && window > 0)
+      return { name, canary: last.values.canary, stable: last.values.stable };
     const recorded = this.#traffic.metrics.find((each) => each.name === name);
     const observe = (track: 'canary' | 'stable'): Observation =>
       observeCounts(
