@@ -1,11 +1,11 @@
 import { wilsonInterval } from '../analysis/wilson';
 import type { AnalysisPlan, Plan } from '../spec/plan-types';
-import { playRelease } from './play';
+import { costMetric, playRelease } from './play';
 import type { Played, PlayedPolicy, PlayedStep, PlayedTraffic } from './play';
 import { pretendCanary } from './pretend-canary';
 import type { Injection } from './pretend-canary';
-import { eventsIn, requestsIn } from './recording';
-import type { RecordedMetric, Recording } from './recording';
+import { eventsIn, requestsIn } from '../analysis/recording';
+import type { Recording } from '../analysis/recording';
 
 /** A plan's analysis in ticks. Soaks and delays that are no whole number of intervals are rounded up. */
 export function playedPolicy({ analysis, steps }: Pick<Plan, 'analysis' | 'steps'>): PlayedPolicy {
@@ -233,10 +233,8 @@ function missing(track: 'canary' | 'stable', { tickMs, ticks }: Recording): stri
 
 function costOf({ analysis, steps }: PlayedPolicy, recording: Recording): { requests: number; errors: number } {
   const length = steps.reduce((all, { soakTicks }) => all + soakTicks, 0);
-  const ratio = analysis.metrics.find(({ unit, counters }) => unit === 'ratio' && (counters ?? null) !== null);
-  const byName = (name: string | undefined): RecordedMetric | undefined =>
-    recording.metrics.find((metric) => metric.name === name);
-  const metric = byName(ratio?.name) ?? recording.metrics.find(({ canary }) => canary.counts !== null);
+  const cost = costMetric(analysis, recording.metrics);
+  const metric = recording.metrics.find(({ name }) => name === cost);
   let [requests, errors] = [0, 0];
   for (const tick of metric?.canary.counts?.slice(0, length) ?? []) {
     requests += requestsIn(tick);

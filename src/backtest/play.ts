@@ -1,4 +1,4 @@
-import type { ArmBatch, Counted } from '../analysis/counts';
+import type { ArmBatch, Counted, Spread } from '../analysis/counts';
 import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
 import type { EvidenceFinding, EvidenceState, GatheringLook } from '../analysis/gather-evidence';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
@@ -7,7 +7,8 @@ import type { Judgement, JudgeState, MetricVerdict, Verdict } from '../analysis/
 import { quantileOf } from '../metrics/histogram';
 import { gatheringPolicy, isCountedAt } from '../spec/gathering-policy';
 import type { AnalysisPlan, MetricPlan } from '../spec/plan-types';
-import type { CountedTick, RecordedMetric, Recording } from './recording';
+import { quantileAskedBy } from '../spec/recorded-counters';
+import type { CountedTick, RecordedMetric, Recording } from '../analysis/recording';
 
 /** What is played: a plan's analysis over its weights, in ticks of its interval. */
 export interface PlayedPolicy {
@@ -71,13 +72,6 @@ export interface BegunStep {
 export interface Cost {
   readonly requests: number;
   readonly errors: number;
-}
-
-/** The quantile that a metric of latency asks for; null for any other metric. */
-export function quantileAskedBy(query: MetricPlan['query']): number | null {
-  if (query.kind !== 'value') return null;
-  const quantile = Number(/^\s*histogram_quantile\(\s*(0?\.\d+)\s*,/u.exec(query.expression)?.[1] ?? Number.NaN);
-  return quantile > 0 && quantile < 1 ? quantile : null;
 }
 
 /**
@@ -180,7 +174,7 @@ class PlayedRelease {
   /** Everything up to a tick is seen; false when the recording ends before it. */
   #advance(to: number): boolean {
     if (to > this.#traffic.ticks) return false;
-    const cost = costMetric(this.#policy.analysis);
+    const cost = costMetric(this.#policy.analysis, this.#traffic.metrics);
     for (; this.#tick < to; this.#tick += 1) {
       for (const { name } of this.#policy.analysis.metrics) {
         const tick = this.#traffic.at(name, this.#tick + 1, this.#weight);
@@ -265,6 +259,7 @@ class PlayedRelease {
       canary: canary.counts ?? nothingLike(either),
       stable: stable.counts ?? nothingLike(either),
       ...boundariesOf(metric),
+      ...(stable.spread === undefined ? {} : { spread: stable.spread }),
       dropped: [...canary.dropped, ...stable.dropped],
       cursor: here,
     };
@@ -273,7 +268,7 @@ class PlayedRelease {
   // ---- the sample, as metrics/prometheus.ts answers it ------------------------------------------------------------
 
   #sample(metric: MetricPlan, since: number, window: number): MetricSample {
-    const { name, query } = metric;
+    const { name } = metric;
     const seen = this.#seenBetween(name, this.#tick - window, this.#tick);
     const last = this.#seen.get(name)?.[this.#tick - since - 1];
     if (last !== undefined && last.values !== null && window > 0)
@@ -285,8 +280,9 @@ class PlayedRelease {
         {
           query: recorded?.query ?? '',
           boundaries: recorded?.boundaries ?? null,
-          quantile: quantileAskedBy(query),
-          good: metric.counters?.kind === 'events' && metric.counters.good === true,
+          quantile: quantileAskedBy(metric),
+          // Of a metric with nothing but a lower limit, what its query counts is what should happen.
+          good: metric.min !== null && metric.max === null,
         },
       );
     return { name, canary: observe('canary'), stable: observe('stable') };
@@ -308,9 +304,10 @@ function isFailing({ verdict, dryRun }: MetricVerdict): boolean {
 }
 
 /** By which metric requests and errors are told: one that counts errors, or any that counts requests. */
-function costMetric({ metrics }: AnalysisPlan): string | null {
-  const counted = metrics.filter(({ counters }) => counters !== undefined && counters !== null);
-  return (counted.find(({ unit }) => unit === 'ratio') ?? counted[0])?.name ?? null;
+export function costMetric({ metrics }: Pick<AnalysisPlan, 'metrics'>, recorded: Recording['metrics']): string | null {
+  const counted = recorded.filter(({ stable }) => stable.counts !== null).map(({ name }) => name);
+  const ratio = metrics.find(({ name, unit }) => unit === 'ratio' && counted.includes(name));
+  return ratio?.name ?? counted[0] ?? null;
 }
 
 function add({ requests, errors }: Cost, tick: CountedTick | undefined): Cost {
@@ -331,18 +328,30 @@ function nothingLike(counts: ArmBatch): ArmBatch {
 function sum(ticks: readonly (CountedTick | undefined)[]): CountedTick {
   const dropped: string[] = [];
   let counts: ArmBatch | null = null;
+  let spread: Spread | undefined;
   let appeared = false;
   for (const tick of ticks) {
     if (tick === undefined) continue;
     if (tick.kind === 'error') return tick;
     dropped.push(...tick.dropped);
     appeared ||= tick.appeared;
+    if (tick.spread !== undefined) spread = addSpread(spread, tick.spread);
     if (tick.counts === null) continue;
     const total: ArmBatch | null = counts === null ? tick.counts : plus(counts, tick.counts);
     if (total === null) return { kind: 'error', message: "the histogram's boundaries have changed" };
     counts = total;
   }
-  return { kind: 'batch', counts, dropped: [...new Set(dropped)], appeared };
+  return {
+    kind: 'batch',
+    counts,
+    ...(spread === undefined ? {} : { spread }),
+    dropped: [...new Set(dropped)],
+    appeared,
+  };
+}
+
+function addSpread(sum: Spread | undefined, more: Spread): Spread {
+  return { chiSquared: (sum?.chiSquared ?? 0) + more.chiSquared, degrees: (sum?.degrees ?? 0) + more.degrees };
 }
 
 function plus(one: ArmBatch, other: ArmBatch): ArmBatch | null {

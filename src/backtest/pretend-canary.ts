@@ -1,9 +1,9 @@
-import type { ArmBatch } from '../analysis/counts';
+import type { ArmBatch, Spread } from '../analysis/counts';
 import type { Observation } from '../analysis/sample';
 import { seededRandom } from '../analysis/seeded-random';
 import { drawBinomial } from './binomial-draw';
 import type { PlayedTick, PlayedTraffic } from './play';
-import type { CountedTick, RecordedMetric, Recording } from './recording';
+import type { CountedTick, RecordedMetric, Recording } from '../analysis/recording';
 
 /** A fault that the pretend canary has. */
 export interface Injection {
@@ -72,7 +72,14 @@ function deal(
   if (tick.kind === 'error' || tick.counts === null) return { canary: tick, stable: tick };
   const { counts } = tick;
   const canary = dealBatch(counts, share, random);
-  return { canary: { ...tick, counts: canary }, stable: { ...tick, counts: rest(counts, canary) } };
+  const { spread, ...others } = tick;
+  const left = spread === undefined ? {} : { spread: spreadOfRest(spread, share) };
+  return { canary: { ...others, counts: canary }, stable: { ...others, ...left, counts: rest(counts, canary) } };
+}
+
+/** Of events that come together some are the canary's now: what is left of stable's is that much less uneven. */
+function spreadOfRest({ chiSquared, degrees }: Spread, share: number): Spread {
+  return { chiSquared: degrees + (chiSquared - degrees) * (1 - share), degrees };
 }
 
 /** Bad and good apart, bucket by bucket: which together is the draw without replacement of the requests there were. */

@@ -10,6 +10,7 @@ import type * as StartWorker from '../worker/start-worker';
 import type * as FindTemporal from '../devserver/find-temporal';
 import type * as StartTemporal from '../devserver/start-temporal';
 import type * as Metrics from '../metrics/create-source';
+import type * as Backtest from '../backtest/backtest';
 import type * as Cluster from '../targets/kubernetes/cluster';
 import type * as DirectRollBack from '../targets/kubernetes/direct-roll-back';
 import type * as ServiceLook from '../targets/kubernetes/service-look';
@@ -32,6 +33,7 @@ export const lazy = {
   findTemporal: (): typeof FindTemporal => require('../devserver/find-temporal') as typeof FindTemporal,
   startTemporal: (): typeof StartTemporal => require('../devserver/start-temporal') as typeof StartTemporal,
   metrics: (): typeof Metrics => require('../metrics/create-source') as typeof Metrics,
+  backtest: (): typeof Backtest => require('../backtest/backtest') as typeof Backtest,
   createDeps: (): typeof CreateDeps => require('../worker/create-deps') as typeof CreateDeps,
   slack: (): typeof Slack => require('@slack/web-api') as typeof Slack,
   cluster: (): typeof Cluster => require('../targets/kubernetes/cluster') as typeof Cluster,

@@ -2,6 +2,8 @@ import { ReleaseError } from '../errors';
 import type { MetricSourcePlan, TargetPlan } from '../spec/plan-types';
 import type { ClosableMetricSource } from './metric-source';
 import { createPrometheusSource } from './prometheus';
+import { createPrometheusHistory } from './prometheus-history';
+import type { PrometheusHistory } from './prometheus-history';
 import { createRouterSource } from './router';
 import { createSimulatedSource } from './simulated';
 
@@ -37,6 +39,34 @@ export function createMetricSource(
     }
     case 'simulated':
       return { ...createSimulatedSource(plan.phases), close: () => undefined };
+  }
+}
+
+/**
+ * What the metric source of a plan has recorded.
+ *
+ * @throws ReleaseError `unsupported` for a source that says what is, and not what was; `usage` as above.
+ */
+export function createHistory(
+  plan: MetricSourcePlan,
+  env: Readonly<Record<string, string | undefined>>,
+): PrometheusHistory {
+  switch (plan.kind) {
+    case 'prometheus':
+      return createPrometheusHistory({
+        url: plan.url,
+        timeoutMs: plan.timeoutMs,
+        ...(plan.tokenEnv === null ? {} : { token: readToken(plan.tokenEnv, env) }),
+      });
+    case 'router':
+    case 'simulated':
+      throw new ReleaseError(
+        'unsupported',
+        "The in-app router's own counters have no history: they say what is, and not what was.",
+        { hint: 'Let a Prometheus scrape the app, and name it in spec.analysis.source.prometheus.' },
+      );
+    default:
+      return plan satisfies never;
   }
 }
 

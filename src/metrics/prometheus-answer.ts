@@ -79,7 +79,8 @@ export function readAnswer(answer: HttpAnswer): QueryResult {
   }
 }
 
-function readNumber(text: string): QueryResult {
+/** A number of an answer, as what its query came to. */
+export function readNumber(text: string): QueryResult {
   const value = numberIn(text);
   return Number.isFinite(value) ? { kind: 'value', value } : { kind: 'not-a-number', text: shorten(text) };
 }
@@ -118,16 +119,51 @@ export function readPairs(answer: HttpAnswer, from: number, to: number): SeriesR
       const number = values.find(([seconds]) => isMeant(seconds));
       if (number !== undefined) return { kind: 'number', text: number[1] };
       const native = histograms.find(([seconds]) => isMeant(seconds))?.[1];
-      if (native === undefined) return null;
-      return {
-        kind: 'native',
-        count: native.count,
-        buckets: native.buckets.map(([, , le, count]) => ({ le, count })),
-      };
+      return native === undefined ? null : nativeValue(native);
     };
     return { labels: metric, from: valueAt((at) => at < middle), to: valueAt((at) => at >= middle) };
   });
   return { kind: 'series', series };
+}
+
+/** One series on a grid of moments. */
+export interface SeriesRange {
+  readonly labels: Readonly<Record<string, string>>;
+  /** One for each moment; null where it had no sample. */
+  readonly values: readonly (SeriesValue | null)[];
+}
+
+export type RangeResult =
+  | { readonly kind: 'series'; readonly series: readonly SeriesRange[] }
+  | { readonly kind: 'error'; readonly message: string };
+
+/**
+ * Reads an answer of `/api/v1/query_range` that was asked for moments a step apart, the first at `start`, milliseconds.
+ *
+ * @throws HttpFailure when the answer is not one of Prometheus at all.
+ */
+export function readRange(answer: HttpAnswer, grid: { start: number; stepMs: number; moments: number }): RangeResult {
+  const refused = readRefusal(answer);
+  if (refused !== null) return { kind: 'error', message: refused };
+  const matrix = Matrix.safeParse(expectJson(answer));
+  if (!matrix.success) throw new HttpFailure('body', 'answered JSON that is not a range of Prometheus');
+  const partial = describeWarning(matrix.data.warnings);
+  if (partial !== null) return { kind: 'error', message: partial };
+  const series = matrix.data.data.result.map(({ metric, values, histograms }): SeriesRange => {
+    const placed = new Array<SeriesValue | null>(grid.moments).fill(null);
+    const place = (at: number, value: SeriesValue): void => {
+      const index = Math.round((at * 1000 - grid.start) / grid.stepMs);
+      if (index >= 0 && index < grid.moments) placed[index] = value;
+    };
+    for (const [at, text] of values) place(at, { kind: 'number', text });
+    for (const [at, histogram] of histograms) place(at, nativeValue(histogram));
+    return { labels: metric, values: placed };
+  });
+  return { kind: 'series', series };
+}
+
+function nativeValue({ count, buckets }: z.output<typeof NativePoint>[1]): SeriesValue {
+  return { kind: 'native', count, buckets: buckets.map(([, , le, each]) => ({ le, count: each })) };
 }
 
 /** A number as Prometheus writes it; NaN and the infinities are themselves. */

@@ -4,7 +4,7 @@ import type { MetricCounters, MetricPlan } from '../spec/plan-types';
 import { resolveQuery } from '../spec/query-template';
 import type { CountRequest } from './metric-source';
 import { mapBounded } from './pool';
-import type { SeriesResult } from './prometheus-answer';
+import type { SeriesPair, SeriesResult } from './prometheus-answer';
 import { countEvents, countHistogram } from './series-batch';
 import type { Batch, EventCounts, HistogramCounts } from './series-batch';
 
@@ -148,8 +148,17 @@ async function countTrack(
   const [total, bad] = await Promise.all([ask(track.total, from, to), ask(track.bad, from, to)]);
   if (total.kind === 'error') return total;
   if (bad.kind === 'error') return bad;
-  const events = countEvents(total.series, bad.series);
-  if (!track.good || events.kind === 'error' || events.counts === null) return events;
+  return countTrackEvents(total.series, bad.series, track.good);
+}
+
+/** Bad of all events; `good`: what is counted beside the total are the events that are as they should be. */
+export function countTrackEvents(
+  total: readonly SeriesPair[],
+  counted: readonly SeriesPair[],
+  good: boolean,
+): Batch<EventCounts> {
+  const events = countEvents(total, counted);
+  if (!good || events.kind === 'error' || events.counts === null) return events;
   const { bad: asTheyShould, total: all, spread } = events.counts;
   return { ...events, counts: { bad: all - asTheyShould, total: all, spread } };
 }

@@ -378,16 +378,23 @@ function ownQuery(spec: MetricSpec, asked: OwnQuery, report: Report): Pick<Prese
 /** As often as the default interval looks. */
 const COUNTER_RESOLUTION = '5s';
 
+/** `SERIES{…}[{{window}}]` */
+const SERIES = /^\s*([a-zA-Z_:][\w:]*\s*(?:\{(?:[^{}]|\{\{\s*\w+\s*\}\})*\})?)\s*\[\s*\{\{\s*window\s*\}\}\s*\]\s*$/;
+
 /** `sum(increase(SERIES{…}[{{window}}]))`: from that the counters themselves are known. */
-const GROWTH =
-  /^sum\s*\(\s*increase\s*\(\s*([a-zA-Z_:][\w:]*\s*(?:\{(?:[^{}]|\{\{\s*\w+\s*\}\})*\})?)\s*\[\s*\{\{\s*window\s*\}\}\s*\]\s*\)\s*\)$/;
+const GROWTH = /^sum\s*\(\s*increase\s*\((.*)\)\s*\)$/s;
+
+/** The series of a range over the window; null for anything else. */
+export function seriesIn(range: string): string | null {
+  return SERIES.exec(range)?.[1]?.trim() ?? null;
+}
 
 /** The counters behind a ratio of growths; null where they cannot be told, and a test at each look must do. */
-function countersIn(numerator: string, denominator: string): MetricCounters | null {
-  const bad = GROWTH.exec(numerator)?.[1];
-  const total = GROWTH.exec(denominator)?.[1];
-  if (bad === undefined || total === undefined) return null;
-  return { kind: 'events', bad: byTarget(bad.trim()), total: byTarget(total.trim()) };
+export function countersIn(numerator: string, denominator: string): MetricCounters | null {
+  const bad = seriesIn(GROWTH.exec(numerator)?.[1] ?? '');
+  const total = seriesIn(GROWTH.exec(denominator)?.[1] ?? '');
+  if (bad === null || total === null) return null;
+  return { kind: 'events', bad: byTarget(bad), total: byTarget(total) };
 }
 
 function ownUnit(spec: MetricSpec, report: Report): MetricUnit | null {

@@ -1,4 +1,4 @@
-import { eventsIn, partOf, requestsIn } from '../../src/backtest/recording';
+import { eventsIn, partOf, requestsIn } from '../../src/analysis/recording';
 import {
   badShares,
   describeHealthy,
@@ -12,7 +12,7 @@ import type { SeriesRun } from '../../src/backtest/backtest';
 import { playRelease } from '../../src/backtest/play';
 import { pretendCanary } from '../../src/backtest/pretend-canary';
 import type { Injection } from '../../src/backtest/pretend-canary';
-import type { Recording } from '../../src/backtest/recording';
+import type { Recording } from '../../src/analysis/recording';
 import { batch, planOf, recordingOf, START, TICK_MS } from './recordings';
 
 const POLICY = playedPolicy(planOf());

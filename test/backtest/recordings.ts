@@ -1,7 +1,7 @@
 import { seededRandom } from '../../src/analysis/seeded-random';
 import { drawBinomial } from '../../src/backtest/binomial-draw';
-import { NOT_RECORDED } from '../../src/backtest/recording';
-import type { CountedTick, RecordedMetric, Recording } from '../../src/backtest/recording';
+import { NOT_RECORDED } from '../../src/analysis/recording';
+import type { CountedTick, RecordedMetric, Recording } from '../../src/analysis/recording';
 import { parseSpec } from '../../src/spec/load';
 import { plan } from '../../src/spec/plan';
 import type { Plan } from '../../src/spec/plan-types';

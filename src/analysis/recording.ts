@@ -1,5 +1,5 @@
-import type { ArmBatch } from '../analysis/counts';
-import type { Observation } from '../analysis/sample';
+import type { ArmBatch, Spread } from './counts';
+import type { Observation } from './sample';
 
 /**
  * What a metric backend has recorded of a service, cut into ticks: the plan's interval, so that each look falls on the
@@ -39,6 +39,8 @@ export type CountedTick =
       readonly kind: 'batch';
       /** Null without a single series. */
       readonly counts: ArmBatch | null;
+      /** Of the track's processes; absent where they are not known apart. */
+      readonly spread?: Spread;
       readonly dropped: readonly string[];
       /** Some target was left out because it has only just appeared. */
       readonly appeared: boolean;

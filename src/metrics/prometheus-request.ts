@@ -1,0 +1,73 @@
+import { promDuration } from '../spec/query-template';
+import { describeHttpFailure, displayUrl, HttpFailure, type HttpAnswer, type HttpClient } from './http';
+
+/** Where a Prometheus is, and how long it is waited for. */
+export interface PrometheusAddress {
+  /** Base URL, with a path prefix where the server has one: `http://prometheus:9090`. */
+  readonly url: string;
+  /** For one query, milliseconds; Prometheus is told to give up after the same time. */
+  readonly timeoutMs: number;
+}
+
+export interface PrometheusQuestion<T> {
+  readonly path: '/api/v1/query' | '/api/v1/query_range';
+  readonly form: Readonly<Record<string, string>>;
+  readonly read: (answer: HttpAnswer) => T;
+  readonly signal?: AbortSignal;
+}
+
+/** A moment or a length of time as the API takes it. */
+export function seconds(ms: number): string {
+  return (ms / 1000).toFixed(3);
+}
+
+/** `Prometheus at http://…`, to begin a sentence with. */
+export function nameOf({ url }: PrometheusAddress): string {
+  return `Prometheus at ${displayUrl(url)}`;
+}
+
+/**
+ * Asks and reads.
+ *
+ * @throws HttpFailure without an answer, and with one from a server whose clock is wrong.
+ */
+export async function askPrometheus<T>(
+  client: HttpClient,
+  address: PrometheusAddress,
+  { path, form, read, signal }: PrometheusQuestion<T>,
+): Promise<T> {
+  const answer = await client.request({
+    method: 'POST',
+    url: `${address.url.replace(/\/+$/, '')}${path}`,
+    body: new URLSearchParams({ ...form, timeout: promDuration(address.timeoutMs) }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const apart = clocksApart(answer);
+  if (apart !== null) throw new HttpFailure('body', apart);
+  return read(answer);
+}
+
+/** The same; or says in a clause why there is nothing to read. */
+export async function askOrSay<T>(
+  client: HttpClient,
+  address: PrometheusAddress,
+  question: PrometheusQuestion<T>,
+): Promise<T | string> {
+  try {
+    return await askPrometheus(client, address, question);
+  } catch (error) {
+    return `${nameOf(address)} ${describeHttpFailure(error)}`;
+  }
+}
+
+/** What came before a weight change cannot be told from what came after it by a clock that is that wrong. */
+const CLOCKS_APART_MS = 10_000;
+
+/** A clause about the server's clock; null when it goes as ours does, or is not known. */
+function clocksApart({ headers }: HttpAnswer): string | null {
+  const date = Date.parse(headers['date'] ?? '');
+  const apart = date - Date.now();
+  if (Number.isNaN(date) || Math.abs(apart) <= CLOCKS_APART_MS) return null;
+  const by = `${Math.round(Math.abs(apart) / 1000)} s`;
+  return `has a clock that is ${by} ${apart > 0 ? 'ahead of' : 'behind'} this one; set both clocks right`;
+}
