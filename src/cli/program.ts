@@ -9,6 +9,7 @@ import type { Registry } from './registry';
 import { COLOR_CHOICES, reportError, runSession } from './session';
 import { decideLook } from './style';
 import { addApproveCommand } from './commands/approve';
+import { addBacktestCommand } from './commands/backtest';
 import { addCleanupCommand } from './commands/cleanup';
 import { addCompletionCommand } from './commands/completion';
 import { addDemoCommand } from './commands/demo';
@@ -41,7 +42,7 @@ import { addWorkerCommand } from './commands/worker';
 
 const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void)[]])[] = [
   ['Release:', [addDeployCommand, addStatusCommand, addWatchCommand, addWaitCommand, addListCommand]],
-  ['Understand:', [addHistoryCommand, addExplainCommand, addMonitorCommand, addJudgeCommand]],
+  ['Understand:', [addHistoryCommand, addExplainCommand, addMonitorCommand, addJudgeCommand, addBacktestCommand]],
   [
     'Decide:',
     [

@@ -15,7 +15,9 @@ export function parseTime(text: string, now: number): number | null {
   const at = Date.parse(`${trimmed.replace(' ', 'T')}${isWhole && match[1] === undefined ? 'Z' : ''}`);
   // 31 February is read as 3 March: what a person did not write is not meant.
   if (Number.isNaN(at)) return null;
-  return new Date(Date.parse(`${trimmed.slice(0, 10)}T00:00:00Z`)).toISOString().startsWith(trimmed.slice(0, 10)) ? at : null;
+  return new Date(Date.parse(`${trimmed.slice(0, 10)}T00:00:00Z`)).toISOString().startsWith(trimmed.slice(0, 10))
+    ? at
+    : null;
 }
 
 /** The same; throws `usage` for anything else. */

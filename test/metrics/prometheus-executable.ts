@@ -16,6 +16,34 @@ export function describeWithPrometheus(name: string, suite: (executable: string)
   });
 }
 
+/** The same with `promtool`, which comes with every Prometheus and lies beside it. */
+export function describeWithPromtool(
+  name: string,
+  suite: (executables: { readonly prometheus: string; readonly promtool: string }) => void,
+): void {
+  const prometheus = findPrometheusExecutable();
+  const promtool = prometheus === null ? null : path.join(path.dirname(prometheus), 'promtool');
+  if (prometheus === null || promtool === null || !runs(promtool)) {
+    const reason = 'no Prometheus with its promtool in SLUICE_PROMETHEUS, on the PATH or in the cache';
+    process.stderr.write(`skipped "${name}": ${reason}\n`);
+    describe.skip(name, () => {
+      it(`needs a promtool: ${reason}`, () => undefined);
+    });
+    return;
+  }
+  describe(name, () => suite({ prometheus, promtool }));
+}
+
+function runs(executable: string): boolean {
+  try {
+    execFileSync(executable, ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    // Missing or not runnable is the same here: another place is looked at, or the suite is skipped.
+    return false;
+  }
+}
+
 /** `SLUICE_PROMETHEUS` (which `scripts/test` sets), the PATH or the cache. */
 function findPrometheusExecutable(): string | null {
   const cache = path.join(cacheDirectory(), 'prometheus');
@@ -27,12 +55,7 @@ function findPrometheusExecutable(): string | null {
   ];
   for (const place of places) {
     if (place === undefined || place === '') continue;
-    try {
-      execFileSync(place, ['--version'], { stdio: 'ignore' });
-      return place;
-    } catch {
-      // Missing or not runnable is the same here: the next place is looked at.
-    }
+    if (runs(place)) return place;
   }
   return null;
 }

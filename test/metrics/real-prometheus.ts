@@ -1,10 +1,13 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
 
 export interface ScrapeTarget {
   /** host:port */
@@ -17,8 +20,20 @@ export interface RunningPrometheus {
   stop(): Promise<void>;
 }
 
+/** What a Prometheus already knows when it starts. */
+export interface BackFill {
+  /** The `promtool` that belongs to it. */
+  readonly promtool: string;
+  /** Samples with their times, in the OpenMetrics format. */
+  readonly openMetrics: string;
+}
+
 /** A real Prometheus on loopback with its data in a directory of its own, scraping the targets every second. */
-export async function startPrometheus(binary: string, targets: readonly ScrapeTarget[]): Promise<RunningPrometheus> {
+export async function startPrometheus(
+  binary: string,
+  targets: readonly ScrapeTarget[],
+  backFill?: BackFill,
+): Promise<RunningPrometheus> {
   const directory = await mkdtemp(join(tmpdir(), 'sluice-prometheus-'));
   const port = await freePort();
   const config = {
@@ -30,6 +45,7 @@ export async function startPrometheus(binary: string, targets: readonly ScrapeTa
       },
     ],
   };
+  if (backFill !== undefined) await fill(directory, backFill);
   // JSON is YAML.
   await writeFile(join(directory, 'prometheus.yml'), JSON.stringify(config));
   const output: string[] = [];
@@ -55,6 +71,12 @@ export async function startPrometheus(binary: string, targets: readonly ScrapeTa
     throw error;
   }
   return { url, stop: () => stop(child, directory) };
+}
+
+async function fill(directory: string, { promtool, openMetrics }: BackFill): Promise<void> {
+  const file = join(directory, 'history.om');
+  await writeFile(file, openMetrics);
+  await run(promtool, ['tsdb', 'create-blocks-from', 'openmetrics', file, join(directory, 'data')]);
 }
 
 /** Looks again and again until the condition holds; the test's own time limit is the last resort. */
