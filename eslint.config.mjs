@@ -14,7 +14,7 @@ const rooms = {
   traffic: [],
   targets: ['traffic', 'metrics', 'router'],
   notify: ['workflows'],
-  report: ['workflows'],
+  report: ['workflows', 'backtest'],
   activities: ['workflows', 'targets', 'metrics', 'notify', 'traffic', 'analysis'],
   worker: ['activities', 'targets', 'metrics', 'notify', 'workflows', 'client', 'devserver'],
   client: ['workflows'],

@@ -62,6 +62,8 @@ export interface InjectedSeries {
   readonly delayMs: Spread | null;
   readonly requests: Spread | null;
   readonly errors: Spread | null;
+  /** One by one, in order of time; null where it was not found. */
+  readonly delays: readonly { readonly at: number; readonly ms: number | null }[];
   /** Of those that did not, to the end of the release. */
   readonly missed: { readonly requests: Spread; readonly errors: Spread } | null;
 }
@@ -109,10 +111,11 @@ export function describeHealthy(runs: readonly SeriesRun[]): HealthySeries {
 }
 
 export function describeInjected(runs: readonly SeriesRun[], injection: Injection, tickMs: number): InjectedSeries {
-  const exposed = runs.flatMap(({ played }) => {
+  const exposed = runs.flatMap(({ at, played }) => {
     const onset = played.steps.find(({ weight }) => weight >= injection.fromWeight);
     if (onset === undefined || played.outcome === 'cutOff') return [];
     return {
+      at,
       isFound: played.outcome === 'failed',
       ticks: played.tick - onset.after,
       requests: played.cost.requests - onset.cost.requests,
@@ -130,6 +133,7 @@ export function describeInjected(runs: readonly SeriesRun[], injection: Injectio
     delayMs: spreadOf(found.map(({ ticks }) => ticks * tickMs)),
     requests: spreadOf(found.map((each) => each.requests)),
     errors: spreadOf(found.map((each) => each.errors)),
+    delays: exposed.map(({ at, isFound, ticks }) => ({ at, ms: isFound ? ticks * tickMs : null })),
     missed: requests === null || errors === null ? null : { requests, errors },
   };
 }
@@ -173,6 +177,46 @@ export function badShares(
     shares[name] = Math.max(bad, 1) / total;
   }
   return { shares, clean };
+}
+
+/** What was recorded of stable between two moments. */
+export interface TrafficPoint {
+  /** Its end, epoch milliseconds. */
+  readonly at: number;
+  readonly seconds: number;
+  readonly requests: number;
+  readonly errors: number;
+}
+
+/**
+ * Stable's traffic as far as it was recorded, of the metric by which requests and errors are told, in so many points at
+ * most. The windows may overlap, and begin in order.
+ */
+export function trafficIn(windows: readonly Recording[], analysis: AnalysisPlan, points: number): TrafficPoint[] {
+  const [first] = windows;
+  const last = windows.at(-1);
+  if (first === undefined || last === undefined) return [];
+  const cost = costMetric(analysis, first.metrics);
+  const { tickMs } = first;
+  const length = Math.max(1, Math.ceil((last.start - first.start + last.ticks * tickMs) / points / tickMs)) * tickMs;
+  const found = new Map<number, { seconds: number; requests: number; errors: number }>();
+  let seen = first.start;
+  for (const { start, metrics } of windows) {
+    const counts = metrics.find(({ name }) => name === cost)?.stable.counts ?? [];
+    for (const [index, tick] of counts.entries()) {
+      const begin = start + index * tickMs;
+      if (begin < seen) continue;
+      seen = begin + tickMs;
+      const place = Math.floor((begin - first.start) / length);
+      const point = found.get(place) ?? { seconds: 0, requests: 0, errors: 0 };
+      found.set(place, {
+        seconds: point.seconds + tickMs / 1000,
+        requests: point.requests + requestsIn(tick),
+        errors: point.errors + (eventsIn(tick)?.bad ?? 0),
+      });
+    }
+  }
+  return [...found].map(([place, point]) => ({ at: first.start + (place + 1) * length, ...point }));
 }
 
 /** A deploy of which the history has both tracks, as this policy would have seen it. */

@@ -1,4 +1,5 @@
 import type { DeployReview, InjectedSeries, SeriesRun, Share, Spread } from '../backtest/backtest';
+import type { BacktestReport } from '../report/backtest-report';
 import { describeInjection } from './backtest';
 import type { Backtest } from './backtest';
 import { safeText, wrap } from './display-width';
@@ -34,7 +35,11 @@ export function backtestDocument({ plan, from, to, healthy, injected, deploys, n
         sentence: played.sentence,
       })),
     },
-    injected: injected.map(({ injection, found, ...rest }) => ({ ...injection, found: shareDocument(found), ...rest })),
+    injected: injected.map(({ injection, found, before, delayMs, requests, errors, missed }) => ({
+      ...injection,
+      found: shareDocument(found),
+      ...{ before, delayMs, requests, errors, missed },
+    })),
     deploys: deploys.map(deployDocument),
     notes,
   };
@@ -57,6 +62,18 @@ function deployDocument(review: DeployReview): object {
     sentence: played.sentence,
     cost: played.cost,
     recorded,
+  };
+}
+
+/** The result as a page. */
+export function backtestReport({ plan, from, to, ...found }: Backtest): BacktestReport {
+  const { service, namespace, analysis, steps } = plan;
+  return {
+    ...{ service, namespace, from, to },
+    tickMs: analysis.intervalMs,
+    steps: steps.flatMap((step) => (step.kind === 'weight' ? [{ weight: step.weight, soakMs: step.soakMs }] : [])),
+    ...found,
+    sentence: verdictOf(found.healthy.falseAlarms),
   };
 }
 

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { partOf } from '../analysis/recording';
 import type { Recording } from '../analysis/recording';
-import type { DeployReview, HealthySeries, InjectedSeries } from '../backtest/backtest';
+import type { DeployReview, HealthySeries, InjectedSeries, TrafficPoint } from '../backtest/backtest';
 import { chooseWindows, merge, without } from '../backtest/choose-windows';
 import type { Stretch } from '../backtest/choose-windows';
 import type { PlayedPolicy } from '../backtest/play';
@@ -36,6 +36,7 @@ export interface Backtest {
   /** Of the analysis, cut to whole intervals. */
   readonly from: number;
   readonly to: number;
+  readonly traffic: readonly TrafficPoint[];
   readonly healthy: HealthySeries;
   readonly injected: readonly InjectedSeries[];
   readonly deploys: readonly DeployReview[];
@@ -48,6 +49,9 @@ const SEED = 20_261_121;
 
 /** Of one metric some ten bytes each are kept. */
 const MOST_TICKS = 1_000_000;
+
+/** As many as a plot is wide. */
+const TRAFFIC_POINTS = 400;
 
 /** Reads the history and plays the plan's analysis over it. Throws `ReleaseError`s, and the signal's reason. */
 export async function runBacktest(
@@ -116,6 +120,7 @@ async function backtest(context: Context): Promise<Backtest> {
     policy,
     from,
     to: from + ticks * tickMs,
+    traffic: lazy.backtest().trafficIn(windows, plan.analysis, TRAFFIC_POINTS),
     healthy,
     injected,
     deploys,

@@ -20,6 +20,7 @@ import type * as Plan from '../spec/plan';
 import type * as ShortPlans from '../spec/short-plans';
 import type * as DescribePlan from '../spec/describe-plan';
 import type * as ReleaseReport from '../report/release-report';
+import type * as BacktestReport from '../report/backtest-report';
 import type * as MonitorReport from '../report/monitor-report';
 import type * as JsonSchema from '../spec/json-schema';
 
@@ -46,6 +47,7 @@ export const lazy = {
   shortPlans: (): typeof ShortPlans => require('../spec/short-plans') as typeof ShortPlans,
   describePlan: (): typeof DescribePlan => require('../spec/describe-plan') as typeof DescribePlan,
   releaseReport: (): typeof ReleaseReport => require('../report/release-report') as typeof ReleaseReport,
+  backtestReport: (): typeof BacktestReport => require('../report/backtest-report') as typeof BacktestReport,
   monitorReport: (): typeof MonitorReport => require('../report/monitor-report') as typeof MonitorReport,
   jsonSchema: (): typeof JsonSchema => require('../spec/json-schema') as typeof JsonSchema,
 };

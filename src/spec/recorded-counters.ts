@@ -2,15 +2,32 @@ import { countersIn, seriesIn } from './analysis-plan';
 import type { MetricCounters, MetricPlan } from './plan-types';
 import { byTarget } from './presets';
 
-/** `histogram_quantile(Q, sum by (le) (rate(SERIES{…}[{{window}}])))` */
-const QUANTILE = /^\s*histogram_quantile\(\s*(0?\.\d+)\s*,\s*(.*?)\s*\)\s*$/su;
-const BUCKETS = /^sum\s+by\s*\(\s*le\s*\)\s*\(\s*rate\s*\((.*)\)\s*\)$/su;
+/** `histogram_quantile(Q, …)`, and nothing else. */
+const QUANTILE = /^\s*histogram_quantile\s*\(\s*(0?\.\d+)\s*,\s*(.*?)\s*\)\s*$/su;
 
-/** The quantile that a metric of latency asks for; null for any other metric. */
-export function quantileAskedBy({ query }: Pick<MetricPlan, 'query'>): number | null {
-  if (query.kind !== 'value') return null;
-  const quantile = Number(QUANTILE.exec(query.expression)?.[1] ?? Number.NaN);
-  return quantile > 0 && quantile < 1 ? quantile : null;
+/** `sum by (le) (rate(SERIES{…}[{{window}}]))`, in both orders. */
+const BUCKETS = [
+  /^sum\s+by\s*\(\s*le\s*\)\s*\(\s*rate\s*\((.*)\)\s*\)$/su,
+  /^sum\s*\(\s*rate\s*\((.*)\)\s*\)\s*by\s*\(\s*le\s*\)$/su,
+];
+
+interface Quantile {
+  readonly quantile: number;
+  /** The series of its buckets. */
+  readonly series: string;
+}
+
+function quantileIn({ query }: Pick<MetricPlan, 'query'>): Quantile | null {
+  const [, quantile, inner = ''] = query.kind === 'value' ? (QUANTILE.exec(query.expression) ?? []) : [];
+  if (quantile === undefined) return null;
+  const ranges = BUCKETS.map((form) => form.exec(inner)?.[1] ?? '');
+  const series = ranges.map(seriesIn).find((each) => each !== null);
+  return series === undefined ? null : { quantile: Number(quantile), series };
+}
+
+/** The quantile that is all a metric of latency asks for; null for any other metric. */
+export function quantileAskedBy(metric: Pick<MetricPlan, 'query'>): number | null {
+  return quantileIn(metric)?.quantile ?? null;
 }
 
 /**
@@ -24,7 +41,6 @@ export function recordedCounters({ query, counters, min, max }: MetricPlan): Met
     // What a metric with nothing but a lower limit counts is what should happen.
     return events?.kind === 'events' && min !== null && max === null ? { ...events, good: true } : events;
   }
-  if (query.kind !== 'value') return null;
-  const series = seriesIn(BUCKETS.exec(QUANTILE.exec(query.expression)?.[2] ?? '')?.[1] ?? '');
-  return series === null ? null : { kind: 'histogram', buckets: byTarget(series, 'le') };
+  const latency = quantileIn({ query });
+  return latency === null ? null : { kind: 'histogram', buckets: byTarget(latency.series, 'le') };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createPrometheusHistory } from '../../src/metrics/prometheus-history';
@@ -10,6 +10,7 @@ import { startPrometheus } from '../metrics/real-prometheus';
 import type { RunningPrometheus } from '../metrics/real-prometheus';
 import { openMetricsOf, SCRAPE_MS } from '../metrics/recorded-history';
 import { planOf } from '../backtest/recordings';
+import { dangersOf, readPage } from '../report/page';
 import { run } from './harness';
 import type { Ran } from './harness';
 
@@ -140,8 +141,9 @@ describeWithPromtool('sluice backtest over a Prometheus with a history', ({ prom
     expect(deploys[2]?.sentence).toMatch(/history has no requests of the canary track/);
   });
 
-  it('prints a table for people', async () => {
-    const ran = await backtest(...clean, '--runs', '20', '--inject', '10x', '--deploys', iso(broken));
+  it('prints a table for people, and writes a page that needs nothing', async () => {
+    const page = path.join(directory, 'backtest.html');
+    const ran = await backtest(...clean, '--runs', '20', '--inject', '10x', '--deploys', iso(broken), '--report', page);
 
     expect(ran.code).toBe(0);
     expect(ran.out).toMatch(
@@ -151,6 +153,15 @@ describeWithPromtool('sluice backtest over a Prometheus with a history', ({ prom
     expect(ran.out).toMatch(/10x errors from 5 % +\d+ \(/);
     expect(ran.out).toMatch(/caught at (5|25) %/);
     expect(ran.out).toMatch(/raised no false alarm in 20 releases of this service/);
+    const written = readPage(await readFile(page, 'utf8'));
+    expect(dangersOf(written)).toEqual([]);
+    expect(written.all('figcaption').map((element) => written.text(element))).toEqual([
+      'Requests a second, as recorded',
+      'Share of errors, as recorded',
+      'Highest evidence against each pretend canary',
+      '10x errors from 5 %: found after, by when the release began',
+    ]);
+    expect(written.text()).toMatch(/caught at (5|25) %/);
   });
 
   it('reads the same in parts as small as the server or the client wants them', async () => {

@@ -3,10 +3,12 @@ import { runBacktest } from '../backtest';
 import type { BacktestSettings } from '../backtest';
 import { parseInjection, readDeploys } from '../backtest-input';
 import type { PastDeploy } from '../backtest-input';
-import { backtestDocument, backtestLines } from '../backtest-lines';
+import { backtestDocument, backtestLines, backtestReport } from '../backtest-lines';
 import { EXIT } from '../exit-codes';
 import { listenForInterrupt } from '../interrupt';
+import { lazy } from '../lazy';
 import type { Registry } from '../registry';
+import { checkReportPath, writeReport } from '../report-file';
 import { ANY_IMAGE } from '../spec-source';
 import type { Session } from '../session';
 import { parseTimeArgument } from '../time-argument';
@@ -20,6 +22,7 @@ interface BacktestOptions {
   readonly inject: readonly string[];
   readonly deploys?: string;
   readonly runs?: string;
+  readonly report?: string;
 }
 
 /** `sluice backtest`: a plan's analysis over what a Prometheus has recorded. */
@@ -29,6 +32,7 @@ export function addBacktestCommand(registry: Registry): void {
       'sluice backtest release.yaml --from 7d',
       'sluice backtest release.yaml --from 2026-11-13 --to 2026-11-20 --inject 5x@25% --inject 10x',
       'sluice backtest release.yaml --from 30d --deploys 2026-11-18T14:00Z,2026-11-19T09:30Z',
+      'sluice backtest release.yaml --from 7d --report backtest.html',
       'sluice backtest release.yaml --from 7d -o json',
     ])
     .requiredOption('--from <time>', 'where it begins: 2026-11-13, 2026-11-13T14:00Z, or 7d for that long ago')
@@ -42,14 +46,23 @@ export function addBacktestCommand(registry: Registry): void {
     )
     .option('--deploys <file-or-times>', 'deploys to be looked at again: times with commas, or a file of them')
     .option('--runs <number>', 'how many pretend releases (default: as many as fit, from 100 to 1000)')
+    .option('--report <file>', 'write it as a page with plots, too')
     .action(async (path: string, options: BacktestOptions, command) => {
       await registry.run(command, async (session) => {
+        if (options.report !== undefined) await checkReportPath(options.report);
         const plan = await planOf(session, path, options.version);
         const settings = await parseSettings(session, options, plan);
         const interruption = listenForInterrupt(session.cli);
         try {
           const backtest = await runBacktest(session, plan, settings, interruption.signal);
           session.result(backtestDocument(backtest), () => backtestLines(backtest, session.look));
+          if (options.report !== undefined) {
+            await writeReport(
+              session,
+              options.report,
+              lazy.backtestReport().renderBacktestReport(backtestReport(backtest)),
+            );
+          }
           return EXIT.ok;
         } catch (error) {
           if (interruption.by === null || error instanceof ReleaseError) throw error;
