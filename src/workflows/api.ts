@@ -366,10 +366,6 @@ export interface SoakProgress extends SoakStatus {
   judge: JudgeState | null;
   /** Measurements in a row that could not be made at all. */
   lost: number;
-  /** How long the last look took, milliseconds; absent before the first one. */
-  lookMs?: number;
-  /** The next look is the one at the soak's end. */
-  isLast?: boolean;
 }
 
 export interface RollbackCause {

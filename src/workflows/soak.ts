@@ -1,4 +1,4 @@
-import { condition, patched } from '@temporalio/workflow';
+import { condition } from '@temporalio/workflow';
 import type { Verdict } from '../analysis/verdict';
 import type { WeightStep } from '../spec/plan-types';
 import type { SoakProgress } from './api';
@@ -41,26 +41,10 @@ export async function soak(run: Run, step: WeightStep): Promise<StepEnd> {
     const wait = state.soak.nextAt - Date.now();
     if (wait > 0 && (await condition(() => interrupted(run), wait, { summary: `soak at ${step.weight} %` }))) continue;
 
-    const began = Date.now();
     const reading = await takeReading(run, state.soak.judge);
-    state.soak.lookMs = Date.now() - began;
-    state.soak.judge = reading.judge;
-    if (isEarly(state.soak, reading) && (await condition(() => interrupted(run), left(state.soak), END_OF_SOAK)))
-      continue;
     const end = weigh(run, step, state.soak, reading);
     if (end !== null) return end;
   }
-}
-
-const END_OF_SOAK = { summary: 'the rest of the soak' };
-
-/** The last look of a soak was begun before its end, and has found nothing that would end the soak at once. */
-function isEarly(soak: SoakProgress, { decision, enough, misrouted }: Reading): boolean {
-  return soak.isLast === true && decision === 'continue' && !enough && misrouted === null && left(soak) > 0;
-}
-
-function left({ endsAt }: SoakProgress): number {
-  return endsAt - Date.now();
 }
 
 function interrupted(run: Run): boolean {
@@ -88,6 +72,7 @@ function endedByPerson(run: Run, step: WeightStep): boolean {
 /** What follows from one reading; null when the soak goes on. */
 function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading): StepEnd | null {
   const { consecutiveErrorLimit, onNoData, intervalMs } = run.plan.analysis;
+  soak.judge = reading.judge;
   soak.lost = reading.lost ? soak.lost + 1 : 0;
 
   if (reading.decision === 'fail') throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
@@ -113,7 +98,6 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
     if (reading.stepVerdict === 'fail') throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
     if (soak.extended || onNoData.extendMs === 0) return withoutVerdict(run, reading.stepVerdict, reading);
     soak.extended = true;
-    soak.isLast = false;
     soak.endsAt = Date.now() + onNoData.extendMs;
     record(
       run,
@@ -126,23 +110,9 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
   const now = Date.now();
   while (soak.nextAt <= now) soak.nextAt += intervalMs;
   // The last one is at the end; another just before it would see nothing else.
-  if (soak.nextAt > soak.endsAt - intervalMs / 2) {
-    soak.nextAt = soak.endsAt - leadOf(soak, intervalMs);
-    soak.isLast = true;
-  }
+  if (soak.nextAt > soak.endsAt - intervalMs / 2) soak.nextAt = soak.endsAt;
   return null;
 }
-
-/** The last look is begun as much before the end as the one before took, so that the soak ends when it should. */
-function leadOf({ lookMs = 0, endsAt, extended }: SoakProgress, intervalMs: number): number {
-  if (!patched(LAST_LOOK_EARLY) || extended) return 0;
-  return Math.max(0, Math.min(lookMs, LONGEST_LEAD_MS, intervalMs / 2, endsAt - Date.now()));
-}
-
-const LAST_LOOK_EARLY = 'last-look-early';
-
-/** A look that takes longer is waiting for a backend, and the next one may not. */
-const LONGEST_LEAD_MS = 250;
 
 /** The evidence never sufficed: neither pass nor fail. The weight is held, and the spec says what then. */
 function withoutVerdict(run: Run, verdict: Verdict, reading: Reading): StepEnd | null {
