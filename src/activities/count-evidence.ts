@@ -1,13 +1,13 @@
 import type { Counted } from '../analysis/counts';
 import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
 import type { EvidenceFinding, EvidenceState, GatheringLook } from '../analysis/gather-evidence';
-import { ReleaseError } from '../errors';
 import type { CountRequest, MetricSource } from '../metrics/metric-source';
 import { gatheringPolicy, isCountedAt } from '../spec/gathering-policy';
 import type { MetricPlan } from '../spec/plan-types';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput } from '../workflows/activity-types';
 import { inTime, limitedTo } from './in-time';
+import { settingProblem } from './setting-problem';
 
 /** What a look adds to the evidence of the release. */
 export interface Gathered {
@@ -56,14 +56,11 @@ export async function countEvidence(
   return gather(counted ?? without(wanted, 'error', 'the metric source did not answer in time'));
 }
 
-/** A setting that no retry mends is for people to read: in the verdict, and not instead of it. */
 async function ask(source: () => MetricSource, request: CountRequest): Promise<readonly Counted[]> {
   try {
     return await source().count(request);
   } catch (error) {
-    if (!(error instanceof ReleaseError)) throw error;
-    const message = error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
-    return without(request.metrics, 'error', message);
+    return without(request.metrics, 'error', settingProblem(error));
   }
 }
 

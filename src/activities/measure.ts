@@ -2,7 +2,6 @@ import { activityInfo } from '@temporalio/activity';
 import { observedShare } from '../analysis/observed-share';
 import type { Sample } from '../analysis/sample';
 import { judge } from '../analysis/threshold-judge';
-import { ReleaseError } from '../errors';
 import type { MetricSource, SampleRequest } from '../metrics/metric-source';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput, MeasureResult } from '../workflows/activity-types';
@@ -11,6 +10,7 @@ import { lookAtRouting } from './check-routing';
 import type { Looking } from './check-routing';
 import { countEvidence } from './count-evidence';
 import { inTime, limitedTo } from './in-time';
+import { settingProblem } from './setting-problem';
 
 /** No source has news about less. */
 const SHORTEST_WINDOW_MS = 1_000;
@@ -104,33 +104,18 @@ async function takeSample(
     weight: input.weight,
     subject: input.subject,
   };
-  const late = new AbortController();
-  const sampling = sampleOf(source, { ...request, signal: AbortSignal.any([signal, late.signal]) }, input);
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<Sample>((resolve) => {
-    timer = setTimeout(() => {
-      const seconds = Math.round(budgetMs / 100) / 10;
-      resolve(without(input, { kind: 'error', message: `the metric source did not answer within ${seconds} s` }));
-      late.abort();
-    }, budgetMs);
-  });
-  // What a source says after that is not heard any more.
-  sampling.catch(() => undefined);
-  try {
-    return await Promise.race([sampling, deadline]);
-  } finally {
-    clearTimeout(timer);
-  }
+  const limited = limitedTo(budgetMs, signal);
+  const sample = await inTime(sampleOf(source, { ...request, signal: limited }, input), limited);
+  if (sample !== null) return sample;
+  const seconds = Math.round(budgetMs / 100) / 10;
+  return without(input, { kind: 'error', message: `the metric source did not answer within ${seconds} s` });
 }
 
-/** What a source throws is a setting that no retry mends, for people to read: in the verdict, and not instead of it. */
 async function sampleOf(source: () => MetricSource, request: SampleRequest, input: MeasureInput): Promise<Sample> {
   try {
     return await source().sample(request);
   } catch (error) {
-    if (!(error instanceof ReleaseError)) throw error;
-    const message = error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
-    return without(input, { kind: 'error', message });
+    return without(input, { kind: 'error', message: settingProblem(error) });
   }
 }
 

@@ -8,6 +8,27 @@ import type { ArmCounts } from './event-evidence';
 /** What one track counted in a batch: events, or a histogram's counts at or below each boundary, the last one the total. */
 export type ArmBatch = ArmCounts | { readonly cumulative: readonly number[] };
 
+/** All events of a batch; none where nothing was counted. */
+export function totalOf(batch: ArmBatch | null): number {
+  if (batch === null) return 0;
+  return 'cumulative' in batch ? (batch.cumulative.at(-1) ?? 0) : batch.total;
+}
+
+/** What came since: of a histogram boundary by boundary; what the earlier one lacks counts as nothing. */
+export function minus(now: ArmBatch, before: ArmBatch): ArmBatch {
+  if ('cumulative' in now) {
+    const earlier = 'cumulative' in before ? before.cumulative : [];
+    return { cumulative: now.cumulative.map((count, index) => count - (earlier[index] ?? 0)) };
+  }
+  const earlier = 'cumulative' in before ? { bad: 0, total: 0 } : before;
+  return { bad: now.bad - earlier.bad, total: now.total - earlier.total };
+}
+
+/** No event at all, in the shape of another batch. */
+export function nothingLike(batch: ArmBatch): ArmBatch {
+  return 'cumulative' in batch ? { cumulative: batch.cumulative.map(() => 0) } : { bad: 0, total: 0 };
+}
+
 /**
  * How unevenly bad events fell on the processes of one track: Pearson's chi-squared of "all have the same share of bad
  * events", and its degrees of freedom. Their quotient is expected at 1 where events are independent, and at the size of
@@ -17,6 +38,26 @@ export interface Spread {
   readonly chiSquared: number;
   readonly degrees: number;
 }
+
+export const NO_SPREAD: Spread = { chiSquared: 0, degrees: 0 };
+
+export function addSpread(sum: Spread, more: Spread): Spread {
+  return { chiSquared: sum.chiSquared + more.chiSquared, degrees: sum.degrees + more.degrees };
+}
+
+/** One track over some time, as it was counted. */
+export type CountedTrack =
+  | {
+      readonly kind: 'batch';
+      /** Null without a single series. */
+      readonly counts: ArmBatch | null;
+      /** Of the track's processes; absent where they are not known apart. */
+      readonly spread?: Spread;
+      readonly dropped: readonly string[];
+      /** Some target was left out because it has only just appeared: from the next batch on it counts. */
+      readonly appeared: boolean;
+    }
+  | { readonly kind: 'error'; readonly message: string };
 
 /** Up to where a metric is counted: small, JSON, handed back to the source that made it. */
 export type CountCursor =
@@ -49,3 +90,57 @@ export type Counted = { readonly name: string; /** What was asked, as sent. */ r
   | { readonly kind: 'begin'; readonly why: string; readonly cursor: CountCursor }
   | { readonly kind: 'problem'; readonly problem: { readonly kind: 'error' | 'no-data'; readonly message: string } }
 );
+
+/**
+ * Both tracks as one batch of a metric. After a weight change nothing is counted until both had requests under the new
+ * weight, and counting begins there; and a batch that would leave out for good what appeared after it began is begun
+ * anew. Backtests go by the same.
+ */
+export function joinTracks(
+  { canary, stable }: { readonly canary: CountedTrack; readonly stable: CountedTrack },
+  {
+    isFirst,
+    cursor,
+    boundaries,
+    ...named
+  }: {
+    readonly name: string;
+    readonly query: string;
+    /** Nothing was counted at this weight yet. */
+    readonly isFirst: boolean;
+    /** Where the next batch begins. */
+    readonly cursor: CountCursor;
+    /** Of a histogram, seconds; null for events. */
+    readonly boundaries: readonly number[] | null;
+  },
+): Counted {
+  const problem = (kind: 'error' | 'no-data', message: string): Counted => ({
+    ...named,
+    kind: 'problem',
+    problem: { kind, message },
+  });
+  if (canary.kind === 'error') return problem('error', canary.message);
+  if (stable.kind === 'error') return problem('error', stable.message);
+  const either = canary.counts ?? stable.counts;
+  if (either === null) return problem('no-data', 'neither track has a series of these counters');
+  const silent = [canary, stable].filter(({ counts }) => totalOf(counts) === 0);
+  if (isFirst) {
+    if (silent.some(({ appeared }) => !appeared)) {
+      return problem('no-data', 'not both tracks have been seen to have requests since the weight changed');
+    }
+    return { ...named, kind: 'begin', why: 'what came before the first look at this weight', cursor };
+  }
+  if (silent.some(({ appeared }) => appeared)) {
+    return { ...named, kind: 'begin', why: 'the counters of a track have only just appeared', cursor };
+  }
+  return {
+    ...named,
+    kind: 'batch',
+    canary: canary.counts ?? nothingLike(either),
+    stable: stable.counts ?? nothingLike(either),
+    ...(boundaries === null ? {} : { boundaries }),
+    ...(stable.spread === undefined ? {} : { spread: stable.spread }),
+    dropped: [...canary.dropped, ...stable.dropped],
+    cursor,
+  };
+}

@@ -125,14 +125,19 @@ export function evidenceLimit(policy: Pick<EvidencePolicy, 'alpha' | 'metrics'>)
 /** Fail-closed: only counts of both arms, enough of them, and no evidence beyond the limit pass. */
 export function judgeEvidence(policy: EvidencePolicy, metric: EvidenceMetric, state: MetricEvidence): EvidenceVerdict {
   const limit = evidenceLimit(policy);
-  const { verdict, sentence } = decide(policy, metric, state, limit);
+  const { verdict, clause } = decide(policy, metric, state, limit);
   return {
     name: metric.name,
     verdict,
     logEvidence: metricLogEvidence(policy, metric, state),
     limit,
-    sentence: `${metric.name}: ${sentence}.`,
+    sentence: `${metric.name}: ${clause}.`,
   };
+}
+
+/** The same without the metric's name, as a clause. */
+export function describeEvidence(policy: EvidencePolicy, metric: EvidenceMetric, state: MetricEvidence): string {
+  return decide(policy, metric, state, evidenceLimit(policy)).clause;
 }
 
 /** The verdict on all metrics: the worst of them; nothing judged is no pass. */
@@ -185,24 +190,24 @@ function decide(
   metric: EvidenceMetric,
   state: MetricEvidence,
   limit: number,
-): { readonly verdict: Verdict; readonly sentence: string } {
+): { readonly verdict: Verdict; readonly clause: string } {
   if (state.highest >= limit) {
     const odds = `evidence ${formatOdds(state.highest)}, and it fails at ${formatOdds(limit)}`;
-    return { verdict: 'fail', sentence: `${describeCounts(policy, metric, state)}: ${odds}` };
+    return { verdict: 'fail', clause: `${describeCounts(policy, metric, state)}: ${odds}` };
   }
   const { minRequests } = policy;
   if (state.canaryRequests < minRequests) {
     const had = state.batches === 0 ? 'no batch was counted' : `the canary had ${requests(state.canaryRequests)}`;
-    return { verdict: 'insufficient-data', sentence: `${had}, and a verdict needs ${minRequests} requests` };
+    return { verdict: 'insufficient-data', clause: `${had}, and a verdict needs ${minRequests} requests` };
   }
   if (state.comparedRequests < minRequests) {
     const had = `${formatCount(state.comparedRequests)} of the canary's ${requests(state.canaryRequests)}`;
     return {
       verdict: 'inconclusive',
-      sentence: `only ${had} came while stable had some, too, and a comparison needs ${minRequests}`,
+      clause: `only ${had} came while stable had some, too, and a comparison needs ${minRequests}`,
     };
   }
-  return { verdict: 'pass', sentence: describeCounts(policy, metric, state) };
+  return { verdict: 'pass', clause: describeCounts(policy, metric, state) };
 }
 
 /** `7 of 9 errors came from the canary, which had 5 % of the requests`, of the event with the strongest evidence. */

@@ -1,7 +1,8 @@
+import { addSpread, NO_SPREAD, totalOf } from './counts';
 import type { ArmBatch, CountCursor, Counted, Spread } from './counts';
 import { addEvidence, logEvidence, NO_EVIDENCE, promotionDesign } from './event-evidence';
 import type { ArmCounts, Evidence, EventBatch } from './event-evidence';
-import { countBatch, evidenceLimit, judgeEvidence, NOTHING_COUNTED } from './evidence-judge';
+import { countBatch, describeEvidence, judgeEvidence, NOTHING_COUNTED } from './evidence-judge';
 import type { EvidenceMetric, EvidencePolicy, HistogramBatch, MetricEvidence } from './evidence-judge';
 import { countOf, formatValue } from './format';
 import { addObjectiveEvidence, logObjectiveEvidence, NO_OBJECTIVE_EVIDENCE } from './objective-evidence';
@@ -121,14 +122,15 @@ export function gatherEvidence(
   counted: readonly Counted[],
 ): { readonly state: EvidenceState; readonly findings: readonly EvidenceFinding[] } {
   const start = continued(before, look);
+  const judging = judgePolicy(policy);
   const metrics: Record<string, MetricState> = {};
   const findings = policy.metrics.map((metric): EvidenceFinding => {
     const known = start.metrics[metric.name] ?? NOTHING;
     const answer = counted.find(({ name }) => name === metric.name);
-    const { state, trouble, dropped } = take(policy, metric, known, { answer, look });
+    const { state, trouble, dropped } = take({ policy, judging }, metric, known, { answer, look });
     metrics[metric.name] = state;
     const query = answer?.query ?? '';
-    return { name: metric.name, ...find(policy, metric, state, { trouble, dropped, look, query }) };
+    return { name: metric.name, ...find({ policy, judging }, metric, state, { trouble, dropped, look, query }) };
   });
   return { state: { subject: look.subject, since: look.since, metrics }, findings };
 }
@@ -141,7 +143,7 @@ const NOTHING: MetricState = {
   promotion: NO_EVIDENCE,
   objective: NO_OBJECTIVE_EVIDENCE,
   objectiveHighest: 0,
-  spread: { chiSquared: 0, degrees: 0 },
+  spread: NO_SPREAD,
 };
 
 /** With fewer degrees of freedom the quotient says more about chance than about clusters. */
@@ -176,8 +178,14 @@ interface Taken {
   readonly dropped: readonly string[];
 }
 
+/** A policy, and what of it the evidence judge is told. */
+interface Policies {
+  readonly policy: GatheringPolicy;
+  readonly judging: EvidencePolicy;
+}
+
 function take(
-  policy: GatheringPolicy,
+  { policy, judging }: Policies,
   metric: GatheredMetric,
   known: MetricState,
   { answer, look }: { readonly answer: Counted | undefined; readonly look: GatheringLook },
@@ -223,19 +231,14 @@ function take(
   const state: MetricState = {
     ...known,
     ...objective,
-    evidence: countBatch(judgePolicy(now), named, known.evidence, batch),
+    evidence: countBatch({ ...judging, clusters: now.clusters }, named, known.evidence, batch),
     boundaries: boundaries ?? known.boundaries,
     cursor,
     comparedAtWeight: known.comparedAtWeight + atCanary,
     promotion: withPromotion(now, known.promotion, canary, stable),
-    spread: addSpread(known.spread, answer.spread),
+    spread: addSpread(known.spread, answer.spread ?? NO_SPREAD),
   };
   return { state, trouble: null, dropped };
-}
-
-function addSpread(sum: Spread, more: Spread | undefined): Spread {
-  if (more === undefined) return sum;
-  return { chiSquared: sum.chiSquared + more.chiSquared, degrees: sum.degrees + more.degrees };
 }
 
 function withObjective(
@@ -256,7 +259,7 @@ function withPromotion(policy: GatheringPolicy, evidence: Evidence, canary: ArmB
 }
 
 function find(
-  policy: GatheringPolicy,
+  policies: Policies,
   metric: GatheredMetric,
   state: MetricState,
   {
@@ -266,17 +269,19 @@ function find(
     query,
   }: Pick<Taken, 'trouble' | 'dropped'> & { readonly look: GatheringLook; readonly query: string },
 ): Omit<EvidenceFinding, 'name'> {
-  const limit = evidenceLimit(judgePolicy(policy));
+  const { policy } = policies;
+  // Whether enough was compared is asked of each weight.
+  const judging = { ...policies.judging, minRequests: 0 };
   const named: EvidenceMetric = {
     name: metric.name,
     kind: metric.kind,
     ...(state.boundaries === null ? {} : { boundaries: state.boundaries }),
   };
-  const judged = judgeEvidence({ ...judgePolicy(policy), minRequests: 0 }, named, state.evidence);
+  const judged = judgeEvidence(judging, named, state.evidence);
   const promotion = promotionOf(policy, metric, state);
   const report: EvidenceReport = {
     logEvidence: judged.logEvidence,
-    limit,
+    limit: judged.limit,
     ...strongest(state),
     batches: state.evidence.batches,
     clusters: clustersOf(policy, state.spread),
@@ -289,7 +294,8 @@ function find(
     query,
   };
   const enough = promotion !== null && promotion.logEvidence >= promotion.limit;
-  const outcome = outcomeOf(policy, metric, state, { trouble, look, limit, sentence: judged.sentence });
+  const clause = (): string => describeEvidence(judging, named, state.evidence);
+  const outcome = outcomeOf(policy, metric, state, { trouble, look, limit: judged.limit, clause });
   return { outcome, report, enough };
 }
 
@@ -301,19 +307,16 @@ function outcomeOf(
     trouble,
     look,
     limit,
-    sentence,
+    clause,
   }: {
     readonly trouble: Trouble | null;
     readonly look: GatheringLook;
     readonly limit: number;
-    readonly sentence: string;
+    readonly clause: () => string;
   },
 ): EvidenceFinding['outcome'] {
   // What was once proven stays proven, whatever the source says now.
-  if (state.evidence.highest >= limit) {
-    const clause = sentence.replace(`${metric.name}: `, '').replace(/\.$/, '');
-    return { kind: 'proven', clause: `proven worse than stable: ${clause}` };
-  }
+  if (state.evidence.highest >= limit) return { kind: 'proven', clause: `proven worse than stable: ${clause()}` };
   if (metric.objective !== null && state.objectiveHighest >= limit) {
     return { kind: 'proven', clause: `proven worse than its objective of ${formatValue(metric.objective, 'ratio')}` };
   }
@@ -366,10 +369,6 @@ function judgePolicy(policy: GatheringPolicy): EvidencePolicy {
   ]);
   const metrics = bets.length > 0 ? bets : policy.metrics.map(({ name, kind }) => ({ name, kind }));
   return { alpha, tolerate, clusters, onset: { plannedBatches }, minRequests, metrics };
-}
-
-function totalOf(batch: ArmBatch): number {
-  return 'cumulative' in batch ? (batch.cumulative.at(-1) ?? 0) : batch.total;
 }
 
 function batchOf(canary: ArmBatch, stable: ArmBatch): EventBatch | HistogramBatch | null {

@@ -3,6 +3,7 @@ import { countOf, formatAgainst, formatCount, formatLimit, formatProbability, fo
 import type { EvidenceFinding } from './gather-evidence';
 import { requestsOf } from './observed-share';
 import type { MetricSample, Observation } from './sample';
+import { higherIsBetter } from './verdict';
 import type { JudgePolicy, MetricPolicy, MetricVerdict, Verdict } from './verdict';
 
 /** One metric of one measurement, judged. */
@@ -95,11 +96,6 @@ export function judgeMetric(
   }
   const ending = notCompared === null ? beside : `; not compared: ${notCompared}`;
   return judged('pass', `${subject}, within the limits${ending}.`, limits.length > 0 ? 'limit' : 'comparison');
-}
-
-/** True for metrics of which more is better (a success rate): they have a lower limit and no upper one. */
-function higherIsBetter(metric: MetricPolicy): boolean {
-  return metric.min !== null && metric.max === null;
 }
 
 function whyUnusable(

@@ -1,4 +1,5 @@
-import type { ArmBatch, Spread } from './counts';
+import { totalOf } from './counts';
+import type { CountedTrack } from './counts';
 import type { Observation } from './sample';
 
 /**
@@ -34,18 +35,7 @@ export interface TrackRecording {
 }
 
 /** One track in one tick. */
-export type CountedTick =
-  | {
-      readonly kind: 'batch';
-      /** Null without a single series. */
-      readonly counts: ArmBatch | null;
-      /** Of the track's processes; absent where they are not known apart. */
-      readonly spread?: Spread;
-      readonly dropped: readonly string[];
-      /** Some target was left out because it has only just appeared. */
-      readonly appeared: boolean;
-    }
-  | { readonly kind: 'error'; readonly message: string };
+export type CountedTick = CountedTrack;
 
 export const NOT_RECORDED: TrackRecording = { counts: null, values: null };
 
@@ -74,6 +64,5 @@ export function eventsIn(tick: CountedTick | undefined): { readonly bad: number;
 
 /** All events of a tick, of a histogram, too; 0 where nothing was counted. */
 export function requestsIn(tick: CountedTick | undefined): number {
-  if (tick?.kind !== 'batch' || tick.counts === null) return 0;
-  return 'bad' in tick.counts ? tick.counts.total : (tick.counts.cumulative.at(-1) ?? 0);
+  return tick?.kind === 'batch' ? totalOf(tick.counts) : 0;
 }

@@ -26,6 +26,11 @@ export interface MetricPolicy {
   readonly critical?: boolean;
 }
 
+/** True for metrics of which more is better (a success rate): they have a lower limit and no upper one. */
+export function higherIsBetter({ max, min }: Pick<MetricPolicy, 'max' | 'min'>): boolean {
+  return min !== null && max === null;
+}
+
 /**
  * What a judge remembers between measurements of one step: small, JSON, carried by the workflow. `kind` names the
  * judge, so that a state is never read by another one.

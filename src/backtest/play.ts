@@ -1,14 +1,16 @@
+import { addSpread, joinTracks, NO_SPREAD, totalOf } from '../analysis/counts';
 import type { ArmBatch, Counted, Spread } from '../analysis/counts';
 import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
 import type { EvidenceFinding, EvidenceState, GatheringLook } from '../analysis/gather-evidence';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import { judge } from '../analysis/threshold-judge';
+import { higherIsBetter } from '../analysis/verdict';
 import type { Judgement, JudgeState, MetricVerdict, Verdict } from '../analysis/verdict';
 import { quantileOf } from '../metrics/histogram';
 import { gatheringPolicy, isCountedAt } from '../spec/gathering-policy';
 import type { AnalysisPlan, MetricPlan } from '../spec/plan-types';
 import { quantileAskedBy } from '../spec/recorded-counters';
-import type { CountedTick, RecordedMetric, Recording } from '../analysis/recording';
+import type { CountedTick, Recording } from '../analysis/recording';
 
 /** What is played: a plan's analysis over its weights, in ticks of its interval. */
 export interface PlayedPolicy {
@@ -227,42 +229,22 @@ class PlayedRelease {
   #count(name: string, begin: number, cursor: number | null): Counted {
     const metric = this.#traffic.metrics.find((each) => each.name === name);
     const query = metric?.query ?? '';
-    const problem = (kind: 'error' | 'no-data', message: string): Counted => ({
-      name,
-      query,
-      kind: 'problem',
-      problem: { kind, message },
-    });
     const from = cursor === null ? begin : Math.round((cursor - this.#traffic.start) / this.#traffic.tickMs);
-    if (this.#tick <= from) return problem('no-data', 'nothing that counts has been seen since the weight changed');
+    if (this.#tick <= from) {
+      const message = 'nothing that counts has been seen since the weight changed';
+      return { name, query, kind: 'problem', problem: { kind: 'no-data', message } };
+    }
     const seen = this.#seenBetween(name, from, this.#tick);
-    const canary = sum(seen.map(({ counts }) => counts?.canary));
-    const stable = sum(seen.map(({ counts }) => counts?.stable));
-    if (canary.kind === 'error') return problem('error', canary.message);
-    if (stable.kind === 'error') return problem('error', stable.message);
-    const either = canary.counts ?? stable.counts;
-    if (either === null) return problem('no-data', 'neither track has a series of these counters');
-    const here = { kind: 'time', at: this.#moment(this.#tick) } as const;
-    if (cursor === null) {
-      if ([canary, stable].some(({ counts, appeared }) => !appeared && totalOf(counts) === 0)) {
-        return problem('no-data', 'not both tracks have been seen to have requests since the weight changed');
-      }
-      return { name, query, kind: 'begin', why: 'what came before the first look at this weight', cursor: here };
-    }
-    if ([canary, stable].some(({ counts, appeared }) => appeared && totalOf(counts) === 0)) {
-      return { name, query, kind: 'begin', why: 'the counters of a track have only just appeared', cursor: here };
-    }
-    return {
-      name,
-      query,
-      kind: 'batch',
-      canary: canary.counts ?? nothingLike(either),
-      stable: stable.counts ?? nothingLike(either),
-      ...boundariesOf(metric),
-      ...(stable.spread === undefined ? {} : { spread: stable.spread }),
-      dropped: [...canary.dropped, ...stable.dropped],
-      cursor: here,
-    };
+    return joinTracks(
+      { canary: sum(seen.map(({ counts }) => counts?.canary)), stable: sum(seen.map(({ counts }) => counts?.stable)) },
+      {
+        name,
+        query,
+        isFirst: cursor === null,
+        cursor: { kind: 'time', at: this.#moment(this.#tick) },
+        boundaries: metric?.boundaries ?? null,
+      },
+    );
   }
 
   // ---- the sample, as metrics/prometheus.ts answers it ------------------------------------------------------------
@@ -281,8 +263,8 @@ class PlayedRelease {
           query: recorded?.query ?? '',
           boundaries: recorded?.boundaries ?? null,
           quantile: quantileAskedBy(metric),
-          // Of a metric with nothing but a lower limit, what its query counts is what should happen.
-          good: metric.min !== null && metric.max === null,
+          // Then what its query counts is what should happen.
+          good: higherIsBetter(metric),
         },
       );
     return { name, canary: observe('canary'), stable: observe('stable') };
@@ -293,10 +275,6 @@ class PlayedRelease {
     const since = this.#steps.at(-1)?.after ?? 0;
     return this.#seen.get(name)?.slice(after - since, to - since) ?? [];
   }
-}
-
-function boundariesOf(metric: RecordedMetric | undefined): { readonly boundaries?: readonly number[] } {
-  return metric === undefined || metric.boundaries === null ? {} : { boundaries: metric.boundaries };
 }
 
 function isFailing({ verdict, dryRun }: MetricVerdict): boolean {
@@ -315,15 +293,6 @@ function add({ requests, errors }: Cost, tick: CountedTick | undefined): Cost {
   return { requests: requests + totalOf(tick.counts), errors: errors + ('bad' in tick.counts ? tick.counts.bad : 0) };
 }
 
-function totalOf(counts: ArmBatch | null): number {
-  if (counts === null) return 0;
-  return 'cumulative' in counts ? (counts.cumulative.at(-1) ?? 0) : counts.total;
-}
-
-function nothingLike(counts: ArmBatch): ArmBatch {
-  return 'cumulative' in counts ? { cumulative: counts.cumulative.map(() => 0) } : { bad: 0, total: 0 };
-}
-
 /** Ticks as one batch: what any of them could not count, the batch cannot. */
 function sum(ticks: readonly (CountedTick | undefined)[]): CountedTick {
   const dropped: string[] = [];
@@ -335,7 +304,7 @@ function sum(ticks: readonly (CountedTick | undefined)[]): CountedTick {
     if (tick.kind === 'error') return tick;
     dropped.push(...tick.dropped);
     appeared ||= tick.appeared;
-    if (tick.spread !== undefined) spread = addSpread(spread, tick.spread);
+    if (tick.spread !== undefined) spread = addSpread(spread ?? NO_SPREAD, tick.spread);
     if (tick.counts === null) continue;
     const total: ArmBatch | null = counts === null ? tick.counts : plus(counts, tick.counts);
     if (total === null) return { kind: 'error', message: "the histogram's boundaries have changed" };
@@ -348,10 +317,6 @@ function sum(ticks: readonly (CountedTick | undefined)[]): CountedTick {
     dropped: [...new Set(dropped)],
     appeared,
   };
-}
-
-function addSpread(sum: Spread | undefined, more: Spread): Spread {
-  return { chiSquared: (sum?.chiSquared ?? 0) + more.chiSquared, degrees: (sum?.degrees ?? 0) + more.degrees };
 }
 
 function plus(one: ArmBatch, other: ArmBatch): ArmBatch | null {

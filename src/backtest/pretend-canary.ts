@@ -1,3 +1,4 @@
+import { minus } from '../analysis/counts';
 import type { ArmBatch, Spread } from '../analysis/counts';
 import type { Observation } from '../analysis/sample';
 import { seededRandom } from '../analysis/seeded-random';
@@ -74,7 +75,7 @@ function deal(
   const canary = dealBatch(counts, share, random);
   const { spread, ...others } = tick;
   const left = spread === undefined ? {} : { spread: spreadOfRest(spread, share) };
-  return { canary: { ...others, counts: canary }, stable: { ...others, ...left, counts: rest(counts, canary) } };
+  return { canary: { ...others, counts: canary }, stable: { ...others, ...left, counts: minus(counts, canary) } };
 }
 
 /** Of events that come together some are the canary's now: what is left of stable's is that much less uneven. */
@@ -96,14 +97,6 @@ function dealBatch(counts: ArmBatch, share: number, random: () => number): ArmBa
       before = count;
       return dealt;
     }),
-  };
-}
-
-function rest(counts: ArmBatch, taken: ArmBatch): ArmBatch {
-  if ('bad' in counts && 'bad' in taken) return { bad: counts.bad - taken.bad, total: counts.total - taken.total };
-  const of = 'cumulative' in taken ? taken.cumulative : [];
-  return {
-    cumulative: 'cumulative' in counts ? counts.cumulative.map((count, index) => count - (of[index] ?? 0)) : [],
   };
 }
 

@@ -1,7 +1,7 @@
 import type { DetectionInput, DetectionMetric, DetectionPolicy, DetectionStep } from '../analysis/detection/detect';
-import { isCompared } from '../analysis/detection/detect';
 import { LATENCY_BOUNDS_MS } from '../router/defaults';
 import { DEFAULTS } from '../spec/defaults';
+import { plannedBatches } from '../spec/gathering-policy';
 import type { AnalysisPlan, MetricPlan, Plan } from '../spec/plan-types';
 import type { PresentTraffic } from './present-traffic';
 
@@ -52,12 +52,6 @@ export function weightSteps(plan: Plan): DetectionStep[] {
   return plan.steps.flatMap((step) => (step.kind === 'weight' ? [{ weight: step.weight, soakMs: step.soakMs }] : []));
 }
 
-/** Batches that there is room for while there is stable traffic to be compared with. */
-export function plannedBatches({ intervalMs }: AnalysisPlan, steps: readonly DetectionStep[]): number {
-  const compared = steps.filter(isCompared).reduce((sum, { soakMs }) => sum + soakMs, 0);
-  return Math.max(1, Math.floor(compared / intervalMs));
-}
-
 function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): DetectionPolicy {
   const { alpha, tolerate, clusters } = analysis.evidence ?? {
     ...DEFAULTS.analysis.compare,
@@ -72,7 +66,7 @@ function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): Dete
   return {
     ...{ alpha, tolerate, clusters, minRequests, intervalMs },
     bets: acted.length + objectives.length,
-    onset: { plannedBatches: plannedBatches(analysis, steps) },
+    onset: { plannedBatches: plannedBatches(steps, intervalMs) },
     startMs: initialDelayMs + unseen,
   };
 }

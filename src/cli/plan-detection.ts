@@ -4,9 +4,10 @@ import { detect, isCompared, PROBABILITY, TIMED_RISES } from '../analysis/detect
 import { suggestSoaks } from '../analysis/detection/suggest';
 import type { SuggestedStep } from '../analysis/detection/suggest';
 import { ReleaseError } from '../errors';
+import { plannedBatches } from '../spec/gathering-policy';
 import type { Plan, PlanStep } from '../spec/plan-types';
 import { formatDuration as specDuration } from '../spec/units';
-import { detectionInput, plannedBatches, weightSteps } from './detection-input';
+import { detectionInput, weightSteps } from './detection-input';
 import { safeText, wrap } from './display-width';
 import { renderTable } from './output';
 import type { PresentTraffic, TrafficAnswer } from './present-traffic';
@@ -92,7 +93,7 @@ export function suggestForPlan(plan: Plan, answer: TrafficAnswer, rise: number):
   const steps = suggestSoaks(detectionInput(plan, answer.traffic, before), {
     rise,
     leastMs: analysis.initialDelayMs + (analysis.minMeasurements + 1) * analysis.intervalMs,
-    plannedBatches: (each) => plannedBatches(analysis, each),
+    plannedBatches: (each) => plannedBatches(each, analysis.intervalMs),
   });
   return { rise, steps, yaml: suggestedYaml(plan, { traffic: answer.traffic, rise, steps }) };
 }

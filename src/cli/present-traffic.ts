@@ -1,4 +1,5 @@
 import { countOf } from '../analysis/format';
+import { requestsOf } from '../analysis/observed-share';
 import type { Observation, Sample } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
 import type { MetricPlan, Plan } from '../spec/plan-types';
@@ -134,7 +135,7 @@ function readSample(sample: Sample, compared: readonly Compared[], given: GivenT
     const found = sample.metrics.find(({ name }) => name === each.metric.name);
     return { each, arms: [found?.canary, found?.stable].filter((arm) => arm !== undefined && arm !== null) };
   });
-  const counted = seen.map(({ arms }) => arms.reduce((sum, arm) => sum + requestsOf(arm), 0));
+  const counted = seen.map(({ arms }) => arms.reduce((sum, arm) => sum + (requestsOf(arm) ?? 0), 0));
   const requestsPerSecond = given.requestsPerSecond ?? Math.max(...counted) / (sample.windowMs / 1000);
   if (!(requestsPerSecond > 0))
     return unanswered(
@@ -155,8 +156,8 @@ function readSample(sample: Sample, compared: readonly Compared[], given: GivenT
 
 /** The share of errors of the arm with the users: a canary that is there already may be what is to be found. */
 function baseOf(each: Compared, arms: readonly Observation[]): MetricBase | null {
-  const busiest = arms.toSorted((a, b) => requestsOf(b) - requestsOf(a))[0];
-  const total = busiest === undefined ? 0 : requestsOf(busiest);
+  const busiest = arms.toSorted((a, b) => (requestsOf(b) ?? 0) - (requestsOf(a) ?? 0))[0];
+  const total = requestsOf(busiest ?? null) ?? 0;
   const value = busiest?.value ?? null;
   if (value === null || !(total > 0)) return null;
   const bad = countsGood(each.metric) ? 1 - value : value;
@@ -185,10 +186,6 @@ const USUAL_QUANTILE = 0.95;
 function basedOn({ metric, kind }: Compared, errors: number, note: string | null): MetricBase {
   if (kind === 'errors') return { name: metric.name, kind, base: errors, note };
   return { name: metric.name, kind, base: Number((1 - (quantileOf(metric) ?? USUAL_QUANTILE)).toPrecision(12)), note };
-}
-
-function requestsOf({ events, requests }: Observation): number {
-  return events?.total ?? requests ?? 0;
 }
 
 function whyNothing(arms: readonly Observation[], windowMs: number): string {

@@ -4,6 +4,7 @@ import type { ClosableMetricSource } from './metric-source';
 import { createPrometheusSource } from './prometheus';
 import { createPrometheusHistory } from './prometheus-history';
 import type { PrometheusHistory } from './prometheus-history';
+import type { PrometheusOptions } from './prometheus-request';
 import { createRouterSource } from './router';
 import { createSimulatedSource } from './simulated';
 
@@ -20,11 +21,7 @@ export function createMetricSource(
 ): ClosableMetricSource {
   switch (plan.kind) {
     case 'prometheus':
-      return createPrometheusSource({
-        url: plan.url,
-        timeoutMs: plan.timeoutMs,
-        ...(plan.tokenEnv === null ? {} : { token: readToken(plan.tokenEnv, env) }),
-      });
+      return createPrometheusSource(prometheusOptions(plan, env));
     case 'router': {
       if (target.kind !== 'router') {
         throw new ReleaseError(
@@ -53,11 +50,7 @@ export function createHistory(
 ): PrometheusHistory {
   switch (plan.kind) {
     case 'prometheus':
-      return createPrometheusHistory({
-        url: plan.url,
-        timeoutMs: plan.timeoutMs,
-        ...(plan.tokenEnv === null ? {} : { token: readToken(plan.tokenEnv, env) }),
-      });
+      return createPrometheusHistory(prometheusOptions(plan, env));
     case 'router':
     case 'simulated':
       throw new ReleaseError(
@@ -68,6 +61,13 @@ export function createHistory(
     default:
       return plan satisfies never;
   }
+}
+
+function prometheusOptions(
+  { url, timeoutMs, tokenEnv }: Extract<MetricSourcePlan, { kind: 'prometheus' }>,
+  env: Readonly<Record<string, string | undefined>>,
+): PrometheusOptions {
+  return { url, timeoutMs, ...(tokenEnv === null ? {} : { token: readToken(tokenEnv, env) }) };
 }
 
 function readToken(name: string, env: Readonly<Record<string, string | undefined>>): string {

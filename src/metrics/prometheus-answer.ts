@@ -107,23 +107,16 @@ export type SeriesResult =
  * @throws HttpFailure when the answer is not one of Prometheus at all.
  */
 export function readPairs(answer: HttpAnswer, from: number, to: number): SeriesResult {
-  const refused = readRefusal(answer);
-  if (refused !== null) return { kind: 'error', message: refused };
-  const matrix = Matrix.safeParse(expectJson(answer));
-  if (!matrix.success) throw new HttpFailure('body', 'answered JSON that is not a range of Prometheus');
-  const partial = describeWarning(matrix.data.warnings);
-  if (partial !== null) return { kind: 'error', message: partial };
-  const middle = (from + to) / 2000;
-  const series = matrix.data.data.result.map(({ metric, values, histograms }): SeriesPair => {
-    const valueAt = (isMeant: (seconds: number) => boolean): SeriesValue | null => {
-      const number = values.find(([seconds]) => isMeant(seconds));
-      if (number !== undefined) return { kind: 'number', text: number[1] };
-      const native = histograms.find(([seconds]) => isMeant(seconds))?.[1];
-      return native === undefined ? null : nativeValue(native);
-    };
-    return { labels: metric, from: valueAt((at) => at < middle), to: valueAt((at) => at >= middle) };
-  });
-  return { kind: 'series', series };
+  const range = readRange(answer, { start: from, stepMs: to - from, moments: 2 });
+  if (range.kind === 'error') return range;
+  return {
+    kind: 'series',
+    series: range.series.map(({ labels, values: [first = null, second = null] }) => ({
+      labels,
+      from: first,
+      to: second,
+    })),
+  };
 }
 
 /** One series on a grid of moments. */

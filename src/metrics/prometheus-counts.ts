@@ -1,7 +1,11 @@
-import type { ArmBatch, CountCursor, Counted } from '../analysis/counts';
+import { joinTracks } from '../analysis/counts';
+import type { Counted, CountedTrack } from '../analysis/counts';
 import { messageOf } from '../errors';
 import type { MetricCounters, MetricPlan } from '../spec/plan-types';
 import { resolveQuery } from '../spec/query-template';
+import { isCounted } from '../spec/gathering-policy';
+import { describeCounters, fillCounters } from './counter-queries';
+import type { CounterQueries } from './counter-queries';
 import type { CountRequest } from './metric-source';
 import { mapBounded } from './pool';
 import type { SeriesPair, SeriesResult } from './prometheus-answer';
@@ -22,7 +26,7 @@ const SHORTEST_BATCH_MS = 1_000;
  * new weight, and counting begins there.
  */
 export async function countSeries(ask: AskPairs, request: CountRequest): Promise<readonly Counted[]> {
-  const counted = request.metrics.filter(({ counters }) => counters !== undefined && counters !== null);
+  const counted = request.metrics.filter(isCounted);
   return mapBounded(counted, CONCURRENT_METRICS, (metric) => countMetric(ask, metric, request));
 }
 
@@ -43,103 +47,54 @@ async function countMetric(ask: AskPairs, metric: MetricPlan, request: CountRequ
   } catch (error) {
     return problem('', 'error', `the query's template cannot be filled: ${messageOf(error)}`);
   }
-  const query = describe(expressions);
+  const query = `${describeCounters(expressions.canary)} against ${describeCounters(expressions.stable)}`;
   if (to - from < SHORTEST_BATCH_MS)
     return problem(query, 'no-data', 'nothing can have been counted since the last look');
   const [canary, stable] = await Promise.all([
     countTrack(ask, expressions.canary, from, to),
     countTrack(ask, expressions.stable, from, to),
   ]);
-  if (canary.kind === 'error') return problem(query, 'error', canary.message);
-  if (stable.kind === 'error') return problem(query, 'error', stable.message);
-  if (canary.counts === null && stable.counts === null) {
-    return problem(query, 'no-data', 'neither track has a series of these counters');
-  }
-  const differing = differs(canary.counts, stable.counts);
+  const differing = differs(canary, stable);
   if (differing !== null) return problem(query, 'error', differing);
-  const hasNews = [canary, stable].map(({ counts, appeared }) => appeared || totalOf(counts) > 0);
-  if (cursor === undefined) {
-    if (hasNews.some((news) => !news)) {
-      return problem(query, 'no-data', 'not both tracks have been seen to have requests since the weight changed');
-    }
-    return { name, query, kind: 'begin', why: 'what came before the first look at this weight', cursor: at(to) };
-  }
-  // Kept open, a batch would leave out for good what appeared after it began.
-  const onlyAppeared = [canary, stable].some(({ counts, appeared }) => appeared && totalOf(counts) === 0);
-  if (onlyAppeared) {
-    return { name, query, kind: 'begin', why: 'the counters of a track have only just appeared', cursor: at(to) };
-  }
-  return {
-    name,
-    query,
-    kind: 'batch',
-    canary: armOf(canary.counts, stable.counts),
-    stable: armOf(stable.counts, canary.counts),
-    ...boundariesOf(canary.counts ?? stable.counts),
-    ...(stable.counts !== null && 'spread' in stable.counts ? { spread: stable.counts.spread } : {}),
-    dropped: [...canary.dropped, ...stable.dropped],
-    cursor: at(to),
-  };
+  return joinTracks(
+    { canary: trackOf(canary), stable: trackOf(stable) },
+    {
+      name,
+      query,
+      isFirst: cursor === undefined,
+      cursor: { kind: 'time', at: to },
+      boundaries: boundariesOf(canary) ?? boundariesOf(stable),
+    },
+  );
 }
 
-function at(moment: number): CountCursor {
-  return { kind: 'time', at: moment };
-}
-
-function totalOf(counts: TrackCounts | null): number {
-  if (counts === null) return 0;
-  return 'boundaries' in counts ? (counts.cumulative.at(-1) ?? 0) : counts.total;
-}
-
-type TrackCounts = EventCounts | HistogramCounts;
-
-/** The resolved PromQL of one track: of all, and of bad events; or of a histogram's buckets. */
-type TrackExpressions =
-  | { readonly kind: 'events'; readonly bad: string; readonly total: string; readonly good: boolean }
-  | { readonly kind: 'histogram'; readonly buckets: string };
+type TrackBatch = Batch<EventCounts | HistogramCounts>;
 
 interface Expressions {
-  readonly canary: TrackExpressions;
-  readonly stable: TrackExpressions;
+  readonly canary: CounterQueries;
+  readonly stable: CounterQueries;
 }
 
 function expressionsOf(counters: MetricCounters | null, request: CountRequest): Expressions {
-  const of = (track: 'canary' | 'stable'): TrackExpressions => {
+  const of = (track: 'canary' | 'stable'): CounterQueries => {
     const other = track === 'canary' ? 'stable' : 'canary';
     const name = request.subject === 'stable' ? other : track;
-    const fill = (template: string): string =>
+    const filled = fillCounters(counters, (template) =>
       resolveQuery(template, {
         service: request.service,
         namespace: request.namespace,
         track: request.tracks?.[name] ?? name,
         version: request.versions[track],
         windowMs: request.at - request.since,
-      });
-    switch (counters?.kind) {
-      case 'events':
-        return { kind: 'events', bad: fill(counters.bad), total: fill(counters.total), good: counters.good ?? false };
-      case 'histogram':
-        return { kind: 'histogram', buckets: fill(counters.buckets) };
-      case 'builtin':
-      case undefined:
-        throw new TypeError('the counters are those of the in-app router, which Prometheus is not');
-    }
+      }),
+    );
+    if (filled !== null) return filled;
+    throw new TypeError('the counters are those of the in-app router, which Prometheus is not');
   };
   return { canary: of('canary'), stable: of('stable') };
 }
 
-function describe({ canary, stable }: Expressions): string {
-  const words = (track: TrackExpressions): string =>
-    track.kind === 'events' ? `(${track.bad}) ${track.good ? 'good ' : ''}of (${track.total})` : track.buckets;
-  return `${words(canary)} against ${words(stable)}`;
-}
-
-async function countTrack(
-  ask: AskPairs,
-  track: TrackExpressions,
-  from: number,
-  to: number,
-): Promise<Batch<TrackCounts>> {
+async function countTrack(ask: AskPairs, track: CounterQueries, from: number, to: number): Promise<TrackBatch> {
   if (track.kind === 'histogram') {
     const buckets = await ask(track.buckets, from, to);
     return buckets.kind === 'error' ? buckets : countHistogram(buckets.series);
@@ -163,22 +118,24 @@ export function countTrackEvents(
   return { ...events, counts: { bad: all - asTheyShould, total: all, spread } };
 }
 
-function differs(canary: TrackCounts | null, stable: TrackCounts | null): string | null {
-  if (canary === null || stable === null || !('boundaries' in canary) || !('boundaries' in stable)) return null;
-  return canary.boundaries.join() === stable.boundaries.join()
-    ? null
-    : 'the boundaries of the canary are others than those of stable';
+function differs(canary: TrackBatch, stable: TrackBatch): string | null {
+  const [one, other] = [boundariesOf(canary), boundariesOf(stable)];
+  if (one === null || other === null || one.join() === other.join()) return null;
+  return 'the boundaries of the canary are others than those of stable';
 }
 
-/** A track without series counted nothing; a histogram of nothing has as many boundaries as the other one. */
-function armOf(counts: TrackCounts | null, other: TrackCounts | null): ArmBatch {
-  if (counts !== null) {
-    return 'boundaries' in counts ? { cumulative: counts.cumulative } : { bad: counts.bad, total: counts.total };
-  }
-  if (other !== null && 'boundaries' in other) return { cumulative: other.cumulative.map(() => 0) };
-  return { bad: 0, total: 0 };
+function boundariesOf(batch: TrackBatch): readonly number[] | null {
+  return batch.kind === 'batch' && batch.counts !== null && 'boundaries' in batch.counts
+    ? batch.counts.boundaries
+    : null;
 }
 
-function boundariesOf(counts: TrackCounts | null): { readonly boundaries?: readonly number[] } {
-  return counts !== null && 'boundaries' in counts ? { boundaries: counts.boundaries } : {};
+/** A track's counters as what the judge counts. */
+export function trackOf(batch: TrackBatch): CountedTrack {
+  if (batch.kind === 'error') return batch;
+  const { counts, ...others } = batch;
+  if (counts === null) return { ...others, counts };
+  if ('boundaries' in counts) return { ...others, counts: { cumulative: counts.cumulative } };
+  const { bad, total, spread } = counts;
+  return { ...others, counts: { bad, total }, spread };
 }

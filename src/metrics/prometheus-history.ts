@@ -2,16 +2,25 @@ import { NOT_RECORDED } from '../analysis/recording';
 import type { CountedTick, RecordedMetric, Recording, TrackRecording } from '../analysis/recording';
 import type { Observation } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
-import type { MetricCounters, MetricPlan } from '../spec/plan-types';
+import type { MetricPlan } from '../spec/plan-types';
 import { resolveQuery } from '../spec/query-template';
 import { quantileAskedBy, recordedCounters } from '../spec/recorded-counters';
-import { createHttpClient, describeHttpFailure, HttpFailure, type HttpClient } from './http';
+import { describeHttpFailure, HttpFailure, type HttpClient } from './http';
 import { mapBounded } from './pool';
 import { readNumber, readRange } from './prometheus-answer';
 import type { QueryResult, RangeResult, SeriesPair, SeriesRange } from './prometheus-answer';
-import { countTrackEvents } from './prometheus-counts';
+import { describeCounters, fillCounters } from './counter-queries';
+import type { CounterQueries } from './counter-queries';
+import { countTrackEvents, trackOf as countedTrack } from './prometheus-counts';
 import { observeRatio, observeValue } from './prometheus-observation';
-import { askPrometheus, nameOf, seconds, type PrometheusAddress } from './prometheus-request';
+import {
+  askPrometheus,
+  createPrometheusClient,
+  nameOf,
+  seconds,
+  type PrometheusAddress,
+  type PrometheusOptions,
+} from './prometheus-request';
 import { countHistogram } from './series-batch';
 import type { Batch, EventCounts, HistogramCounts } from './series-batch';
 
@@ -58,15 +67,6 @@ export interface OldestRequest extends AskedService {
 
 type Track = 'canary' | 'stable';
 
-export interface PrometheusHistoryOptions extends PrometheusAddress {
-  /** Bearer token. */
-  readonly token?: string;
-  /** Largest answer accepted, bytes. Default 8 MiB. What is larger is asked for in smaller parts. */
-  readonly maxBytes?: number;
-}
-
-const MAX_BYTES = 8 * 1024 * 1024;
-
 /** Each asks two queries at a time: no burst worth mentioning for a shared Prometheus. */
 const CONCURRENT_PARTS = 2;
 
@@ -77,12 +77,9 @@ const TICKS_AT_ONCE = 1_000;
 const OLDEST_MOMENTS = 400;
 const OLDEST_WINDOW_MS = 5 * 60_000;
 
-export function createPrometheusHistory(options: PrometheusHistoryOptions): PrometheusHistory {
-  const client = createHttpClient({
-    timeoutMs: options.timeoutMs,
-    maxBytes: options.maxBytes ?? MAX_BYTES,
-    ...(options.token === undefined ? {} : { headers: { Authorization: `Bearer ${options.token}` } }),
-  });
+/** What is larger than an answer may be is asked for in smaller parts. */
+export function createPrometheusHistory(options: PrometheusOptions): PrometheusHistory {
+  const client = createPrometheusClient(options);
   return {
     record: (request) => record(client, options, request),
     oldest: (request) => oldest(client, options, request),
@@ -94,10 +91,7 @@ export function createPrometheusHistory(options: PrometheusHistoryOptions): Prom
 
 /** The PromQL of one track of one metric, filled in. */
 interface TrackQueries {
-  readonly counts:
-    | { readonly kind: 'events'; readonly bad: string; readonly total: string; readonly good: boolean }
-    | { readonly kind: 'histogram'; readonly buckets: string }
-    | null;
+  readonly counts: CounterQueries | null;
   readonly values:
     | { readonly kind: 'ratio'; readonly numerator: string; readonly denominator: string }
     | { readonly kind: 'value'; readonly expression: string; readonly requests: string | null }
@@ -116,21 +110,9 @@ function queriesOf(metric: MetricPlan, track: Track, asked: AskedService, window
     }
   };
   const counters = recordedCounters(metric);
-  const counts = countersOf(counters, fill);
+  const counts = fillCounters(counters, fill);
   const isWhole = counts?.kind === 'events' || (counts?.kind === 'histogram' && quantileAskedBy(metric) !== null);
   return { counts, values: isWhole ? null : valuesOf(metric, fill) };
-}
-
-function countersOf(counters: MetricCounters | null, fill: (template: string) => string): TrackQueries['counts'] {
-  switch (counters?.kind) {
-    case 'events':
-      return { kind: 'events', bad: fill(counters.bad), total: fill(counters.total), good: counters.good ?? false };
-    case 'histogram':
-      return { kind: 'histogram', buckets: fill(counters.buckets) };
-    case 'builtin':
-    case undefined:
-      return null;
-  }
 }
 
 function valuesOf({ query }: MetricPlan, fill: (template: string) => string): TrackQueries['values'] {
@@ -146,13 +128,6 @@ function valuesOf({ query }: MetricPlan, fill: (template: string) => string): Tr
     case 'builtin':
       return null;
   }
-}
-
-function describe({ counts }: TrackQueries): string {
-  if (counts === null) return '';
-  return counts.kind === 'histogram'
-    ? counts.buckets
-    : `(${counts.bad}) ${counts.good ? 'good ' : ''}of (${counts.total})`;
 }
 
 // ---- recording --------------------------------------------------------------------------------------------------
@@ -205,7 +180,9 @@ async function record(
         const stable = of(metric, 'stable');
         const canary = of(metric, 'canary');
         const boundaries = boundariesIn([...stable, ...canary].map(({ result }) => result));
-        const query = [...canary, ...stable].map(({ part }) => describe(part.queries));
+        const query = [...canary, ...stable].flatMap(({ part }) =>
+          part.queries.counts === null ? [] : describeCounters(part.queries.counts),
+        );
         return {
           name: metric.name,
           query: [...new Set(query)].join(' against '),
@@ -251,18 +228,12 @@ function trackOf(
 }
 
 function tickOf(tick: Batch<EventCounts | HistogramCounts>, boundaries: readonly number[] | null): CountedTick {
-  if (tick.kind === 'error' || tick.counts === null)
-    return { ...tick, ...(tick.kind === 'error' ? {} : { counts: null }) };
-  const { counts, ...others } = tick;
-  if ('boundaries' in counts) {
-    // A release takes those of its first look.
-    if (counts.boundaries.join() !== boundaries?.join()) {
-      return { kind: 'error', message: "the histogram's boundaries have changed" };
-    }
-    return { ...others, counts: { cumulative: counts.cumulative } };
+  const counts = tick.kind === 'batch' ? tick.counts : null;
+  // A release takes those of its first look.
+  if (counts !== null && 'boundaries' in counts && counts.boundaries.join() !== boundaries?.join()) {
+    return { kind: 'error', message: "the histogram's boundaries have changed" };
   }
-  const { bad, total, spread } = counts;
-  return { ...others, counts: { bad, total }, spread };
+  return countedTrack(tick);
 }
 
 /** A part; or, where its answer would be too much for the server or for us, both of its halves. */

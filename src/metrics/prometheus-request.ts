@@ -1,5 +1,12 @@
 import { promDuration } from '../spec/query-template';
-import { describeHttpFailure, displayUrl, HttpFailure, type HttpAnswer, type HttpClient } from './http';
+import {
+  createHttpClient,
+  describeHttpFailure,
+  displayUrl,
+  HttpFailure,
+  type HttpAnswer,
+  type HttpClient,
+} from './http';
 
 /** Where a Prometheus is, and how long it is waited for. */
 export interface PrometheusAddress {
@@ -7,6 +14,23 @@ export interface PrometheusAddress {
   readonly url: string;
   /** For one query, milliseconds; Prometheus is told to give up after the same time. */
   readonly timeoutMs: number;
+}
+
+export interface PrometheusOptions extends PrometheusAddress {
+  /** Bearer token. */
+  readonly token?: string;
+  /** Largest answer accepted, bytes. Default 8 MiB: the buckets of a thousand targets at two moments. */
+  readonly maxBytes?: number;
+}
+
+const MAX_BYTES = 8 * 1024 * 1024;
+
+export function createPrometheusClient({ timeoutMs, token, maxBytes = MAX_BYTES }: PrometheusOptions): HttpClient {
+  return createHttpClient({
+    timeoutMs,
+    maxBytes,
+    ...(token === undefined ? {} : { headers: { Authorization: `Bearer ${token}` } }),
+  });
 }
 
 export interface PrometheusQuestion<T> {

@@ -2,33 +2,20 @@ import { messageOf } from '../errors';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { MetricPlan, MetricQuery } from '../spec/plan-types';
 import { resolveQuery, type QueryValues } from '../spec/query-template';
-import { createHttpClient, type HttpClient } from './http';
+import type { HttpClient } from './http';
 import type { ClosableMetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
 import { mapBounded } from './pool';
 import { readAnswer, readPairs, type QueryResult, type SeriesResult } from './prometheus-answer';
 import { countSeries } from './prometheus-counts';
 import { observeRatio, observeValue, type Answered } from './prometheus-observation';
-import { askOrSay, seconds, type PrometheusAddress } from './prometheus-request';
-
-export interface PrometheusOptions extends PrometheusAddress {
-  /** Bearer token. */
-  readonly token?: string;
-  /** Largest answer accepted, bytes. Default 8 MiB: the buckets of a thousand targets at two moments. */
-  readonly maxBytes?: number;
-}
-
-const MAX_BYTES = 8 * 1024 * 1024;
+import { askOrSay, createPrometheusClient, seconds, type PrometheusOptions } from './prometheus-request';
 
 /** Enough to fill a round trip, and no burst worth mentioning for a shared Prometheus. */
 const CONCURRENT_QUERIES = 4;
 
 /** Metrics from a Prometheus (or anything with its query API), by instant queries at the time asked for. */
 export function createPrometheusSource(options: PrometheusOptions): ClosableMetricSource {
-  const client = createHttpClient({
-    timeoutMs: options.timeoutMs,
-    maxBytes: options.maxBytes ?? MAX_BYTES,
-    ...(options.token === undefined ? {} : { headers: { Authorization: `Bearer ${options.token}` } }),
-  });
+  const client = createPrometheusClient(options);
   return {
     sample: (request) => sample(client, options, request),
     routed: (request) => routed(client, options, request),

@@ -1,3 +1,4 @@
+import { minus } from '../analysis/counts';
 import type { ArmBatch, CountCursor, Counted } from '../analysis/counts';
 import type { Cohort } from '../router/protocol';
 import { sumHistograms, type CumulativeHistogram } from './histogram';
@@ -97,19 +98,10 @@ function sinceCursor(
   const boundaries = metric === 'errors' ? {} : { boundaries: reading.canary.histogram.bounds.map((ms) => ms / 1000) };
   return {
     kind: 'batch',
-    canary: isSame ? difference(now.canary, cursor.canary) : now.canary,
-    stable: isSame ? difference(now.stable, cursor.stable) : now.stable,
+    canary: isSame ? minus(now.canary, cursor.canary) : now.canary,
+    stable: isSame ? minus(now.stable, cursor.stable) : now.stable,
     ...boundaries,
     dropped: [],
     cursor: next,
   };
-}
-
-function difference(now: ArmBatch, before: ArmBatch): ArmBatch {
-  if ('cumulative' in now) {
-    const earlier = 'cumulative' in before ? before.cumulative : [];
-    return { cumulative: now.cumulative.map((count, index) => count - (earlier[index] ?? 0)) };
-  }
-  const earlier = 'cumulative' in before ? { bad: 0, total: 0 } : before;
-  return { bad: now.bad - earlier.bad, total: now.total - earlier.total };
 }

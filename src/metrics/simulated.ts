@@ -1,4 +1,5 @@
 import type { ArmBatch, Counted } from '../analysis/counts';
+import { higherIsBetter } from '../analysis/verdict';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { MetricPlan, SimulatedPhase } from '../spec/plan-types';
 import type { CountRequest, MetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
@@ -118,5 +119,5 @@ function observe(metric: MetricPlan, track: string, phase: SimulatedPhase, reque
 /** Failed requests; for a metric with only a lower limit (a success rate) those that succeeded. */
 function badOf(metric: MetricPlan, phase: SimulatedPhase, requests: number): number {
   const failed = Math.round(requests * phase.errorRate);
-  return metric.min !== null && metric.max === null ? requests - failed : failed;
+  return higherIsBetter(metric) ? requests - failed : failed;
 }

@@ -1,5 +1,6 @@
-import { BOUNDS, DEFAULTS } from './defaults';
+import { DEFAULTS } from './defaults';
 import { found, milliseconds } from './fields';
+import { isCounted, plannedBatches } from './gathering-policy';
 import { nearest } from './nearest';
 import type {
   AnalysisPlan,
@@ -105,7 +106,7 @@ function resolveEvidence(
   problems: Finding[],
 ): EvidencePlan | null {
   const { compare, until, promotion } = analysis;
-  const counted = metrics.filter(({ counters }) => counters !== undefined && counters !== null);
+  const counted = metrics.filter(isCounted);
   if (promotion !== undefined && until !== 'evidence') {
     problems.push({
       path: [...AT, 'promotion'],
@@ -121,20 +122,17 @@ function resolveEvidence(
     });
   }
   if (compare === false || counted.length === 0) return null;
-  // At 100 % there is nothing left to be compared with.
-  const compared = sum(soaks.filter(({ weight }) => weight < 100).map(({ ms }) => ms));
   const { exclude, beta } = promotion ?? DEFAULTS.analysis.promotion;
   return {
     alpha: compare.alpha,
     tolerate: compare.tolerate,
     clusters: compare.clusters,
-    plannedBatches: Math.min(BOUNDS.plannedBatches[1], Math.max(1, Math.floor(compared / intervalMs))),
+    plannedBatches: plannedBatches(
+      soaks.map(({ weight, ms }) => ({ weight, soakMs: ms })),
+      intervalMs,
+    ),
     promotion: until === 'evidence' ? { exclude, beta } : null,
   };
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }
 
 function resolveSource(

@@ -1,4 +1,5 @@
 import type { GatheringPolicy } from '../analysis/gather-evidence';
+import { BOUNDS } from './defaults';
 import type { AnalysisPlan, MetricPlan } from './plan-types';
 
 /** The policy of a plan's evidence; null where it has none. */
@@ -15,6 +16,15 @@ export function gatheringPolicy(analysis: AnalysisPlan): GatheringPolicy | null 
       dryRun: dryRun ?? false,
     })),
   };
+}
+
+/** Batches that weights have room for while there is stable traffic to be compared with: at 100 % there is none. */
+export function plannedBatches(
+  steps: readonly { readonly weight: number; readonly soakMs: number }[],
+  intervalMs: number,
+): number {
+  const compared = steps.filter(({ weight }) => weight < 100).reduce((sum, { soakMs }) => sum + soakMs, 0);
+  return Math.min(BOUNDS.plannedBatches[1], Math.max(1, Math.floor(compared / intervalMs)));
 }
 
 /** Whether the evidence judge counts a metric's events. */

@@ -1,3 +1,4 @@
+import { higherIsBetter } from '../analysis/verdict';
 import { countersIn, seriesIn } from './analysis-plan';
 import type { MetricCounters, MetricPlan } from './plan-types';
 import { byTarget } from './presets';
@@ -34,12 +35,13 @@ export function quantileAskedBy(metric: Pick<MetricPlan, 'query'>): number | nul
  * The counters by which a metric's events can be read from a history: those that are compared, or those within its
  * query where nothing is. Null where the query hides them.
  */
-export function recordedCounters({ query, counters, min, max }: MetricPlan): MetricCounters | null {
+export function recordedCounters(metric: MetricPlan): MetricCounters | null {
+  const { query, counters } = metric;
   if (counters !== undefined && counters !== null) return counters;
   if (query.kind === 'ratio') {
     const events = countersIn(query.numerator, query.denominator);
     // What a metric with nothing but a lower limit counts is what should happen.
-    return events?.kind === 'events' && min !== null && max === null ? { ...events, good: true } : events;
+    return events?.kind === 'events' && higherIsBetter(metric) ? { ...events, good: true } : events;
   }
   const latency = quantileIn({ query });
   return latency === null ? null : { kind: 'histogram', buckets: byTarget(latency.series, 'le') };

@@ -1,6 +1,7 @@
 import type { Counted } from '../../src/analysis/counts';
 import type { Observation, Sample } from '../../src/analysis/sample';
-import { createPrometheusSource, type PrometheusOptions } from '../../src/metrics/prometheus';
+import { createPrometheusSource } from '../../src/metrics/prometheus';
+import type { PrometheusOptions } from '../../src/metrics/prometheus-request';
 import type { CountRequest, Routed, SampleRequest } from '../../src/metrics/metric-source';
 import { json, refusedUrl, startFakeServer, type FakeServer, type Handler } from './fake-server';
 import { AT, ERROR_RATE, metricOf, P95, requestOf } from './requests';
