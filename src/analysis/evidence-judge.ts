@@ -210,17 +210,26 @@ function decide(
   return { verdict: 'pass', clause: describeCounts(policy, metric, state) };
 }
 
+/**
+ * The place of the event with the strongest evidence, of those of which something bad was counted: a boundary that
+ * nobody was slower than says nothing, which may be more than the others say. 0 where nothing bad was counted at all.
+ */
+export function strongestEvent(policy: EvidencePolicy, metric: EvidenceMetric, state: MetricEvidence): number {
+  const design = designOf(policy, metric);
+  let best = 0;
+  let highest = -Infinity;
+  for (const [index, { canaryBad, stableBad, evidence }] of state.events.entries()) {
+    const log = canaryBad + stableBad === 0 ? -Infinity : logEvidence(design, evidence);
+    if (log > highest) [best, highest] = [index, log];
+  }
+  return best;
+}
+
 /** `7 of 9 errors came from the canary, which had 5 % of the requests`, of the event with the strongest evidence. */
 function describeCounts(policy: EvidencePolicy, metric: EvidenceMetric, state: MetricEvidence): string {
-  const design = designOf(policy, metric);
-  const strength = (event: EventState): number => logEvidence(design, event.evidence);
-  const strongest = state.events.reduce<EventState | null>(
-    (best, event) => (best === null || strength(event) > strength(best) ? event : best),
-    null,
-  );
-  const { canaryBad, stableBad } = strongest ?? { canaryBad: 0, stableBad: 0 };
+  const index = strongestEvent(policy, metric, state);
+  const { canaryBad, stableBad } = state.events[index] ?? { canaryBad: 0, stableBad: 0 };
   const share = state.canaryRequests / (state.canaryRequests + state.stableRequests);
-  const index = state.events.findIndex((event) => event === strongest);
   const seconds = metric.boundaries?.[index];
   const boundary = seconds === undefined ? `boundary ${index + 1}` : formatValue(seconds, 'seconds');
   const noun = (count: number): string =>

@@ -2,7 +2,7 @@ import { addSpread, NO_SPREAD, totalOf } from './counts';
 import type { ArmBatch, CountCursor, Counted, Spread } from './counts';
 import { addEvidence, logEvidence, NO_EVIDENCE, promotionDesign } from './event-evidence';
 import type { ArmCounts, Evidence, EventBatch } from './event-evidence';
-import { countBatch, describeEvidence, judgeEvidence, NOTHING_COUNTED } from './evidence-judge';
+import { countBatch, describeEvidence, judgeEvidence, NOTHING_COUNTED, strongestEvent } from './evidence-judge';
 import type { EvidenceMetric, EvidencePolicy, HistogramBatch, MetricEvidence } from './evidence-judge';
 import { countOf, formatValue } from './format';
 import { addObjectiveEvidence, logObjectiveEvidence, NO_OBJECTIVE_EVIDENCE } from './objective-evidence';
@@ -282,7 +282,7 @@ function find(
   const report: EvidenceReport = {
     logEvidence: judged.logEvidence,
     limit: judged.limit,
-    ...strongest(state),
+    ...strongest(judging, named, state),
     batches: state.evidence.batches,
     clusters: clustersOf(policy, state.spread),
     ...(promotion === null ? {} : { promotion }),
@@ -342,20 +342,18 @@ function promotionOf(
   return { logEvidence: logEvidence(design, state.promotion), limit: -Math.log(beta) };
 }
 
-/** Counts of the release: of a histogram, of the boundary that says most. */
-function strongest(state: MetricState): Pick<EvidenceReport, 'canary' | 'stable' | 'boundary'> {
-  const { events, canaryRequests, stableRequests } = state.evidence;
-  let best = 0;
-  let highest = -Infinity;
-  for (const [index, event] of events.entries()) {
-    const log = Math.max(...event.evidence.logs);
-    if (log > highest) [best, highest] = [index, log];
-  }
-  const event = events[best];
+/** Counts of the release: of a histogram, of the boundary that says most, which the sentence is about, too. */
+function strongest(
+  judging: EvidencePolicy,
+  metric: EvidenceMetric,
+  { evidence, boundaries }: MetricState,
+): Pick<EvidenceReport, 'canary' | 'stable' | 'boundary'> {
+  const index = strongestEvent(judging, metric, evidence);
+  const event = evidence.events[index];
   return {
-    canary: { bad: event?.canaryBad ?? 0, total: canaryRequests },
-    stable: { bad: event?.stableBad ?? 0, total: stableRequests },
-    boundary: state.boundaries?.[best] ?? null,
+    canary: { bad: event?.canaryBad ?? 0, total: evidence.canaryRequests },
+    stable: { bad: event?.stableBad ?? 0, total: evidence.stableRequests },
+    boundary: boundaries?.[index] ?? null,
   };
 }
 

@@ -140,6 +140,21 @@ describe('evidence over a release', () => {
     expect(play([healthy, other], changes).finding.outcome).toMatchObject({ kind: 'error' });
   });
 
+  it('tells of the same boundary in numbers and in the sentence, and not of one that nobody was slower than', () => {
+    const changes = { metrics: [{ name: 'errors', kind: 'latency', objective: null, dryRun: false }] } as const;
+    // Slower than 100 ms: as often as at stable, or less. Slower than 250 ms: nobody.
+    const healthy = batch(
+      { cumulative: [98, 100, 100] },
+      { cumulative: [960, 1000, 1000] },
+      { boundaries: [0.1, 0.25] },
+    );
+
+    const { report } = play([healthy], changes).finding;
+
+    expect(report).toMatchObject({ boundary: 0.1, canary: { bad: 2, total: 100 }, stable: { bad: 40, total: 1000 } });
+    expect(report.sentence).toMatch(/^errors: 2 of 42 requests slower than 100 ms came from the canary/);
+  });
+
   it('is not compared where all traffic goes to the canary, but held against an objective', () => {
     const alone = { ...look, alone: true };
     const objective = { metrics: [{ name: 'errors', kind: 'errors', objective: 0.01, dryRun: false }] } as const;
