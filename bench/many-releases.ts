@@ -10,7 +10,7 @@ const SOAK_MS = 30_000;
 /** 200 releases at once in one worker: its memory, and whether each step ends when it should. */
 export async function manyReleases(): Promise<BenchResult> {
   const stack = await startBenchStack();
-  const instances = await Promise.all(Array.from({ length: RELEASES }, startInstance));
+  const instances = await Promise.all(Array.from({ length: RELEASES }, () => startInstance()));
   const traffic = setInterval(() => instances.forEach((instance) => serve(instance, 20)), 1_000);
   const service = (i: number): string => `many-${i}`;
   try {

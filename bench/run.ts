@@ -6,6 +6,7 @@ import { analysis } from './analysis';
 import { defaultRelease } from './default-release';
 import { kubernetes, KUBERNETES_PARTS } from './kubernetes';
 import type { BenchResult } from './lib/result';
+import { liveAnalysis } from './live-analysis';
 import { manyReleases } from './many-releases';
 import { rollbackLatency } from './rollback-latency';
 import { routerDecision } from './router-decision';
@@ -37,8 +38,13 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write('--only chooses parts of kubernetes: name it too.\n');
     return 2;
   }
-  // Those that need a lab that runs only by their names.
-  const known: typeof BENCHES = { ...BENCHES, kubernetes: () => kubernetes(only), 'ways-back': waysBack };
+  // Those that need a lab that runs, or a Prometheus, only by their names.
+  const known: typeof BENCHES = {
+    ...BENCHES,
+    kubernetes: () => kubernetes(only),
+    'live-analysis': liveAnalysis,
+    'ways-back': waysBack,
+  };
   const unknown = names.filter((name) => known[name] === undefined);
   if (unknown.length > 0) {
     process.stderr.write(`There is no benchmark ${unknown.join(', ')}; there are: ${Object.keys(known).join(', ')}.\n`);

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createCohortRouter } from '../../src/router';
-import type { CohortRouter } from '../../src/router';
+import type { Cohort, CohortRouter, CohortRouterOptions } from '../../src/router';
 
 export const BENCH_TOKEN = 'bench-admin-token';
 
@@ -14,7 +14,7 @@ export interface Instance {
   stop(): Promise<void>;
 }
 
-export async function startInstance(): Promise<Instance> {
+export async function startInstance(options: Partial<CohortRouterOptions> = {}): Promise<Instance> {
   let waiting: ((at: number) => void)[] = [];
   const router = createCohortRouter({
     service: 'bench',
@@ -22,6 +22,7 @@ export async function startInstance(): Promise<Instance> {
     adminToken: BENCH_TOKEN,
     environment: {},
     logger: { info: () => undefined, warn: () => undefined, error: () => undefined },
+    ...options,
     onEvent: (event) => {
       if (event.type !== 'weight-changed' || event.data['weight'] !== 0) return;
       const at = performance.now();
@@ -71,11 +72,11 @@ let users = 0;
  * Requests of both cohorts, so that the analysis has something to count: straight into the router's books, each by
  * another user, because the same few would all be stable at a small weight.
  */
-export function serve(instance: Instance, requests: number): void {
+export function serve(instance: Instance, requests: number, statusOf: (cohort: Cohort) => number = () => 200): void {
   for (let i = 0; i < requests; i += 1) {
     users += 1;
     const exchange = instance.router.begin({ userId: `user-${users}` });
-    exchange.finish({ status: 200 });
+    exchange.finish({ status: statusOf(exchange.assignment.cohort) });
   }
 }
 

@@ -45,7 +45,7 @@ function runs(executable: string): boolean {
 }
 
 /** `SLUICE_PROMETHEUS` (which `scripts/test` sets), the PATH or the cache. */
-function findPrometheusExecutable(): string | null {
+export function findPrometheusExecutable(): string | null {
   const cache = path.join(cacheDirectory(), 'prometheus');
   const places = [
     process.env['SLUICE_PROMETHEUS'],
