@@ -29,7 +29,7 @@ export function comparedAs({ evidence }: AnalysisPlan, metric: MetricPlan): Dete
 /** The quantile that a metric of latency asks for; null for any other metric. */
 export function quantileOf({ query }: MetricPlan): number | null {
   if (query.kind === 'builtin') return query.metric === 'latency' ? query.quantile : null;
-  if (query.kind === 'ratio') return null;
+  if (query.kind !== 'value') return null;
   const quantile = Number(/^\s*histogram_quantile\(\s*(0?\.\d+)\s*,/u.exec(query.expression)?.[1] ?? Number.NaN);
   return quantile > 0 && quantile < 1 ? quantile : null;
 }

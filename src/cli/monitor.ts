@@ -249,7 +249,7 @@ async function takeLook(context: LookContext): Promise<Look> {
 /** Error rate and p95 as the spec resolves them, and for a source that has them built in, those it has. */
 function metricsToAsk(plan: Plan): MetricPlan[] {
   const own = plan.analysis.metrics.filter(({ name }) => Object.values<string>(METRIC_NAMES).includes(name));
-  if (plan.analysis.source.kind === 'prometheus') return own;
+  if (plan.analysis.source.kind === 'prometheus' || plan.analysis.source.kind === 'http') return own;
   const limits = { max: null, min: null, maxRatio: null };
   const builtin: MetricPlan[] = [
     { name: METRIC_NAMES.errorRate, unit: 'ratio', ...limits, query: { kind: 'builtin', metric: 'error-rate' } },

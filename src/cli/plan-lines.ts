@@ -37,6 +37,8 @@ function sourceName({ analysis, target }: Plan): string {
   switch (analysis.source.kind) {
     case 'prometheus':
       return analysis.source.url;
+    case 'http':
+      return 'the addresses of each';
     case 'router':
       return target.kind === 'router'
         ? `the router's own counters at ${target.instances.join(', ')}`

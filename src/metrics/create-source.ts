@@ -1,6 +1,9 @@
 import { ReleaseError } from '../errors';
+import { HTTP_METRICS_HOSTS_ENV } from '../spec/defaults';
 import type { MetricSourcePlan, TargetPlan } from '../spec/plan-types';
 import type { ClosableMetricSource } from './metric-source';
+import { readAllowedHosts } from './allowed-hosts';
+import { createHttpJsonSource } from './http-json';
 import { createPrometheusSource } from './prometheus';
 import { createPrometheusHistory } from './prometheus-history';
 import type { PrometheusHistory } from './prometheus-history';
@@ -22,6 +25,12 @@ export function createMetricSource(
   switch (plan.kind) {
     case 'prometheus':
       return createPrometheusSource(prometheusOptions(plan, env));
+    case 'http':
+      return createHttpJsonSource({
+        timeoutMs: plan.timeoutMs,
+        allowed: readAllowedHosts(env[HTTP_METRICS_HOSTS_ENV], HTTP_METRICS_HOSTS_ENV),
+        ...(plan.tokenEnv === null ? {} : { token: readToken(plan.tokenEnv, env) }),
+      });
     case 'router': {
       if (target.kind !== 'router') {
         throw new ReleaseError(
@@ -51,6 +60,14 @@ export function createHistory(
   switch (plan.kind) {
     case 'prometheus':
       return createPrometheusHistory(prometheusOptions(plan, env));
+    case 'http':
+      throw new ReleaseError(
+        'unsupported',
+        'A source of kind http has no history: it is asked about what is, and not about what was.',
+        {
+          hint: 'A backtest needs spec.analysis.source.prometheus.',
+        },
+      );
     case 'router':
     case 'simulated':
       throw new ReleaseError(
@@ -75,9 +92,9 @@ function readToken(name: string, env: Readonly<Record<string, string | undefined
   if (token !== undefined && token !== '') return token;
   throw new ReleaseError(
     'usage',
-    `The environment variable ${name}, which should hold Prometheus' token, is not set.`,
+    `The environment variable ${name}, which should hold the metric source's token, is not set.`,
     {
-      hint: `Set ${name} where the worker runs, or leave the token out of spec.analysis.source.prometheus.`,
+      hint: `Set ${name} where the worker runs, or leave tokenEnv out of spec.analysis.source.`,
     },
   );
 }

@@ -125,6 +125,7 @@ function valuesOf({ query }: MetricPlan, fill: (template: string) => string): Tr
         expression: fill(query.expression),
         requests: query.requests === null ? null : fill(query.requests),
       };
+    case 'http':
     case 'builtin':
       return null;
   }

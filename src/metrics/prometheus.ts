@@ -94,6 +94,7 @@ function requestsOf(query: MetricQuery): string | null {
       return query.denominator;
     case 'value':
       return query.requests;
+    case 'http':
     case 'builtin':
       return null;
   }
@@ -122,6 +123,10 @@ function prepare(metric: MetricPlan, track: Track, request: SampleRequest): Prep
     windowMs: request.windowMs,
   };
   return templatesOf(metric.query).map(([role, template]) => {
+    if (metric.query.kind === 'http') {
+      const message = 'it is at an address of its own, where Prometheus is not asked';
+      return { metric, track, role, text: template, problem: { kind: 'error', message } };
+    }
     if (metric.query.kind === 'builtin') {
       const message = `"${metric.query.metric}" is a metric of the in-app router, which Prometheus is not`;
       return { metric, track, role, text: template, problem: { kind: 'error', message } };
@@ -146,6 +151,8 @@ function templatesOf(query: MetricQuery): [Role, string][] {
       const expression: [Role, string] = ['expression', query.expression];
       return query.requests === null ? [expression] : [expression, ['requests', query.requests]];
     }
+    case 'http':
+      return [['expression', query.url]];
     case 'builtin':
       return [['expression', query.metric]];
   }

@@ -1,6 +1,7 @@
 import { DEFAULTS } from './defaults';
 import { found, milliseconds } from './fields';
 import { isCounted, plannedBatches } from './gathering-policy';
+import { parseJsonPath } from './json-path';
 import { nearest } from './nearest';
 import type {
   AnalysisPlan,
@@ -17,6 +18,7 @@ import { templateProblems } from './query-template';
 import { analysisSchema } from './schema';
 import type { AnalysisSpec, MetricSpec } from './schema';
 import { formatDuration, parseDuration, parsePercent } from './units';
+import { urlTemplateProblems } from './url-template';
 import type { Parsed } from './units';
 
 /** Something that only several keys together tell. `path` is from the document's root. */
@@ -66,7 +68,8 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
     });
   }
   const labels = analysis.source?.prometheus?.labels ?? {};
-  const known = presetMetrics(preset, source.kind === 'router' ? 'router' : 'prometheus', labels);
+  if (source.kind === 'http') refuseHttpAlone(analysis, problems);
+  const known = source.kind === 'http' ? [] : presetMetrics(preset, source.kind, labels);
   const context: MetricContext = { known, preset, source: source.kind, compared: analysis.compare !== false };
   const metrics = resolveMetrics(analysis.metrics, context, problems);
   if (source.kind === 'prometheus' && preset === 'router' && Object.keys(labels).length === 0) {
@@ -149,6 +152,8 @@ function resolveSource(
       timeoutMs: prometheus.timeout,
     };
   }
+  const http = analysis.source?.http;
+  if (http !== undefined) return { kind: 'http', tokenEnv: http.tokenEnv ?? null, timeoutMs: http.timeout };
   if (target === 'router') return { kind: 'router' };
   const message =
     analysis.source === undefined
@@ -156,6 +161,22 @@ function resolveSource(
       : `the router's counters exist only for a router target, and this one is ${target}. Allowed: source: { prometheus: { url: … } }.`;
   problems.push({ path: analysis.source === undefined ? AT : [...AT, 'source', 'router'], message });
   return null;
+}
+
+/** What only a source with metrics of its own can do without. */
+function refuseHttpAlone(analysis: AnalysisSpec, problems: Finding[]): void {
+  if (analysis.preset !== undefined) {
+    problems.push({
+      path: [...AT, 'preset'],
+      on: 'key',
+      message: 'a preset is made of PromQL, and the source is http. Allowed: metrics, each with its own http.',
+    });
+  }
+  if (analysis.metrics !== undefined) return;
+  problems.push({
+    path: [...AT, 'source', 'http'],
+    message: 'the source http has no metrics of its own, and none are given. Allowed: metrics, each with its own http.',
+  });
 }
 
 type Timing = Pick<AnalysisPlan, 'intervalMs' | 'initialDelayMs' | 'minMeasurements'>;
@@ -194,7 +215,7 @@ function resolveTiming(analysis: AnalysisSpec, soaks: readonly Soak[], problems:
 interface MetricContext {
   readonly known: readonly PresetMetric[];
   readonly preset: PresetName;
-  readonly source: 'router' | 'prometheus';
+  readonly source: 'router' | 'prometheus' | 'http';
   readonly compared: boolean;
 }
 
@@ -203,7 +224,11 @@ function resolveMetrics(
   context: MetricContext,
   problems: Finding[],
 ): MetricPlan[] {
-  const wanted = specs ?? DEFAULT_METRICS.map((name): MetricSpec => ({ name, dryRun: false, critical: false }));
+  // Without any, what is missing is told already.
+  const wanted =
+    specs ??
+    (context.source === 'http' ? [] : null) ??
+    DEFAULT_METRICS.map((name): MetricSpec => ({ name, dryRun: false, critical: false }));
   const plans: MetricPlan[] = [];
   const seen = new Map<string, number>();
   for (const [index, spec] of wanted.entries()) {
@@ -226,12 +251,15 @@ function resolveMetrics(
 type Report = (key: keyof MetricSpec | null, message: string) => void;
 
 function resolveMetric(spec: MetricSpec, context: MetricContext, report: Report): MetricPlan | null {
-  const definition = ownDefinition(spec, context, report) ?? context.known.find((metric) => metric.name === spec.name);
+  const own = context.source === 'http' || spec.http !== undefined ? httpDefinition(spec, context, report) : undefined;
+  if (own === null) return null;
+  const definition =
+    own ?? ownDefinition(spec, context, report) ?? context.known.find((metric) => metric.name === spec.name);
   if (definition === undefined) {
     if (!hasOwnQuery(spec)) reportUnknownMetric(spec, context, report);
     return null;
   }
-  if (!hasOwnQuery(spec)) refuseKeysOfOwnQueries(spec, report);
+  if (own === undefined && !hasOwnQuery(spec)) refuseKeysOfOwnQueries(spec, report);
 
   const noLimit = spec.max === undefined && spec.min === undefined && spec.maxRatio === undefined;
   const max = limitOf(spec.max ?? (noLimit ? definition.defaultMax : null), 'max', { unit: definition.unit, report });
@@ -240,7 +268,9 @@ function resolveMetric(spec: MetricSpec, context: MetricContext, report: Report)
     report('min', `${found(spec.min)} is above max, ${found(spec.max)}. Allowed: at most max.`);
   const counters = countersOf(definition.counters, { onlyMin: spec.min !== undefined && spec.max === undefined });
   const objective = objectiveOf(spec, definition, { counters, context, report });
-  const isCompared = context.compared && (definition.unit === 'ratio' || counters !== null);
+  // Of a source that counts nothing there is nothing to compare but values.
+  const isCompared =
+    context.source !== 'http' && context.compared && (definition.unit === 'ratio' || counters !== null);
   const judged = max !== null || min !== null || spec.maxRatio !== undefined || isCompared;
   if (noLimit && !judged) {
     report(
@@ -296,6 +326,47 @@ type OwnQuery = (typeof OWN_QUERIES)[number];
 
 function hasOwnQuery(spec: MetricSpec): boolean {
   return OWN_QUERIES.some((key) => spec[key] !== undefined);
+}
+
+/** What a metric of the source http asks; null when it asks nothing, or nothing that could be asked. */
+function httpDefinition(
+  spec: MetricSpec,
+  { source }: MetricContext,
+  report: Report,
+): Omit<PresetMetric, 'name'> | null {
+  const { http, unit } = spec;
+  if (source !== 'http') {
+    report('http', `the source is ${source}, and asks no addresses. Allowed: http beside source: { http: {} }.`);
+    return null;
+  }
+  const promQl = [...OWN_QUERIES, 'requests', 'buckets'] as const;
+  const given = promQl.find((key) => spec[key] !== undefined);
+  if (given !== undefined) {
+    report(given, `${given} is PromQL, and the source is http. Allowed: http, with url and value.`);
+    return null;
+  }
+  if (http === undefined) {
+    report(
+      null,
+      `the source is http, and the metric ${spec.name} does not say where it is. Allowed: http, with url and value.`,
+    );
+    return null;
+  }
+  for (const problem of urlTemplateProblems(http.url)) report('http', `url: ${problem}`);
+  for (const key of ['value', 'requests'] as const) {
+    const parsed = http[key] === undefined ? null : parseJsonPath(http[key]);
+    if (parsed === null || parsed.ok) continue;
+    report(
+      'http',
+      `${key}: ${found(http[key])} ${parsed.reason}. Allowed: JSONPath (RFC 9535) to one number, such as $.data.value.`,
+    );
+  }
+  if (unit === undefined) {
+    report('http', 'http is given without unit. Allowed: unit: ratio, seconds or count beside it.');
+    return null;
+  }
+  const query = { kind: 'http', url: http.url, value: http.value, requests: http.requests ?? null } as const;
+  return { unit, defaultMax: null, query, counters: null };
 }
 
 /** The metric's own queries; null when it has none, or none that could be asked. */

@@ -7,6 +7,10 @@
 export const ROUTER_TOKEN_ENV = 'SLUICE_ROUTER_TOKEN';
 export const ROUTER_OVERRIDE_SECRET_ENV = 'SLUICE_ROUTER_OVERRIDE_SECRET';
 export const PROMETHEUS_TOKEN_ENV = 'SLUICE_PROMETHEUS_TOKEN';
+export const HTTP_METRICS_TOKEN_ENV = 'SLUICE_HTTP_METRICS_TOKEN';
+
+/** The worker's environment variable with the hosts that metrics of kind `http` may be asked at; none without it. */
+export const HTTP_METRICS_HOSTS_ENV = 'SLUICE_HTTP_METRICS_HOSTS';
 
 export const DEFAULTS = {
   namespace: 'default',
@@ -105,4 +109,6 @@ export const BOUNDS = {
   metrics: [1, 50],
   labels: 20,
   query: 4_000,
+  /** Enough for a filter or two; a path is followed at each look. */
+  jsonPath: 500,
 } as const;

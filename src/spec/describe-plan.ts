@@ -1,5 +1,6 @@
 import type { AnalysisPlan, KubernetesTargetPlan, MetricPlan, Plan, PlanStep } from './plan-types';
 import { resolveQuery } from './query-template';
+import { resolveUrl } from './url-template';
 import { formatDuration, formatPercent } from './units';
 
 /** A plan in words: what `sluice plan` prints, and what an approver reads. Pure text; no colours, no padding. */
@@ -210,7 +211,12 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
     return [...partsOf(metric, track), ...countersOf(metric)].map(({ part, query }) => ({
       track,
       part,
-      query: part === 'counters' ? query : resolveQuery(query, values),
+      query:
+        part === 'counters'
+          ? query
+          : metric.query.kind === 'http'
+            ? resolveUrl(query, values)
+            : resolveQuery(query, values),
     }));
   });
   return { name: metric.name, limits: describeLimits(metric, plan.analysis), queries };
@@ -226,6 +232,10 @@ function partsOf({ query }: MetricPlan, track: 'canary' | 'stable'): { part: str
     case 'value': {
       const value = { part: 'value', query: query.expression };
       return query.requests === null ? [value] : [value, { part: 'requests', query: query.requests }];
+    }
+    case 'http': {
+      const value = { part: query.value, query: query.url };
+      return query.requests === null ? [value] : [value, { part: `requests, ${query.requests}`, query: query.url }];
     }
     case 'builtin': {
       const what = query.metric === 'latency' ? `latency quantile ${query.quantile}` : query.metric;

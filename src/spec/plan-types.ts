@@ -221,6 +221,13 @@ export type MetricSourcePlan =
       readonly tokenEnv: string | null;
       readonly timeoutMs: number;
     }
+  | {
+      /** Any server that answers JSON, at the addresses of the metrics. */
+      readonly kind: 'http';
+      /** As for Prometheus. */
+      readonly tokenEnv: string | null;
+      readonly timeoutMs: number;
+    }
   | { readonly kind: 'simulated'; readonly phases: readonly SimulatedPhase[] };
 
 /** What the scripted source of `--simulate` answers while the weight is at least `fromWeight`. */
@@ -272,6 +279,8 @@ export type MetricCounters =
 export type MetricQuery =
   | { readonly kind: 'ratio'; readonly numerator: string; readonly denominator: string }
   | { readonly kind: 'value'; readonly expression: string; readonly requests: string | null }
+  /** An address with the placeholders, and JSONPaths into its answer. */
+  | { readonly kind: 'http'; readonly url: string; readonly value: string; readonly requests: string | null }
   | { readonly kind: 'builtin'; readonly metric: 'error-rate' | 'requests' }
   | { readonly kind: 'builtin'; readonly metric: 'latency'; readonly quantile: number };
 

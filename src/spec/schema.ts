@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { BOUNDS, DEFAULTS, PROMETHEUS_TOKEN_ENV, ROUTER_OVERRIDE_SECRET_ENV, ROUTER_TOKEN_ENV } from './defaults';
+import {
+  BOUNDS,
+  DEFAULTS,
+  HTTP_METRICS_HOSTS_ENV,
+  HTTP_METRICS_TOKEN_ENV,
+  PROMETHEUS_TOKEN_ENV,
+  ROUTER_OVERRIDE_SECRET_ENV,
+  ROUTER_TOKEN_ENV,
+} from './defaults';
 import { choice, decimal, duration, found, httpUrl, list, mapping, oneOf, orFalse, text, wholeNumber } from './fields';
 import { PRESET_NAMES } from './presets';
 
@@ -312,11 +320,23 @@ const prometheus = mapping('source.prometheus', {
     ),
 }).describe('Instant queries to a Prometheus.');
 
+const http = mapping('source.http', {
+  tokenEnv: environmentVariable(HTTP_METRICS_TOKEN_ENV)
+    .optional()
+    .describe("Which of the worker's environment variables holds a bearer token. None is sent when left out."),
+  timeout: duration(BOUNDS.prometheusTimeout)
+    .prefault(DEFAULTS.analysis.prometheusTimeout)
+    .describe('Of one answer. Later is an error of the backend, not evidence against the canary.'),
+}).describe(
+  `Any server that answers JSON: each metric says its own address. Only hosts that the worker's ${HTTP_METRICS_HOSTS_ENV} allows; thresholds only.`,
+);
+
 const source = oneOf('analysis.source', {
   router: mapping('source.router', {})
     .optional()
     .describe("The in-app router's own counters. Only for a router target."),
   prometheus: prometheus.optional(),
+  http: http.optional(),
 }).describe('Where measurements come from; exactly one. Default for a router target: its own counters.');
 
 const limitError = (issue: { input?: unknown }): string =>
@@ -336,6 +356,26 @@ const query = (description: string): z.ZodOptional<z.ZodString> =>
 
 const booleanError = (issue: { input?: unknown }): string =>
   `${found(issue.input)} is not allowed here. Allowed: true or false.`;
+
+const jsonPath = (description: string): z.ZodString =>
+  text({
+    pattern: /^\$/,
+    maxLength: BOUNDS.jsonPath,
+    allowed: `a JSONPath that begins with $, at most ${BOUNDS.jsonPath} characters`,
+  }).describe(description);
+
+/** What a metric of the source http asks. */
+const metricHttp = mapping('a metric.http', {
+  url: text({
+    pattern: /^https?:\/\//i,
+    maxLength: BOUNDS.query,
+    allowed: 'an http:// or https:// address',
+  }).describe(
+    'Address of a JSON document about one track. Placeholders in its path and query: {{service}}, {{namespace}}, {{track}}, {{version}}, {{window}}, percent-encoded.',
+  ),
+  value: jsonPath('Where in the document the value is: JSONPath (RFC 9535) to one number.'),
+  requests: jsonPath('Where the requests behind it are, held against minRequests. Left out: not checked.').optional(),
+}).describe('Your own value from the source http.');
 
 /** One metric and its limits. */
 export const metricSchema = mapping('a metric', {
@@ -370,6 +410,7 @@ export const metricSchema = mapping('a metric', {
   buckets: query(
     'For your own value in seconds: PromQL of the buckets of its histogram (with le, or a native one), an instant vector without {{window}}; compared with stable.',
   ),
+  http: metricHttp.optional(),
   unit: choice(['ratio', 'seconds', 'count'])
     .optional()
     .describe('Unit of your own value. A numerator with a denominator, and bad of total, are a ratio.'),

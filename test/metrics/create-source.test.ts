@@ -24,7 +24,7 @@ describe('the metric source of a plan', () => {
 
   it.each([{}, { PROM_TOKEN: '' }])('is none without that token: %j', (env) => {
     expect(() => createMetricSource(prometheus('http://p', 'PROM_TOKEN'), FLAG, env)).toThrow(
-      "The environment variable PROM_TOKEN, which should hold Prometheus' token, is not set.",
+      "The environment variable PROM_TOKEN, which should hold the metric source's token, is not set.",
     );
   });
 
