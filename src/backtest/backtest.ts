@@ -216,7 +216,10 @@ export function trafficIn(windows: readonly Recording[], analysis: AnalysisPlan,
       });
     }
   }
-  return [...found].map(([place, point]) => ({ at: first.start + (place + 1) * length, ...point }));
+  // A rate over a moment would be one of the scrapes.
+  return [...found]
+    .filter(([, { seconds }]) => 2_000 * seconds >= length)
+    .map(([place, point]) => ({ at: first.start + (place + 1) * length, ...point }));
 }
 
 /** A deploy of which the history has both tracks, as this policy would have seen it. */

@@ -1,4 +1,5 @@
 import type { DeployReview, InjectedSeries, SeriesRun, Share, Spread } from '../backtest/backtest';
+import { formatDuration as asInSpec } from '../spec/units';
 import type { BacktestReport } from '../report/backtest-report';
 import { describeInjection } from './backtest';
 import type { Backtest } from './backtest';
@@ -81,11 +82,11 @@ export function backtestReport({ plan, from, to, ...found }: Backtest): Backtest
 export function backtestLines(backtest: Backtest, look: Look): string[] {
   const { plan, from, to, healthy, injected, deploys, notes } = backtest;
   const steps = plan.steps.flatMap((step) =>
-    step.kind === 'weight' ? [`${step.weight} % ${formatDuration(step.soakMs)}`] : [],
+    step.kind === 'weight' ? [`${step.weight} % ${asInSpec(step.soakMs)}`] : [],
   );
   return [
     paint(safeText(refName(plan)), 'strong', look),
-    `${formatDate(from)} to ${formatDate(to)}, releases of ${steps.join(', ')}, a look every ${formatDuration(plan.analysis.intervalMs)}`,
+    `${formatDate(from)} to ${formatDate(to)}, releases of ${steps.join(', ')}, a look every ${asInSpec(plan.analysis.intervalMs)}`,
     '',
     ...healthyLines(backtest, look),
     ...(injected.length === 0 ? [] : ['', ...injectedLines(injected, look)]),
@@ -142,7 +143,7 @@ function injectedLines(injected: readonly InjectedSeries[], look: Look): string[
     String(before),
   ]);
   return renderTable(
-    ['INJECTED', 'FOUND', '95 % INTERVAL', 'AFTER (MEDIAN / 95 %)', 'REQUESTS', 'ERRORS', 'ENDED BEFORE'],
+    ['INJECTED', 'FOUND', '95 % INTERVAL', 'AFTER (50/95 %)', 'REQUESTS', 'ERRORS', 'EARLIER'],
     rows,
     look,
   );

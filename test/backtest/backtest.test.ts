@@ -7,8 +7,10 @@ import {
   playedPolicy,
   playSeries,
   reviewDeploy,
+  trafficIn,
 } from '../../src/backtest/backtest';
 import type { SeriesRun } from '../../src/backtest/backtest';
+import { chooseWindows, merge, without } from '../../src/backtest/choose-windows';
 import { playRelease } from '../../src/backtest/play';
 import { pretendCanary } from '../../src/backtest/pretend-canary';
 import type { Injection } from '../../src/backtest/pretend-canary';
@@ -222,5 +224,70 @@ describe('a deploy of which both tracks were recorded', () => {
       kind: 'notRecorded',
       sentence: expect.stringMatching(new RegExp(`the history has no requests of the ${track} track`)),
     });
+  });
+});
+
+describe('what was recorded, for a plot', () => {
+  it('is all of it once, however the windows overlap', () => {
+    const whole = recordingOf({ ticks: 120, perTick: 10, errors: () => 0.5 });
+    const windows = [0, 20, 50, 90].map((from) => partOf(whole, from, 40));
+
+    const points = trafficIn(windows, POLICY.analysis, 10);
+
+    expect(points.map(({ at }) => (at - START) / TICK_MS)).toEqual([12, 24, 36, 48, 60, 72, 84, 96, 108, 120]);
+    const requests = points.reduce((sum, point) => sum + point.requests, 0);
+    expect([requests, points.reduce((sum, { seconds }) => sum + seconds, 0)]).toEqual([1_200, 600]);
+    const recorded = (whole.metrics[0]?.stable.counts ?? []).reduce((n, tick) => n + (eventsIn(tick)?.bad ?? 0), 0);
+    expect(points.reduce((sum, { errors }) => sum + errors, 0)).toBe(recorded);
+  });
+});
+
+describe('where pretend releases begin', () => {
+  it('is evenly over what is left beside the deploys, as many as fit side by side or as are wanted', () => {
+    const free = without({ from: 0, to: 2_000 }, [
+      { from: 500, to: 700 },
+      { from: 1_950, to: 2_400 },
+    ]);
+
+    expect(free).toEqual([
+      { from: 0, to: 500 },
+      { from: 700, to: 1_950 },
+    ]);
+    const { starts, fitting } = chooseWindows(free, 10, null);
+    expect(fitting).toBe(175);
+    expect(starts).toHaveLength(175);
+    expect([starts[0], starts.at(-1)]).toEqual([0, 1_940]);
+    expect(starts.every((start) => free.some(({ from, to }) => start >= from && start + 10 <= to))).toBe(true);
+    expect(chooseWindows(free, 10, 3).starts).toHaveLength(3);
+    expect(chooseWindows([{ from: 0, to: 200 }], 48, null)).toMatchObject({ fitting: 4, starts: { length: 100 } });
+    expect(chooseWindows([{ from: 0, to: 9 }], 10, null)).toEqual({ starts: [], fitting: 0 });
+  });
+
+  it('is read in ranges that do not overlap', () => {
+    expect(
+      merge([
+        { from: 5, to: 9 },
+        { from: 0, to: 5 },
+        { from: 20, to: 30 },
+        { from: 8, to: 12 },
+      ]),
+    ).toEqual([
+      { from: 0, to: 12 },
+      { from: 20, to: 30 },
+    ]);
+  });
+});
+
+describe("clusters between stable's processes", () => {
+  it('are less uneven in what is left of stable, in proportion', () => {
+    const recording = recordingOf({ ticks: 1 });
+    const spread = { chiSquared: 40, degrees: 10 };
+    const [errors] = recording.metrics;
+    if (errors === undefined) throw new Error('The recording has errors.');
+    const counts = (errors.stable.counts ?? []).map((tick) => (tick.kind === 'batch' ? { ...tick, spread } : tick));
+    const spreading = { ...recording, metrics: [{ ...errors, stable: { counts, values: null } }] };
+    const traffic = pretendCanary(spreading, { seed: 1, injection: null, shares: {} });
+
+    expect(traffic.at('error-rate', 1, 50).counts?.stable).toMatchObject({ spread: { chiSquared: 25, degrees: 10 } });
   });
 });

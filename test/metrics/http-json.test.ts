@@ -64,7 +64,9 @@ describe('metrics of a server that answers JSON', () => {
     expect(
       server.requests.every(({ headers, method }) => method === 'GET' && headers.authorization === 'Bearer secret'),
     ).toBe(true);
-    expect(judge(policyOf(metrics), null, sample).sentence).toMatch(/8 % over 40 canary requests, more than the allowed 5 %/);
+    expect(judge(policyOf(metrics), null, sample).sentence).toMatch(
+      /8 % over 40 canary requests, more than the allowed 5 %/,
+    );
   });
 
   it('are those of stable while stable is judged', async () => {
