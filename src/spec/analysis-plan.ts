@@ -93,7 +93,11 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
     consecutiveErrorLimit: analysis.consecutiveErrorLimit,
     onNoData: { extendMs: analysis.onNoData.extend, then: analysis.onNoData.then },
     metrics,
-    compare: analysis.compare === false ? null : { alpha: analysis.compare.alpha, tolerate: analysis.compare.tolerate },
+    // A source of kind http counts nothing that could be compared.
+    compare:
+      analysis.compare === false || source.kind === 'http'
+        ? null
+        : { alpha: analysis.compare.alpha, tolerate: analysis.compare.tolerate },
     routingCheck: analysis.routingCheck,
     evidence: resolveEvidence(analysis, input.soaks, { metrics, intervalMs: timing.intervalMs }, problems),
   };

@@ -16,13 +16,14 @@ describe('the source http', () => {
     const planned = plan(spec, 'v2');
 
     expect(planned.analysis.source).toEqual({ kind: 'http', tokenEnv: 'SLUICE_HTTP_METRICS_TOKEN', timeoutMs: 2_000 });
-    expect(planned.analysis.evidence).toBeNull();
+    expect(planned.analysis).toMatchObject({ evidence: null, compare: null });
     expect(planned.analysis.metrics).toEqual([
       {
         ...{ name: 'errors', unit: 'ratio', max: 0.05, min: null, maxRatio: 3 },
         query: { kind: 'http', url: 'https://m.example/{{track}}', value: '$.rate', requests: '$.n' },
       },
     ]);
+    expect(describePlan(planned).metrics[0]?.limits).not.toContain('compared');
     expect(describePlan(planned).metrics[0]?.queries).toEqual([
       { track: 'canary', part: '$.rate', query: 'https://m.example/canary' },
       { track: 'canary', part: 'requests, $.n', query: 'https://m.example/canary' },
