@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { binomialUpperTail } from '../src/analysis/binomial';
 import { wilsonInterval } from '../src/analysis/wilson';
 import type { Plan } from '../src/spec/plan-types';
-import { findPrometheusExecutable } from '../test/metrics/prometheus-executable';
+import { findPrometheusExecutable } from '../test/metrics/find-prometheus';
 import { playLiveReleases, predictRequests } from './lib/live-releases';
 import type { LiveOptions, LivePlayed } from './lib/live-releases';
 import { atLeast, atMost, told } from './lib/result';
