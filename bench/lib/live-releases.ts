@@ -130,8 +130,11 @@ function liveEvidence(options: Pick<LiveOptions, 'weights' | 'soak'>): EvidenceP
 const PREDICTIONS = 500;
 /** In batches: what is not worse is never found. */
 const LONGEST_PREDICTION = 1_000;
-/** The batch that is not counted after the weight change, the one under way, and what came since the last scrape. */
-const UNCOUNTED_BATCHES = 3;
+/**
+ * What the canary has beside what is counted: before counting begins, since the last scrape, until the next look, and on
+ * the way back.
+ */
+const UNCOUNTED_BATCHES = 4;
 
 /** How many requests the canary has before its fault is found in 95 % of the releases, at the first weight. */
 export function predictRequests(options: LiveOptions): number {
