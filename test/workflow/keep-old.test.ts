@@ -1,11 +1,10 @@
-import { KEEPS_OLD_MEMO, releaseQueueWorkflowId, releaseWorkflowId } from '../../src/workflows/api';
+import { KEEPS_OLD_MEMO, releaseWorkflowId } from '../../src/workflows/api';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
-import { releaseQueue } from '../../src/workflows/release-queue';
 import { failure, FakeWorld } from './fake-world';
 import { blueGreenPlan } from './plans';
 import { refusalOf, send, statusOf, TimeSkipping } from './time-skipping';
-import type { ReleaseHandle, Room } from './time-skipping';
+import type { ReleaseHandle } from './time-skipping';
 
 let time: TimeSkipping;
 beforeAll(async () => {
@@ -31,17 +30,6 @@ function at(status: ReleaseStatus, type: ReleaseStatus['events'][number]['type']
 
 async function memoOf(handle: Pick<ReleaseHandle, 'describe'>): Promise<unknown> {
   return (await handle.describe()).memo?.[KEEPS_OLD_MEMO];
-}
-
-/** A next release of the service, as a client hands it over. */
-async function enqueue(room: Room, version: string): Promise<void> {
-  await time.env.client.workflow.signalWithStart(releaseQueue, {
-    workflowId: releaseQueueWorkflowId(room.namespace, 'shop'),
-    taskQueue: room.taskQueue,
-    args: [{ service: 'shop', namespace: room.namespace }],
-    signal: 'enqueue',
-    signalArgs: [{ input: time.inputOf(room, blueGreenPlan({ version })), supersede: false }],
-  });
 }
 
 describe('a blue-green release after its promotion', () => {
@@ -156,7 +144,7 @@ describe('a blue-green release after its promotion', () => {
     await time.run(world, async (room) => {
       const handle = await time.startRelease(room, blueGreenPlan());
       await time.until(handle, isKept);
-      await enqueue(room, 'v3');
+      await time.enqueue(room, time.inputOf(room, blueGreenPlan({ version: 'v3' })));
 
       expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
       // By its run: the service's id is the next one's.
@@ -180,7 +168,7 @@ describe('a blue-green release after its promotion', () => {
     await time.run(world, async (room) => {
       const handle = await time.startRelease(room, blueGreenPlan());
       await time.until(handle, (status) => status.phase === 'soaking');
-      await enqueue(room, 'v3');
+      await time.enqueue(room, time.inputOf(room, blueGreenPlan({ version: 'v3' })));
       await time.until(handle, (status) => status.successors.length > 0 || status.endedAt !== null);
       await handle.result();
       const status = await statusOf(time.env.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId));

@@ -1,7 +1,6 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import type { MessageAck, QueueStatus, ReleaseInput, ReleaseStatus, WithdrawMessage } from '../../src/workflows/api';
 import { releaseQueueWorkflowId, releaseWorkflowId } from '../../src/workflows/api';
-import { releaseQueue } from '../../src/workflows/release-queue';
 import { FakeWorld } from './fake-world';
 import { shortPlan, testSteps, weights } from './plans';
 import { ADA, refusalOf, send, statusOf, TimeSkipping } from './time-skipping';
@@ -21,21 +20,8 @@ describe('a second release while one runs', () => {
   }
   async function enqueue(room: Room, { version, supersede = false, historyLimit }: Queued): Promise<ReleaseInput> {
     const input = time.inputOf(room, shortPlan({ version, steps: testSteps(weights(100)) }));
-    await signalQueue(room, input, { supersede, historyLimit });
+    await time.enqueue(room, input, { supersede, historyLimit });
     return input;
-  }
-  async function signalQueue(
-    room: Room,
-    input: ReleaseInput,
-    { supersede = false, historyLimit }: { supersede?: boolean; historyLimit?: number | undefined } = {},
-  ): Promise<void> {
-    await time.env.client.workflow.signalWithStart(releaseQueue, {
-      workflowId: releaseQueueWorkflowId(room.namespace, 'shop'),
-      taskQueue: room.taskQueue,
-      args: [{ service: 'shop', namespace: room.namespace, ...(historyLimit === undefined ? {} : { historyLimit }) }],
-      signal: 'enqueue',
-      signalArgs: [{ input, supersede }],
-    });
   }
   const queueOf = (room: Room): Promise<QueueStatus> =>
     time.env.client.workflow.getHandle(releaseQueueWorkflowId(room.namespace, 'shop')).query<QueueStatus>('queue');
@@ -311,7 +297,7 @@ describe('a second release while one runs', () => {
         const plan = shortPlan({ version: 'v3' });
         // As no client sends it.
         const broken = time.inputOf(room, { ...plan, steps: [null as never] });
-        await signalQueue(room, broken);
+        await time.enqueue(room, broken);
         await time.env.sleep(62_487);
 
         const queue = await queueOf(room);

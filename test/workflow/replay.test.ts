@@ -4,8 +4,6 @@ import { join } from 'node:path';
 import { temporal } from '@temporalio/proto';
 import { Worker } from '@temporalio/worker';
 import type { WorkflowBundleWithSourceMap } from '@temporalio/worker';
-import { releaseQueueWorkflowId } from '../../src/workflows/api';
-import { releaseQueue } from '../../src/workflows/release-queue';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import { FakeWorld } from './fake-world';
 import { approve, shortPlan, testSteps, weights } from './plans';
@@ -159,13 +157,7 @@ async function record(): Promise<void> {
     const handle = await time.startRelease(room, shortPlan());
     await time.until(handle, (s) => s.phase === 'soaking');
     const input = time.inputOf(room, shortPlan({ version: 'v3', steps: testSteps(weights(100)) }));
-    const queue = await time.env.client.workflow.signalWithStart(releaseQueue, {
-      workflowId: releaseQueueWorkflowId(room.namespace, 'shop'),
-      taskQueue: room.taskQueue,
-      args: [{ service: 'shop', namespace: room.namespace }],
-      signal: 'enqueue',
-      signalArgs: [{ input, supersede: true }],
-    });
+    const queue = await time.enqueue(room, input, { supersede: true });
     await queue.result();
     await keep('queue', queue);
   });

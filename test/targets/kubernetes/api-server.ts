@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseAllDocuments } from 'yaml';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
+import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { definitionsFolder, findApiServerParts } from '../../lab/parts';
 import type { ApiServerParts } from '../../lab/parts';
@@ -55,7 +56,7 @@ export function describeWithApiServer(name: string, suite: (server: () => ApiSer
 
 /** Installs the definitions whose file names contain one of the words, and waits until they are served. */
 export async function installDefinitions(cluster: Cluster, words: readonly string[]): Promise<void> {
-  const signal = AbortSignal.timeout(START_MS);
+  const signal = AbortSignal.timeout(2 * START_MS);
   const folder = definitionsFolder();
   for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.yaml') || !words.some((word) => file.includes(word))) continue;
@@ -69,7 +70,29 @@ export async function installDefinitions(cluster: Cluster, words: readonly strin
         };
         return status?.conditions?.some((one) => one.type === 'Established' && one.status === 'True') ?? false;
       });
+      await until(() => isServed(cluster, definition));
     }
+  }
+}
+
+/** Established is what the definition says of itself; the API server hears of it a moment later, and answers 404 until then. */
+async function isServed(cluster: Cluster, definition: KubernetesObject): Promise<boolean> {
+  const { group, names, versions } = definition['spec'] as {
+    group: string;
+    names: { kind: string };
+    versions: readonly { name: string; served: boolean }[];
+  };
+  const lists = versions
+    .filter(({ served }) => served)
+    .map(({ name }) =>
+      cluster.list({ apiVersion: `${group}/${name}`, kind: names.kind }, { signal: AbortSignal.timeout(START_MS) }),
+    );
+  try {
+    await Promise.all(lists);
+    return true;
+  } catch (error) {
+    if (error instanceof ClusterFailure && error.kind === 'notFound') return false;
+    throw error;
   }
 }
 
