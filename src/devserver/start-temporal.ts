@@ -307,7 +307,8 @@ async function setUpNamespace(wanted: Readiness): Promise<void> {
   }
 }
 
-async function requireListening(address: string): Promise<void> {
+/** @throws the error of the connection when nobody listens there. */
+export async function requireListening(address: string): Promise<void> {
   const { hostname, port } = new URL(`tcp://${address}`);
   const socket = connect(Number(port), hostname.replace(/^\[|\]$/g, ''));
   try {

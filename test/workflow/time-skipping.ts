@@ -4,10 +4,9 @@ import type { WorkflowHandleWithFirstExecutionRunId, WorkflowHandleWithSignaledR
 import { WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError } from '@temporalio/client';
 import type { google } from '@temporalio/proto';
 import { temporal } from '@temporalio/proto';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { WorkerOptions, WorkflowBundleWithSourceMap } from '@temporalio/worker';
-import { findTestServer } from '../../src/devserver/find-test-server';
 import { releaseStartOptions } from '../../src/workflows/start-options';
 import { releaseQueueWorkflowId, SEARCH_ATTRIBUTES } from '../../src/workflows/api';
 import type { ReleaseActivities } from '../../src/workflows/activity-types';
@@ -16,6 +15,8 @@ import { release } from '../../src/workflows/release';
 import { releaseQueue } from '../../src/workflows/release-queue';
 import type { Plan } from '../../src/spec/plan-types';
 import type { FakeWorld } from './fake-world';
+import { startTestServer } from './test-server';
+import type { TestServer } from './test-server';
 
 export type ReleaseHandle = WorkflowHandleWithFirstExecutionRunId<typeof release>;
 
@@ -57,7 +58,7 @@ export class TimeSkipping {
   readonly #worlds = new Map<string, FakeWorld>();
   #stopWorker: () => Promise<void> = () => Promise.resolve();
 
-  #env: TestWorkflowEnvironment | undefined;
+  #server: TestServer | undefined;
   /** The clock at the end of the last test. */
   #leftAt: number | null = null;
   /** Whether a queue was at work: see `#ensureClock`. */
@@ -74,8 +75,8 @@ export class TimeSkipping {
   }
 
   get env(): TestWorkflowEnvironment {
-    if (this.#env === undefined) throw new Error('The test server does not run.');
-    return this.#env;
+    if (this.#server === undefined) throw new Error('The test server does not run.');
+    return this.#server.env;
   }
 
   /** Another server and worker, and the clock starts anew. */
@@ -83,7 +84,7 @@ export class TimeSkipping {
     await this.stop();
     this.#leftAt = null;
     this.#queued = false;
-    this.#env = await startTestServer();
+    this.#server = await startTestServer();
     await registerSearchAttributes(this.env);
     const options = { workflowBundle: this.bundle, activities: this.#activities() };
     this.#stopWorker = runWorker(await this.worker(TASK_QUEUE, options));
@@ -256,24 +257,8 @@ export class TimeSkipping {
   async stop(): Promise<void> {
     await this.#stopWorker();
     this.#stopWorker = () => Promise.resolve();
-    await this.#env?.teardown();
-    this.#env = undefined;
-  }
-}
-
-/** How often the server may miss the five seconds that the SDK gives it: a busy machine loads its classes for longer. */
-const STARTS = 4;
-
-async function startTestServer(): Promise<TestWorkflowEnvironment> {
-  const { path } = await findTestServer({ onProgress: () => undefined });
-  for (let start = 1; ; start += 1) {
-    try {
-      return await TestWorkflowEnvironment.createTimeSkipping({
-        server: { executable: { type: 'existing-path', path } },
-      });
-    } catch (error) {
-      if (start === STARTS || !String(error).includes('did not start within')) throw error;
-    }
+    await this.#server?.stop();
+    this.#server = undefined;
   }
 }
 
