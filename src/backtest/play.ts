@@ -3,9 +3,10 @@ import type { ArmBatch, Counted, Spread } from '../analysis/counts';
 import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
 import type { EvidenceFinding, EvidenceState, GatheringLook } from '../analysis/gather-evidence';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
+import { beginSoakClock, decideSoak } from '../analysis/soak-course';
 import { judge } from '../analysis/threshold-judge';
 import { higherIsBetter } from '../analysis/verdict';
-import type { Judgement, JudgeState, MetricVerdict, Verdict } from '../analysis/verdict';
+import type { Judgement, JudgeState, MetricVerdict } from '../analysis/verdict';
 import { quantileOf } from '../metrics/histogram';
 import { gatheringPolicy, isCountedAt } from '../spec/gathering-policy';
 import type { AnalysisPlan, MetricPlan } from '../spec/plan-types';
@@ -77,7 +78,7 @@ export interface Cost {
 }
 
 /**
- * Plays one release: its looks, as `workflows/soak.ts` times them, each with the judge and the evidence of a release's
+ * Plays one release: its looks, each with the judge and the evidence of a release's
  * own looks (`activities/measure.ts`). What people do, and what a target takes for itself, is left out.
  */
 export function playRelease(policy: PlayedPolicy, traffic: PlayedTraffic): Played {
@@ -129,41 +130,39 @@ class PlayedRelease {
     };
   }
 
-  /** As `workflows/soak.ts`: ends by the clock, by a failing verdict, or for want of evidence. */
+  /** Ends by the clock, by a failing verdict, or for want of evidence. */
   #soak({ weight, soakTicks }: PlayedStep): StepEnd {
     const { delayTicks, extendTicks, analysis } = this.#policy;
     const since = this.#tick;
     this.#weight = weight;
     this.#seen = new Map();
     this.#steps.push({ weight, after: since, cost: this.#cost });
-    let endsAt = since + soakTicks;
-    let extended = false;
-    let next = Math.min(since + delayTicks + 1, endsAt);
+    let clock = beginSoakClock(since, { soak: soakTicks, delay: delayTicks, interval: 1 });
     let memory: JudgeState | null = null;
     for (;;) {
-      if (!this.#advance(next)) {
+      if (!this.#advance(clock.nextAt)) {
         this.#sentence = 'The recording ends before the release would have.';
         return { kind: 'over', outcome: 'cutOff' };
       }
       const judgement = this.#look(since, memory);
       memory = judgement.state;
-      if (judgement.decision === 'fail') return this.#fail(judgement);
-      const over = this.#tick >= endsAt;
-      if ((over || extended || judgement.enough === true) && judgement.stepVerdict === 'pass')
-        return { kind: 'passed' };
-      if (over && judgement.stepVerdict === 'fail') return this.#fail(judgement);
-      const lacking = over && (extended || extendTicks === 0);
-      if (judgement.decision === 'error' || lacking) {
-        const verdict: Verdict = judgement.decision === 'error' ? 'error' : judgement.stepVerdict;
-        if (analysis.onNoData.then === 'promote' && verdict === 'insufficient-data') return { kind: 'passed' };
-        this.#sentence = `No verdict could be reached (${verdict}): ${judgement.stepSentence}`;
-        return { kind: 'over', outcome: 'undecided' };
+      const { decision, stepVerdict, enough = false } = judgement;
+      const times = { interval: 1, extension: extendTicks };
+      const next = decideSoak(clock, this.#tick, { decision, stepVerdict, enough, held: false }, times);
+      switch (next.kind) {
+        case 'failed':
+          return this.#fail(judgement);
+        case 'passed':
+          return { kind: 'passed' };
+        case 'undecided':
+          if (analysis.onNoData.then === 'promote' && next.verdict === 'insufficient-data') return { kind: 'passed' };
+          this.#sentence = `No verdict could be reached (${next.verdict}): ${judgement.stepSentence}`;
+          return { kind: 'over', outcome: 'undecided' };
+        case 'held':
+          throw new Error('Nothing holds a release that is played.');
+        case 'goesOn':
+          clock = next.clock;
       }
-      if (over) {
-        extended = true;
-        endsAt = this.#tick + extendTicks;
-      }
-      next += 1;
     }
   }
 

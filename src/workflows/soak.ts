@@ -1,4 +1,5 @@
 import { condition } from '@temporalio/workflow';
+import { beginSoakClock, decideSoak } from '../analysis/soak-course';
 import type { Verdict } from '../analysis/verdict';
 import type { WeightStep } from '../spec/plan-types';
 import type { SoakProgress } from './api';
@@ -15,15 +16,8 @@ export type StepEnd = 'done' | 'again';
 export function beginSoak(run: Run, step: WeightStep): void {
   const now = Date.now();
   const { initialDelayMs, intervalMs } = run.plan.analysis;
-  const endsAt = now + step.soakMs;
-  run.state.soak = {
-    startedAt: now,
-    endsAt,
-    extended: false,
-    nextAt: Math.min(now + initialDelayMs + intervalMs, endsAt),
-    judge: null,
-    lost: 0,
-  };
+  const clock = beginSoakClock(now, { soak: step.soakMs, delay: initialDelayMs, interval: intervalMs });
+  run.state.soak = { startedAt: now, ...clock, judge: null, lost: 0 };
 }
 
 /**
@@ -71,47 +65,50 @@ function endedByPerson(run: Run, step: WeightStep): boolean {
 
 /** What follows from one reading; null when the soak goes on. */
 function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading): StepEnd | null {
-  const { consecutiveErrorLimit, onNoData, intervalMs } = run.plan.analysis;
+  const { consecutiveErrorLimit, onNoData, intervalMs, routingCheck } = run.plan.analysis;
   soak.judge = reading.judge;
   soak.lost = reading.lost ? soak.lost + 1 : 0;
 
-  if (reading.decision === 'fail') throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
-  if (reading.decision === 'error' || soak.lost > consecutiveErrorLimit) return withoutVerdict(run, 'error', reading);
-
-  if (reading.misrouted !== null && run.plan.analysis.routingCheck === 'pause') {
-    pauseFor(run, 'misrouted', reading.misrouted, reading.measurement);
-    return 'again';
+  const decision = decideSoak(
+    soak,
+    Date.now(),
+    {
+      ...reading,
+      decision: soak.lost > consecutiveErrorLimit && reading.decision === 'continue' ? 'error' : reading.decision,
+      held: reading.misrouted !== null && routingCheck === 'pause',
+    },
+    { interval: intervalMs, extension: onNoData.extendMs },
+  );
+  switch (decision.kind) {
+    case 'failed':
+      throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
+    case 'undecided':
+      return withoutVerdict(run, decision.verdict, reading);
+    case 'held':
+      pauseFor(run, 'misrouted', reading.misrouted ?? '', reading.measurement);
+      return 'again';
+    case 'passed': {
+      const early = decision.early ? ' Proven good enough before the end of the soak.' : '';
+      const sentence = `${reading.stepSentence}${early}`;
+      endStep(run, 'passed', sentence, { verdict: 'pass', evidence: reading.measurement });
+      record(run, 'stepPassed', `${step.name} passed: ${sentence}`, {
+        step: run.state.step,
+        evidence: reading.measurement,
+      });
+      return 'done';
+    }
+    case 'goesOn':
+      Object.assign(soak, decision.clock);
+      if (decision.extendedNow) {
+        record(
+          run,
+          'soakExtended',
+          `The soak at ${step.weight} % is extended by up to ${onNoData.extendMs / 1000} s, because the evidence does not suffice: ${reading.stepSentence}`,
+          { step: run.state.step, evidence: reading.measurement },
+        );
+      }
+      return null;
   }
-
-  const over = Date.now() >= soak.endsAt;
-  if ((over || soak.extended || reading.enough) && reading.stepVerdict === 'pass') {
-    const early = over || soak.extended ? '' : ' Proven good enough before the end of the soak.';
-    const sentence = `${reading.stepSentence}${early}`;
-    endStep(run, 'passed', sentence, { verdict: 'pass', evidence: reading.measurement });
-    record(run, 'stepPassed', `${step.name} passed: ${sentence}`, {
-      step: run.state.step,
-      evidence: reading.measurement,
-    });
-    return 'done';
-  }
-  if (over) {
-    if (reading.stepVerdict === 'fail') throw new StepFailure(reading.stepSentence, { evidence: reading.measurement });
-    if (soak.extended || onNoData.extendMs === 0) return withoutVerdict(run, reading.stepVerdict, reading);
-    soak.extended = true;
-    soak.endsAt = Date.now() + onNoData.extendMs;
-    record(
-      run,
-      'soakExtended',
-      `The soak at ${step.weight} % is extended by up to ${onNoData.extendMs / 1000} s, because the evidence does not suffice: ${reading.stepSentence}`,
-      { step: run.state.step, evidence: reading.measurement },
-    );
-  }
-  // Measurements keep their rhythm; those whose time has passed while one took long are left out, not made up for.
-  const now = Date.now();
-  while (soak.nextAt <= now) soak.nextAt += intervalMs;
-  // The last one is at the end; another just before it would see nothing else.
-  if (soak.nextAt > soak.endsAt - intervalMs / 2) soak.nextAt = soak.endsAt;
-  return null;
 }
 
 /** The evidence never sufficed: neither pass nor fail. The weight is held, and the spec says what then. */
