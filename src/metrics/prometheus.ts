@@ -1,13 +1,14 @@
 import { messageOf } from '../errors';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { MetricPlan, MetricQuery } from '../spec/plan-types';
-import { resolveQuery, type QueryValues } from '../spec/query-template';
+import { asksOverWindow, resolveQuery, type QueryValues } from '../spec/query-template';
 import type { HttpClient } from './http';
 import type { ClosableMetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
 import { mapBounded } from './pool';
 import { readAnswer, readPairs, type QueryResult, type SeriesResult } from './prometheus-answer';
 import { countSeries } from './prometheus-counts';
 import { observeRatio, observeValue, type Answered } from './prometheus-observation';
+import { beyondRetention } from './prometheus-retention';
 import { askOrSay, createPrometheusClient, seconds, type PrometheusOptions } from './prometheus-request';
 
 /** Enough to fill a round trip, and no burst worth mentioning for a shared Prometheus. */
@@ -25,14 +26,21 @@ export function createPrometheusSource(options: PrometheusOptions): ClosableMetr
   };
 }
 
+interface PreparedAnswer {
+  readonly query: PreparedQuery;
+  readonly result: QueryResult;
+}
+
 async function sample(client: HttpClient, options: PrometheusOptions, request: SampleRequest): Promise<Sample> {
   const queries = request.metrics.flatMap((metric) =>
     (['canary', 'stable'] as const).flatMap((track) => prepare(metric, track, request)),
   );
-  const results = await mapBounded(queries, CONCURRENT_QUERIES, async (query) => ({
-    query,
-    result: query.problem ?? (await ask(client, options, request, query.text)),
-  }));
+  const beyond = await beyondRetention(client, options, request);
+  const results = await mapBounded(queries, CONCURRENT_QUERIES, async (query): Promise<PreparedAnswer> => {
+    if (query.problem !== null) return { query, result: query.problem };
+    if (beyond !== null && asksOverWindow(query.template)) return { query, result: { kind: 'error', message: beyond } };
+    return { query, result: await ask(client, options, request, query.text) };
+  });
   const observe = (metric: MetricPlan, track: Track): Observation => {
     const own = results.filter(({ query }) => query.metric === metric && query.track === track);
     const find = (role: Role): Answered | undefined => own.find(({ query }) => query.role === role);
@@ -57,13 +65,15 @@ const EXTRAPOLATED = 2;
 /** The requests of each track in one window that begins with the weight: by the metric that counts them. */
 async function routed(client: HttpClient, options: PrometheusOptions, request: RoutedRequest): Promise<Routed> {
   const { service, namespace, versions } = request;
-  const template = request.metrics.map(({ query }) => requestsOf(query)).find((one) => one?.includes('{{window}}'));
-  if (template === undefined || template === null) {
+  const template = request.metrics.flatMap(({ query }) => requestsOf(query) ?? []).find(asksOverWindow);
+  if (template === undefined) {
     return { kind: 'no-data', query: '', message: 'no metric counts its requests over {{window}}' };
   }
+  const windowMs = request.at - request.since;
+  const beyond = await beyondRetention(client, options, { windowMs, signal: request.signal });
+  if (beyond !== null) return { kind: 'error', query: template, message: beyond };
   const count = async (track: Track): Promise<{ text: string; result: QueryResult }> => {
     const name = request.tracks?.[track] ?? track;
-    const windowMs = request.at - request.since;
     const values = { service, namespace, track: name, version: versions[track], windowMs };
     const text = resolveQuery(template, values);
     return { text, result: await ask(client, options, request, text) };
@@ -107,6 +117,7 @@ interface PreparedQuery {
   readonly metric: MetricPlan;
   readonly track: Track;
   readonly role: Role;
+  readonly template: string;
   /** The resolved PromQL; the template where it cannot be resolved. */
   readonly text: string;
   readonly problem: QueryResult | null;
@@ -125,17 +136,17 @@ function prepare(metric: MetricPlan, track: Track, request: SampleRequest): Prep
   return templatesOf(metric.query).map(([role, template]) => {
     if (metric.query.kind === 'http') {
       const message = 'it is at an address of its own, where Prometheus is not asked';
-      return { metric, track, role, text: template, problem: { kind: 'error', message } };
+      return { metric, track, role, template, text: template, problem: { kind: 'error', message } };
     }
     if (metric.query.kind === 'builtin') {
       const message = `"${metric.query.metric}" is a metric of the in-app router, which Prometheus is not`;
-      return { metric, track, role, text: template, problem: { kind: 'error', message } };
+      return { metric, track, role, template, text: template, problem: { kind: 'error', message } };
     }
     try {
-      return { metric, track, role, text: resolveQuery(template, values), problem: null };
+      return { metric, track, role, template, text: resolveQuery(template, values), problem: null };
     } catch (error) {
       const message = `the query's template cannot be filled: ${messageOf(error)}`;
-      return { metric, track, role, text: template, problem: { kind: 'error', message } };
+      return { metric, track, role, template, text: template, problem: { kind: 'error', message } };
     }
   });
 }

@@ -37,6 +37,11 @@ export function templateProblems(template: string): readonly string[] {
   return problems;
 }
 
+/** Whether what is asked depends on the window. */
+export function asksOverWindow(template: string): boolean {
+  return placeholders(template).some(({ name }) => name === 'window');
+}
+
 /**
  * The query as it is sent. Values are escaped for the string they stand in (`\`, the quote, line breaks), and for RE2
  * after `=~` and `!~`. Throws a `TypeError` for a template that `templateProblems` finds fault with.

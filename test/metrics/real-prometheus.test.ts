@@ -139,6 +139,19 @@ describeWithPrometheus('a real Prometheus scraping a real app', (binary) => {
     expect(judge(policy(plansOf()), null, result)).toMatchObject({ verdict: 'pass' });
   });
 
+  it('does not answer for a window of which it no longer has the beginning', async () => {
+    // 15 days are what it keeps when it is told nothing.
+    const over = (days: number): Promise<Sample> =>
+      source.sample(requestOf(plansOf(), { at: Date.now(), windowMs: days * 86_400_000 }));
+    const [long, shorter] = [await over(16), await over(14)];
+
+    const message = /^the window of 16d is longer than Prometheus at \S+ keeps samples \(15d\); shorten the soak/;
+    const problem = { kind: 'error', message: expect.stringMatching(message) as string };
+    expect(long.metrics[0]?.canary).toMatchObject({ value: null, problem });
+    expect(judge(policy(plansOf()), null, long)).toMatchObject({ verdict: 'error' });
+    expect(shorter.metrics[0]?.canary.problem).toBeUndefined();
+  });
+
   it('sees errors once there are some, and the judge fails the canary', async () => {
     await apps.canary.work(40, 1, 0.2);
     await scraped('http_requests_total{status="500"} == 1');
