@@ -5,8 +5,9 @@ import { temporal } from '@temporalio/proto';
 import { Worker } from '@temporalio/worker';
 import type { WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
+import { shortPlan as planShort } from '../../src/spec/short-plans';
 import { FakeWorld } from './fake-world';
-import { approve, shortPlan, testSteps, weights } from './plans';
+import { approve, blueGreenPlan, kubernetesPlan, shortPlan, testSteps, weights } from './plans';
 import { bundleWorkflows, installRuntime, ONCALL, send, TimeSkipping } from './time-skipping';
 import type { ReleaseHandle, Room } from './time-skipping';
 
@@ -51,8 +52,12 @@ async function broken(workflowBundle: WorkflowBundleWithSourceMap): Promise<[str
 it('the recorded releases are followed to their ends by the workflows as they are', async () => {
   expect((await read()).map(({ name }) => name)).toEqual([
     'approval-and-pause',
+    'blue-green-kept',
+    'blue-green-taken-back',
+    'clean-up',
     'continued-as-new-1',
     'continued-as-new-2',
+    'kubernetes-promoted',
     'promoted',
     'queue',
     'rolled-back',
@@ -91,6 +96,14 @@ function stringsIn(value: unknown, key = ''): { key: string; text: string }[] {
   if (value instanceof Uint8Array) return [{ key, text: Buffer.from(value).toString() }];
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, inner]) => stringsIn(inner, name));
+}
+
+function onCluster({ switches = false, canary }: { switches?: boolean; canary?: string } = {}): FakeWorld {
+  const world = new FakeWorld();
+  if (switches) world.switches = true;
+  else world.handsBack = true;
+  if (canary !== undefined) world.canary = canary;
+  return world;
 }
 
 async function record(): Promise<void> {
@@ -162,9 +175,39 @@ async function record(): Promise<void> {
     await keep('queue', queue);
   });
 
+  await play(onCluster(), async (room) => {
+    const handle = await time.startRelease(room, kubernetesPlan());
+    await handle.result();
+    await keep('kubernetes-promoted', handle);
+  });
+
+  await play(onCluster({ switches: true }), async (room) => {
+    const handle = await time.startRelease(room, blueGreenPlan());
+    await handle.result();
+    await keep('blue-green-kept', handle);
+  });
+
+  await play(onCluster({ switches: true }), async (room) => {
+    const handle = await time.startRelease(room, blueGreenPlan());
+    await time.until(handle, (s) => (s.keepOld ?? null) !== null);
+    await send(handle, 'rollback', { reason: 'baskets are empty' });
+    await handle.result();
+    await keep('blue-green-taken-back', handle);
+  });
+
+  await play(onCluster({ canary: 'v2' }), async (room) => {
+    const plan = planShort(kubernetesPlan(), { kind: 'cleanup', track: 'canary' });
+    const handle = await time.startRelease(room, plan);
+    await handle.result();
+    await keep('clean-up', handle);
+  });
+
   await time.stop();
   await mkdir(HISTORIES, { recursive: true });
+  const known = new Set((await read()).map(({ name }) => name));
   for (const [name, history] of Object.entries(histories)) {
+    // What releases in progress may be following is not recorded over.
+    if (known.has(name)) continue;
     makePlain(history.events);
     const encoded = Buffer.from(History.encode(history).finish()).toString('base64');
     await writeFile(join(HISTORIES, `${name}.history`), `${encoded}\n`);
