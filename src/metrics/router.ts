@@ -39,20 +39,49 @@ type TrackCounts =
  */
 export function createRouterSource(options: RouterSourceOptions): ClosableMetricSource {
   const client = createHttpClient({ timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS });
+  const look = lookTogether(client, options.instances);
   return {
-    sample: (request) => sample(client, options, request),
-    routed: (request) => routed(client, options, request),
-    count: (request) => count(client, options, request),
+    sample: (request) => sample(look, request),
+    routed: (request) => routed(look, request),
+    count: (request) => count(look, request),
     close: () => client.close(),
   };
 }
 
-async function sample(client: HttpClient, options: RouterSourceOptions, request: SampleRequest): Promise<Sample> {
+interface Look {
+  /** What was asked, in words. */
+  readonly asked: string;
+  readonly answers: readonly InstanceAnswer[];
+}
+
+/** With a window only where what is in it matters: everything else is the same in every document. */
+type Ask = (request: Pick<SampleRequest, 'at' | 'signal'>, windowSeconds?: number) => Promise<Look>;
+
+/**
+ * One document of an instance tells the window, the subjects and what was counted at the weight: questions about one
+ * moment that are asked while its document is under way share it. So they also speak of the same requests.
+ */
+function lookTogether(client: HttpClient, instances: readonly string[]): Ask {
+  const underWay = new Map<number, Promise<Look>>();
+  return (request, windowSeconds) => {
+    const known = underWay.get(request.at);
+    if (known !== undefined && windowSeconds === undefined) return known;
+    const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=${windowSeconds ?? 1}`;
+    const asked = `GET ${path} at ${instances.map(displayUrl).join(', ')}`;
+    const look = askInstances(client, instances, path, request).then((answers) => ({ asked, answers }));
+    underWay.set(request.at, look);
+    const forget = (): void => {
+      if (underWay.get(request.at) === look) underWay.delete(request.at);
+    };
+    look.then(forget, forget);
+    return look;
+  };
+}
+
+async function sample(look: Ask, request: SampleRequest): Promise<Sample> {
   const seconds = Math.min(MAX_WINDOW_SECONDS, Math.max(1, Math.floor(request.windowMs / 1000)));
-  const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=${seconds}`;
-  const answers = await askInstances(client, options.instances, path, request);
+  const { asked, answers } = await look(request, seconds);
   const counts = { canary: countsOf(answers, 'canary', request), stable: countsOf(answers, 'stable', request) };
-  const asked = `GET ${path} at ${options.instances.map(displayUrl).join(', ')}`;
   return {
     at: request.at,
     windowMs: seconds * 1000,
@@ -66,24 +95,18 @@ async function sample(client: HttpClient, options: RouterSourceOptions, request:
   };
 }
 
-async function count(
-  client: HttpClient,
-  { instances }: RouterSourceOptions,
-  request: CountRequest,
-): Promise<readonly Counted[]> {
-  const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=1`;
-  const answers = await askInstances(client, instances, path, request);
-  return countReadings(answers, request, `GET ${path} at ${instances.map(displayUrl).join(', ')}`);
+async function count(look: Ask, request: CountRequest): Promise<readonly Counted[]> {
+  const { asked, answers } = await look(request);
+  return countReadings(answers, request, asked);
 }
 
 /**
  * The subjects that the instances have decided about since the weight changed, each once at each instance: a user's
  * requests all go the same way, so that a thousand of them are one piece of evidence.
  */
-async function routed(client: HttpClient, options: RouterSourceOptions, request: RoutedRequest): Promise<Routed> {
-  const path = `${RouterDefaults.adminPath}${RouterPaths.metrics}?window=1`;
-  const answers = await askInstances(client, options.instances, path, request);
-  const query = `GET ${path} at ${options.instances.map(displayUrl).join(', ')}: subjects routed at ${request.weight ?? 0} %`;
+async function routed(look: Ask, request: RoutedRequest): Promise<Routed> {
+  const { asked, answers } = await look(request);
+  const query = `${asked}: subjects routed at ${request.weight ?? 0} %`;
   let canary = 0;
   let stable = 0;
   for (const { instance, answer } of answers) {
@@ -94,7 +117,7 @@ async function routed(client: HttpClient, options: RouterSourceOptions, request:
     canary += answer.routed.canary;
     stable += answer.routed.stable;
   }
-  return { kind: 'counts', query, canary, stable, unit: 'subject', cluster: Math.max(1, options.instances.length) };
+  return { kind: 'counts', query, canary, stable, unit: 'subject', cluster: Math.max(1, answers.length) };
 }
 
 function countsOf(answers: readonly InstanceAnswer[], track: Cohort, request: SampleRequest): TrackCounts {

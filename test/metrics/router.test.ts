@@ -142,6 +142,27 @@ describe('the in-app router as a metric source', () => {
     expect(instance.server.requests[0]?.path).toBe(`/canary/metrics?window=${seconds}`);
   });
 
+  it('asks an instance once for all that one look wants to know', async () => {
+    const instance = await startInstance();
+    instance.serve('canary', 50, 0);
+    const source = createRouterSource({ instances: [instance.server.url] });
+    cleanups.push(() => source.close());
+    const request = requestOf([ERRORS], { windowMs: 10_000, weight: 50 });
+    const look = (at: number): Promise<unknown> =>
+      Promise.all([
+        source.sample({ ...request, at }),
+        source.routed({ ...request, at, since: 0 }),
+        source.count({ ...request, at, since: 0, cursors: {} }),
+      ]);
+
+    await look(1_000);
+    await look(1_000);
+    await look(2_000);
+
+    // One after the other they are no one look, whatever time they are of.
+    expect(instance.server.requests.map(({ path }) => path)).toEqual(Array(3).fill('/canary/metrics?window=10'));
+  });
+
   it('has no data without requests, and says that there were none', async () => {
     const instance = await startInstance();
     instance.serve('canary', 5, 0);
