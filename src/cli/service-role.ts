@@ -26,7 +26,7 @@ export function accessObjects(
   account: AccountRef,
 ): readonly [account: KubernetesObject, role: KubernetesObject, binding: KubernetesObject] {
   const name = `sluice-${service}`;
-  const permissions = lazy.permissions().requiredPermissions(target);
+  const permissions = lazy.permissions().rolePermissions(target);
   const [role, binding] = roleObjects(permissions, { name, namespace: target.namespace, account });
   return [serviceAccount(account), role, binding];
 }

@@ -39,13 +39,10 @@ export interface TrafficCluster {
   /** Who our writes belong to in `metadata.managedFields`. */
   readonly fieldManager: string;
   /**
-   * null for an object that does not exist. What was read or written a moment ago may be answered again, unless `fresh`:
-   * a write on it still lands only where the server has the same resourceVersion.
+   * null for an object that does not exist. What was read or written a moment ago may be answered again, and what a watch
+   * has told: a write on it still lands only where the server has the same resourceVersion. See `Newness` for who needs more.
    */
-  find(
-    ref: TrafficObjectRef,
-    options: { readonly signal: AbortSignal; readonly fresh?: boolean },
-  ): Promise<TrafficObject | null>;
+  find(ref: TrafficObjectRef, options: { readonly signal: AbortSignal } & Newness): Promise<TrafficObject | null>;
   create(object: TrafficObject, options: { readonly signal: AbortSignal }): Promise<TrafficObject>;
   /** Lands only on the given resourceVersion. */
   patch(
@@ -58,6 +55,16 @@ export interface TrafficCluster {
     ref: TrafficObjectRef,
     options: { readonly resourceVersion: string; readonly signal: AbortSignal },
   ): Promise<boolean>;
+}
+
+/** How new what is read must be. */
+export interface Newness {
+  /** The server's own word, asked for now. */
+  readonly fresh?: boolean;
+  /** The server's own word, asked for by this very operation: for who does nothing because of it. */
+  readonly asked?: boolean;
+  /** Not what this operation remembers: for who waits until it changes. A watch may answer. */
+  readonly anew?: boolean;
 }
 
 /** True for a write that somebody else's was faster than: to be looked at again, and tried again. */

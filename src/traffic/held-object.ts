@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { describeObject, wasOvertaken } from './cluster-access';
-import type { PatchOperation, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
+import type { Newness, PatchOperation, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
 import { annotate, fenceOn, parseJson, refuseStale, withFence } from './fence';
 import type { Fence } from './fence';
 import { diff } from './json-patch';
@@ -55,9 +55,10 @@ export async function findObject(
   cluster: TrafficCluster,
   ref: TrafficObjectRef,
   signal: AbortSignal,
-  { fresh = false }: { readonly fresh?: boolean } = {},
+  newness: Newness = {},
 ): Promise<TrafficObject> {
-  const object = await cluster.find(ref, { signal, fresh });
+  const object =
+    (await cluster.find(ref, { signal, ...newness })) ?? (await cluster.find(ref, { signal, asked: true }));
   if (object === null) throw new TrafficFailure('invalidRoute', `${describeObject(ref)} does not exist.`);
   return object;
 }
@@ -74,9 +75,15 @@ export async function rewrite(
   change: (live: TrafficObject) => TrafficObject,
 ): Promise<{ readonly before: TrafficObject; readonly after: TrafficObject; readonly written: boolean }> {
   return insist(ref, async () => {
-    const before = await findObject(cluster, ref, write.signal);
+    let before = await findObject(cluster, ref, write.signal);
     refuseStale(before, write.fence);
-    const operations = diff(before, change(before));
+    let operations = diff(before, change(before));
+    if (operations.length === 0) {
+      // A write finds out by itself whether the object still is what was read; that nothing is to be done must be asked.
+      before = await findObject(cluster, ref, write.signal, { asked: true });
+      refuseStale(before, write.fence);
+      operations = diff(before, change(before));
+    }
     if (operations.length === 0) return { before, after: before, written: false };
     return { before, after: await patchObject(cluster, before, operations, write.signal), written: true };
   });

@@ -1,6 +1,6 @@
 import { canaryNameOf, canarySpec, isCanary, isMadeByUs, newCanary, readRouting, withRouting } from './canary-ingress';
 import { describeObject } from './cluster-access';
-import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
+import type { Newness, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
 import { fenceOn, refuseStale } from './fence';
 import type { Fence } from './fence';
 import { disown, findObject, heldOn, insist, lastForeignWriter, patchObject, rewrite, withHeld } from './held-object';
@@ -10,6 +10,11 @@ import { sameMatches } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
+
+interface Pair {
+  readonly primary: TrafficObject;
+  readonly canary: TrafficObject | null;
+}
 
 /**
  * Canary annotations of NGINX, on a second Ingress beside the user's. The release makes it, keeps it in step with the
@@ -21,11 +26,11 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
 
   async function pair(
     signal: AbortSignal,
-    fresh: { readonly primary: boolean; readonly canary: boolean } = { primary: false, canary: false },
-  ): Promise<{ primary: TrafficObject; canary: TrafficObject | null }> {
+    newness: { readonly primary?: Newness; readonly canary?: Newness } = {},
+  ): Promise<Pair> {
     const [primary, canary] = await Promise.all([
-      findObject(cluster, refs.primary, signal, { fresh: fresh.primary }),
-      cluster.find(refs.canary, { signal, fresh: fresh.canary }),
+      findObject(cluster, refs.primary, signal, newness.primary),
+      cluster.find(refs.canary, { signal, ...newness.canary }),
     ]);
     if (canary !== null && !isMadeByUs(canary) && !isCanary(canary)) {
       throw new TrafficFailure(
@@ -40,7 +45,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     name: describeObject(refs.primary),
 
     async look({ signal, fresh }): Promise<UnitView> {
-      const { primary, canary } = await pair(signal, { primary: fresh, canary: fresh });
+      const { primary, canary } = await pair(signal, { primary: { fresh }, canary: { fresh } });
       // Without a canary Ingress everything goes to stable.
       if (canary === null) {
         const gone = heldOn(primary) === null ? [] : missing(heldOn(primary)?.document ?? null, refs.canary);
@@ -57,23 +62,30 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     async put({ document, ...write }): Promise<UnitPut> {
       let before: Reading | null = null;
       let foreignEdits: readonly string[] = [];
+      const attempt = async ({ primary, canary }: Pair): Promise<boolean> => {
+        refuseStale(primary, write.fence);
+        if (canary === null) {
+          before = { weight: 0, match: [] };
+          foreignEdits = missing(heldOn(primary)?.document ?? null, refs.canary);
+          return makeCanary(primary, document, write);
+        }
+        refuseStale(canary, write.fence);
+        before = readRouting(canary);
+        const held = heldOn(canary);
+        foreignEdits = held === null ? [] : differences(primary, canary, held.document, services, cluster);
+        const operations = diff(canary, wanted(primary, canary, document, write.fence));
+        if (operations.length === 0) return false;
+        await patchObject(cluster, canary, operations, write.signal);
+        return true;
+      };
       try {
         const written = await insist(refs.canary, async () => {
-          const { primary, canary } = await pair(write.signal);
-          refuseStale(primary, write.fence);
-          if (canary === null) {
-            before = { weight: 0, match: [] };
-            foreignEdits = missing(heldOn(primary)?.document ?? null, refs.canary);
-            return await makeCanary(primary, document, write);
-          }
-          refuseStale(canary, write.fence);
-          before = readRouting(canary);
-          const held = heldOn(canary);
-          foreignEdits = held === null ? [] : differences(primary, canary, held.document, services, cluster);
-          const operations = diff(canary, wanted(primary, canary, document, write.fence));
-          if (operations.length === 0) return false;
-          await patchObject(cluster, canary, operations, write.signal);
-          return true;
+          const told = await pair(write.signal);
+          // A write to the canary finds out by itself whether it still is what was read. Where nothing is to be written to
+          // it, that must be asked.
+          const blind = told.canary === null && isNothing(document);
+          if (!blind && (await attempt(told))) return true;
+          return await attempt(await pair(write.signal, { primary: { asked: true }, canary: { asked: true } }));
         });
         return { before, written, foreignEdits, notes: [], error: null };
       } catch (error) {
@@ -81,12 +93,11 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
       }
     },
 
-    async verify({ document, signal }): Promise<Verification> {
+    async verify({ document, signal, fresh = false }): Promise<Verification> {
       // Who gets what stands on the canary; the user's own only says what that should be like.
-      const { primary, canary } = await pair(signal, { primary: false, canary: true });
+      const { primary, canary } = await pair(signal, { canary: fresh ? { fresh } : { anew: true } });
       if (canary === null) {
-        const nothing = document.weight === 0 && document.match.length === 0;
-        return nothing
+        return isNothing(document)
           ? { kind: 'confirmed', evidence: [`there is no ${describeObject(refs.canary)}`] }
           : { kind: 'changed', reasons: missing(document, refs.canary) };
       }
@@ -100,7 +111,8 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
       // The user's Ingress first: from here on a late write finds a newer fence there, whether the canary is left or not.
       await rewrite(cluster, refs.primary, write, (live) => withHeld(live, write.fence, null));
       await insist(refs.canary, async () => {
-        const canary = await cluster.find(refs.canary, { signal: write.signal });
+        const known = await cluster.find(refs.canary, { signal: write.signal });
+        const canary = known ?? (await cluster.find(refs.canary, { signal: write.signal, asked: true }));
         if (canary === null) return;
         refuseStale(canary, write.fence);
         const empty = withHeld(withRouting(canary, { weight: 0, match: [] }), write.fence, null);
@@ -121,7 +133,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
    * then has left its fence there, and one that ends from now on meets the canary and changes it under our hands.
    */
   async function makeCanary(primary: TrafficObject, document: TrafficDocument, write: TrafficWrite): Promise<boolean> {
-    const none = document.weight === 0 && document.match.length === 0;
+    const none = isNothing(document);
     const fenced = diff(primary, withHeld(primary, write.fence, { document, origin: null }));
     if (none && heldOn(primary) === null && fenceOn(primary) === null) return false;
     if (fenced.length > 0) await patchObject(cluster, primary, fenced, write.signal);
@@ -187,8 +199,12 @@ function differences(
 
 /** What it means that there is no canary Ingress where a document asked for one. */
 function missing(document: TrafficDocument | null, canary: TrafficObjectRef): string[] {
-  if (document === null || (document.weight === 0 && document.match.length === 0)) return [];
+  if (document === null || isNothing(document)) return [];
   return [`${describeObject(canary)} does not exist any more, so that nothing goes to the canary.`];
+}
+
+function isNothing({ weight, match }: TrafficDocument): boolean {
+  return weight === 0 && match.length === 0;
 }
 
 function refsOf(ingress: string, namespace: string): { primary: TrafficObjectRef; canary: TrafficObjectRef } {

@@ -138,7 +138,7 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
 
     async release(write: TrafficWrite): Promise<void> {
       for (const ref of [refs.stable, refs.canary]) {
-        if ((await cluster.find(ref, { signal: write.signal })) === null) continue;
+        if ((await cluster.find(ref, { signal: write.signal, asked: true })) === null) continue;
         await rewrite(cluster, ref, write, (live) => withHeld(live, write.fence, null));
         await disown(cluster, ref, write);
       }

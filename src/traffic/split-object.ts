@@ -35,8 +35,8 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
       }
     },
 
-    async verify({ document, signal }): Promise<Verification> {
-      const live = await findObject(cluster, ref, signal, { fresh: true });
+    async verify({ document, signal, fresh = false }): Promise<Verification> {
+      const live = await findObject(cluster, ref, signal, fresh ? { fresh } : { anew: true });
       const differs = differences(live, shape, document, cluster);
       return differs.length > 0 ? { kind: 'changed', reasons: differs } : shape.status(live);
     },

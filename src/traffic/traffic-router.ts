@@ -17,7 +17,7 @@ export interface TrafficRouter {
    */
   apply(write: TrafficWrite & { readonly document: TrafficDocument }): Promise<Applied>;
   /** Reads back: is the document what the objects say, and does the one who serves them confirm it? Changes nothing. */
-  verify(asked: { readonly document: TrafficDocument; readonly signal: AbortSignal }): Promise<Verification>;
+  verify(asked: VerifyRequest): Promise<Verification>;
   /**
    * Hands the objects back with all traffic on stable (a Service selector and replicas are left as they are): what was
    * added is removed, what was changed is as before, and no field belongs to us any more. Only the fence stays on what
@@ -29,6 +29,17 @@ export interface TrafficRouter {
 export interface TrafficWrite {
   readonly fence: Fence;
   readonly signal: AbortSignal;
+}
+
+export interface VerifyRequest {
+  readonly document: TrafficDocument;
+  readonly signal: AbortSignal;
+  /**
+   * By the server's own word. After a write of the same operation it need not be: what a watch has told is never older than
+   * what the write was answered. A watch is enough while it is waited, too, but neither for giving up, nor where nothing was
+   * written before.
+   */
+  readonly fresh?: boolean;
 }
 
 /** Who gets the canary. */

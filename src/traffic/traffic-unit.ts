@@ -1,6 +1,6 @@
 import type { TrafficObject } from './cluster-access';
 import type { Reading } from './route-shape';
-import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
+import type { TrafficDocument, TrafficWrite, Verification, VerifyRequest } from './traffic-router';
 
 /** One object (or an object and its twin) that is written as a whole; a router has one or several. */
 export interface TrafficUnit {
@@ -9,7 +9,7 @@ export interface TrafficUnit {
   look(options: { readonly signal: AbortSignal; readonly fresh: boolean }): Promise<UnitView>;
   /** Never throws for what the cluster refuses: a raise that may have landed must be taken back. */
   put(write: TrafficWrite & { readonly document: TrafficDocument }): Promise<UnitPut>;
-  verify(asked: { readonly document: TrafficDocument; readonly signal: AbortSignal }): Promise<Verification>;
+  verify(asked: VerifyRequest): Promise<Verification>;
   release(write: TrafficWrite): Promise<void>;
 }
 

@@ -3,7 +3,7 @@ import type { RequestCounter } from '../targets/kubernetes/request-counter';
 
 interface Family {
   readonly name: string;
-  readonly type: 'counter' | 'histogram';
+  readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
   readonly samples: (counter: RequestCounter) => readonly Sample[];
 }
@@ -33,6 +33,12 @@ const FAMILIES: readonly Family[] = [
       counter.retries().map(({ verb, resource, count }) => ({ suffix: '', labels: { verb, resource }, value: count })),
   },
   {
+    name: 'sluice_kubernetes_watches',
+    type: 'gauge',
+    help: 'Watches of single objects that are open at the Kubernetes API server.',
+    samples: (counter) => [{ suffix: '', labels: {}, value: counter.openWatches() }],
+  },
+  {
     name: 'sluice_kubernetes_request_duration_seconds',
     type: 'histogram',
     help: 'How long one try of a request to the Kubernetes API server took.',
@@ -58,13 +64,14 @@ export function clusterMetrics(counter: RequestCounter): string {
   const lines = FAMILIES.flatMap(({ name, type, help, samples }) => [
     `# HELP ${name} ${help}`,
     `# TYPE ${name} ${type}`,
-    ...samples(counter).map(({ suffix, labels, value }) => `${name}${suffix}{${labelsOf(labels)}} ${value}`),
+    ...samples(counter).map(({ suffix, labels, value }) => `${name}${suffix}${labelsOf(labels)} ${value}`),
   ]);
   return `${lines.join('\n')}\n`;
 }
 
 function labelsOf(labels: Readonly<Record<string, string>>): string {
-  return Object.entries(labels)
-    .map(([name, value]) => `${name}="${value.replace(/[\\"\n]/g, (char) => (char === '\n' ? '\\n' : `\\${char}`))}"`)
-    .join(',');
+  const pairs = Object.entries(labels).map(
+    ([name, value]) => `${name}="${value.replace(/[\\"\n]/g, (char) => (char === '\n' ? '\\n' : `\\${char}`))}"`,
+  );
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
 }

@@ -8,6 +8,7 @@ import { createTarget } from '../targets/create-target';
 import type * as ClusterModule from '../targets/kubernetes/cluster';
 import type { Cluster } from '../targets/kubernetes/cluster';
 import { ClusterFailure } from '../targets/kubernetes/cluster-failure';
+import { watchObjects } from '../targets/kubernetes/watched-objects';
 import { RequestCounter } from '../targets/kubernetes/request-counter';
 import { TargetFailure } from '../targets/target';
 import type { Target } from '../targets/target';
@@ -51,7 +52,8 @@ function openCluster(env: Readonly<Record<string, string | undefined>>, counter:
   // eslint-disable-next-line @typescript-eslint/no-require-imports
   const { connectCluster } = require('../targets/kubernetes/cluster') as typeof ClusterModule;
   try {
-    return connectCluster({ env, counter });
+    // A worker reads the same objects again and again, for each operation of a release; so it watches them.
+    return watchObjects(connectCluster({ env, counter }));
   } catch (error) {
     if (!(error instanceof ClusterFailure)) throw error;
     throw new TargetFailure('invalidTarget', error.message, { cause: error });

@@ -165,9 +165,10 @@ async function readBody(answer: IncomingMessage, maxBytes: number): Promise<stri
 }
 
 /** Credentials may come from a program that hangs; nobody waits for it longer than for the request. */
-function abandonedBy<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+export function abandonedBy<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const abandon = (): void => reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+    if (signal.aborted) abandon();
     signal.addEventListener('abort', abandon, { once: true });
     void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abandon));
   });
@@ -181,7 +182,7 @@ function headersOf(answer: IncomingMessage): Readonly<Record<string, string>> {
   return headers;
 }
 
-function parseJson(text: string): unknown {
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -189,7 +190,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-function describeConnectionError(error: unknown): string {
+export function describeConnectionError(error: unknown): string {
   const code = codeOf(error);
   const known = describeConnectionCode(code);
   if (known !== null) return known;

@@ -2,6 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { TrafficCluster } from '../../traffic/cluster-access';
 import { ApiHttp, ApiHttpFailure } from './api-http';
 import type { ApiAnswer, ApiHttpOptions, ApiRequest, ApiServer } from './api-http';
+import { ApiWatch } from './api-watch';
+import type { ApiWatchOptions, OpenWatch } from './api-watch';
 import { ClusterFailure, failureOfAnswer, isApiStatus } from './cluster-failure';
 import type { Doing } from './cluster-failure';
 import { CLUSTER_DEFAULTS } from './defaults';
@@ -63,15 +65,60 @@ export interface Cluster {
   proxyGet(request: ProxyRequest, options: CallOptions): Promise<ProxyAnswer>;
   /** Closes all connections; requests under way fail. */
   close(): void;
+  /** Where `find` may be answered by what a watch has told; left out where every read asks the server. */
+  readonly watching?: Watching;
 }
+
+export interface Watching {
+  /** Calls when an object may have changed, until the returned function is called. */
+  onChange(ref: ObjectRef, listener: () => void): () => void;
+}
+
+/** A cluster whose objects can be watched one by one; see `watchObjects`. */
+export interface WatchableCluster extends Cluster {
+  /** As `find`, with the version of the whole collection that this is true of; needs the right to list. */
+  findListed(ref: ObjectRef, options: CallOptions): Promise<ListedObject>;
+  /**
+   * All changes of one object after a version. Null where this server cannot be watched at all.
+   *
+   * @throws ClusterFailure when it cannot be opened; it is tried once.
+   */
+  watch(ref: ObjectRef, options: WatchOptions): Promise<OpenWatch | null>;
+}
+
+export interface ListedObject {
+  readonly object: KubernetesObject | null;
+  readonly resourceVersion: string;
+}
+
+export interface WatchOptions extends CallOptions {
+  readonly resourceVersion: string;
+  /** After which the server ends it. */
+  readonly timeoutSeconds: number;
+  readonly onEvent: (event: WatchEvent) => void;
+  /** It ended, and not by `close`; told once. */
+  readonly onEnd: () => void;
+}
+
+export type WatchEvent =
+  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: KubernetesObject }
+  /** Nothing has happened. */
+  | { readonly type: 'BOOKMARK' }
+  /** The server cannot go on (its past is compacted), or says something unknown. */
+  | { readonly type: 'ERROR' };
 
 export interface CallOptions {
   readonly signal: AbortSignal;
 }
 
+/** How new the answer must be, where a cluster remembers (`rememberReads`) or watches (`watchObjects`) what it read before. */
 export interface FindOptions extends CallOptions {
-  /** The server's own word, where a cluster would remember what it read before; see `rememberReads`. */
+  /** The server's own word, asked for now. */
   readonly fresh?: boolean;
+  /** The server's own word, asked for in this operation: neither from before it nor by a watch. */
+  readonly asked?: boolean;
+  /** Not what this operation remembers; a watch may answer. */
+  readonly anew?: boolean;
 }
 
 export interface WriteOptions extends CallOptions {
@@ -164,6 +211,7 @@ export interface ClusterOptions extends KubeConfigOptions, ApiHttpOptions {
   readonly server?: ApiServer;
   readonly fieldManager?: string;
   readonly retry?: Partial<RetryPolicy>;
+  readonly watch?: Omit<ApiWatchOptions, 'maxBytes'>;
   /** One for all clusters of a process, where there are several. */
   readonly counter?: RequestCounter;
   /** In [0, 1), for the jitter of retries. */
@@ -175,7 +223,7 @@ export interface ClusterOptions extends KubeConfigOptions, ApiHttpOptions {
  *
  * @throws ClusterFailure `config`.
  */
-export function connectCluster(options: ClusterOptions = {}): Cluster {
+export function connectCluster(options: ClusterOptions = {}): WatchableCluster {
   return new PooledCluster(options.server ?? loadApiServer(options), options);
 }
 
@@ -198,10 +246,11 @@ const BODY = {
   jsonPatch: 'application/json-patch+json',
 } as const;
 
-class PooledCluster implements Cluster, TrafficCluster {
+class PooledCluster implements WatchableCluster, TrafficCluster {
   readonly fieldManager: string;
   readonly defaultNamespace: string;
   readonly #http: ApiHttp;
+  readonly #watches: ApiWatch;
   readonly #retry: RetryPolicy;
   readonly #counter: RequestCounter;
   readonly #random: () => number;
@@ -211,6 +260,10 @@ class PooledCluster implements Cluster, TrafficCluster {
     this.fieldManager = options.fieldManager ?? CLUSTER_DEFAULTS.fieldManager;
     this.defaultNamespace = server.namespace;
     this.#http = new ApiHttp(server, options);
+    this.#watches = new ApiWatch(server, {
+      ...options.watch,
+      ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
+    });
     this.#retry = { ...DEFAULT_RETRY, ...options.retry };
     this.#counter = options.counter ?? new RequestCounter();
     this.#random = options.random ?? Math.random;
@@ -453,7 +506,74 @@ class PooledCluster implements Cluster, TrafficCluster {
     return { status: answer.status, headers: answer.headers, text: answer.text };
   }
 
+  async findListed(ref: ObjectRef, { signal }: CallOptions): Promise<ListedObject> {
+    const at = await this.#place(ref, signal);
+    const query = { fieldSelector: nameSelector(ref) };
+    const call: Call = { ...at('list'), method: 'GET', query, repeatable: true, signal };
+    const { items, metadata } = (await this.#ask(call)) as {
+      items?: unknown;
+      metadata?: { resourceVersion?: unknown };
+    };
+    const { resourceVersion } = metadata ?? {};
+    if (!Array.isArray(items) || typeof resourceVersion !== 'string') throw notAnObject(call.what);
+    const [found] = items as readonly Json[];
+    return { object: found === undefined ? null : toObject({ ...kindOf(ref), ...found }, ref), resourceVersion };
+  }
+
+  async watch(ref: ObjectRef, options: WatchOptions): Promise<OpenWatch | null> {
+    const { resourceVersion, timeoutSeconds, onEvent, onEnd, signal } = options;
+    const call = (await this.#place(ref, signal))('watch');
+    const search = new URLSearchParams({
+      watch: 'true',
+      fieldSelector: nameSelector(ref),
+      resourceVersion,
+      allowWatchBookmarks: 'true',
+      timeoutSeconds: String(timeoutSeconds),
+    });
+    const count = this.#counting(call);
+    let state: 'opening' | 'open' | 'closed' = 'opening';
+    const closed = (): void => {
+      if (state === 'open') this.#counter.watchClosed();
+      state = 'closed';
+    };
+    const opened = (): void => {
+      // It may have ended in the same breath.
+      if (state === 'opening') this.#counter.watchOpened();
+      if (state === 'opening') state = 'open';
+    };
+    try {
+      const opening = await this.#watches.open({
+        path: `${call.path}?${search.toString()}`,
+        onEvent: (event) => onEvent(toWatchEvent(event, ref)),
+        onEnd: () => {
+          closed();
+          onEnd();
+        },
+      });
+      if (opening.kind === 'unsupported') return null;
+      if (opening.kind === 'refused') {
+        count(String(opening.answer.status));
+        throw failureOfAnswer(opening.answer, call);
+      }
+      count('200');
+      const { watch } = opening;
+      opened();
+      return {
+        alive: () => watch.alive(),
+        close: () => {
+          closed();
+          watch.close();
+        },
+      };
+    } catch (error) {
+      if (!(error instanceof ApiHttpFailure)) throw error;
+      count(error.kind);
+      throw failureOfHttp(error, call);
+    }
+  }
+
   close(): void {
+    this.#watches.close();
     this.#http.close();
   }
 
@@ -462,7 +582,9 @@ class PooledCluster implements Cluster, TrafficCluster {
     ref: ObjectRef,
     signal: AbortSignal,
     subresource?: string,
-  ): Promise<(verb: 'get' | 'list' | 'create' | 'patch' | 'delete') => Omit<Call, 'method' | 'repeatable' | 'signal'>> {
+  ): Promise<
+    (verb: 'get' | 'list' | 'watch' | 'create' | 'patch' | 'delete') => Omit<Call, 'method' | 'repeatable' | 'signal'>
+  > {
     const resource = await this.#resourceOf(ref, signal);
     if (resource.namespaced && ref.namespace === undefined && ref.name !== '') {
       throw new ClusterFailure('invalid', `${describeRef(ref)} needs a namespace.`);
@@ -475,7 +597,7 @@ class PooledCluster implements Cluster, TrafficCluster {
       namespace: resource.namespaced ? ref.namespace : undefined,
       what: whole ? `the list of ${resource.plural}` : describeRef(ref),
       path:
-        verb === 'list' || verb === 'create'
+        verb === 'list' || verb === 'watch' || verb === 'create'
           ? collection
           : `${collection}/${encodeURIComponent(ref.name)}${subresource === undefined ? '' : `/${subresource}`}`,
     });
@@ -554,10 +676,7 @@ class PooledCluster implements Cluster, TrafficCluster {
       repeatable,
       signal,
     };
-    const { verb, resource } = call;
-    const began = performance.now();
-    const count = (status: string): void =>
-      this.#counter.record({ verb, resource, status, seconds: (performance.now() - began) / 1000 });
+    const count = this.#counting(call);
     try {
       const answer = await this.#http.send(request);
       count(String(answer.status));
@@ -576,9 +695,33 @@ class PooledCluster implements Cluster, TrafficCluster {
       throw failureOfHttp(error, call);
     }
   }
+
+  /** Counts a try that begins now, by how it ends. */
+  #counting({ verb, resource }: Doing): (status: string) => void {
+    const began = performance.now();
+    return (status) => this.#counter.record({ verb, resource, status, seconds: (performance.now() - began) / 1000 });
+  }
 }
 
-function failureOfHttp(error: ApiHttpFailure, call: Call): ClusterFailure {
+/** The field selector by which RBAC grants a list or a watch of one object to those who may by its name alone. */
+function nameSelector({ name }: ObjectRef): string {
+  return `metadata.name=${name.replace(/[\\,=]/g, '\\$&')}`;
+}
+
+function kindOf({ apiVersion, kind }: ObjectRef): Json {
+  return { apiVersion, kind };
+}
+
+function toWatchEvent(event: unknown, ref: ObjectRef): WatchEvent {
+  const { type, object } = (typeof event === 'object' && event !== null ? event : {}) as Json;
+  if (type === 'BOOKMARK') return { type };
+  if (type !== 'ADDED' && type !== 'MODIFIED' && type !== 'DELETED') return { type: 'ERROR' };
+  const { name } = ((object as Json | undefined)?.['metadata'] ?? {}) as Json;
+  if (name !== ref.name) return { type: 'ERROR' };
+  return { type, object: { ...kindOf(ref), ...(object as Json) } as KubernetesObject };
+}
+
+function failureOfHttp(error: ApiHttpFailure, call: Doing): ClusterFailure {
   const doing = `${call.verb} ${call.resource}`;
   switch (error.kind) {
     case 'cancelled':
@@ -596,7 +739,7 @@ function failureOfHttp(error: ApiHttpFailure, call: Call): ClusterFailure {
   }
 }
 
-function cancelled(call: Call): ClusterFailure {
+function cancelled(call: Doing): ClusterFailure {
   return new ClusterFailure('cancelled', `The request was cancelled (${call.verb} ${call.resource}, ${call.what}).`);
 }
 

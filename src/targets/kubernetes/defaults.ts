@@ -23,6 +23,34 @@ export const CLUSTER_DEFAULTS = {
   reviewsAtOnce: 8,
 } as const;
 
+/** The numbers of watching single objects, each with where it comes from. */
+export const WATCH_DEFAULTS = {
+  /** From asking for credentials to the answer's head: the API server sends that at once, whether there are events or not. */
+  openMs: 5_000,
+  /**
+   * How long the server lets a watch go on, seconds; with as much again by chance, so that many do not return together. As
+   * client-go has it.
+   */
+  lastsS: 300,
+  /** Between two PINGs of a connection, and for the answer: so long may a cut line go unnoticed. */
+  pingEveryMs: 10_000,
+  pongWithinMs: 5_000,
+  /** Before the kernel asks a silent peer by itself. */
+  keepAliveMs: 15_000,
+  /** Watches of one connection; the API server allows fewer of its own accord (100 or 250), and says how many. */
+  streamsPerConnection: 200,
+  /** The same until it has said so: what HTTP/2 (RFC 9113, 6.5.2) asks of every server at least. */
+  streamsUntold: 100,
+  /** Without event or bookmark a watch is not believed any longer: the API server sends a bookmark each minute. */
+  quietMs: 150_000,
+  /** A watch that nobody read for so long is closed: a release looks twice a minute even while it waits for a person. */
+  idleMs: 120_000,
+  /** How long an object is asked for each time after its watch was refused: a Role may be mended meanwhile. */
+  refusedMs: 300_000,
+  /** The same after a watch that failed otherwise. */
+  failedMs: 10_000,
+} as const;
+
 /** The numbers of waiting for pods, each with where it comes from. */
 export const READY_DEFAULTS = {
   /** Until the second look: the controller needs some 10 to 50 ms to see a change, a pod without probes about a second. */

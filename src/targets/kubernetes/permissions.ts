@@ -5,7 +5,7 @@ import { ClusterFailure } from './cluster-failure';
 import { CLUSTER_DEFAULTS } from './defaults';
 import { permissionName } from './resources';
 
-/** Verbs on a kind; `names` limits them to those objects, where the API can: not for `create` and `list`. */
+/** Verbs on a kind; `names` limits them to those objects, where the API can: not for `create` and the `list` of several. */
 interface Grant {
   readonly group: string;
   readonly resource: string;
@@ -14,15 +14,19 @@ interface Grant {
   readonly verbs: readonly string[];
 }
 
+/** A watched object is listed first, by its name. */
+const READ = ['get', 'list', 'watch'];
+const WRITE = [...READ, 'patch'];
+const MAKE = [...WRITE, 'delete'];
+
 const APPS = 'apps';
 const CORE = '';
 
 /**
  * All that a release by this plan asks of the API server, and nothing else: in one namespace, by name where the API can
- * tell names apart. `sluice rbac` prints it and `checkPermissions` checks it, so it must name every call of the
- * target and of the plan's traffic router.
+ * tell names apart. `sluice rbac` prints it, so it must name every call of the target and of the plan's traffic router.
  */
-export function requiredPermissions(plan: KubernetesTargetPlan): readonly Permission[] {
+export function rolePermissions(plan: KubernetesTargetPlan): readonly Permission[] {
   const { namespace } = plan;
   const grants = [...workloads(plan), ...services(plan), ...traffic(plan), ...configuration(plan)];
   const permissions = new Map<string, Permission>();
@@ -35,6 +39,19 @@ export function requiredPermissions(plan: KubernetesTargetPlan): readonly Permis
     }
   }
   return [...permissions.values()];
+}
+
+/** Of these, what a release cannot do without; `checkPermissions` checks it. */
+export function requiredPermissions(plan: KubernetesTargetPlan): readonly Permission[] {
+  return rolePermissions(plan).filter((permission) => !isForWatching(permission));
+}
+
+/**
+ * The right to list and to watch an object by its name is wanted, so that a worker need not ask for it again and again; a
+ * Role without it, as earlier versions printed it, goes on working.
+ */
+function isForWatching({ verb, name }: Permission): boolean {
+  return name !== undefined && (verb === 'list' || verb === 'watch');
 }
 
 /**
@@ -103,11 +120,11 @@ function workloads({ deployment, strategy }: KubernetesTargetPlan): Grant[] {
   const [old, made, verbs] =
     strategy === 'blueGreen'
       ? // Neither goes: the idle one stays, without pods.
-        [[], [`${deployment}-blue`, `${deployment}-green`], ['get', 'patch']]
+        [[], [`${deployment}-blue`, `${deployment}-green`], WRITE]
       : // A pair that is there already may be named so.
-        [[deployment, `${deployment}-stable`], [`${deployment}-canary`], ['get', 'patch', 'delete']];
+        [[deployment, `${deployment}-stable`], [`${deployment}-canary`], MAKE];
   return [
-    { ...deployments, names: old, verbs: ['get', 'patch'] },
+    { ...deployments, names: old, verbs: WRITE },
     { ...deployments, names: made, verbs },
     { ...deployments, verbs: ['create'] },
     // Why pods do not become ready; their names are not known beforehand.
@@ -125,10 +142,10 @@ function services(plan: KubernetesTargetPlan): Grant[] {
   const [tracks, tested, verbs] =
     strategy === 'blueGreen'
       ? // The previews stay, and what is tested is tested through them.
-        [tracksOf('blue', 'green'), tracksOf('blue', 'green'), ['get', 'patch']]
-      : [tracksOf(...canaryTracks(plan)), [service, ...tracksOf(...canaryTracks(plan))], ['get', 'patch', 'delete']];
+        [tracksOf('blue', 'green'), tracksOf('blue', 'green'), WRITE]
+      : [tracksOf(...canaryTracks(plan)), [service, ...tracksOf(...canaryTracks(plan))], MAKE];
   return [
-    { ...services, names: [service], verbs: ['get'] },
+    { ...services, names: [service], verbs: READ },
     { ...services, names: tracks, verbs },
     { ...services, verbs: ['create'] },
     {
@@ -151,13 +168,13 @@ function proxyNames(service: string, port: number | null): string[] {
 }
 
 function traffic(plan: KubernetesTargetPlan): Grant[] {
-  const written = { verbs: ['get', 'patch'] };
+  const written = { verbs: WRITE };
   return objectsOf(plan).flatMap(({ made = [], names, ...kind }): Grant[] => [
     { ...kind, names, ...written },
     ...(made.length === 0
       ? []
       : [
-          { ...kind, names: made, verbs: ['get', 'patch', 'delete'] },
+          { ...kind, names: made, verbs: MAKE },
           { ...kind, verbs: ['create'] },
         ]),
   ]);

@@ -1,6 +1,6 @@
 /** One kind of request, in the words of Kubernetes' permissions. Names and namespaces are no labels: they would grow without end. */
 export interface RequestKind {
-  /** get, list, create, patch, delete. */
+  /** get, list, watch (its opening), create, patch, delete. */
   readonly verb: string;
   /** `deployments.apps`, `services/proxy`. */
   readonly resource: string;
@@ -35,6 +35,7 @@ export class RequestCounter {
   readonly #counts = new Map<string, RequestCount>();
   readonly #retries = new Map<string, RetryCount>();
   readonly #durations = new Map<string, RequestDurations>();
+  #openWatches = 0;
 
   /** One try. */
   record(request: RequestKind & { readonly status: string; readonly seconds: number }): void {
@@ -57,6 +58,19 @@ export class RequestCounter {
   recordRetry({ verb, resource }: RequestKind): void {
     const key = `${verb} ${resource}`;
     this.#retries.set(key, { verb, resource, count: (this.#retries.get(key)?.count ?? 0) + 1 });
+  }
+
+  watchOpened(): void {
+    this.#openWatches += 1;
+  }
+
+  watchClosed(): void {
+    this.#openWatches -= 1;
+  }
+
+  /** Watches that are open now. */
+  openWatches(): number {
+    return this.#openWatches;
   }
 
   /** All counts, in the order in which they first occurred. */

@@ -83,7 +83,7 @@ interface Asked {
 
 async function lookAtCanary(asked: Asked): Promise<ServiceLook> {
   const { cluster, plan, signal } = asked;
-  const view = await lookAtTracks(cluster, plan, signal);
+  const view = await lookAtTracks(cluster, plan, { signal });
   const { stableObject, canaryObject, stable, canaryName, service } = view;
   const [traffic, stableRuns, canaryRuns, made] = await Promise.all([
     trafficLook(plan, view.traffic, signal),

@@ -1,5 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { TrafficDocument, TrafficRouter, TrafficWrite, Verification } from '../../traffic/traffic-router';
+import type {
+  TrafficDocument,
+  TrafficRouter,
+  TrafficWrite,
+  Verification,
+  VerifyRequest,
+} from '../../traffic/traffic-router';
 import { TargetFailure } from '../target';
 
 /** A controller that refuses a change may come round, when it sees the Service that was made with it. */
@@ -36,7 +42,7 @@ export async function shiftTraffic(
 /** Null when the document is in force; why not, when the time is up. */
 export async function confirm(
   traffic: TrafficRouter,
-  asked: { readonly document: TrafficDocument; readonly signal: AbortSignal; readonly timeoutMs: number },
+  asked: VerifyRequest & { readonly timeoutMs: number },
 ): Promise<string | null> {
   const started = performance.now();
   let wait = FIRST_POLL_MS;
@@ -45,7 +51,10 @@ export async function confirm(
     if (said.kind === 'confirmed') return null;
     const passed = performance.now() - started;
     const limit = said.kind === 'refused' ? Math.min(REFUSED_GRACE_MS, asked.timeoutMs) : asked.timeoutMs;
-    if (passed + wait > limit) return describe(said);
+    if (passed + wait > limit) {
+      const last = asked.fresh === true ? said : await traffic.verify({ ...asked, fresh: true });
+      return last.kind === 'confirmed' ? null : describe(last);
+    }
     await delay(wait, undefined, { signal: asked.signal });
     wait = Math.min(POLL_MS, wait * GROWTH);
   }

@@ -7,6 +7,7 @@ import { readDeployment } from './deployment-view';
 import type { DeploymentCondition, DeploymentView } from './deployment-view';
 import { FAULT_GRACES, findPodFaults } from './pod-faults';
 import type { FaultGraces, PodFault } from './pod-faults';
+import type { ObjectRef } from './objects';
 import { lastWarning, newestReplicaSet, podsOf, TEMPLATE_HASH } from './pod-view';
 import type { ReplicaSetView } from './pod-view';
 import { NO_PULLS, notePulls } from './pull-history';
@@ -46,22 +47,62 @@ export async function waitUntilReady(
   const elapsed = (): number => performance.now() - started;
   const deadline = AbortSignal.timeout(timeoutMs);
   const watch = new ReadyWatch(cluster, at, options, AbortSignal.any([signal, deadline]));
+  const changes = new Changes(cluster, refOf(at));
   let wait: number = Math.min(READY_DEFAULTS.firstPollMs, pollMs);
   let lookNow = options.justChanged !== true;
-  for (;;) {
-    try {
-      const ready = lookNow ? await watch.look(elapsed()) : null;
-      if (ready !== null) return ready;
-      lookNow = true;
-      await delay(Math.min(wait, Math.max(0, timeoutMs - elapsed())), undefined, { signal });
-    } catch (error) {
-      if (signal.aborted) throw new ClusterFailure('cancelled', `Waiting for ${watch.shown} was cancelled.`);
-      // What the deadline broke off ends below, in the words of the last whole look.
-      if (!(deadline.aborted && error instanceof ClusterFailure && error.kind === 'cancelled')) throw error;
+  try {
+    for (;;) {
+      try {
+        const ready = lookNow ? await watch.look(elapsed()) : null;
+        if (ready !== null) return ready;
+        lookNow = true;
+        await changes.next(Math.min(wait, Math.max(0, timeoutMs - elapsed())), signal);
+      } catch (error) {
+        if (signal.aborted) throw new ClusterFailure('cancelled', `Waiting for ${watch.shown} was cancelled.`);
+        // What the deadline broke off ends below, in the words of the last whole look.
+        if (!(deadline.aborted && error instanceof ClusterFailure && error.kind === 'cancelled')) throw error;
+      }
+      if (deadline.aborted || elapsed() >= timeoutMs) return await watch.timedOut(signal);
+      wait = Math.min(pollMs, wait * READY_DEFAULTS.pollGrowth);
     }
-    if (deadline.aborted || elapsed() >= timeoutMs) throw await watch.timedOut(signal);
-    wait = Math.min(pollMs, wait * READY_DEFAULTS.pollGrowth);
+  } finally {
+    changes.close();
   }
+}
+
+/** When the next look is due: where a watch would tell of a change, at that; and in any case after a while. */
+class Changes {
+  readonly #stop: (() => void) | undefined;
+  #changed = false;
+  #wake: () => void = () => undefined;
+
+  constructor(cluster: Cluster, ref: ObjectRef) {
+    this.#stop = cluster.watching?.onChange(ref, () => {
+      this.#changed = true;
+      this.#wake();
+    });
+  }
+
+  /** At the latest after `ms`; rejects when cancelled. */
+  async next(ms: number, signal: AbortSignal): Promise<void> {
+    const woken = new AbortController();
+    this.#wake = () => woken.abort();
+    if (this.#changed) woken.abort();
+    try {
+      await delay(ms, undefined, { signal: AbortSignal.any([signal, woken.signal]) });
+    } catch (error) {
+      if (signal.aborted || !woken.signal.aborted) throw error;
+    }
+    this.#changed = false;
+  }
+
+  close(): void {
+    this.#stop?.();
+  }
+}
+
+function refOf({ namespace, name }: { readonly namespace: string; readonly name: string }): ObjectRef {
+  return { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name };
 }
 
 /**
@@ -76,7 +117,7 @@ export function lookIfReady(
   options: { readonly needed: number; readonly signal: AbortSignal },
 ): Promise<DeploymentView | null> {
   const once = { ...options, complete: false, timeoutMs: 0 };
-  return new ReadyWatch(cluster, at, once, options.signal).look(Number.POSITIVE_INFINITY);
+  return new ReadyWatch(cluster, at, once, options.signal).look(Number.POSITIVE_INFINITY, { fresh: true });
 }
 
 /** What one wait has seen so far. */
@@ -111,9 +152,9 @@ class ReadyWatch {
   }
 
   /** The Deployment when it is ready; null when it is not, or when the API server is away. */
-  async look(elapsedMs: number): Promise<DeploymentView | null> {
+  async look(elapsedMs: number, { fresh = false } = {}): Promise<DeploymentView | null> {
     try {
-      const found = await this.#lookOnce(elapsedMs);
+      const found = await this.#lookSurely(elapsedMs, fresh);
       this.#away = null;
       return found;
     } catch (error) {
@@ -123,8 +164,29 @@ class ReadyWatch {
     }
   }
 
-  /** Why it is not ready when the time is up, with one last look at what was told about its pods. */
-  async timedOut(signal: AbortSignal): Promise<TargetFailure> {
+  /**
+   * When the time is up: why it is not ready, with one last look at what was told about its pods. Where a watch has told
+   * the rest, that look is at the Deployment, too; then it may be ready after all.
+   *
+   * @throws TargetFailure `deployFailed`.
+   */
+  async timedOut(signal: AbortSignal): Promise<DeploymentView> {
+    if (this.#cluster.watching !== undefined && this.#away === null) {
+      const last = AbortSignal.any([signal, AbortSignal.timeout(READY_DEFAULTS.lastLookMs)]);
+      try {
+        const view = readDeployment(await this.#cluster.get(refOf(this.#at), { signal: last }));
+        const { kind, sentence } = readinessOf(view, this.#options.needed, { complete: this.#options.complete });
+        if (kind === 'ready') return view;
+        this.#last = { view, sentence };
+      } catch (error) {
+        if (!(error instanceof ClusterFailure)) throw error;
+        // The time is up all the same; what was seen before is told.
+      }
+    }
+    throw await this.#whyNot(signal);
+  }
+
+  async #whyNot(signal: AbortSignal): Promise<TargetFailure> {
     const within = `Not ready within ${describeMs(this.#options.timeoutMs)}: `;
     if (this.#away !== null || this.#last === null) {
       const seen = this.#last === null ? `${this.shown} was not seen at all.` : this.#last.sentence;
@@ -155,11 +217,25 @@ class ReadyWatch {
     }
   }
 
-  async #lookOnce(elapsedMs: number): Promise<DeploymentView | null> {
+  /** That it is ready may be what a watch has told; a failure is the server's own word. */
+  async #lookSurely(elapsedMs: number, fresh: boolean): Promise<DeploymentView | null> {
+    const signal = this.#signal;
+    if (this.#cluster.watching !== undefined && !fresh) {
+      const podsLookedAtMs = this.#podsLookedAtMs;
+      try {
+        const told = await this.#cluster.find(refOf(this.#at), { signal, anew: true });
+        if (told !== null) return await this.#lookOnce(readDeployment(told), elapsedMs);
+      } catch (error) {
+        if (!(error instanceof TargetFailure)) throw error;
+        // The pods are looked at again, too.
+        this.#podsLookedAtMs = podsLookedAtMs;
+      }
+    }
+    return this.#lookOnce(readDeployment(await this.#cluster.get(refOf(this.#at), { signal })), elapsedMs);
+  }
+
+  async #lookOnce(view: DeploymentView, elapsedMs: number): Promise<DeploymentView | null> {
     const { needed, complete } = this.#options;
-    const view = readDeployment(
-      await this.#cluster.get({ apiVersion: 'apps/v1', kind: 'Deployment', ...this.#at }, { signal: this.#signal }),
-    );
     const readiness = readinessOf(view, needed, { complete });
     this.#last = { view, sentence: readiness.sentence };
     const stale = readiness.kind === 'deadline' && this.#stoodBefore(readiness.condition, elapsedMs);

@@ -208,7 +208,8 @@ export function isBeingPromoted(object: KubernetesObject, release: string): bool
 
 /** Ends the release's hold of an object that stays: only the fence is left, so that a late write is still refused. */
 export async function letGo(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
-  const live = await cluster.find(ref, { signal: write.signal });
+  // By the server's own word: what is left untouched finds out about nothing.
+  const live = await cluster.find(ref, { signal: write.signal, asked: true });
   // Nothing was written to it: it is left untouched.
   if (live === null || fenceOn(live)?.release !== write.fence.release) return;
   await rewrite(cluster, ref, write, (object) =>
@@ -220,7 +221,9 @@ export async function letGo(cluster: Cluster, ref: ObjectRef, write: WorkloadWri
 /** Removes what a release made. False when it was not there, or is the user's own. */
 export async function removeMade(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<boolean> {
   return insist(ref, async () => {
-    const live = await cluster.find(ref, { signal: write.signal });
+    const told = await cluster.find(ref, { signal: write.signal });
+    // A deletion lands only on what was read; that there is nothing to delete must be asked.
+    const live = told !== null && isMade(told) ? told : await cluster.find(ref, { signal: write.signal, asked: true });
     if (live === null || !isMade(live)) return false;
     // A later release may have taken it over, or may do so in between: then it is another version.
     refuseStale(live, write.fence);

@@ -9,8 +9,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseAllDocuments } from 'yaml';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
-import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
+import type { Cluster, ClusterOptions, WatchableCluster } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
+import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { definitionsFolder, findApiServerParts } from '../../lab/parts';
 import type { ApiServerParts } from '../../lab/parts';
@@ -24,8 +25,25 @@ const START_MS = 60_000;
 export interface ApiServerProcess {
   /** A kubeconfig with the contexts `admin` and `limited` (a user without any rights). */
   readonly kubeconfig: string;
-  connect(options?: ClusterOptions): Cluster;
+  connect(options?: ClusterOptions): WatchableCluster;
+  /** Kills the API server as a crash would, leaving its etcd alone, and returns when another serves at the same place. */
+  crash(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Every request is made as this user, as `kubectl --as` does it. */
+export function connectAs(server: ApiServerProcess, user: string, options: ClusterOptions = {}): WatchableCluster {
+  const admin = loadApiServer({ kubeconfig: server.kubeconfig, context: 'admin' });
+  return server.connect({
+    ...options,
+    server: {
+      ...admin,
+      access: async () => {
+        const { headers, ...rest } = await admin.access();
+        return { ...rest, headers: { ...headers, 'Impersonate-User': user } };
+      },
+    },
+  });
 }
 
 /** A suite against the real API server; skipped, and said so, where that has not been built. */
@@ -131,7 +149,7 @@ async function startApiServer(parts: ApiServerParts): Promise<ApiServerProcess> 
     writeFileSync(keys.public, publicKey.export({ type: 'spki', format: 'pem' }));
     const tokens = join(directory, 'tokens.csv');
     writeFileSync(tokens, `${USERS.admin},admin,1,system:masters\n${USERS.limited},limited,2\n`);
-    children.push(
+    const startServer = (): ChildProcess =>
       run(parts.apiServer, directory, [
         `--etcd-servers=http://127.0.0.1:${client}`,
         '--bind-address=127.0.0.1',
@@ -145,14 +163,20 @@ async function startApiServer(parts: ApiServerParts): Promise<ApiServerProcess> 
         '--authorization-mode=RBAC',
         '--service-cluster-ip-range=10.96.0.0/16',
         '--endpoint-reconciler-type=none',
-      ]),
-    );
+      ]);
+    children.push(startServer());
     const kubeconfig = join(directory, 'kubeconfig');
     writeFileSync(kubeconfig, kubeconfigOf(secure ?? 0, join(directory, 'certificates', 'apiserver.crt')));
-    const connect = (options: ClusterOptions = {}): Cluster =>
+    const connect = (options: ClusterOptions = {}): WatchableCluster =>
       connectCluster({ kubeconfig, context: 'admin', ...options });
     await waitUntilServed(connect, children);
-    return { kubeconfig, connect, close };
+    const crash = async (): Promise<void> => {
+      const crashed = children.pop();
+      if (crashed !== undefined) await stop(crashed, 'SIGKILL');
+      children.push(startServer());
+      await waitUntilServed(connect, children);
+    };
+    return { kubeconfig, connect, crash, close };
   } catch (error) {
     await close();
     throw error;
@@ -180,10 +204,10 @@ function run(program: string, directory: string, args: readonly string[]): Child
   return spawn(program, args, { cwd: directory, stdio: 'ignore' });
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+async function stop(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGTERM');
+  child.kill(signal);
   const patience = setTimeout(() => child.kill('SIGKILL'), 15_000);
   await ended;
   clearTimeout(patience);

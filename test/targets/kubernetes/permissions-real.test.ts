@@ -1,14 +1,12 @@
 import type { TrafficPlan } from '../../../src/spec/plan-types';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
-import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
-import { checkPermissions, requiredPermissions } from '../../../src/targets/kubernetes/permissions';
+import { checkPermissions, requiredPermissions, rolePermissions } from '../../../src/targets/kubernetes/permissions';
 import { smokeTestThroughProxy } from '../../../src/targets/kubernetes/proxied-smoke-test';
 import { roleObjects, serviceAccount } from '../../../src/targets/kubernetes/role';
 import { createTrafficRouter } from '../../../src/traffic/create-traffic-router';
 import type { TrafficSettings } from '../../../src/traffic/create-traffic-router';
-import { describeWithApiServer, installDefinitions, until } from './api-server';
-import type { ApiServerProcess } from './api-server';
+import { connectAs, describeWithApiServer, installDefinitions, until } from './api-server';
 import { TRAFFIC, targetPlan } from './target-plans';
 
 const namespace = 'shop';
@@ -16,20 +14,6 @@ const signal = AbortSignal.timeout(10 * 60_000);
 const options = { signal };
 const account = { name: 'sluice', namespace };
 const ROLE = 'sluice-checkout';
-
-/** Every request is made as this user, as `kubectl --as` does it. */
-function connectAs(server: ApiServerProcess, user: string): Cluster {
-  const admin = loadApiServer({ kubeconfig: server.kubeconfig, context: 'admin' });
-  return server.connect({
-    server: {
-      ...admin,
-      access: async () => {
-        const { headers, ...rest } = await admin.access();
-        return { ...rest, headers: { ...headers, 'Impersonate-User': user } };
-      },
-    },
-  });
-}
 
 /** The objects that traffic is split by, as they are before a release. */
 function objectsFor(traffic: TrafficPlan): KubernetesObject[] {
@@ -133,7 +117,7 @@ describeWithApiServer('permissions, against a real API server', (server) => {
   });
 
   function rolesFor(plan: ReturnType<typeof targetPlan>): readonly [KubernetesObject, KubernetesObject] {
-    return roleObjects(requiredPermissions(plan), { name: ROLE, namespace, account });
+    return roleObjects(rolePermissions(plan), { name: ROLE, namespace, account });
   }
 
   const check = (plan: ReturnType<typeof targetPlan>): Promise<readonly string[]> =>

@@ -1,6 +1,11 @@
 import type { AccessRule, Permission } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
-import { checkPermissions, describePermission, requiredPermissions } from '../../../src/targets/kubernetes/permissions';
+import {
+  checkPermissions,
+  describePermission,
+  requiredPermissions,
+  rolePermissions,
+} from '../../../src/targets/kubernetes/permissions';
 import { roleObjects } from '../../../src/targets/kubernetes/role';
 import { TRAFFIC, targetPlan } from './target-plans';
 
@@ -38,10 +43,23 @@ describe('the permissions a release needs', () => {
     ]);
   });
 
+  it('to list and to watch an object are wanted for each that is read, and required for none', () => {
+    for (const strategy of ['canary', 'blueGreen'] as const) {
+      for (const traffic of TRAFFIC) {
+        const plan = targetPlan({ strategy, traffic });
+        const all = rolePermissions(plan).map(describePermission);
+        const read = all.filter((text) => text.startsWith('get ') && !text.includes('services/proxy'));
+        const wanted = read.flatMap((text) => [text.replace('get', 'list'), text.replace('get', 'watch')]);
+        const required = new Set(requiredPermissions(plan).map(describePermission));
+        expect(all.filter((text) => !required.has(text)).sort()).toEqual(wanted.sort());
+      }
+    }
+  });
+
   it.each(['canary', 'blueGreen'] as const)('name no object twice and only this namespace (%s)', (strategy) => {
     for (const traffic of TRAFFIC) {
       for (const config of ['keep', 'snapshot'] as const) {
-        const needed = requiredPermissions(targetPlan({ strategy, traffic, config }));
+        const needed = rolePermissions(targetPlan({ strategy, traffic, config }));
         const texts = needed.map(describePermission);
         expect(new Set(texts).size).toBe(texts.length);
         expect(new Set(needed.map(({ namespace }) => namespace))).toEqual(new Set(['shop']));
@@ -130,7 +148,7 @@ describe('checking permissions', () => {
     const everything: AccessRule = { verbs: ['*'], groups: ['*'], resources: ['*'], names: [] };
     /** What `sluice rbac` prints, as the server lists it. */
     const ofRole = (): AccessRule[] =>
-      requiredPermissions(targetPlan()).map(({ verb, group, resource, subresource, name }) => ({
+      rolePermissions(targetPlan()).map(({ verb, group, resource, subresource, name }) => ({
         verbs: [verb],
         groups: [group],
         resources: [subresource === undefined ? resource : `${resource}/${subresource}`],
@@ -187,7 +205,7 @@ describe('checking permissions', () => {
 
 describe('the Role', () => {
   it('has one rule for each kind and set of verbs, and no wildcard', () => {
-    const permissions = requiredPermissions(targetPlan());
+    const permissions = rolePermissions(targetPlan());
 
     const [role, binding] = roleObjects(permissions, {
       name: 'sluice-checkout',
@@ -204,24 +222,24 @@ describe('the Role', () => {
           apiGroups: ['apps'],
           resources: ['deployments'],
           resourceNames: ['checkout', 'checkout-stable'],
-          verbs: ['get', 'patch'],
+          verbs: ['get', 'list', 'watch', 'patch'],
         },
         {
           apiGroups: ['apps'],
           resources: ['deployments'],
           resourceNames: ['checkout-canary'],
-          verbs: ['get', 'patch', 'delete'],
+          verbs: ['get', 'list', 'watch', 'patch', 'delete'],
         },
         { apiGroups: ['apps'], resources: ['deployments'], verbs: ['create'] },
         { apiGroups: ['apps'], resources: ['replicasets'], verbs: ['list'] },
         { apiGroups: [''], resources: ['pods'], verbs: ['list'] },
         { apiGroups: [''], resources: ['events'], verbs: ['list'] },
-        { apiGroups: [''], resources: ['services'], resourceNames: ['checkout'], verbs: ['get'] },
+        { apiGroups: [''], resources: ['services'], resourceNames: ['checkout'], verbs: ['get', 'list', 'watch'] },
         {
           apiGroups: [''],
           resources: ['services'],
           resourceNames: ['checkout-canary'],
-          verbs: ['get', 'patch', 'delete'],
+          verbs: ['get', 'list', 'watch', 'patch', 'delete'],
         },
         { apiGroups: [''], resources: ['services'], verbs: ['create'] },
         {
@@ -234,7 +252,7 @@ describe('the Role', () => {
           apiGroups: ['gateway.networking.k8s.io'],
           resources: ['httproutes'],
           resourceNames: ['checkout'],
-          verbs: ['get', 'patch'],
+          verbs: ['get', 'list', 'watch', 'patch'],
         },
       ],
     });
@@ -243,7 +261,7 @@ describe('the Role', () => {
       subjects: [{ kind: 'ServiceAccount', name: 'worker', namespace: 'sluice' }],
     });
     for (const traffic of TRAFFIC) {
-      const [each] = roleObjects(requiredPermissions(targetPlan({ traffic, config: 'snapshot' })), {
+      const [each] = roleObjects(rolePermissions(targetPlan({ traffic, config: 'snapshot' })), {
         name: 'x',
         namespace: 'shop',
         account: { name: 'x', namespace: 'x' },

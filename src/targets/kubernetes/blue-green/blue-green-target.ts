@@ -2,7 +2,8 @@ import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-typ
 import { fenceOn } from '../../../traffic/fence';
 import { rewrite, withHeld } from '../../../traffic/held-object';
 import { diff } from '../../../traffic/json-patch';
-import type { TrafficDocument } from '../../../traffic/traffic-router';
+import type { Newness } from '../../../traffic/cluster-access';
+import type { TrafficDocument, TrafficRouter, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
 import type { Cluster } from '../cluster';
@@ -51,6 +52,14 @@ export function createBlueGreenTarget(plan: KubernetesTargetPlan, deps: Kubernet
 
 const NONE: TrafficDocument = { weight: 0, match: [] };
 const ALL: TrafficDocument = { weight: 100, match: [] };
+
+/** What one look has found. */
+interface Seen {
+  readonly pair: PairView;
+  readonly split: TrafficRouter | null;
+  readonly selected: TrafficView;
+  readonly routing: TrafficView | undefined;
+}
 
 class BlueGreenTarget implements Target {
   readonly #plan: KubernetesTargetPlan;
@@ -122,10 +131,11 @@ class BlueGreenTarget implements Target {
   reassert(write: WeightWrite): Promise<Reassertion> {
     return asTargetFailure(async () => {
       const { signal, fence, weight } = write;
-      const pair = await this.#look(write);
+      const told = await this.#lookAtAll(write);
+      // Nobody is said to have changed anything by what a watch has told.
+      const sure = this.#cluster.watching === undefined || this.#isAsAsked(told, write);
+      const { pair, split, selected, routing } = sure ? told : await this.#lookAtAll(write, { fresh: true });
       const { active } = pair;
-      const split = weight === 100 ? null : pair.split;
-      const [selected, routing] = await Promise.all([active.observe({ signal }), split?.observe({ signal })]);
       refuseLate(selected, write, this.#plan);
       const foreignEdits = [...selected.foreignEdits, ...(routing?.foreignEdits ?? [])];
       foreignEdits.push(...(await this.#putWorkloadsRight(pair, write)));
@@ -169,7 +179,8 @@ class BlueGreenTarget implements Target {
   removeCanary(write: TargetWrite): Promise<string> {
     return asTargetFailure(async () => {
       const { signal, fence } = write;
-      const pair = await this.#look(write);
+      // Which side may lose its pods is the server's own word.
+      const pair = await this.#look(write, { asked: true });
       const idle = this.#idleOf(pair);
       const { split, active } = pair;
       if (split !== null) {
@@ -192,8 +203,31 @@ class BlueGreenTarget implements Target {
     // The cluster's connections are the worker's, and shared.
   }
 
-  #look({ fence, signal }: TargetWrite): Promise<PairView> {
-    return lookAtPair(this.#cluster, this.#plan, { release: fence.release, signal });
+  #look({ fence, signal }: TargetWrite, newness: Newness = {}): Promise<PairView> {
+    return lookAtPair(this.#cluster, this.#plan, { release: fence.release, signal, ...newness });
+  }
+
+  /** Both Deployments, and all of the routing that a weight is about. */
+  async #lookAtAll(write: WeightWrite, newness: { readonly fresh?: boolean } = {}): Promise<Seen> {
+    const pair = await this.#look(write, newness);
+    const split = write.weight === 100 ? null : pair.split;
+    const how = { signal: write.signal, ...newness };
+    const [selected, routing] = await Promise.all([pair.active.observe(how), split?.observe(how)]);
+    return { pair, split, selected, routing };
+  }
+
+  /** True when there is nothing to put right, and nothing to tell. */
+  #isAsAsked({ pair, selected, routing }: Seen, write: WeightWrite): boolean {
+    const { old, next, container, roles } = pair;
+    if (old.view === null || next.view === null || old.view.replicas === 0 || next.view.replicas === 0) return false;
+    const before = imageIn(old.view, container.name);
+    return (
+      imageIn(next.view, container.name) === imageOf(write) &&
+      (roles === null || before === null || before === roles.image) &&
+      selected.foreignEdits.length === 0 &&
+      selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
+      (routing === undefined || (routing.foreignEdits.length === 0 && !differs(routing, documentOf(write))))
+    );
   }
 
   #refOf({ name }: Pick<Side, 'name'>): ReturnType<typeof deploymentRef> {
@@ -252,7 +286,7 @@ class BlueGreenTarget implements Target {
   async #endLeftSplit({ old }: PairView, { fence, signal }: TargetWrite): Promise<void> {
     const left = splitTowards(this.#cluster, this.#plan, old.preview);
     if (left === null) return;
-    const { weight } = await left.observe({ signal });
+    const { weight } = await left.observe({ signal, fresh: true });
     if ((weight ?? 0) > 0) await left.release({ fence, signal });
   }
 

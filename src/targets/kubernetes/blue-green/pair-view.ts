@@ -1,8 +1,9 @@
 import type { KubernetesTargetPlan } from '../../../spec/plan-types';
 import { createTrafficRouter } from '../../../traffic/create-traffic-router';
+import type { Newness } from '../../../traffic/cluster-access';
 import type { TrafficRouter } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
-import type { Cluster } from '../cluster';
+import type { CallOptions, Cluster } from '../cluster';
 import { containerOf, readDeployment } from '../deployment-view';
 import type { ContainerImage, DeploymentView } from '../deployment-view';
 import type { KubernetesObject } from '../objects';
@@ -59,12 +60,12 @@ export interface PairView {
 export async function lookAtPair(
   cluster: Cluster,
   plan: KubernetesTargetPlan,
-  { release, signal }: { readonly release: string | null; readonly signal: AbortSignal },
+  { release, ...how }: { readonly release: string | null } & CallOptions & Newness,
 ): Promise<PairView> {
   const { namespace } = plan;
   const [service, blue, green] = await Promise.all([
-    cluster.find(serviceRef(namespace, plan.service), { signal }),
-    ...COLOURS.map((colour) => cluster.find(deploymentRef(namespace, `${plan.deployment}-${colour}`), { signal })),
+    cluster.find(serviceRef(namespace, plan.service), how),
+    ...COLOURS.map((colour) => cluster.find(deploymentRef(namespace, `${plan.deployment}-${colour}`), how)),
   ]);
   if (service === undefined || service === null) {
     throw new TargetFailure(

@@ -1,6 +1,6 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
 import { splitReplicas } from '../../../traffic/replica-ratio';
-import type { TrafficDocument } from '../../../traffic/traffic-router';
+import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
 import type { Cluster } from '../cluster';
@@ -63,6 +63,13 @@ export function createCanaryTarget(plan: KubernetesTargetPlan, deps: KubernetesT
   return rememberReads(deps.cluster, (cluster) => new CanaryTarget(plan, { ...deps, cluster }));
 }
 
+/** What one look has found. */
+interface Seen {
+  readonly tracks: TracksView;
+  readonly routing: TrafficView;
+  readonly foreignEdits: string[];
+}
+
 class CanaryTarget implements Target {
   readonly #plan: KubernetesTargetPlan;
   readonly #deps: KubernetesTargetDeps;
@@ -77,7 +84,7 @@ class CanaryTarget implements Target {
   observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       const none = isNew(tracks, this.#plan);
       const routing = await tracks.traffic.observe({ signal });
       refuseWithoutStable(routing, this.#plan);
@@ -99,7 +106,7 @@ class CanaryTarget implements Target {
   deploy(write: TargetWrite & { timeoutMs: number }): Promise<string> {
     return asTargetFailure(async () => {
       const { signal, fence } = write;
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       await this.#ensureService(tracks, write);
       // Before the canary's template changes: what an older release left there gets no traffic from here on. It also
       // puts this release's fence onto the routing, so that a late attempt of another one is refused there.
@@ -130,7 +137,7 @@ class CanaryTarget implements Target {
     return asTargetFailure(async () => {
       const { weight, previousWeight, signal } = write;
       const document = documentOf(write);
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
       if (!this.#sharesByReplicas()) await this.#ensurePods(tracks, write);
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
@@ -149,11 +156,9 @@ class CanaryTarget implements Target {
   reassert(write: WeightWrite): Promise<Reassertion> {
     return asTargetFailure(async () => {
       const { signal, fence, weight } = write;
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
       const document = documentOf(write);
-      const routing = await tracks.traffic.observe({ signal });
+      const { tracks, routing, foreignEdits } = await this.#lookForEdits(write);
       refuseLate(routing, write, this.#plan);
-      const foreignEdits = [...routing.foreignEdits, ...this.#editsOf(tracks, write)];
       let guardTripped: string | null = null;
       if (!this.#sharesByReplicas()) guardTripped = await this.#keepPods(tracks, write);
       if (guardTripped === null && (routing.foreignEdits.length > 0 || differs(routing, document))) {
@@ -171,14 +176,14 @@ class CanaryTarget implements Target {
       const { signal, timeoutMs, smokeTest } = write;
       const { namespace } = this.#plan;
       const started = performance.now();
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       const image = imageOf(write);
       const ref = deploymentRef(namespace, tracks.stable.name);
       // The old pods go as the new ones come: until they are all there, only the canary can carry everything.
       const routing = await tracks.traffic.observe({ signal });
       refuseLate(routing, write, this.#plan);
       const document = { weight: 100, match: routing.match };
-      const why = await confirm(tracks.traffic, { document, signal, timeoutMs: CONFIRM_MS });
+      const why = await confirm(tracks.traffic, { document, signal, fresh: true, timeoutMs: CONFIRM_MS });
       if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
       if (this.#sharesByReplicas()) await resize(this.#cluster, ref, tracks.canary?.replicas ?? 1, write);
       const change = {
@@ -207,7 +212,7 @@ class CanaryTarget implements Target {
   restoreStable({ signal, fence, stableVersion }: TargetWrite & { stableVersion: string }): Promise<string> {
     return asTargetFailure(async () => {
       const { namespace } = this.#plan;
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       const ref = deploymentRef(namespace, tracks.stable.name);
       const asked = await restoreImages(this.#cluster, ref, { fence, signal });
       if (asked === null)
@@ -227,7 +232,7 @@ class CanaryTarget implements Target {
     return asTargetFailure(async () => {
       const { signal, fence, version } = write;
       const { namespace } = this.#plan;
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, signal);
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       const { traffic, canaryName, canaryService } = tracks;
       const none: TrafficDocument = { weight: 0, match: [] };
       // Always written, whatever is there: what the release still has under way is older than this, and is refused.
@@ -307,7 +312,7 @@ class CanaryTarget implements Target {
   async #isReachable({ canaryService: name }: TracksView, signal: AbortSignal): Promise<boolean> {
     const { namespace, traffic } = this.#plan;
     if (traffic.kind === 'replicas' || traffic.kind === 'serviceSelector') return true;
-    return (await this.#cluster.find(serviceRef(namespace, name), { signal })) !== null;
+    return (await this.#cluster.find(serviceRef(namespace, name), { signal, asked: true })) !== null;
   }
 
   /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
@@ -358,6 +363,19 @@ class CanaryTarget implements Target {
     if (canary.replicas < needed) await resize(this.#cluster, deploymentRef(namespace, canaryName), needed, write);
     if (canary.availableReplicas >= Math.min(needed, canary.replicas)) return null;
     return failureOfPods(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
+  }
+
+  /** What is there, and what of it somebody else has done; that is said of nobody by what a watch has told. */
+  async #lookForEdits(write: WeightWrite): Promise<Seen> {
+    const { signal } = write;
+    const look = async (fresh: boolean): Promise<Seen> => {
+      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal, fresh });
+      const routing = await tracks.traffic.observe({ signal, fresh });
+      return { tracks, routing, foreignEdits: [...routing.foreignEdits, ...this.#editsOf(tracks, write)] };
+    };
+    const told = await look(false);
+    const asAsked = told.foreignEdits.length === 0 && !differs(told.routing, documentOf(write));
+    return asAsked || this.#cluster.watching === undefined ? told : look(true);
   }
 
   #editsOf({ canary, canaryName, container }: TracksView, write: WeightWrite): string[] {

@@ -1,7 +1,8 @@
 import type { KubernetesTargetPlan } from '../../../spec/plan-types';
+import type { Newness } from '../../../traffic/cluster-access';
 import type { TrafficRouter } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
-import type { Cluster } from '../cluster';
+import type { CallOptions, Cluster } from '../cluster';
 import { containerOf, readDeployment } from '../deployment-view';
 import type { ContainerImage, DeploymentView } from '../deployment-view';
 import type { KubernetesObject } from '../objects';
@@ -36,17 +37,16 @@ export interface TracksView {
 export async function lookAtTracks(
   cluster: Cluster,
   plan: KubernetesTargetPlan,
-  signal: AbortSignal,
+  how: CallOptions & Newness,
 ): Promise<TracksView> {
   const { namespace, deployment, service: serviceName } = plan;
   const canaryName = `${deployment}-canary`;
   const canaryService = `${serviceName}-canary`;
-  const find = (name: string): Promise<KubernetesObject | null> =>
-    cluster.find(deploymentRef(namespace, name), { signal });
+  const find = (name: string): Promise<KubernetesObject | null> => cluster.find(deploymentRef(namespace, name), how);
   const [named, canaryObject, service] = await Promise.all([
     find(deployment),
     find(canaryName),
-    cluster.find(serviceRef(namespace, serviceName), { signal }),
+    cluster.find(serviceRef(namespace, serviceName), how),
   ]);
   const stableObject = named ?? (await find(`${deployment}-stable`));
   if (stableObject === null) {

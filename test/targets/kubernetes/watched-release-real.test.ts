@@ -1,0 +1,246 @@
+import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
+import type { Cluster } from '../../../src/targets/kubernetes/cluster';
+import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
+import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
+import { watchObjects } from '../../../src/targets/kubernetes/watched-objects';
+import type { Target, TargetWrite } from '../../../src/targets/target';
+import { checkPermissions, rolePermissions } from '../../../src/targets/kubernetes/permissions';
+import { roleObjects } from '../../../src/targets/kubernetes/role';
+import { connectAs, describeWithApiServer, until } from './api-server';
+import { requestsOf } from './counted-requests';
+import { DeploymentController } from './deployment-controller';
+import { targetPlan } from './target-plans';
+
+const V1 = 'registry.example/shop:v1';
+const V2 = 'registry.example/shop:v2';
+const WEIGHT = 'nginx.ingress.kubernetes.io/canary-weight';
+const DEPLOYMENT = { apiVersion: 'apps/v1', kind: 'Deployment' } as const;
+const signal = AbortSignal.timeout(10 * 60_000);
+
+function write(step: number): TargetWrite & { timeoutMs: number } {
+  const fence = { release: 'r1', epoch: 1, step, attempt: 1 };
+  return { version: V2, artifact: V2, fence, signal, timeoutMs: 60_000 };
+}
+
+function shift(step: number, weight: number, previousWeight: number): Parameters<Target['setWeight']>[0] {
+  return { ...write(step), weight, previousWeight, match: [] };
+}
+
+function held(step: number, weight: number): Parameters<Target['reassert']>[0] {
+  return { ...write(step), weight, match: [] };
+}
+
+function shop(namespace: string, replicas: number): KubernetesObject[] {
+  const labels = { app: 'checkout' };
+  const backend = { service: { name: 'checkout', port: { number: 80 } } };
+  return [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'checkout', namespace, labels },
+      spec: {
+        replicas,
+        selector: { matchLabels: labels },
+        template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
+      },
+    },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'checkout', namespace },
+      spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
+    },
+    {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'Ingress',
+      metadata: { name: 'checkout', namespace },
+      spec: { rules: [{ host: 'shop.example', http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }] },
+    },
+  ];
+}
+
+describeWithApiServer('a release whose worker watches, against a real API server', (server) => {
+  let hand: Cluster;
+  let namespace: string;
+  let controller: DeploymentController;
+  let count = 0;
+  const workers: Cluster[] = [];
+
+  beforeAll(() => {
+    hand = server().connect({ fieldManager: 'hand' });
+  });
+
+  beforeEach(async () => {
+    namespace = `watched-${(count += 1)}`;
+    for (const object of shop(namespace, 1)) await hand.create(object, { signal });
+    controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+  });
+
+  afterEach(async () => {
+    for (const worker of workers.splice(0)) worker.close();
+    await controller.stop();
+  });
+
+  afterAll(() => hand.close());
+
+  const plan = (): ReturnType<typeof targetPlan> =>
+    targetPlan({ namespace, traffic: { kind: 'nginx', ingresses: ['checkout'] } });
+
+  /** A worker whose account has the Role that `sluice rbac` prints, as far as it is not left out. */
+  async function worker(without: readonly string[] = []): Promise<Worker> {
+    const account = { name: `sluice-${workers.length}`, namespace };
+    const permissions = rolePermissions(plan()).filter(
+      ({ verb, name }) => name === undefined || !without.includes(verb),
+    );
+    for (const object of roleObjects(permissions, { ...account, account })) await hand.create(object, { signal });
+    const counter = new RequestCounter();
+    const user = `system:serviceaccount:${namespace}:${account.name}`;
+    const cluster = watchObjects(connectAs(server(), user, { counter }));
+    workers.push(cluster);
+    const asking = connectAs(server(), user);
+    await until(() => mayAll(asking));
+    asking.close();
+    const target = createCanaryTarget(plan(), { cluster, resolve: (image) => Promise.resolve(image) });
+    return { cluster, counter, target };
+  }
+
+  /** The server's authorizer follows its own watch, a moment later; of who may ask about himself, too. */
+  async function mayAll(cluster: Cluster): Promise<boolean> {
+    try {
+      return (await checkPermissions(cluster, { plan: plan(), signal })).length === 0;
+    } catch (error) {
+      if (error instanceof ClusterFailure && error.kind === 'forbidden') return false;
+      throw error;
+    }
+  }
+
+  /** Three weights with a look each, and an abort. */
+  async function course({ counter, target }: Worker): Promise<Record<string, Record<string, number>>> {
+    const steps: [string, () => Promise<unknown>][] = [
+      ['observe', () => target.observe({ version: V2, signal })],
+      ['deploy', () => target.deploy(write(1))],
+      ['first weight', () => target.setWeight(shift(2, 5, 0))],
+      ['first look', () => target.reassert(held(3, 5))],
+      ['second weight', () => target.setWeight(shift(4, 25, 5))],
+      ['second look', () => target.reassert(held(5, 25))],
+      ['third weight', () => target.setWeight(shift(6, 50, 25))],
+      ['third look', () => target.reassert(held(7, 50))],
+      ['abort', () => target.setWeight(shift(8, 0, 50))],
+      ['remove', () => target.removeCanary(write(9))],
+    ];
+    const took: Record<string, Record<string, number>> = {};
+    for (const [name, run] of steps) took[name] = await requestsOf(counter, run());
+    return took;
+  }
+
+  const weightNow = async (): Promise<string | undefined> => (await canaryIngress())?.metadata.annotations?.[WEIGHT];
+  const canaryIngress = (): Promise<KubernetesObject | null> =>
+    hand.find({ apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', namespace, name: 'checkout-canary' }, { signal });
+
+  it('takes fewer than 40 requests with its three weights and an abort, of which the abort is one', async () => {
+    const one = await worker();
+    const took = await course(one);
+    const total = Object.values(took)
+      .flatMap((by) => Object.values(by))
+      .reduce((all, each) => all + each, 0);
+
+    const patched = { 'patch ingresses.networking.k8s.io': 1 };
+    expect(took).toMatchObject({
+      'first look': {},
+      'second weight': patched,
+      'second look': {},
+      'third weight': patched,
+      'third look': {},
+      abort: patched,
+    });
+    for (const look of ['first look', 'second look', 'third look']) expect(took[look]).toEqual({});
+    for (const weight of ['second weight', 'third weight', 'abort']) expect(took[weight]).toEqual(patched);
+    // Each of six objects is listed and watched once.
+    const ofKind = (verb: string): number =>
+      Object.values(took)
+        .flatMap((by) => Object.entries(by))
+        .reduce((all, [key, each]) => (key.startsWith(`${verb} `) ? all + each : all), 0);
+    expect([ofKind('list'), ofKind('watch')]).toEqual([6, 6]);
+    expect(total).toBeLessThan(40);
+    expect(one.counter.openWatches()).toBe(6);
+    one.cluster.close();
+    expect(one.counter.openWatches()).toBe(0);
+  });
+
+  it.each([
+    ['list and watch', ['list', 'watch']],
+    ['watch', ['watch']],
+  ])('goes on without the right to %s, as a Role of an earlier version leaves it', async (_, without) => {
+    const one = await worker(without);
+    await course(one);
+
+    expect(await canaryIngress()).toBeNull();
+    const refused = one.counter.snapshot().filter(({ status }) => status === '403');
+    // Once an object, and no more.
+    expect(refused.reduce((all, each) => all + each.count, 0)).toBe(6);
+    expect(one.counter.openWatches()).toBe(0);
+  });
+
+  it('two workers take turns: what the one has written is what the other one goes by', async () => {
+    const [one, other] = [await worker(), await worker()];
+    await one.target.observe({ version: V2, signal });
+    await other.target.observe({ version: V2, signal });
+    await one.target.deploy(write(1));
+    await other.target.setWeight(shift(2, 5, 0));
+    await one.target.setWeight(shift(3, 25, 5));
+    const looks = [
+      await other.target.reassert(held(4, 25)),
+      await one.target.reassert(held(4, 25)),
+      await other.target.reassert(held(5, 25)),
+    ];
+    await other.target.setWeight(shift(6, 50, 25));
+    await one.target.setWeight(shift(7, 0, 50));
+    const taken = await weightNow();
+    await other.target.removeCanary(write(8));
+
+    expect(looks.flatMap(({ foreignEdits }) => foreignEdits)).toEqual([]);
+    expect(taken).toBe('0');
+    expect(await canaryIngress()).toBeNull();
+    expect(await hand.find({ ...DEPLOYMENT, namespace, name: 'checkout-canary' }, { signal })).toBeNull();
+  });
+
+  it('tells of an edit by the server’s word, and puts it right', async () => {
+    const { target } = await worker();
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 25, 0));
+    await target.reassert(held(3, 25));
+    const ref = { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', namespace, name: 'checkout-canary' };
+    await hand.patch(ref, { type: 'merge', patch: { metadata: { annotations: { [WEIGHT]: '90' } } } }, { signal });
+    let edits: readonly string[] = [];
+    await until(async () => (edits = (await target.reassert(held(4, 25))).foreignEdits).length > 0);
+
+    expect(edits).toEqual([expect.stringMatching(/was at 90 % instead of 25 % \(last written by hand\)/)]);
+    expect(await weightNow()).toBe('25');
+    expect((await target.reassert(held(5, 25))).foreignEdits).toEqual([]);
+  });
+
+  it('a crash of the API server under its watches costs a list each, and nothing is missed', async () => {
+    const { target, counter } = await worker();
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 25, 0));
+    await server().crash();
+    await until(() => Promise.resolve(counter.openWatches() === 0));
+    const ref = { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', namespace, name: 'checkout-canary' };
+    await hand.patch(ref, { type: 'merge', patch: { metadata: { annotations: { [WEIGHT]: '90' } } } }, { signal });
+    const { foreignEdits } = await target.reassert(held(3, 25));
+    await until(() => Promise.resolve(counter.openWatches() === 5));
+    const took = await requestsOf(counter, target.setWeight(shift(4, 0, 25)));
+
+    expect(foreignEdits).toEqual([expect.stringMatching(/was at 90 % instead of 25 %/)]);
+    expect(took).toEqual({ 'patch ingresses.networking.k8s.io': 1 });
+    expect(await weightNow()).toBe('0');
+  });
+});
+
+interface Worker {
+  readonly cluster: Cluster;
+  readonly counter: RequestCounter;
+  readonly target: Target;
+}
