@@ -219,17 +219,17 @@ class WatchSession {
       let state: 'opening' | 'open' | 'refused' | 'ended' = 'opening';
       let answered: IncomingHttpHeaders = {};
       let text = '';
-      const end = (why: unknown, { told = true } = {}): void => {
+      const end = (why: Error, { told = true } = {}): void => {
         if (state === 'ended') return;
         const before = state;
         state = 'ended';
         deadline.removeEventListener('abort', late);
         leave();
         stream.close(constants.NGHTTP2_CANCEL);
-        if (before !== 'open') reject(why instanceof Error ? why : new Error('ended'));
+        if (before !== 'open') reject(why);
         else if (told) onEnd();
       };
-      const late = (): void => end(deadline.reason);
+      const late = (): void => end(deadline.reason as Error);
       deadline.addEventListener('abort', late);
       stream.setEncoding('utf8');
       stream.on('response', (received) => {
@@ -241,7 +241,7 @@ class WatchSession {
         }
         state = 'open';
         deadline.removeEventListener('abort', late);
-        const watch = { alive: () => state === 'open' && this.#alive(), close: () => end(null, { told: false }) };
+        const watch = { alive: () => state === 'open' && this.#alive(), close: () => end(new Error('It was closed.'), { told: false }) };
         resolve({ kind: 'open', watch });
       });
       stream.on('data', (chunk: string) => {
