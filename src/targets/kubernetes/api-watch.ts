@@ -241,7 +241,10 @@ class WatchSession {
         }
         state = 'open';
         deadline.removeEventListener('abort', late);
-        const watch = { alive: () => state === 'open' && this.#alive(), close: () => end(new Error('It was closed.'), { told: false }) };
+        const watch = {
+          alive: () => state === 'open' && this.#alive(),
+          close: () => end(new Error('It was closed.'), { told: false }),
+        };
         resolve({ kind: 'open', watch });
       });
       stream.on('data', (chunk: string) => {

@@ -1,6 +1,8 @@
 import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
+import { readDeployment } from '../../../src/targets/kubernetes/deployment-view';
+import { describeRef, refOf } from '../../../src/targets/kubernetes/objects';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { watchObjects } from '../../../src/targets/kubernetes/watched-objects';
@@ -135,6 +137,8 @@ describeWithApiServer('a release whose worker watches, against a real API server
     return took;
   }
 
+  const availableOf = async (name: string): Promise<number> =>
+    readDeployment(await hand.get({ ...DEPLOYMENT, namespace, name }, { signal })).availableReplicas;
   const weightNow = async (): Promise<string | undefined> => (await canaryIngress())?.metadata.annotations?.[WEIGHT];
   const canaryIngress = (): Promise<KubernetesObject | null> =>
     hand.find({ apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', namespace, name: 'checkout-canary' }, { signal });
@@ -221,6 +225,92 @@ describeWithApiServer('a release whose worker watches, against a real API server
     expect((await target.reassert(held(5, 25))).foreignEdits).toEqual([]);
   });
 
+  describe('whose watch is behind', () => {
+    /** A worker that goes on seeing what it has seen before, but for what it asks for or writes. */
+    function behind(): Target {
+      const seen = new Map<string, KubernetesObject | null>();
+      const inner = server().connect();
+      workers.push(inner);
+      const learn = async <T>(key: string, work: Promise<T>): Promise<T> => {
+        try {
+          return await work;
+        } finally {
+          seen.delete(key);
+        }
+      };
+      const cluster: Cluster = {
+        ...bound(inner),
+        watching: { onChange: () => () => undefined },
+        find: async (ref, options) => {
+          const key = describeRef(ref);
+          const known = seen.get(key);
+          if (known !== undefined && options.fresh !== true && options.asked !== true) return known;
+          const found = await inner.find(ref, options);
+          if (known === undefined) seen.set(key, found);
+          return found;
+        },
+        create: (object, options) => learn(describeRef(refOf(object)), inner.create(object, options)),
+        patch: (ref, patch, options) => learn(describeRef(ref), inner.patch(ref, patch, options)),
+        delete: (ref, options) => learn(describeRef(ref), inner.delete(ref, options)),
+      };
+      return createCanaryTarget(plan(), { cluster, resolve: (image) => Promise.resolve(image) });
+    }
+
+    it('takes back what it does not see, and leaves nothing of it', async () => {
+      const { target } = await worker();
+      const late = behind();
+      await late.observe({ version: V2, signal });
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 25, 0));
+      await late.setWeight(shift(3, 0, 25));
+      const taken = await weightNow();
+      // It has asked for what it wrote to; a second one has not.
+      const other = behind();
+      await other.observe({ version: V2, signal });
+      await target.removeCanary(write(4));
+      await target.deploy(write(5));
+      await target.setWeight(shift(6, 50, 0));
+      await other.removeCanary(write(7));
+
+      expect(taken).toBe('0');
+      expect(await canaryIngress()).toBeNull();
+      for (const kind of [DEPLOYMENT, { apiVersion: 'v1', kind: 'Service' }]) {
+        expect(await hand.find({ ...kind, namespace, name: 'checkout-canary' }, { signal })).toBeNull();
+      }
+    });
+
+    it('tells of no edit that is none, and refuses nothing for pods that have come', async () => {
+      const { target } = await worker();
+      controller.hold.add('checkout');
+      await until(async () => (await availableOf('checkout')) === 0);
+      const late = behind();
+      await late.observe({ version: V2, signal });
+      controller.hold.delete('checkout');
+      await until(async () => (await availableOf('checkout')) === 1);
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 5, 0));
+      await late.reassert(held(3, 5));
+      await target.setWeight(shift(4, 25, 5));
+      const { foreignEdits } = await late.reassert(held(5, 25));
+      const told = await late.setWeight(shift(6, 0, 25));
+
+      expect(foreignEdits).toEqual([]);
+      expect(told).toMatch(/ 0 %/);
+      expect(await weightNow()).toBe('0');
+    });
+
+    it('refuses what the server refuses', async () => {
+      controller.hold.add('checkout');
+      const scale = { spec: { replicas: 2 } };
+      await hand.patch({ ...DEPLOYMENT, namespace, name: 'checkout' }, { type: 'merge', patch: scale }, { signal });
+      await until(async () => (await availableOf('checkout')) === 0);
+      const fresh = behind();
+      await fresh.observe({ version: V2, signal });
+
+      await expect(fresh.setWeight(shift(1, 0, 25))).rejects.toMatchObject({ kind: 'unreachable' });
+    });
+  });
+
   it('a crash of the API server under its watches costs a list each, and nothing is missed', async () => {
     const { target, counter } = await worker();
     await target.deploy(write(1));
@@ -243,4 +333,24 @@ interface Worker {
   readonly cluster: Cluster;
   readonly counter: RequestCounter;
   readonly target: Target;
+}
+
+/** A cluster's methods, which know only the real one. */
+function bound(cluster: Cluster): Cluster {
+  return {
+    fieldManager: cluster.fieldManager,
+    defaultNamespace: cluster.defaultNamespace,
+    get: cluster.get.bind(cluster),
+    find: cluster.find.bind(cluster),
+    list: cluster.list.bind(cluster),
+    create: cluster.create.bind(cluster),
+    apply: cluster.apply.bind(cluster),
+    patch: cluster.patch.bind(cluster),
+    delete: cluster.delete.bind(cluster),
+    scale: cluster.scale.bind(cluster),
+    mayI: cluster.mayI.bind(cluster),
+    myRules: cluster.myRules.bind(cluster),
+    proxyGet: cluster.proxyGet.bind(cluster),
+    close: cluster.close.bind(cluster),
+  };
 }
