@@ -1,0 +1,54 @@
+/** Every limit, interval and default of the flag service, in one place. */
+export const FlagDefaults = {
+  /** Users in a flag's whitelist or blacklist. One write carries the whole flag, so this bounds a write too. */
+  maxListedUsers: 10_000,
+  /** Characters of a user's id; longer ones are somebody's mistake, or a token. */
+  maxUserIdLength: 256,
+  /** Environments a flag names. */
+  maxEnvironments: 50,
+  maxTags: 50,
+  maxVariants: 50,
+  /** Characters of a variant's value as JSON. */
+  maxVariantLength: 16_384,
+  /** Bytes of a request's body: a flag with both lists full and ordinary ids fits. */
+  maxBodyBytes: 2 * 1024 * 1024,
+  /** Bytes of the body of a check or of an evaluation: one user and a context. */
+  maxContextBytes: 64 * 1024,
+  /** Flags of one page of a list. */
+  pageSize: 50,
+  maxPageSize: 500,
+  /** The environment of a check that names none, unless the caller's key has only one. */
+  environment: 'production',
+  /** Between two looks at the store's revision; a change is usually heard of by publish/subscribe long before. */
+  pollMs: 500,
+  /** Without contact to the store for this long a snapshot is called stale; it is still answered from. */
+  staleMs: 5 * 60_000,
+  /** Buffered usage is written this often: what a crash loses at most. */
+  usageFlushMs: 500,
+  /** Users remembered for one flag between two flushes; at so many it is flushed at once. */
+  usageUsersBuffered: 20_000,
+  /** Days that usage is reported over. */
+  usageDays: 7,
+  /** Days that usage is kept: the window and the day that is under way in another time zone. */
+  usageKeptDays: 8,
+  /** Audit entries kept by a store. */
+  auditKept: 100_000,
+  /** How long an Idempotency-Key is remembered, seconds. */
+  idempotencySeconds: 24 * 60 * 60,
+  /** Tries of a write that loses against others, when its caller did not say which state it was made from. */
+  writeTries: 20,
+  /** For one answer of Redis, milliseconds. */
+  redisTimeoutMs: 2_000,
+  /** Between two tries to reach Redis again: a return is seen well within a second. */
+  redisRetryMs: 150,
+  /** Deletions a store remembers, so that a follower can be told of them; one further behind loads everything anew. */
+  deletionsKept: 10_000,
+  /** Flags fetched at once while a snapshot is loaded. */
+  loadChunk: 200,
+  /** Open event streams of one server. */
+  maxStreams: 10_000,
+  /** Between two comments on a silent event stream, so that proxies keep it open. */
+  streamHeartbeatMs: 15_000,
+  /** How long a link to the event stream works: browsers open it at once and again after a lost connection. */
+  streamTokenSeconds: 24 * 60 * 60,
+} as const;

@@ -1,0 +1,223 @@
+import { z } from 'zod';
+import { FlagDefaults } from './defaults';
+
+/**
+ * What a flag may be called. No `:`, because a bucket is the hash of `flag:user`, and `a:b` with user `c` would share
+ * its buckets with `a` and user `b:c`.
+ */
+const NAME = /^[a-z0-9][a-z0-9._-]*$/;
+const MAX_NAME_LENGTH = 128;
+/** Names of keys that a store has for itself. */
+const RESERVED = new Set(['all']);
+
+/** What a name may be, for people. */
+export const FLAG_NAME_RULE = `1 to ${MAX_NAME_LENGTH} characters of a-z, 0-9, ".", "_" and "-", beginning with a letter or a digit`;
+
+/** Why a name cannot be a flag's, as one sentence; null when it can. */
+export function flagNameProblem(name: unknown): string | null {
+  if (typeof name !== 'string') return `A flag's name is a text: ${FLAG_NAME_RULE}.`;
+  if (RESERVED.has(name)) return `"${name}" is reserved for the store's own index; choose another name.`;
+  if (name.length <= MAX_NAME_LENGTH && NAME.test(name)) return null;
+  const shown = name.length <= 60 ? name : `${name.slice(0, 59)}…`;
+  return `${JSON.stringify(shown)} cannot be a flag's name; allowed: ${FLAG_NAME_RULE}.`;
+}
+
+export const FlagName = z
+  .string()
+  .superRefine((name, context) => {
+    const problem = flagNameProblem(name);
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+  })
+  .meta({ id: 'FlagName', pattern: NAME.source, maxLength: MAX_NAME_LENGTH, example: 'new-checkout' });
+
+/** UTF-8, case-sensitive, not trimmed: what is hashed is what came. Control characters are nobody's id. */
+export const UserId = z
+  .string()
+  .min(1, 'a user id is not empty')
+  .max(FlagDefaults.maxUserIdLength)
+  .refine((id) => !/[\u0000-\u001f\u007f]/.test(id), 'a user id has no control characters')
+  .refine((id) => !/[\ud800-\udfff]/u.test(id), 'a user id is well-formed Unicode')
+  .meta({ id: 'UserId', example: 'user123' });
+
+/** What an environment may be called. */
+export const EnvironmentName = z
+  .string()
+  .regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/, 'an environment has 1 to 64 letters, digits, ".", "_" and "-"')
+  .meta({ id: 'EnvironmentName', example: 'production' });
+
+/** Whole percent: a fraction would be rounded up by `bucket < percentage`, and 0.5 would mean 1. */
+export const Percentage = z.int('a percentage is a whole number').min(0).max(100).meta({ id: 'Percentage' });
+
+const UserList = z
+  .array(UserId)
+  .max(FlagDefaults.maxListedUsers, `a list holds at most ${FlagDefaults.maxListedUsers} users`)
+  .transform((users) => [...new Set(users)]);
+
+const EnvironmentList = z
+  .array(EnvironmentName)
+  .max(FlagDefaults.maxEnvironments)
+  .transform((names) => [...new Set(names)]);
+
+/** Whose a flag is and what for. */
+export const FlagMetadata = z
+  .strictObject({
+    owner: z.string().max(200).optional(),
+    tags: z.array(z.string().min(1).max(100)).max(FlagDefaults.maxTags).optional(),
+    /** `release` flags are to go again, `ops` flags are switches, `permanent` flags stay. */
+    kind: z.enum(['release', 'ops', 'permanent']).optional(),
+    /** When somebody should look whether the flag is still needed; nothing happens by itself. */
+    expires_at: z.iso.datetime({ offset: true }).optional(),
+  })
+  .meta({ id: 'FlagMetadata' });
+export type FlagMetadata = z.infer<typeof FlagMetadata>;
+
+/** A variant's value. */
+export type VariantValue = boolean | string | number | { readonly [key: string]: unknown };
+
+const VariantObject = z
+  .record(z.string(), z.json())
+  .refine(
+    (value) => JSON.stringify(value).length <= FlagDefaults.maxVariantLength,
+    `a variant's value has at most ${FlagDefaults.maxVariantLength} characters as JSON`,
+  );
+
+/**
+ * Typed values in place of on and off. `on` names the variant of users for whom the flag is on, `default` that of
+ * everybody else; all values are of one type.
+ */
+export const FlagVariants = z
+  .strictObject({
+    values: z.record(
+      z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'a variant has 1 to 64 letters, digits, ".", "_" and "-"'),
+      z.union([z.boolean(), z.string().max(FlagDefaults.maxVariantLength), z.number(), VariantObject]),
+    ),
+    on: z.string(),
+    default: z.string(),
+  })
+  .superRefine(({ values, on, default: byDefault }, context) => {
+    const names = Object.keys(values);
+    if (names.length > FlagDefaults.maxVariants) {
+      context.addIssue({
+        code: 'custom',
+        path: ['values'],
+        message: `a flag has at most ${FlagDefaults.maxVariants} variants`,
+      });
+    }
+    for (const [field, name] of [
+      ['on', on],
+      ['default', byDefault],
+    ] as const) {
+      if (Object.hasOwn(values, name)) continue;
+      const message = `there is no variant ${JSON.stringify(name)}; there are ${names.join(', ') || 'none'}`;
+      context.addIssue({ code: 'custom', path: [field], message });
+    }
+    const types = new Set(Object.values(values).map((value) => typeof value));
+    if (types.size > 1) {
+      const message = `all values of a flag are of one type, these are ${[...types].join(' and ')}`;
+      context.addIssue({ code: 'custom', path: ['values'], message });
+    }
+  })
+  .meta({ id: 'FlagVariants' });
+export type FlagVariants = z.infer<typeof FlagVariants>;
+
+/** Who may write a flag's percentage next: the release that last wrote it, and its growing number. */
+export const FlagFence = z
+  .strictObject({
+    /** The release's id. */
+    owner: z.string().min(1).max(200),
+    /** Grows with each write of the release; a later release begins higher than an earlier one ended. */
+    epoch: z.int().min(0),
+    /** While true, nobody but a release changes the percentage. Switching the flag off is always allowed. */
+    hold: z.boolean().optional(),
+  })
+  .meta({ id: 'FlagFence' });
+export type FlagFence = z.infer<typeof FlagFence>;
+
+const Description = z.string().max(2_000);
+const NullablePercentage = Percentage.nullable();
+
+/** Body of `POST /api/feature-flags`. */
+export const CreateFlag = z
+  .strictObject({
+    name: FlagName,
+    enabled: z.boolean().default(false),
+    description: Description.default(''),
+    /** Left out: everybody, or, beside a whitelist, nobody but the listed. */
+    rollout_percentage: NullablePercentage.optional(),
+    whitelist: UserList.default([]),
+    blacklist: UserList.default([]),
+    /** Where the flag can be on; none: everywhere. */
+    environments: EnvironmentList.default([]),
+    metadata: FlagMetadata.default({}),
+    variants: FlagVariants.nullable().default(null),
+  })
+  .meta({ id: 'CreateFlag' });
+export type CreateFlag = z.infer<typeof CreateFlag>;
+
+/** Body of `PUT /api/feature-flags/{name}`: what is named is replaced, the rest stays. */
+export const UpdateFlag = z
+  .strictObject({
+    name: FlagName.optional(),
+    enabled: z.boolean().optional(),
+    description: Description.optional(),
+    rollout_percentage: NullablePercentage.optional(),
+    whitelist: UserList.optional(),
+    blacklist: UserList.optional(),
+    environments: EnvironmentList.optional(),
+    metadata: FlagMetadata.optional(),
+    variants: FlagVariants.nullable().optional(),
+  })
+  .meta({ id: 'UpdateFlag' });
+export type UpdateFlag = z.infer<typeof UpdateFlag>;
+
+/** Body of `PATCH /api/feature-flags/{name}/rollout`. */
+export const SetRollout = z
+  .strictObject({ percentage: Percentage, fence: FlagFence.optional() })
+  .meta({ id: 'SetRollout' });
+export type SetRollout = z.infer<typeof SetRollout>;
+
+/** Body of the whitelist's and the blacklist's POST. */
+export const ListUser = z.strictObject({ user_id: UserId }).meta({ id: 'ListUser' });
+
+/** Body of `POST /api/feature-flags/{name}/check`. */
+export const CheckFlag = z
+  .strictObject({ user_id: UserId, environment: EnvironmentName.optional() })
+  .meta({ id: 'CheckFlag' });
+
+/** A flag as a store keeps it. */
+export const FlagDocument = z
+  .object({
+    name: FlagName,
+    enabled: z.boolean(),
+    description: z.string(),
+    rollout_percentage: NullablePercentage,
+    whitelist: z.array(UserId),
+    blacklist: z.array(UserId),
+    environments: z.array(EnvironmentName),
+    metadata: FlagMetadata,
+    variants: FlagVariants.nullable(),
+    fence: FlagFence.nullable(),
+    created_at: z.string(),
+    updated_at: z.string(),
+  })
+  .meta({ id: 'FlagDocument' });
+export type FlagDocument = z.infer<typeof FlagDocument>;
+
+/** A flag and the store's revision of its last write: what its ETag is made of. */
+export interface StoredFlag {
+  readonly flag: FlagDocument;
+  readonly revision: number;
+}
+
+/** A new flag from what its creator gave. */
+export function newFlag(given: CreateFlag, now: string): FlagDocument {
+  const { rollout_percentage: percentage, ...rest } = given;
+  return {
+    ...rest,
+    // Written down rather than derived: taking the last user off the whitelist must not turn the flag on for everybody.
+    rollout_percentage: percentage ?? (percentage === undefined && given.whitelist.length > 0 ? 0 : null),
+    fence: null,
+    created_at: now,
+    updated_at: now,
+  };
+}
