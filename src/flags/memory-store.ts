@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto';
+import { FlagDefaults } from './defaults';
+import type { StoredFlag } from './flag';
+import { Listeners } from './listeners';
+import { nextRevision, usageDay } from './store';
+import type {
+  AuditEntry,
+  FlagStore,
+  FlagUsage,
+  FlagWrite,
+  FlagWritten,
+  Page,
+  Remembered,
+  StoreChanges,
+  StoreHead,
+  UsageDelta,
+} from './store';
+
+interface DayCounts {
+  enabled: number;
+  disabled: number;
+  readonly users: Set<string>;
+}
+
+/** Flags in this process alone, gone with it: for trying things out, and for tests. */
+export class MemoryFlagStore implements FlagStore {
+  readonly kind = 'memory';
+  readonly #now: () => number;
+  readonly #incarnation = randomUUID();
+  readonly #flags = new Map<string, StoredFlag>();
+  readonly #deleted = new Map<string, number>();
+  /** Deletions up to here may have been forgotten. */
+  #forgotten = 0;
+  #audit: AuditEntry[] = [];
+  #auditCount = 0;
+  readonly #remembered = new Map<string, { readonly until: number; readonly answer: Remembered }>();
+  readonly #usage = new Map<string, { readonly days: Map<string, DayCounts>; lastAt: string | null }>();
+  readonly #listeners = new Listeners();
+  #revision = 0;
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  head(): Promise<StoreHead> {
+    return Promise.resolve({ incarnation: this.#incarnation, revision: this.#revision });
+  }
+
+  async changes(since: StoreHead | null, tell: (flag: StoredFlag) => void): Promise<StoreChanges> {
+    const head = await this.head();
+    const complete = since?.incarnation !== head.incarnation || since.revision < this.#forgotten;
+    const from = complete ? 0 : since.revision;
+    for (const flag of [...this.#flags.values()]) if (flag.revision > from) tell(flag);
+    const deleted = complete
+      ? []
+      : [...this.#deleted].flatMap(([name, revision]) => (revision > from && !this.#flags.has(name) ? [name] : []));
+    return { head, complete, deleted };
+  }
+
+  subscribe(listener: () => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  get(name: string): Promise<StoredFlag | null> {
+    return Promise.resolve(this.#flags.get(name) ?? null);
+  }
+
+  list({ after, limit }: { after: string | null; limit: number }): Promise<Page<StoredFlag>> {
+    const names = [...this.#flags.keys()].sort().filter((name) => after === null || name > after);
+    const items = names.slice(0, limit).flatMap((name) => this.#flags.get(name) ?? []);
+    return Promise.resolve({ items, next: names.length > limit ? (items.at(-1)?.flag.name ?? null) : null });
+  }
+
+  write({ name, expected, next, audit, idempotency }: FlagWrite): Promise<FlagWritten> {
+    const known = idempotency === null ? null : this.#recall(idempotency.key);
+    if (known !== null) return Promise.resolve({ kind: 'repeated', remembered: known });
+    if ((this.#flags.get(name)?.revision ?? null) !== expected) return Promise.resolve({ kind: 'conflict' });
+    const revision = nextRevision(this.#revision, this.#now());
+    this.#revision = revision;
+    if (next === null) {
+      this.#flags.delete(name);
+      this.#usage.delete(name);
+      this.#noteDeletion(name, revision);
+    } else {
+      this.#flags.set(name, { flag: next, revision });
+      this.#deleted.delete(name);
+    }
+    this.#auditCount += 1;
+    this.#audit.push({ ...audit, id: String(this.#auditCount), revision });
+    if (this.#audit.length > FlagDefaults.auditKept) this.#audit = this.#audit.slice(-FlagDefaults.auditKept / 2);
+    if (idempotency !== null) this.#remember(idempotency.key, { ...idempotency, revision });
+    this.#listeners.tell();
+    return Promise.resolve({ kind: 'written', revision });
+  }
+
+  recall(key: string): Promise<Remembered | null> {
+    return Promise.resolve(this.#recall(key));
+  }
+
+  audit({
+    flag,
+    before,
+    limit,
+  }: {
+    flag: string | null;
+    before: string | null;
+    limit: number;
+  }): Promise<Page<AuditEntry>> {
+    const found = this.#audit.filter(
+      (entry) => (flag === null || entry.flag === flag) && (before === null || Number(entry.id) < Number(before)),
+    );
+    const items = found.slice(-limit).reverse();
+    return Promise.resolve({ items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null });
+  }
+
+  addUsage(deltas: readonly UsageDelta[]): Promise<void> {
+    const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
+    for (const delta of deltas) {
+      if (!this.#flags.has(delta.flag)) continue;
+      const usage = this.#usage.get(delta.flag) ?? { days: new Map<string, DayCounts>(), lastAt: null };
+      this.#usage.set(delta.flag, usage);
+      const day = usage.days.get(delta.day) ?? { enabled: 0, disabled: 0, users: new Set() };
+      usage.days.set(delta.day, day);
+      day.enabled += delta.enabled;
+      day.disabled += delta.disabled;
+      for (const user of delta.users) day.users.add(user);
+      usage.lastAt = delta.lastAt;
+      for (const name of usage.days.keys()) if (name <= oldest) usage.days.delete(name);
+    }
+    return Promise.resolve();
+  }
+
+  usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
+    const usage = this.#usage.get(flag);
+    const found = days.map((day) => ({ day, counts: usage?.days.get(day) }));
+    const users = new Set(found.flatMap(({ counts }) => (counts === undefined ? [] : [...counts.users])));
+    return Promise.resolve({
+      days: found.map(({ day, counts }) => ({
+        day,
+        enabled: counts?.enabled ?? 0,
+        disabled: counts?.disabled ?? 0,
+        unique_users: counts?.users.size ?? 0,
+      })),
+      unique_users: users.size,
+      last_evaluated_at: usage?.lastAt ?? null,
+    });
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #recall(key: string): Remembered | null {
+    const known = this.#remembered.get(key);
+    return known === undefined || known.until <= this.#now() ? null : known.answer;
+  }
+
+  #remember(key: string, { fingerprint, status, revision }: Remembered): void {
+    const now = this.#now();
+    // In the order of their writing, which is that of their end.
+    for (const [old, { until }] of this.#remembered) {
+      if (until > now) break;
+      this.#remembered.delete(old);
+    }
+    this.#remembered.delete(key);
+    this.#remembered.set(key, {
+      until: now + FlagDefaults.idempotencySeconds * 1000,
+      answer: { fingerprint, status, revision },
+    });
+  }
+
+  #noteDeletion(name: string, revision: number): void {
+    this.#deleted.delete(name);
+    this.#deleted.set(name, revision);
+    if (this.#deleted.size <= FlagDefaults.deletionsKept) return;
+    const [oldest] = this.#deleted;
+    if (oldest === undefined) return;
+    this.#deleted.delete(oldest[0]);
+    this.#forgotten = oldest[1];
+  }
+}

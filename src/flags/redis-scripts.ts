@@ -1,0 +1,67 @@
+/**
+ * One write, whole or not at all: compare, write the flag, its index, the revision, the audit entry and the record of
+ * the request, and tell everybody. Redis runs a script alone, so nothing comes between.
+ *
+ * KEYS: flag, all, deletions, head, audit, audit of this flag, idempotency, usage, users of each kept day.
+ * ARGV: revision expected (0: none), name, document ('' deletes), audit entry, idempotency record ('' for none),
+ *       its seconds, an incarnation for an empty store, deletions kept, audit entries kept, channel.
+ * Answers {'written', revision}, {'conflict'} or {'repeated', record}.
+ */
+export const WRITE_SCRIPT = `
+local expected, name, document, audit, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if record ~= '' then
+  local known = redis.call('GET', KEYS[7])
+  if known then return {'repeated', known} end
+end
+local held = redis.call('HGET', KEYS[1], 'revision') or '0'
+if held ~= expected then return {'conflict'} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = tonumber(redis.call('HGET', KEYS[4], 'revision') or '0')
+local revision = string.format('%.0f', math.max(last + 1, now))
+redis.call('HSETNX', KEYS[4], 'incarnation', ARGV[7])
+redis.call('HSET', KEYS[4], 'revision', revision)
+if document == '' then
+  redis.call('DEL', KEYS[1])
+  redis.call('ZREM', KEYS[2], name)
+  redis.call('ZADD', KEYS[3], revision, name)
+  for i = 8, #KEYS do redis.call('UNLINK', KEYS[i]) end
+  local over = redis.call('ZCARD', KEYS[3]) - tonumber(ARGV[8])
+  if over > 0 then
+    local oldest = redis.call('ZPOPMIN', KEYS[3], over)
+    redis.call('HSET', KEYS[4], 'forgotten', oldest[#oldest])
+  end
+else
+  redis.call('HSET', KEYS[1], 'revision', revision, 'document', document)
+  redis.call('ZADD', KEYS[2], revision, name)
+  redis.call('ZREM', KEYS[3], name)
+end
+redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[9], '*', 'revision', revision, 'entry', audit)
+redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[9], '*', 'revision', revision, 'entry', audit)
+if record ~= '' then redis.call('SET', KEYS[7], revision .. ' ' .. record, 'EX', ARGV[6]) end
+redis.call('PUBLISH', ARGV[10], revision)
+return {'written', revision}
+`;
+
+/**
+ * Adds checks of one flag on one day, unless the flag is gone.
+ *
+ * KEYS: flag, usage, users of the day. ARGV: day, enabled, disabled, time of the last, seconds to keep, the day up to
+ * which is forgotten, then users.
+ */
+export const USAGE_SCRIPT = `
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HINCRBY', KEYS[2], ARGV[1] .. ':enabled', ARGV[2])
+redis.call('HINCRBY', KEYS[2], ARGV[1] .. ':disabled', ARGV[3])
+redis.call('HSET', KEYS[2], 'last_at', ARGV[4])
+for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
+  local day = string.match(field, '^(%d+):')
+  if day and day <= ARGV[6] then redis.call('HDEL', KEYS[2], field) end
+end
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+for first = 7, #ARGV, 1000 do
+  redis.call('PFADD', KEYS[3], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+end
+if #ARGV >= 7 then redis.call('EXPIRE', KEYS[3], ARGV[5]) end
+return 1
+`;

@@ -1,0 +1,323 @@
+import { randomUUID } from 'node:crypto';
+import { createClient } from '@redis/client';
+import { z } from 'zod';
+import { messageOf } from '../errors';
+import { FlagDefaults } from './defaults';
+import { FlagDocument } from './flag';
+import type { StoredFlag } from './flag';
+import { Listeners } from './listeners';
+import type { FlagLogger } from './logger';
+import { USAGE_SCRIPT, WRITE_SCRIPT } from './redis-scripts';
+import { StoredAudit } from './stored-audit';
+import { StoreUnavailable, usageDay, usageDays } from './store';
+import type {
+  AuditEntry,
+  FlagStore,
+  FlagUsage,
+  FlagWrite,
+  FlagWritten,
+  Page,
+  Remembered,
+  StoreChanges,
+  StoreHead,
+  UsageDelta,
+} from './store';
+
+/** A flag's name has no `:`, so none of the store's own keys with one more can be a flag's. */
+const KEYS = {
+  all: 'feature_flag:all',
+  head: 'feature_flag:meta:head',
+  deletions: 'feature_flag:meta:deletions',
+  audit: 'feature_flag:meta:audit',
+  channel: 'feature_flag:meta:changes',
+  flag: (name: string) => `feature_flag:${name}`,
+  auditOf: (name: string) => `feature_flag:meta:audit:${name}`,
+  idempotency: (key: string) => `feature_flag:meta:idempotency:${key}`,
+  usage: (name: string) => `feature_flag:usage:${name}`,
+  users: (name: string, day: string) => `feature_flag:usage:${name}:users:${day}`,
+} as const;
+
+export interface RedisFlagStoreOptions {
+  /** `redis://[user:password@]host:port/database`, or `rediss://` with TLS. */
+  readonly url: string;
+  readonly logger: FlagLogger;
+  readonly now?: () => number;
+}
+
+const WriteReply = z.union([
+  z.tuple([z.literal('written'), z.coerce.number()]),
+  z.tuple([z.literal('conflict')]),
+  z.tuple([z.literal('repeated'), z.string()]),
+]);
+
+const Record = z.object({ fingerprint: z.string(), status: z.int() });
+
+type Client = ReturnType<typeof createRedisClient>;
+
+/**
+ * Flags in Redis 7, for any number of processes. Answers at once whether Redis is there or not: it connects by itself,
+ * as often as it takes, and until then every call throws {@link StoreUnavailable}.
+ */
+export function openRedisFlagStore(options: RedisFlagStoreOptions): FlagStore {
+  return new RedisFlagStore(options);
+}
+
+function createRedisClient(url: string) {
+  return createClient({
+    url,
+    // Nothing waits in a queue for a Redis that is away: whoever asks has something else to go on with.
+    disableOfflineQueue: true,
+    socket: {
+      connectTimeout: FlagDefaults.redisTimeoutMs,
+      reconnectStrategy: () => FlagDefaults.redisRetryMs * (0.5 + Math.random()),
+    },
+  });
+}
+
+class RedisFlagStore implements FlagStore {
+  readonly kind = 'redis';
+  readonly #client: Client;
+  readonly #subscriber: Client;
+  readonly #logger: FlagLogger;
+  readonly #now: () => number;
+  readonly #listeners = new Listeners();
+  #away = false;
+
+  constructor({ url, logger, now = Date.now }: RedisFlagStoreOptions) {
+    this.#logger = logger;
+    this.#now = now;
+    this.#client = createRedisClient(url);
+    this.#subscriber = createRedisClient(url);
+    this.#client.on('error', (error: unknown) => this.#noteAway(error));
+    this.#client.on('ready', () => this.#noteReturn());
+    // Its troubles are those of the other connection, which tells them.
+    this.#subscriber.on('error', () => undefined);
+    // What was published meanwhile is lost: whoever follows has to look.
+    this.#subscriber.on('ready', () => this.#listeners.tell());
+    void this.#connect();
+  }
+
+  async head(): Promise<StoreHead> {
+    const [incarnation, revision] = await this.#ask((client) => client.hmGet(KEYS.head, ['incarnation', 'revision']));
+    return { incarnation: incarnation ?? '', revision: Number(revision ?? 0) };
+  }
+
+  async changes(since: StoreHead | null, tell: (flag: StoredFlag) => void): Promise<StoreChanges> {
+    const from = since?.revision ?? 0;
+    // One moment: the head, and what was written and deleted up to it.
+    const [headReply, names, deleted] = await this.#ask((client) =>
+      client
+        .multi()
+        .hmGet(KEYS.head, ['incarnation', 'revision', 'forgotten'])
+        .zRange(KEYS.all, `(${from}`, '+inf', { BY: 'SCORE' })
+        .zRange(KEYS.deletions, `(${from}`, '+inf', { BY: 'SCORE' })
+        .execTyped(),
+    );
+    const [incarnation, revision, forgotten] = headReply;
+    const head = { incarnation: incarnation ?? '', revision: Number(revision ?? 0) };
+    const complete = since?.incarnation !== head.incarnation || from < Number(forgotten ?? 0);
+    const wanted = complete && from > 0 ? await this.#ask((client) => client.zRange(KEYS.all, 0, -1)) : names;
+    for (let at = 0; at < wanted.length; at += FlagDefaults.loadChunk) {
+      const chunk = await this.#fetch(wanted.slice(at, at + FlagDefaults.loadChunk));
+      for (const flag of chunk) tell(flag);
+    }
+    return { head, complete, deleted: complete ? [] : deleted };
+  }
+
+  subscribe(listener: () => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  async get(name: string): Promise<StoredFlag | null> {
+    return (await this.#fetch([name]))[0] ?? null;
+  }
+
+  async list({ after, limit }: { after: string | null; limit: number }): Promise<Page<StoredFlag>> {
+    const all = await this.#ask((client) => client.zRange(KEYS.all, 0, -1));
+    const names = all.sort().filter((name) => after === null || name > after);
+    const page = names.slice(0, limit);
+    return { items: await this.#fetch(page), next: names.length > limit ? (page.at(-1) ?? null) : null };
+  }
+
+  async write({ name, expected, next, audit, idempotency }: FlagWrite): Promise<FlagWritten> {
+    const record =
+      idempotency === null ? '' : JSON.stringify({ fingerprint: idempotency.fingerprint, status: idempotency.status });
+    const keptDays = usageDays(this.#now(), FlagDefaults.usageKeptDays + 1);
+    const reply = await this.#ask((client) =>
+      client.eval(WRITE_SCRIPT, {
+        keys: [
+          KEYS.flag(name),
+          KEYS.all,
+          KEYS.deletions,
+          KEYS.head,
+          KEYS.audit,
+          KEYS.auditOf(name),
+          KEYS.idempotency(idempotency?.key ?? ''),
+          KEYS.usage(name),
+          ...keptDays.map((day) => KEYS.users(name, day)),
+        ],
+        arguments: [
+          String(expected ?? 0),
+          name,
+          next === null ? '' : JSON.stringify(next),
+          JSON.stringify(audit),
+          record,
+          String(FlagDefaults.idempotencySeconds),
+          randomUUID(),
+          String(FlagDefaults.deletionsKept),
+          String(FlagDefaults.auditKept),
+          KEYS.channel,
+        ],
+      }),
+    );
+    const parsed = WriteReply.parse(reply);
+    switch (parsed[0]) {
+      case 'written':
+        return { kind: 'written', revision: parsed[1] };
+      case 'conflict':
+        return { kind: 'conflict' };
+      case 'repeated':
+        return { kind: 'repeated', remembered: remembered(parsed[1]) };
+      default:
+        return parsed satisfies never;
+    }
+  }
+
+  async recall(key: string): Promise<Remembered | null> {
+    const known = await this.#ask((client) => client.get(KEYS.idempotency(key)));
+    return known === null ? null : remembered(known);
+  }
+
+  async audit({
+    flag,
+    before,
+    limit,
+  }: {
+    flag: string | null;
+    before: string | null;
+    limit: number;
+  }): Promise<Page<AuditEntry>> {
+    const stream = flag === null ? KEYS.audit : KEYS.auditOf(flag);
+    const start = before === null ? '+' : `(${before}`;
+    const found = (await this.#ask((client) => client.xRevRange(stream, start, '-', { COUNT: limit + 1 }))) ?? [];
+    const items = found.slice(0, limit).map(({ id, message }) => ({
+      ...StoredAudit.parse(JSON.parse(message['entry'] ?? 'null')),
+      id,
+      revision: Number(message['revision']),
+    }));
+    return { items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null };
+  }
+
+  async addUsage(deltas: readonly UsageDelta[]): Promise<void> {
+    const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
+    const seconds = String(FlagDefaults.usageKeptDays * 86_400);
+    for (const { flag, day, enabled, disabled, users, lastAt } of deltas) {
+      await this.#ask((client) =>
+        client.eval(USAGE_SCRIPT, {
+          keys: [KEYS.flag(flag), KEYS.usage(flag), KEYS.users(flag, day)],
+          arguments: [day, String(enabled), String(disabled), lastAt, seconds, oldest, ...users],
+        }),
+      );
+    }
+  }
+
+  async usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
+    const [counts, unique, ...byDay] = await this.#ask((client) =>
+      Promise.all([
+        client.hGetAll(KEYS.usage(flag)),
+        client.pfCount(days.map((day) => KEYS.users(flag, day))),
+        ...days.map((day) => client.pfCount(KEYS.users(flag, day))),
+      ]),
+    );
+    return {
+      days: days.map((day, index) => ({
+        day,
+        enabled: Number(counts[`${day}:enabled`] ?? 0),
+        disabled: Number(counts[`${day}:disabled`] ?? 0),
+        unique_users: byDay[index] ?? 0,
+      })),
+      unique_users: unique,
+      last_evaluated_at: counts['last_at'] ?? null,
+    };
+  }
+
+  close(): Promise<void> {
+    // `close` would wait for replies that a Redis that is away does not send.
+    for (const client of [this.#client, this.#subscriber]) if (client.isOpen) client.destroy();
+    return Promise.resolve();
+  }
+
+  async #connect(): Promise<void> {
+    try {
+      await Promise.all([this.#client.connect(), this.#subscriber.connect()]);
+      await this.#subscriber.subscribe(KEYS.channel, () => this.#listeners.tell());
+    } catch (error) {
+      // It tries for ever, so this is a client that was closed while it tried, or a password that is wrong.
+      if (this.#client.isOpen) this.#noteAway(error);
+    }
+  }
+
+  async #fetch(names: readonly string[]): Promise<StoredFlag[]> {
+    const rows = await this.#ask((client) =>
+      Promise.all(names.map((name) => client.hmGet(KEYS.flag(name), ['revision', 'document']))),
+    );
+    return rows.flatMap(([revision, document], index) => {
+      // Deleted since its name was read.
+      if (typeof revision !== 'string' || typeof document !== 'string') return [];
+      const flag = this.#parse(document, names[index] ?? '');
+      return flag === null ? [] : [{ flag, revision: Number(revision) }];
+    });
+  }
+
+  /** What another hand wrote into Redis is not trusted; one flag that makes no sense does not take the others along. */
+  #parse(document: string, name: string): FlagDocument | null {
+    try {
+      return FlagDocument.parse(JSON.parse(document));
+    } catch (error) {
+      this.#logger.error('a flag in Redis is not what this service writes, and is left out', {
+        flag: name,
+        error: messageOf(error).slice(0, 300),
+      });
+      return null;
+    }
+  }
+
+  async #ask<T>(question: (client: Client) => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new StoreUnavailable(`Redis did not answer within ${FlagDefaults.redisTimeoutMs} ms.`)),
+        FlagDefaults.redisTimeoutMs,
+      );
+    });
+    try {
+      return await Promise.race([question(this.#client), patience]);
+    } catch (error) {
+      if (error instanceof StoreUnavailable) throw error;
+      throw new StoreUnavailable(`Redis cannot be used: ${messageOf(error)}.`, { cause: error });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Said once, however often it is tried. */
+  #noteAway(error: unknown): void {
+    if (this.#away) return;
+    this.#away = true;
+    this.#logger.warn('Redis cannot be reached; flags are answered as they were last known', {
+      error: messageOf(error),
+    });
+  }
+
+  #noteReturn(): void {
+    if (this.#away) this.#logger.info('Redis can be reached again', {});
+    this.#away = false;
+    this.#listeners.tell();
+  }
+}
+
+/** `revision record`, as the script wrote it. */
+function remembered(text: string): Remembered {
+  const space = text.indexOf(' ');
+  return { ...Record.parse(JSON.parse(text.slice(space + 1))), revision: Number(text.slice(0, space)) };
+}

@@ -1,0 +1,400 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createClient } from '@redis/client';
+import { CreateFlag, newFlag } from '../../src/flags/flag';
+import type { FlagDocument, StoredFlag } from '../../src/flags/flag';
+import { MemoryFlagStore } from '../../src/flags/memory-store';
+import { openRedisFlagStore } from '../../src/flags/redis-store';
+import { openSqliteFlagStore } from '../../src/flags/sqlite-store';
+import { StoreUnavailable, usageDay, usageDays } from '../../src/flags/store';
+import type { FlagStore, FlagWrite, StoreHead } from '../../src/flags/store';
+import { describeWithRedis, redisServer, startRedis } from './redis-server';
+import { silentLogger, until } from './support';
+
+function flagNamed(name: string, given: Record<string, unknown> = {}): FlagDocument {
+  return newFlag(
+    CreateFlag.parse({ name, enabled: true, rollout_percentage: 10, ...given }),
+    '2026-11-26T00:00:00.000Z',
+  );
+}
+
+function writeOf(name: string, expected: number | null, rest: Partial<FlagWrite> = {}): FlagWrite {
+  const audit = { at: '2026-11-26T00:00:00.000Z', actor: 'test', action: 'created', flag: name, changes: {} } as const;
+  return {
+    name,
+    expected,
+    next: flagNamed(name),
+    audit: { ...audit, request_id: null },
+    idempotency: null,
+    ...rest,
+  };
+}
+
+async function write(
+  store: FlagStore,
+  name: string,
+  expected: number | null,
+  rest?: Partial<FlagWrite>,
+): Promise<number> {
+  const written = await store.write(writeOf(name, expected, rest));
+  if (written.kind !== 'written') throw new Error(`the write was answered with ${written.kind}`);
+  return written.revision;
+}
+
+async function changesOf(store: FlagStore, since: StoreHead | null) {
+  const flags: StoredFlag[] = [];
+  const changes = await store.changes(since, (flag) => flags.push(flag));
+  return { ...changes, names: flags.map(({ flag }) => flag.name).sort() };
+}
+
+/** What every store promises. `again` opens the same store once more, as another process or a later one would. */
+function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => Promise<FlagStore>) | null): void {
+  let store: FlagStore;
+  beforeEach(async () => {
+    store = await open();
+  });
+  afterEach(async () => {
+    await store.close();
+  });
+
+  it('begins empty', async () => {
+    expect(await store.head()).toMatchObject({ revision: 0 });
+    expect(await store.get('f')).toBeNull();
+    expect(await store.list({ after: null, limit: 10 })).toEqual({ items: [], next: null });
+    expect(await store.audit({ flag: null, before: null, limit: 10 })).toEqual({ items: [], next: null });
+  });
+
+  it('gives back what was written, with a revision that grows', async () => {
+    const next = flagNamed('f', { whitelist: ['ä', '用户', "o'brien"], metadata: { tags: ['x'] } });
+    const first = await write(store, 'f', null, { next });
+    const second = await write(store, 'g', null);
+
+    expect(await store.get('f')).toEqual({ flag: next, revision: first });
+    expect(second).toBeGreaterThan(first);
+    expect((await store.head()).revision).toBe(second);
+  });
+
+  it('refuses a write that was made from another state, and changes nothing', async () => {
+    const first = await write(store, 'f', null);
+    const second = await write(store, 'f', first, { next: flagNamed('f', { rollout_percentage: 20 }) });
+
+    expect(await store.write(writeOf('f', null))).toEqual({ kind: 'conflict' });
+    expect(await store.write(writeOf('f', first))).toEqual({ kind: 'conflict' });
+    expect(await store.write(writeOf('f', first, { next: null }))).toEqual({ kind: 'conflict' });
+    expect(await store.write(writeOf('g', 7))).toEqual({ kind: 'conflict' });
+
+    expect(await store.get('f')).toMatchObject({ flag: { rollout_percentage: 20 }, revision: second });
+    expect((await store.audit({ flag: null, before: null, limit: 10 })).items).toHaveLength(2);
+    expect((await store.head()).revision).toBe(second);
+  });
+
+  it('lets exactly one of many racing writers win', async () => {
+    const first = await write(store, 'f', null);
+
+    const outcomes = await Promise.all(
+      Array.from({ length: 20 }, (_, i) =>
+        store.write(writeOf('f', first, { next: flagNamed('f', { rollout_percentage: i }) })),
+      ),
+    );
+
+    expect(outcomes.filter(({ kind }) => kind === 'written')).toHaveLength(1);
+    expect(outcomes.filter(({ kind }) => kind === 'conflict')).toHaveLength(19);
+    expect((await store.audit({ flag: 'f', before: null, limit: 50 })).items).toHaveLength(2);
+  });
+
+  it('never gives a revision twice, also to a flag that was deleted and made anew', async () => {
+    const first = await write(store, 'f', null);
+    await write(store, 'f', first, { next: null });
+    const again = await write(store, 'f', null);
+
+    expect(again).toBeGreaterThan(first + 1);
+    expect(await store.write(writeOf('f', first))).toEqual({ kind: 'conflict' });
+  });
+
+  it('lists by name, in pages', async () => {
+    for (const name of ['b', 'd', 'a', 'c', 'e']) await write(store, name, null);
+    const names = async (after: string | null) => {
+      const { items, next } = await store.list({ after, limit: 2 });
+      return [items.map(({ flag }) => flag.name), next];
+    };
+
+    expect(await names(null)).toEqual([['a', 'b'], 'b']);
+    expect(await names('b')).toEqual([['c', 'd'], 'd']);
+    expect(await names('d')).toEqual([['e'], null]);
+  });
+
+  it('tells what changed since a head', async () => {
+    const a = await write(store, 'a', null);
+    await write(store, 'b', null);
+    const before = await store.head();
+    await write(store, 'c', null);
+    await write(store, 'a', a, { next: null });
+
+    expect(await changesOf(store, before)).toMatchObject({ complete: false, names: ['c'], deleted: ['a'] });
+    expect(await changesOf(store, await store.head())).toMatchObject({ complete: false, names: [], deleted: [] });
+    expect(await changesOf(store, null)).toMatchObject({ complete: true, names: ['b', 'c'] });
+    const foreign = { incarnation: 'another', revision: before.revision };
+    expect(await changesOf(store, foreign)).toMatchObject({ complete: true, names: ['b', 'c'] });
+  });
+
+  it('tells more flags than fit one chunk', async () => {
+    for (let i = 0; i < 450; i += 1) await write(store, `flag-${i}`, null);
+
+    expect((await changesOf(store, null)).names).toHaveLength(450);
+  });
+
+  it('calls those who follow it', async () => {
+    let calls = 0;
+    const stop = store.subscribe(() => {
+      calls += 1;
+    });
+    await write(store, 'f', null);
+    await until(() => calls > 0);
+
+    stop();
+  });
+
+  it('keeps an audit entry beside each write, newest first', async () => {
+    const a = await write(store, 'a', null);
+    const b = await write(store, 'b', null);
+    const audit = {
+      ...writeOf('a', null).audit,
+      action: 'rollout' as const,
+      changes: { rollout_percentage: [10, 20] },
+    };
+    const third = await write(store, 'a', a, { audit });
+
+    const { items, next } = await store.audit({ flag: null, before: null, limit: 2 });
+
+    expect(items).toMatchObject([
+      { flag: 'a', action: 'rollout', revision: third, changes: { rollout_percentage: [10, 20] } },
+      { flag: 'b', revision: b },
+    ]);
+    expect(await store.audit({ flag: null, before: next, limit: 2 })).toMatchObject({
+      items: [{ flag: 'a', revision: a }],
+      next: null,
+    });
+    expect((await store.audit({ flag: 'a', before: null, limit: 10 })).items).toHaveLength(2);
+  });
+
+  it('carries a request with a key out once', async () => {
+    const idempotency = { key: 'k1', fingerprint: 'x', status: 201 };
+
+    const [one, two] = await Promise.all([
+      store.write(writeOf('f', null, { idempotency })),
+      store.write(writeOf('f', null, { idempotency })),
+    ]);
+
+    expect(one.kind).toBe('written');
+    const revision = one.kind === 'written' ? one.revision : 0;
+    const remembered = { fingerprint: 'x', status: 201, revision };
+    expect(two).toEqual({ kind: 'repeated', remembered });
+    expect(await store.recall('k1')).toEqual(remembered);
+    expect(await store.recall('k2')).toBeNull();
+    expect((await store.audit({ flag: null, before: null, limit: 10 })).items).toHaveLength(1);
+  });
+
+  it('adds usage up by day, and counts users once', async () => {
+    await write(store, 'f', null);
+    const [yesterday = '', today = ''] = usageDays(Date.now(), 2);
+    const delta = { flag: 'f', lastAt: '2026-11-26T10:00:00.000Z' };
+
+    await store.addUsage([
+      { ...delta, day: yesterday, enabled: 2, disabled: 1, users: ['a', 'b'] },
+      { ...delta, day: today, enabled: 1, disabled: 0, users: ['b'] },
+    ]);
+    await store.addUsage([{ ...delta, day: today, enabled: 1, disabled: 3, users: ['b', 'c'] }]);
+
+    expect(await store.usage('f', [yesterday, today])).toEqual({
+      days: [
+        { day: yesterday, enabled: 2, disabled: 1, unique_users: 2 },
+        { day: today, enabled: 2, disabled: 3, unique_users: 2 },
+      ],
+      unique_users: 3,
+      last_evaluated_at: '2026-11-26T10:00:00.000Z',
+    });
+  });
+
+  it('counts many users at once', async () => {
+    await write(store, 'f', null);
+    const users = Array.from({ length: 5_000 }, (_, i) => `user-${i}`);
+    const day = usageDay(Date.now());
+
+    await store.addUsage([{ flag: 'f', day, enabled: 5_000, disabled: 0, users, lastAt: 'now' }]);
+
+    // Redis estimates; 0.81 % is its standard error.
+    expect(Math.abs((await store.usage('f', [day])).unique_users - 5_000)).toBeLessThan(200);
+  });
+
+  it('forgets usage after its days, and with its flag', async () => {
+    const first = await write(store, 'f', null);
+    const days = usageDays(Date.now(), 12);
+    const [old = '', today = ''] = [days[0], days.at(-1)];
+    const delta = { flag: 'f', enabled: 1, disabled: 0, users: [], lastAt: 'now' };
+    await store.addUsage([{ ...delta, day: old }]);
+    await store.addUsage([{ ...delta, day: today }]);
+    expect((await store.usage('f', [old, today])).days.map(({ enabled }) => enabled)).toEqual([0, 1]);
+
+    await write(store, 'f', first, { next: null });
+    await store.addUsage([{ ...delta, day: today, users: ['a'] }]);
+
+    expect(await store.usage('f', [today])).toMatchObject({ unique_users: 0, last_evaluated_at: null });
+  });
+
+  if (again !== null) {
+    it('has it all when it is opened again', async () => {
+      const revision = await write(store, 'f', null);
+      const other = await again(store);
+
+      try {
+        expect(await other.get('f')).toMatchObject({ revision });
+        expect(await other.head()).toEqual(await store.head());
+        expect((await other.audit({ flag: 'f', before: null, limit: 1 })).items).toHaveLength(1);
+      } finally {
+        await other.close();
+      }
+    });
+  }
+}
+
+describe('the memory store', () => {
+  contract(() => Promise.resolve(new MemoryFlagStore()), null);
+
+  it('remembers a request for a day', async () => {
+    let now = 1_000_000;
+    const store = new MemoryFlagStore(() => now);
+    await write(store, 'f', null, { idempotency: { key: 'k', fingerprint: 'x', status: 201 } });
+
+    now += 24 * 3_600_000 - 1;
+    expect(await store.recall('k')).not.toBeNull();
+    now += 1;
+    expect(await store.recall('k')).toBeNull();
+  });
+});
+
+describe('the SQLite store', () => {
+  let directory: string;
+  let path: string;
+  let number = 0;
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'sluice-flags-'));
+  });
+  afterAll(() => {
+    rmSync(directory, { recursive: true, force: true });
+  });
+  contract(
+    () => {
+      number += 1;
+      path = join(directory, `${number}.db`);
+      return Promise.resolve(openSqliteFlagStore({ path }));
+    },
+    () => Promise.resolve(openSqliteFlagStore({ path })),
+  );
+
+  it('says in a sentence why a file cannot be opened', () => {
+    expect(() => openSqliteFlagStore({ path: join(directory, 'none', 'flags.db') })).toThrow(
+      /flag store .*none\/flags.db cannot be opened/,
+    );
+  });
+});
+
+describeWithRedis('the Redis store', (redis) => {
+  const connect = async (): Promise<FlagStore> => {
+    const store = openRedisFlagStore({ url: redis().url, logger: silentLogger });
+    await until(() =>
+      store.head().then(
+        () => true,
+        () => false,
+      ),
+    );
+    return store;
+  };
+  const raw = async <T>(ask: (client: ReturnType<typeof createClient>) => Promise<T>): Promise<T> => {
+    const client = createClient({ url: redis().url });
+    await client.connect();
+    try {
+      return await ask(client as ReturnType<typeof createClient>);
+    } finally {
+      client.destroy();
+    }
+  };
+  contract(async () => {
+    await raw((client) => client.flushAll());
+    return connect();
+  }, connect);
+
+  it('keeps flags under the names that others know, and usage that ends by itself', async () => {
+    await raw((client) => client.flushAll());
+    const store = await connect();
+    try {
+      await write(store, 'f', null);
+      const day = usageDay(Date.now());
+      await store.addUsage([{ flag: 'f', day, enabled: 1, disabled: 0, users: ['a'], lastAt: 'now' }]);
+
+      const keys = await raw((client) => client.keys('*'));
+      expect(keys).toEqual(expect.arrayContaining(['feature_flag:f', 'feature_flag:all', 'feature_flag:usage:f']));
+      const ttl = await raw((client) => client.ttl('feature_flag:usage:f'));
+      expect(ttl).toBeGreaterThan(7 * 86_400);
+      expect(ttl).toBeLessThanOrEqual(8 * 86_400);
+    } finally {
+      await store.close();
+    }
+  });
+
+  it('leaves out a flag that somebody else spoiled, and has the others', async () => {
+    await raw((client) => client.flushAll());
+    const store = await connect();
+    try {
+      await write(store, 'a', null);
+      await write(store, 'b', null);
+      await raw((client) => client.hSet('feature_flag:a', 'document', '{"name":'));
+
+      expect(await changesOf(store, null)).toMatchObject({ names: ['b'] });
+    } finally {
+      await store.close();
+    }
+  });
+});
+
+const program = redisServer();
+(program === undefined ? describe.skip : describe)('a Redis that is away', () => {
+  it('is said at once, and found again', async () => {
+    const redis = await startRedis(program ?? '');
+    const store = openRedisFlagStore({ url: redis.url, logger: silentLogger });
+    try {
+      await until(() =>
+        store.head().then(
+          () => true,
+          () => false,
+        ),
+      );
+      await write(store, 'f', null);
+      await redis.kill();
+
+      await until(() =>
+        store.head().then(
+          () => false,
+          (error) => error instanceof StoreUnavailable,
+        ),
+      );
+      await expect(store.write(writeOf('g', null))).rejects.toThrow(StoreUnavailable);
+
+      let told = 0;
+      store.subscribe(() => {
+        told += 1;
+      });
+      await redis.start();
+      await until(() =>
+        store.get('f').then(
+          (found) => found !== null,
+          () => false,
+        ),
+      );
+      await until(() => told > 0);
+    } finally {
+      await store.close();
+      await redis.close();
+    }
+  });
+});
