@@ -49,6 +49,10 @@ export const FlagDefaults = {
   maxStreams: 10_000,
   /** Between two comments on a silent event stream, so that proxies keep it open. */
   streamHeartbeatMs: 15_000,
+  /** A page in the background for so long closes its event stream; the protocol's own default. */
+  streamInactivitySeconds: 120,
+  /** How long a server tries to load its flags before it listens without them. */
+  startPatienceMs: 3_000,
   /** How long a link to the event stream works: browsers open it at once and again after a lost connection. */
   streamTokenSeconds: 24 * 60 * 60,
 } as const;

@@ -1,6 +1,13 @@
 import { z } from 'zod';
 import { FlagDefaults } from './defaults';
 
+/** The schemas that the OpenAPI document names. */
+export const flagSchemas = z.registry<{
+  readonly id: string;
+  readonly description?: string;
+  readonly example?: unknown;
+}>();
+
 /**
  * What a flag may be called. No `:`, because a bucket is the hash of `flag:user`, and `a:b` with user `c` would share
  * its buckets with `a` and user `b:c`.
@@ -28,7 +35,7 @@ export const FlagName = z
     const problem = flagNameProblem(name);
     if (problem !== null) context.addIssue({ code: 'custom', message: problem });
   })
-  .meta({ id: 'FlagName', pattern: NAME.source, maxLength: MAX_NAME_LENGTH, example: 'new-checkout' });
+  .register(flagSchemas, { id: 'FlagName', description: FLAG_NAME_RULE, example: 'new-checkout' });
 
 /** UTF-8, case-sensitive, not trimmed: what is hashed is what came. Control characters are nobody's id. */
 export const UserId = z
@@ -37,16 +44,20 @@ export const UserId = z
   .max(FlagDefaults.maxUserIdLength)
   .refine((id) => !/[\u0000-\u001f\u007f]/.test(id), 'a user id has no control characters')
   .refine((id) => !/[\ud800-\udfff]/u.test(id), 'a user id is well-formed Unicode')
-  .meta({ id: 'UserId', example: 'user123' });
+  .register(flagSchemas, { id: 'UserId', example: 'user123' });
 
 /** What an environment may be called. */
 export const EnvironmentName = z
   .string()
   .regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/, 'an environment has 1 to 64 letters, digits, ".", "_" and "-"')
-  .meta({ id: 'EnvironmentName', example: 'production' });
+  .register(flagSchemas, { id: 'EnvironmentName', example: 'production' });
 
 /** Whole percent: a fraction would be rounded up by `bucket < percentage`, and 0.5 would mean 1. */
-export const Percentage = z.int('a percentage is a whole number').min(0).max(100).meta({ id: 'Percentage' });
+export const Percentage = z
+  .int('a percentage is a whole number')
+  .min(0)
+  .max(100)
+  .register(flagSchemas, { id: 'Percentage' });
 
 const UserList = z
   .array(UserId)
@@ -68,14 +79,15 @@ export const FlagMetadata = z
     /** When somebody should look whether the flag is still needed; nothing happens by itself. */
     expires_at: z.iso.datetime({ offset: true }).optional(),
   })
-  .meta({ id: 'FlagMetadata' });
+  .register(flagSchemas, { id: 'FlagMetadata' });
 export type FlagMetadata = z.infer<typeof FlagMetadata>;
 
 /** A variant's value. */
 export type VariantValue = boolean | string | number | { readonly [key: string]: unknown };
 
+// It came as JSON, so whatever is in it is JSON.
 const VariantObject = z
-  .record(z.string(), z.json())
+  .record(z.string(), z.unknown())
   .refine(
     (value) => JSON.stringify(value).length <= FlagDefaults.maxVariantLength,
     `a variant's value has at most ${FlagDefaults.maxVariantLength} characters as JSON`,
@@ -117,7 +129,7 @@ export const FlagVariants = z
       context.addIssue({ code: 'custom', path: ['values'], message });
     }
   })
-  .meta({ id: 'FlagVariants' });
+  .register(flagSchemas, { id: 'FlagVariants' });
 export type FlagVariants = z.infer<typeof FlagVariants>;
 
 /** Who may write a flag's percentage next: the release that last wrote it, and its growing number. */
@@ -130,7 +142,7 @@ export const FlagFence = z
     /** While true, nobody but a release changes the percentage. Switching the flag off is always allowed. */
     hold: z.boolean().optional(),
   })
-  .meta({ id: 'FlagFence' });
+  .register(flagSchemas, { id: 'FlagFence' });
 export type FlagFence = z.infer<typeof FlagFence>;
 
 const Description = z.string().max(2_000);
@@ -151,7 +163,7 @@ export const CreateFlag = z
     metadata: FlagMetadata.default({}),
     variants: FlagVariants.nullable().default(null),
   })
-  .meta({ id: 'CreateFlag' });
+  .register(flagSchemas, { id: 'CreateFlag' });
 export type CreateFlag = z.infer<typeof CreateFlag>;
 
 /** Body of `PUT /api/feature-flags/{name}`: what is named is replaced, the rest stays. */
@@ -167,22 +179,22 @@ export const UpdateFlag = z
     metadata: FlagMetadata.optional(),
     variants: FlagVariants.nullable().optional(),
   })
-  .meta({ id: 'UpdateFlag' });
+  .register(flagSchemas, { id: 'UpdateFlag' });
 export type UpdateFlag = z.infer<typeof UpdateFlag>;
 
 /** Body of `PATCH /api/feature-flags/{name}/rollout`. */
 export const SetRollout = z
   .strictObject({ percentage: Percentage, fence: FlagFence.optional() })
-  .meta({ id: 'SetRollout' });
+  .register(flagSchemas, { id: 'SetRollout' });
 export type SetRollout = z.infer<typeof SetRollout>;
 
 /** Body of the whitelist's and the blacklist's POST. */
-export const ListUser = z.strictObject({ user_id: UserId }).meta({ id: 'ListUser' });
+export const ListUser = z.strictObject({ user_id: UserId }).register(flagSchemas, { id: 'ListUser' });
 
 /** Body of `POST /api/feature-flags/{name}/check`. */
 export const CheckFlag = z
   .strictObject({ user_id: UserId, environment: EnvironmentName.optional() })
-  .meta({ id: 'CheckFlag' });
+  .register(flagSchemas, { id: 'CheckFlag' });
 
 /** A flag as a store keeps it. */
 export const FlagDocument = z
@@ -200,7 +212,7 @@ export const FlagDocument = z
     created_at: z.string(),
     updated_at: z.string(),
   })
-  .meta({ id: 'FlagDocument' });
+  .register(flagSchemas, { id: 'FlagDocument' });
 export type FlagDocument = z.infer<typeof FlagDocument>;
 
 /** A flag and the store's revision of its last write: what its ETag is made of. */

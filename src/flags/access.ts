@@ -1,0 +1,244 @@
+import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { z } from 'zod';
+import { ReleaseError } from '../errors';
+import { FlagDefaults } from './defaults';
+import type { FlagDocument } from './flag';
+import { FlagProblem } from './problem';
+
+/** What somebody may do, each with what stands before it. */
+export const ROLES = ['read', 'write', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
+
+/** A role in one environment, or in all (`*`). */
+export interface Grant {
+  readonly role: Role;
+  readonly environment: string;
+}
+
+/** Who asks. */
+export interface Principal {
+  /** For the audit. */
+  readonly id: string;
+  readonly grants: readonly Grant[];
+}
+
+const GrantText = z
+  .string()
+  .regex(
+    /^(read|write|admin):(\*|[a-zA-Z0-9][a-zA-Z0-9._-]{0,63})$/,
+    'a grant is read, write or admin, ":" and an environment or *',
+  );
+
+/** A file of keys: not the keys, but their SHA-256, so that who reads the file has none. */
+export const KeyFile = z.strictObject({
+  keys: z
+    .array(
+      z.strictObject({
+        id: z.string().min(1).max(200),
+        sha256: z.string().regex(/^[0-9a-f]{64}$/, 'the SHA-256 of the key, 64 hex digits in lower case'),
+        grants: z.array(GrantText).min(1),
+      }),
+    )
+    .min(1),
+});
+export type KeyFile = z.infer<typeof KeyFile>;
+
+export interface JwtOptions {
+  /** Where the issuer publishes its keys. */
+  readonly jwksUrl: string;
+  readonly issuer: string;
+  readonly audience: string;
+}
+
+export interface AccessOptions {
+  /** One key that may do everything everywhere (SLUICE_API_KEY). */
+  readonly adminKey?: string;
+  readonly keys?: KeyFile;
+  readonly jwt?: JwtOptions;
+}
+
+const EVERYTHING: Principal['grants'] = [{ role: 'admin', environment: '*' }];
+const ANYBODY: Principal = { id: 'anonymous', grants: EVERYTHING };
+/** Longer ones are not looked at. */
+const MAX_TOKEN_LENGTH = 8192;
+/** Tokens whose signature was checked lately, so that it is not checked for each of thousands of requests a second. */
+const TOKENS_KEPT = 1_000;
+/** A key short enough to be guessed is none. */
+const MIN_KEY_LENGTH = 16;
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
+
+interface VerifiedToken {
+  readonly principal: Principal;
+  readonly untilMs: number;
+}
+
+/** Says who asks, by API key or JWT. */
+export class Access {
+  /** Nobody needs a key: for loopback alone. */
+  readonly open: boolean;
+  readonly #principals = new Map<string, Principal>();
+  readonly #jwt: JwtOptions | undefined;
+  readonly #tokens = new Map<string, VerifiedToken>();
+  readonly #streamSecret: Buffer;
+  #verify: ((token: string) => Promise<VerifiedToken>) | null = null;
+
+  constructor({ adminKey, keys, jwt }: AccessOptions) {
+    if (adminKey !== undefined) {
+      if (adminKey.length < MIN_KEY_LENGTH) {
+        throw new ReleaseError('usage', `SLUICE_API_KEY has ${adminKey.length} characters, which can be guessed.`, {
+          hint: `Give it at least ${MIN_KEY_LENGTH}, such as the output of: openssl rand -hex 32`,
+        });
+      }
+      this.#principals.set(digestOf(adminKey), { id: 'SLUICE_API_KEY', grants: EVERYTHING });
+    }
+    for (const { id, sha256, grants } of keys?.keys ?? []) {
+      this.#principals.set(sha256, { id, grants: grants.map(parseGrant) });
+    }
+    this.#jwt = jwt;
+    this.open = this.#principals.size === 0 && jwt === undefined;
+    // The same in every server with the same keys, so that a browser may come back to another one.
+    const known = [...this.#principals.keys()].sort().join();
+    this.#streamSecret =
+      known === '' ? randomBytes(32) : Buffer.from(hash('sha256', `sluice-flags-stream:${known}`), 'hex');
+  }
+
+  /**
+   * Who sent these headers.
+   *
+   * @throws FlagProblem when nobody is known by them.
+   */
+  identify(headers: { readonly authorization?: string; readonly apiKey?: string }): Principal | Promise<Principal> {
+    if (this.open) return ANYBODY;
+    const token = bearerOf(headers.authorization) ?? headers.apiKey;
+    if (token === undefined || token === '') {
+      throw new FlagProblem(
+        'unauthenticated',
+        'Send an API key as "Authorization: Bearer KEY" or as "X-API-Key: KEY".',
+      );
+    }
+    if (token.length > MAX_TOKEN_LENGTH) throw unknownKey();
+    // A map from digests: how long the look-up takes says nothing about a key.
+    const digest = digestOf(token);
+    const known = this.#principals.get(digest);
+    if (known !== undefined) return known;
+    if (this.#jwt === undefined || token.split('.').length !== 3) throw unknownKey();
+    const verified = this.#tokens.get(digest);
+    if (verified !== undefined && verified.untilMs > Date.now()) return verified.principal;
+    return this.#identifyToken(token, digest, this.#jwt);
+  }
+
+  /** A link to the event stream of one environment: browsers cannot send headers there, so it says itself what it may. */
+  streamToken(environment: string, nowMs: number): string {
+    const content = Buffer.from(
+      JSON.stringify([environment, Math.floor(nowMs / 1000) + FlagDefaults.streamTokenSeconds]),
+    ).toString('base64url');
+    return `${content}.${this.#sign(content).toString('base64url')}`;
+  }
+
+  /** Whether such a link is ours and not too old. */
+  acceptsStreamToken(token: string, nowMs: number): boolean {
+    const [content = '', signature = ''] = token.split('.');
+    const given = Buffer.from(signature, 'base64url');
+    const expected = this.#sign(content);
+    if (given.length !== expected.length || !timingSafeEqual(given, expected)) return false;
+    const parsed: unknown = JSON.parse(Buffer.from(content, 'base64url').toString());
+    return Array.isArray(parsed) && typeof parsed[1] === 'number' && parsed[1] * 1000 > nowMs;
+  }
+
+  #sign(content: string): Buffer {
+    return createHmac('sha256', this.#streamSecret).update(content).digest();
+  }
+
+  async #identifyToken(token: string, digest: string, jwt: JwtOptions): Promise<Principal> {
+    this.#verify ??= await jwtVerifier(jwt);
+    const verified = await this.#verify(token);
+    if (this.#tokens.size >= TOKENS_KEPT) this.#tokens.clear();
+    this.#tokens.set(digest, verified);
+    return verified.principal;
+  }
+}
+
+/** Whether a principal may do so in an environment. */
+export function may(principal: Principal, role: Role, environment: string): boolean {
+  return principal.grants.some(
+    (grant) =>
+      (grant.environment === '*' || grant.environment === environment) &&
+      ROLES.indexOf(grant.role) >= ROLES.indexOf(role),
+  );
+}
+
+/** Refuses what a principal may not do with a flag: it counts in all its environments, so all of them have to be granted. */
+export function requireFlagRole(
+  principal: Principal,
+  role: Role,
+  flag: Pick<FlagDocument, 'name' | 'environments'>,
+): void {
+  const environments = flag.environments.length === 0 ? ['*'] : flag.environments;
+  const missing = environments.find((environment) => !may(principal, role, environment));
+  if (missing === undefined) return;
+  const where = missing === '*' ? 'in all environments, where it counts' : `in ${missing}`;
+  throw new FlagProblem('forbidden', `${principal.id} may not ${role} ${flag.name} ${where}.`);
+}
+
+/** Whether a flag may be seen: by whoever reads any environment in which it counts. */
+export function maySee(principal: Principal, flag: Pick<FlagDocument, 'environments'>): boolean {
+  if (flag.environments.length === 0) return principal.grants.length > 0;
+  return flag.environments.some((environment) => may(principal, 'read', environment));
+}
+
+/** The environment of a question that names none: the only one of the key, else the server's. */
+export function environmentOf(principal: Principal, named: string | undefined, byDefault: string): string {
+  const environments = new Set(principal.grants.map(({ environment }) => environment));
+  const [only] = environments;
+  const environment = named ?? (environments.size === 1 && only !== undefined && only !== '*' ? only : byDefault);
+  if (may(principal, 'read', environment)) return environment;
+  throw new FlagProblem('forbidden', `${principal.id} may not read flags in ${environment}.`);
+}
+
+function parseGrant(text: string): Grant {
+  const colon = text.indexOf(':');
+  const role = ROLES.find((one) => one === text.slice(0, colon));
+  if (role === undefined) throw new Error(`no role in ${text}`);
+  return { role, environment: text.slice(colon + 1) };
+}
+
+function bearerOf(header: string | undefined): string | undefined {
+  return header !== undefined && /^bearer /i.test(header) ? header.slice('bearer '.length).trim() : undefined;
+}
+
+function digestOf(key: string): string {
+  return hash('sha256', key);
+}
+
+function unknownKey(): FlagProblem {
+  return new FlagProblem('unauthenticated', 'The API key or token is not known, or it has expired.');
+}
+
+const Claims = z.object({ sub: z.string().min(1), exp: z.number(), scope: z.string() });
+
+/** Checks tokens of one issuer. Its library is loaded with the first of them. */
+async function jwtVerifier({
+  jwksUrl,
+  issuer,
+  audience,
+}: JwtOptions): Promise<(token: string) => Promise<VerifiedToken>> {
+  const jose = await import('jose');
+  const keys = jose.createRemoteJWKSet(new URL(jwksUrl));
+  return async (token) => {
+    try {
+      const { payload } = await jose.jwtVerify(token, keys, { issuer, audience, algorithms: ALGORITHMS });
+      const claims = Claims.parse(payload);
+      const grants = claims.scope
+        .split(' ')
+        .filter((scope) => scope.startsWith('flags:'))
+        .map((scope) => scope.slice('flags:'.length))
+        .filter((scope) => GrantText.safeParse(scope).success);
+      return { principal: { id: claims.sub, grants: grants.map(parseGrant) }, untilMs: claims.exp * 1000 };
+    } catch (error) {
+      if (error instanceof jose.errors.JWKSTimeout) {
+        throw new FlagProblem('store-unavailable', "The token's issuer does not answer, so it cannot be checked.");
+      }
+      throw unknownKey();
+    }
+  };
+}

@@ -1,0 +1,445 @@
+import { z } from 'zod';
+import { environmentOf, may, requireFlagRole } from '../access';
+import type { Principal } from '../access';
+import type { FlagChecks } from '../checks';
+import { FlagDefaults } from '../defaults';
+import { evaluateFlag, explainFlag } from '../evaluate';
+import { CheckFlag, CreateFlag, FlagDocument, flagSchemas, ListUser, SetRollout, UpdateFlag } from '../flag';
+import type { StoredFlag } from '../flag';
+import { checkedName, flagETag, flagNotFound } from '../flag-service';
+import type { FlagService, WriteAnswer } from '../flag-service';
+import { FlagProblem } from '../problem';
+import { AUDIT_ACTIONS, usageDays } from '../store';
+import type { FlagStore } from '../store';
+import type { UsageRecorder } from '../usage';
+import { endpoint } from './endpoint';
+import type { Answer, Asked, Endpoint } from './endpoint';
+
+const FLAGS = '/api/feature-flags';
+
+export const FlagAnswer = FlagDocument.extend({ revision: z.int() }).register(flagSchemas, {
+  id: 'Flag',
+  description: 'A flag; `revision` is what its ETag is made of.',
+});
+export type FlagAnswer = z.infer<typeof FlagAnswer>;
+
+export const FlagPage = z
+  .object({ flags: z.array(FlagAnswer), next_cursor: z.string().nullable() })
+  .register(flagSchemas, { id: 'FlagPage' });
+
+const RULES = ['disabled', 'environment', 'blacklist', 'whitelist', 'percentage', 'default', 'unavailable'] as const;
+
+export const CheckAnswer = z
+  .object({
+    flag: z.string(),
+    user_id: z.string(),
+    enabled: z.boolean(),
+    /** The rule that decided. */
+    reason: z.enum(RULES),
+    environment: z.string(),
+    variant: z.string(),
+    value: z.union([z.boolean(), z.string(), z.number(), z.record(z.string(), z.unknown())]),
+  })
+  .register(flagSchemas, { id: 'CheckAnswer' });
+export type CheckAnswer = z.infer<typeof CheckAnswer>;
+
+export const Explanation = CheckAnswer.extend({
+  bucket: z.int().nullable(),
+  percentage: z.int().nullable(),
+  rules: z.array(z.object({ rule: z.enum(RULES), decided: z.boolean(), because: z.string() })),
+}).register(flagSchemas, { id: 'Explanation' });
+export type Explanation = z.infer<typeof Explanation>;
+
+const DayAnswer = z.object({
+  date: z.string(),
+  total: z.int(),
+  enabled: z.int(),
+  disabled: z.int(),
+  unique_users: z.int(),
+});
+
+export const StatsAnswer = DayAnswer.omit({ date: true })
+  .extend({
+    flag: z.string(),
+    days: z.int(),
+    last_evaluated_at: z.string().nullable(),
+    by_day: z.array(DayAnswer),
+  })
+  .register(flagSchemas, { id: 'Stats' });
+export type StatsAnswer = z.infer<typeof StatsAnswer>;
+
+export const AuditPage = z
+  .object({
+    entries: z.array(
+      z.object({
+        id: z.string(),
+        at: z.string(),
+        actor: z.string(),
+        action: z.enum(AUDIT_ACTIONS),
+        flag: z.string(),
+        revision: z.int(),
+        changes: z.record(z.string(), z.unknown()),
+        request_id: z.string().nullable(),
+      }),
+    ),
+    next_cursor: z.string().nullable(),
+  })
+  .register(flagSchemas, { id: 'AuditPage' });
+export type AuditPage = z.infer<typeof AuditPage>;
+
+const whole = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,6}$/, 'a whole number')
+    .transform(Number)
+    .pipe(z.int().min(least).max(most));
+
+const PageQuery = z.strictObject({
+  limit: whole(1, FlagDefaults.maxPageSize).default(FlagDefaults.pageSize),
+  cursor: z.string().max(500).optional(),
+});
+const StatsQuery = z.strictObject({ days: whole(1, FlagDefaults.usageDays).default(FlagDefaults.usageDays) });
+
+export interface ApiParts {
+  readonly service: FlagService;
+  readonly checks: FlagChecks;
+  readonly store: FlagStore;
+  readonly usage: UsageRecorder;
+  readonly environment: string;
+  readonly now: () => number;
+}
+
+/** What most endpoints of a flag have in common. */
+const common = { body: null, query: null, bodyLimit: FlagDefaults.maxBodyBytes, writes: false } as const;
+const OF_FLAG = ['invalid-name', 'flag-not-found'] as const;
+const OF_WRITE = [
+  ...OF_FLAG,
+  'precondition-failed',
+  'precondition-required',
+  'key-reused',
+  'busy',
+  'store-unavailable',
+] as const;
+const FLAG_GIVEN = { 200: { description: 'The flag as it is now.', schema: FlagAnswer } };
+
+/** The REST endpoints. */
+export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
+  const { service } = parts;
+  return [
+    endpoint({
+      ...common,
+      method: 'POST',
+      path: FLAGS,
+      id: 'createFlag',
+      summary: 'Create a flag',
+      role: 'write',
+      body: CreateFlag,
+      writes: true,
+      answers: { 201: { description: 'The new flag.', schema: FlagAnswer } },
+      problems: ['flag-exists', 'key-reused', 'store-unavailable'],
+      handle: async ({ write, body }) => {
+        const answer = await service.create(write(), body);
+        return written(answer, { location: `${FLAGS}/${body.name}` });
+      },
+    }),
+    endpoint({
+      ...common,
+      method: 'GET',
+      path: FLAGS,
+      id: 'listFlags',
+      summary: 'List flags by name',
+      role: 'read',
+      query: PageQuery,
+      answers: { 200: { description: 'One page.', schema: FlagPage } },
+      problems: ['store-unavailable'],
+      handle: async ({ principal, query }) => {
+        const after = query.cursor === undefined ? null : nameOfCursor(query.cursor);
+        const { items, next } = await service.list(principal, { after, limit: query.limit });
+        return {
+          status: 200,
+          body: { flags: items.map(presented), next_cursor: next === null ? null : cursorOf(next) },
+        };
+      },
+    }),
+    endpoint({
+      ...common,
+      method: 'GET',
+      path: `${FLAGS}/{name}`,
+      id: 'getFlag',
+      summary: 'Get a flag',
+      role: 'read',
+      answers: FLAG_GIVEN,
+      problems: [...OF_FLAG, 'store-unavailable'],
+      handle: async ({ principal, params }) => given(await service.get(principal, params['name'] ?? '')),
+    }),
+    endpoint({
+      ...common,
+      method: 'PUT',
+      path: `${FLAGS}/{name}`,
+      id: 'updateFlag',
+      summary: 'Change a flag: what is named is replaced, the rest stays',
+      role: 'write',
+      body: UpdateFlag,
+      writes: true,
+      answers: FLAG_GIVEN,
+      problems: [...OF_WRITE, 'release-holds'],
+      handle: async ({ write, params, body }) => written(await service.update(write(), params['name'] ?? '', body)),
+    }),
+    endpoint({
+      ...common,
+      method: 'DELETE',
+      path: `${FLAGS}/{name}`,
+      id: 'deleteFlag',
+      summary: 'Delete a flag and its usage',
+      role: 'admin',
+      writes: true,
+      answers: { 204: { description: 'It is gone.', schema: null } },
+      problems: [...OF_WRITE, 'release-holds'],
+      handle: async ({ write, params }) => written(await service.delete(write(), params['name'] ?? '')),
+    }),
+    endpoint({
+      ...common,
+      method: 'POST',
+      path: `${FLAGS}/{name}/check`,
+      id: 'checkFlag',
+      summary: 'Ask whether a flag is on for a user',
+      role: 'read',
+      body: CheckFlag,
+      bodyLimit: FlagDefaults.maxContextBytes,
+      answers: { 200: { description: 'The answer and the rule that decided.', schema: CheckAnswer } },
+      problems: OF_FLAG,
+      handle: ({ principal, params, body }) => check(parts, principal, { name: params['name'] ?? '', ...body }),
+    }),
+    endpoint({
+      ...common,
+      method: 'POST',
+      path: `${FLAGS}/{name}/explain`,
+      id: 'explainFlag',
+      summary: 'The same with every rule that was asked; not counted as usage',
+      role: 'read',
+      body: CheckFlag,
+      bodyLimit: FlagDefaults.maxContextBytes,
+      answers: { 200: { description: 'The answer, rule by rule.', schema: Explanation } },
+      problems: OF_FLAG,
+      handle: ({ principal, params, body }) => explain(parts, principal, { name: params['name'] ?? '', ...body }),
+    }),
+    endpoint({
+      ...common,
+      method: 'PATCH',
+      path: `${FLAGS}/{name}/rollout`,
+      id: 'setRollout',
+      summary: 'Set the percentage',
+      role: 'write',
+      body: SetRollout,
+      writes: true,
+      answers: FLAG_GIVEN,
+      problems: [...OF_WRITE, 'stale-fence', 'release-holds'],
+      handle: async ({ write, params, body }) => written(await service.setRollout(write(), params['name'] ?? '', body)),
+    }),
+    ...(['whitelist', 'blacklist'] as const).flatMap((list) => [
+      endpoint({
+        ...common,
+        method: 'POST',
+        path: `${FLAGS}/{name}/${list}`,
+        id: `addTo${list === 'whitelist' ? 'Whitelist' : 'Blacklist'}`,
+        summary: `Put a user on the ${list}`,
+        role: 'write',
+        body: ListUser,
+        bodyLimit: FlagDefaults.maxContextBytes,
+        writes: true,
+        answers: FLAG_GIVEN,
+        problems: [...OF_WRITE, 'list-full'],
+        handle: async ({ write, params, body }) =>
+          written(await service.addToList(write(), params['name'] ?? '', { list, userId: body.user_id })),
+      }),
+      endpoint({
+        ...common,
+        method: 'DELETE',
+        path: `${FLAGS}/{name}/${list}/{user_id}`,
+        id: `removeFrom${list === 'whitelist' ? 'Whitelist' : 'Blacklist'}`,
+        summary: `Take a user off the ${list}`,
+        role: 'write',
+        writes: true,
+        answers: FLAG_GIVEN,
+        problems: [...OF_WRITE, 'user-not-listed'],
+        handle: async ({ write, params }) =>
+          written(
+            await service.removeFromList(write(), params['name'] ?? '', { list, userId: params['user_id'] ?? '' }),
+          ),
+      }),
+    ]),
+    endpoint({
+      ...common,
+      method: 'GET',
+      path: `${FLAGS}/{name}/stats`,
+      id: 'flagStats',
+      summary: 'Checks of the last days',
+      role: 'read',
+      query: StatsQuery,
+      answers: { 200: { description: 'Totals, and by day.', schema: StatsAnswer } },
+      problems: [...OF_FLAG, 'store-unavailable'],
+      handle: ({ principal, params, query }) =>
+        stats(parts, principal, { name: params['name'] ?? '', days: query.days }),
+    }),
+    endpoint({
+      ...common,
+      method: 'GET',
+      path: `${FLAGS}/{name}/audit`,
+      id: 'flagAudit',
+      summary: 'Who changed this flag, newest first; of a deleted one, too',
+      role: 'read',
+      query: PageQuery,
+      answers: { 200: { description: 'One page.', schema: AuditPage } },
+      problems: ['invalid-name', 'store-unavailable'],
+      handle: async (asked) => {
+        const name = checkedName(asked.params['name'] ?? '');
+        const stored = await parts.store.get(name);
+        requireFlagRole(asked.principal, 'read', stored?.flag ?? { name, environments: [] });
+        return audit(parts, asked, name);
+      },
+    }),
+    endpoint({
+      ...common,
+      method: 'GET',
+      path: '/api/feature-flag-audit',
+      id: 'audit',
+      summary: 'Who changed which flag, newest first',
+      role: 'admin',
+      query: PageQuery,
+      answers: { 200: { description: 'One page.', schema: AuditPage } },
+      problems: ['forbidden', 'store-unavailable'],
+      handle: (asked) => {
+        if (!may(asked.principal, 'admin', '*')) {
+          throw new FlagProblem('forbidden', `${asked.principal.id} may not read the audit of all environments.`);
+        }
+        return audit(parts, asked, null);
+      },
+    }),
+  ];
+}
+
+interface Question {
+  readonly name: string;
+  readonly user_id: string;
+  readonly environment?: string | undefined;
+}
+
+function check(parts: ApiParts, principal: Principal, question: Question): Answer {
+  const environment = environmentOf(principal, question.environment, parts.environment);
+  const checked = parts.checks.check(question.name, { userId: question.user_id, environment });
+  const asked = { flag: question.name, user_id: question.user_id };
+  switch (checked.kind) {
+    case 'answered': {
+      const { enabled, rule, variant, value } = checked.evaluation;
+      return { status: 200, body: { ...asked, enabled, reason: rule, environment, variant, value } };
+    }
+    case 'unavailable':
+      return {
+        status: 200,
+        body: { ...asked, enabled: false, reason: 'unavailable', environment, variant: 'off', value: false },
+      };
+    case 'unknown':
+      throw flagNotFound(checkedName(question.name));
+    case 'user-missing':
+      throw new Error('a check without a user');
+    default:
+      return checked satisfies never;
+  }
+}
+
+function explain(parts: ApiParts, principal: Principal, question: Question): Answer {
+  const environment = environmentOf(principal, question.environment, parts.environment);
+  const flag = parts.checks.ruleset.flag(checkedName(question.name));
+  if (flag === undefined) throw flagNotFound(question.name);
+  const subject = { userId: question.user_id, environment };
+  const evaluation = evaluateFlag(flag, subject);
+  if (evaluation.rule === 'user-missing') throw new Error('a question without a user');
+  const { enabled, rule, variant, value, bucket } = evaluation;
+  return {
+    status: 200,
+    body: {
+      flag: question.name,
+      user_id: question.user_id,
+      enabled,
+      reason: rule,
+      environment,
+      variant,
+      value,
+      bucket,
+      percentage: flag.percentage,
+      rules: explainFlag(flag, subject),
+    },
+  };
+}
+
+async function stats(
+  { service, store, usage, now }: ApiParts,
+  principal: Principal,
+  { name, days }: { name: string; days: number },
+): Promise<Answer> {
+  await service.get(principal, name);
+  // What this process counted and has not yet handed on.
+  await usage.flush();
+  const found = await store.usage(name, usageDays(now(), days));
+  const byDay = found.days.map(({ day, enabled, disabled, unique_users }) => ({
+    date: `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`,
+    total: enabled + disabled,
+    enabled,
+    disabled,
+    unique_users,
+  }));
+  const enabled = byDay.reduce((sum, day) => sum + day.enabled, 0);
+  const disabled = byDay.reduce((sum, day) => sum + day.disabled, 0);
+  return {
+    status: 200,
+    body: {
+      flag: name,
+      days,
+      total: enabled + disabled,
+      enabled,
+      disabled,
+      unique_users: found.unique_users,
+      last_evaluated_at: found.last_evaluated_at,
+      by_day: byDay,
+    },
+  };
+}
+
+async function audit(
+  { store }: ApiParts,
+  { query }: Asked<unknown, z.output<typeof PageQuery>>,
+  flag: string | null,
+): Promise<Answer> {
+  const { cursor, limit } = query;
+  if (cursor !== undefined && !/^\d{1,20}(-\d{1,20})?$/.test(cursor)) throw badCursor();
+  const { items, next } = await store.audit({ flag, before: cursor ?? null, limit });
+  return { status: 200, body: { entries: items, next_cursor: next } };
+}
+
+function presented({ flag, revision }: StoredFlag): FlagAnswer {
+  return { ...flag, revision };
+}
+
+function given(stored: StoredFlag): Answer {
+  return { status: 200, headers: { etag: flagETag(stored.revision) }, body: presented(stored) };
+}
+
+function written({ status, stored, replayed }: WriteAnswer, headers: Record<string, string> = {}): Answer {
+  const replay = replayed ? { 'idempotent-replayed': 'true' } : {};
+  if (stored === null) return { status, headers: replay, body: null };
+  return { ...given(stored), status, headers: { ...headers, ...replay, etag: flagETag(stored.revision) } };
+}
+
+function cursorOf(name: string): string {
+  return Buffer.from(name).toString('base64url');
+}
+
+function nameOfCursor(cursor: string): string {
+  const name = Buffer.from(cursor, 'base64url').toString();
+  if (cursorOf(name) !== cursor) throw badCursor();
+  return name;
+}
+
+function badCursor(): FlagProblem {
+  return new FlagProblem('invalid-request', 'The cursor is none of ours; take it from next_cursor of the page before.');
+}

@@ -1,0 +1,468 @@
+import { once } from 'node:events';
+import { mkdtempSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020';
+import { MemoryFlagStore } from '../../src/flags/memory-store';
+import { openSqliteFlagStore } from '../../src/flags/sqlite-store';
+import { startFlagsServer } from '../../src/flags/server/flags-server';
+import type { FlagsServer, FlagsServerOptions } from '../../src/flags/server/flags-server';
+import { send, silentLogger } from './support';
+import type { Reply } from './support';
+
+interface OpenApi {
+  readonly paths: Record<string, Record<string, { responses: Record<string, { content?: Record<string, unknown> }> }>>;
+  readonly components: { readonly schemas: Record<string, unknown> };
+}
+
+/** All servers of these tests publish the same document. */
+const ajv = new Ajv2020({ strict: false, validateFormats: false });
+const servers: FlagsServer[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+});
+
+async function serve(options: Partial<FlagsServerOptions> = {}) {
+  const server = await startFlagsServer({
+    store: new MemoryFlagStore(),
+    access: {},
+    logger: silentLogger,
+    ...options,
+  });
+  servers.push(server);
+  const document =
+    options.access === undefined ? ((await send(`${server.url}/api/openapi.json`, 'GET')).body as OpenApi) : null;
+  const ask = async (
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Reply> => {
+    const reply = await send(`${server.url}${path}`, method, { body, headers });
+    if (document !== null) checkAgainst(document, { method, path, reply });
+    return reply;
+  };
+  return { server, ask, flags: (path = '') => `/api/feature-flags${path}` };
+}
+
+/** Every answer of these tests is held against the document that the server publishes. */
+function checkAgainst(
+  document: OpenApi,
+  { method, path, reply }: { method: string; path: string; reply: Reply },
+): void {
+  const [bare = ''] = path.split('?');
+  const template = Object.keys(document.paths).find((one) =>
+    new RegExp(`^${one.replaceAll(/\{\w+\}/g, '[^/]*')}$`).test(bare),
+  );
+  const operation = template === undefined ? undefined : document.paths[template]?.[method.toLowerCase()];
+  if (operation === undefined) return;
+  const response = operation.responses[String(reply.status)];
+  if (response === undefined) throw new Error(`${method} ${template} is not said to answer ${reply.status}`);
+  const [[type, content] = ['', undefined]] = Object.entries(response.content ?? {});
+  if (content === undefined) return;
+  expect(reply.headers.get('content-type')).toContain(type);
+  const { schema } = content as { schema: { $ref: string } };
+  if (ajv.getSchema('openapi') === undefined) ajv.addSchema({ $id: 'openapi', components: document.components });
+  const valid = ajv.getSchema(schema.$ref.replace('#', 'openapi#'));
+  if (valid?.(reply.body) !== true) {
+    throw new Error(`${method} ${path}: ${ajv.errorsText(valid?.errors)} in ${JSON.stringify(reply.body)}`);
+  }
+}
+
+const NEW = { name: 'new_dashboard', enabled: true, description: 'New dashboard UI', rollout_percentage: 10 };
+
+describe('the eleven endpoints', () => {
+  it('create, list, get, change and delete a flag', async () => {
+    const { ask, flags } = await serve();
+
+    const created = await ask('POST', flags(), NEW);
+    expect(created).toMatchObject({
+      status: 201,
+      body: { ...NEW, whitelist: [], blacklist: [], environments: [], metadata: {}, variants: null, fence: null },
+    });
+    expect(created.headers.get('location')).toBe('/api/feature-flags/new_dashboard');
+    expect(created.headers.get('etag')).toBe(`"${(created.body as { revision: number }).revision}"`);
+
+    expect((await ask('GET', flags())).body).toEqual({ flags: [created.body], next_cursor: null });
+    expect((await ask('GET', flags('/new_dashboard'))).body).toEqual(created.body);
+
+    const changed = await ask('PUT', flags('/new_dashboard'), { description: 'Other', metadata: { owner: 'web' } });
+    expect(changed).toMatchObject({
+      status: 200,
+      body: { ...NEW, description: 'Other', metadata: { owner: 'web' } },
+    });
+
+    expect(await ask('DELETE', flags('/new_dashboard'))).toMatchObject({ status: 204, body: '' });
+    expect(await ask('GET', flags('/new_dashboard'))).toMatchObject({
+      status: 404,
+      body: { code: 'flag-not-found', detail: 'There is no flag new_dashboard.' },
+    });
+  });
+
+  it('set the percentage, and answer a check at once by it', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), { ...NEW, name: 'new-checkout' });
+    const check = async (user: string) => (await ask('POST', flags('/new-checkout/check'), { user_id: user })).body;
+
+    expect(await check('user-1')).toEqual({
+      flag: 'new-checkout',
+      user_id: 'user-1',
+      enabled: false,
+      reason: 'percentage',
+      environment: 'production',
+      variant: 'off',
+      value: false,
+    });
+    expect(await ask('PATCH', flags('/new-checkout/rollout'), { percentage: 84 })).toMatchObject({
+      status: 200,
+      body: { rollout_percentage: 84 },
+    });
+    // Bucket 83.
+    expect(await check('user-1')).toMatchObject({ enabled: true, reason: 'percentage' });
+  });
+
+  it('put users on the lists and take them off', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), { ...NEW, rollout_percentage: 0 });
+    const check = async () => (await ask('POST', flags('/new_dashboard/check'), { user_id: 'a/b ü' })).body;
+
+    expect(await ask('POST', flags('/new_dashboard/whitelist'), { user_id: 'a/b ü' })).toMatchObject({
+      status: 200,
+      body: { whitelist: ['a/b ü'] },
+    });
+    expect(await check()).toMatchObject({ enabled: true, reason: 'whitelist' });
+    expect(await ask('POST', flags('/new_dashboard/blacklist'), { user_id: 'a/b ü' })).toMatchObject({ status: 200 });
+    expect(await check()).toMatchObject({ enabled: false, reason: 'blacklist' });
+
+    const one = encodeURIComponent('a/b ü');
+    expect(await ask('DELETE', flags(`/new_dashboard/blacklist/${one}`))).toMatchObject({ body: { blacklist: [] } });
+    expect(await ask('DELETE', flags(`/new_dashboard/whitelist/${one}`))).toMatchObject({ body: { whitelist: [] } });
+    expect(await check()).toMatchObject({ enabled: false, reason: 'percentage' });
+    expect(await ask('DELETE', flags(`/new_dashboard/whitelist/${one}`))).toMatchObject({
+      status: 404,
+      body: { code: 'user-not-listed' },
+    });
+  });
+
+  it('count checks by day, with what was counted a moment ago', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), { ...NEW, rollout_percentage: 0, whitelist: ['in'] });
+    for (const user_id of ['in', 'in', 'out']) await ask('POST', flags('/new_dashboard/check'), { user_id });
+    await ask('POST', flags('/new_dashboard/explain'), { user_id: 'in' });
+
+    const stats = await ask('GET', flags('/new_dashboard/stats?days=7'));
+
+    expect(stats.body).toMatchObject({
+      flag: 'new_dashboard',
+      days: 7,
+      total: 3,
+      enabled: 2,
+      disabled: 1,
+      unique_users: 2,
+    });
+    const { by_day } = stats.body as { by_day: { date: string; total: number }[] };
+    expect(by_day).toHaveLength(7);
+    expect(by_day.at(-1)).toMatchObject({ date: new Date().toISOString().slice(0, 10), total: 3 });
+    expect(await ask('GET', flags('/new_dashboard/stats?days=8'))).toMatchObject({ status: 400 });
+  });
+
+  it('explain an answer and list who changed what', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), NEW, { 'x-request-id': 'r-1' });
+    await ask('POST', flags('/new_dashboard/whitelist'), { user_id: 'u' });
+
+    const { body } = await ask('POST', flags('/new_dashboard/explain'), { user_id: 'u' });
+    expect(body).toMatchObject({ enabled: true, reason: 'whitelist', bucket: null, percentage: 10 });
+
+    const audit = (await ask('GET', flags('/new_dashboard/audit'))).body;
+    expect(audit).toMatchObject({
+      entries: [
+        { action: 'listed', actor: 'anonymous', changes: { whitelist: { added: ['u'], removed: [], count: 1 } } },
+        { action: 'created', request_id: 'r-1', changes: { rollout_percentage: { from: null, to: 10 } } },
+      ],
+      next_cursor: null,
+    });
+    expect((await ask('GET', '/api/feature-flag-audit?limit=1')).body).toMatchObject({
+      entries: [{ action: 'listed' }],
+      next_cursor: expect.any(String),
+    });
+  });
+});
+
+describe('a list', () => {
+  it('comes in pages', async () => {
+    const { ask, flags } = await serve();
+    for (const name of ['a', 'b', 'c']) await ask('POST', flags(), { name });
+
+    const first = (await ask('GET', flags('?limit=2'))).body as { flags: { name: string }[]; next_cursor: string };
+    const second = (await ask('GET', flags(`?limit=2&cursor=${first.next_cursor}`))).body;
+
+    expect(first.flags.map(({ name }) => name)).toEqual(['a', 'b']);
+    expect(second).toMatchObject({ flags: [{ name: 'c' }], next_cursor: null });
+  });
+
+  it.each(['limit=0', 'limit=501', 'limit=x', 'cursor=%21', 'page=2'])('with ?%s is refused', async (query) => {
+    const { ask, flags } = await serve();
+
+    expect(await ask('GET', flags(`?${query}`))).toMatchObject({ status: 400, body: { code: 'invalid-request' } });
+  });
+});
+
+describe('two who write', () => {
+  it('are told apart by If-Match', async () => {
+    const { ask, flags } = await serve();
+    const etag = (await ask('POST', flags(), NEW)).headers.get('etag') ?? '';
+    const first = await ask('PUT', flags('/new_dashboard'), { description: 'first' }, { 'if-match': etag });
+
+    const second = await ask('PUT', flags('/new_dashboard'), { description: 'second' }, { 'if-match': etag });
+
+    expect(first.status).toBe(200);
+    expect(second).toMatchObject({
+      status: 412,
+      body: { code: 'precondition-failed', etag: first.headers.get('etag') },
+    });
+    expect((await ask('GET', flags('/new_dashboard'))).body).toMatchObject({ description: 'first' });
+    expect((await ask('DELETE', flags('/new_dashboard'), undefined, { 'if-match': etag })).status).toBe(412);
+    expect((await ask('DELETE', flags('/new_dashboard'), undefined, { 'if-match': '*' })).status).toBe(204);
+  });
+
+  it('lose nothing when they do not care', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), NEW);
+    const users = Array.from({ length: 20 }, (_, i) => `user-${i}`);
+
+    const replies = await Promise.all(
+      users.map((user_id) => ask('POST', flags('/new_dashboard/whitelist'), { user_id })),
+    );
+
+    expect(replies.map(({ status }) => status)).toEqual(users.map(() => 200));
+    const { whitelist } = (await ask('GET', flags('/new_dashboard'))).body as { whitelist: string[] };
+    expect(whitelist.sort()).toEqual(users.sort());
+  });
+
+  it('have to say what they read, where the server asks for it', async () => {
+    const { ask, flags } = await serve({ requireIfMatch: true });
+    const etag = (await ask('POST', flags(), NEW)).headers.get('etag') ?? '';
+
+    expect(await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: 20 })).toMatchObject({
+      status: 428,
+      body: { code: 'precondition-required' },
+    });
+    const said = { 'if-match': etag };
+    expect((await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: 20 }, said)).status).toBe(200);
+  });
+
+  it('cannot both create it', async () => {
+    const { ask, flags } = await serve();
+
+    const replies = await Promise.all([ask('POST', flags(), NEW), ask('POST', flags(), NEW)]);
+
+    expect(replies.map(({ status }) => status).sort()).toEqual([201, 409]);
+  });
+});
+
+describe('an Idempotency-Key', () => {
+  it('carries the same request out once', async () => {
+    const { ask, flags } = await serve();
+    const key = { 'idempotency-key': 'k' };
+    const first = await ask('POST', flags(), NEW, key);
+    const again = await ask('POST', flags(), NEW, key);
+
+    expect(again).toMatchObject({ status: 201, body: first.body });
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    expect(first.headers.get('idempotent-replayed')).toBeNull();
+    const deleted = { 'idempotency-key': 'd' };
+    expect((await ask('DELETE', flags('/new_dashboard'), undefined, deleted)).status).toBe(204);
+    expect((await ask('DELETE', flags('/new_dashboard'), undefined, deleted)).status).toBe(204);
+  });
+
+  it('that stood for another request is refused', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), NEW, { 'idempotency-key': 'k' });
+
+    const other = await ask('POST', flags(), { ...NEW, name: 'other' }, { 'idempotency-key': 'k' });
+
+    expect(other).toMatchObject({ status: 422, body: { code: 'key-reused' } });
+  });
+});
+
+describe('a fence', () => {
+  const fence = (owner: string, epoch: number, hold?: boolean) => ({
+    owner,
+    epoch,
+    ...(hold === undefined ? {} : { hold }),
+  });
+
+  it('lets no older write land', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), NEW);
+    const set = (percentage: number, given?: object) =>
+      ask('PATCH', flags('/new_dashboard/rollout'), { percentage, ...(given === undefined ? {} : { fence: given }) });
+
+    expect(await set(20, fence('a', 5))).toMatchObject({ status: 200, body: { fence: { owner: 'a', epoch: 5 } } });
+    expect(await set(30, fence('a', 4))).toMatchObject({
+      status: 409,
+      body: { code: 'stale-fence', held: { owner: 'a', epoch: 5 } },
+    });
+    expect((await set(30, fence('b', 4))).status).toBe(409);
+    expect((await set(30, fence('b', 5))).status).toBe(409);
+    expect((await set(20, fence('a', 5))).status).toBe(200);
+    expect((await set(30, fence('b', 6))).status).toBe(200);
+    expect(await set(40)).toMatchObject({ status: 200, body: { fence: { owner: 'b', epoch: 6 } } });
+  });
+
+  it('that holds keeps hands off the percentage, but not off the switch', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), NEW);
+    await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: 20, fence: fence('a', 1, true) });
+
+    expect(await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: 100 })).toMatchObject({
+      status: 409,
+      body: { code: 'release-holds' },
+    });
+    expect((await ask('PUT', flags('/new_dashboard'), { rollout_percentage: 100 })).status).toBe(409);
+    expect((await ask('DELETE', flags('/new_dashboard'))).status).toBe(409);
+    expect((await ask('PUT', flags('/new_dashboard'), { enabled: false })).status).toBe(200);
+
+    await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: 20, fence: fence('a', 2) });
+    expect((await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: 100 })).status).toBe(200);
+  });
+});
+
+describe('what is wrong', () => {
+  it.each([
+    ['a:b'],
+    ['../../etc/passwd'],
+    ['Robert"); DROP TABLE flags;--'],
+    ['x'.repeat(1_500)],
+    ['\u0000'],
+    ['__proto__'],
+    ['ключ'],
+    ['all'],
+  ])('as a name (%j) is refused with a sentence, and nothing is stored', async (name) => {
+    const { ask, flags } = await serve();
+
+    const created = await ask('POST', flags(), { name });
+    const got = await ask('GET', flags(`/${encodeURIComponent(name)}`));
+    const checked = await ask('POST', flags(`/${encodeURIComponent(name)}/check`), { user_id: 'u' });
+
+    expect(created).toMatchObject({ status: 400, body: { detail: expect.stringMatching(/^[^\n]{20,400}\.$/) } });
+    expect(got).toMatchObject({ status: 400, body: { code: 'invalid-name' } });
+    expect(checked).toMatchObject({ status: 400, body: { code: 'invalid-name' } });
+    expect((await ask('GET', flags())).body).toMatchObject({ flags: [] });
+  });
+
+  it.each([
+    ['no JSON', '{"name":', 400, 'not-json'],
+    ['a list', '[]', 400, 'invalid-request'],
+    ['nothing', '', 400, 'invalid-request'],
+    ['an unknown key', '{"name":"f","enabeld":true}', 400, 'invalid-request'],
+    ['a prototype', '{"name":"f","__proto__":{"enabled":true}}', 400, 'invalid-request'],
+    ['a fraction of a percent', '{"name":"f","rollout_percentage":0.5}', 400, 'invalid-request'],
+    ['101 percent', '{"name":"f","rollout_percentage":101}', 400, 'invalid-request'],
+    ['an empty user', '{"name":"f","whitelist":[""]}', 400, 'invalid-request'],
+    ['half a character', '{"name":"f","whitelist":["\\ud800"]}', 400, 'invalid-request'],
+    [
+      'too many users',
+      JSON.stringify({ name: 'f', whitelist: Array.from({ length: 10_001 }, String) }),
+      400,
+      'invalid-request',
+    ],
+    ['too much', JSON.stringify({ name: 'f', description: 'x'.repeat(3_000_000) }), 413, 'body-too-large'],
+  ])('with a body that is %s is said, and nothing is stored', async (_what, body, status, code) => {
+    const { ask, flags } = await serve();
+
+    const reply = await ask('POST', flags(), body);
+
+    expect(reply).toMatchObject({ status, body: { code, status, type: `urn:sluice:problem:${code}` } });
+    expect((await ask('GET', flags())).body).toMatchObject({ flags: [] });
+  });
+
+  it('names every field, and what is allowed', async () => {
+    const { ask, flags } = await serve();
+
+    const { body } = await ask('POST', flags(), { name: 'A', rollout_percentage: 1.5, whitelst: [] });
+
+    const { errors } = body as { errors: { where: string }[] };
+    expect(errors.map(({ where }) => where)).toEqual(expect.arrayContaining(['/name', '/rollout_percentage', '/']));
+  });
+
+  it('is said of types, methods and paths', async () => {
+    const { ask, flags, server } = await serve();
+
+    const form = await send(`${server.url}${flags()}`, 'POST', {
+      body: 'name=f',
+      headers: { 'content-type': 'text/plain' },
+    });
+    expect(form).toMatchObject({ status: 415, body: { code: 'not-json-type' } });
+    expect(await ask('PATCH', flags())).toMatchObject({ status: 405, body: { code: 'method-not-allowed' } });
+    expect(await ask('GET', '/api/nothing')).toMatchObject({ status: 404, body: { code: 'no-such-endpoint' } });
+    expect((await ask('GET', flags('/%E0%A4%A'))).status).toBe(400);
+  });
+
+  it('is a list that is full', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), { name: 'f', whitelist: Array.from({ length: 10_000 }, (_, i) => `u${i}`) });
+
+    expect(await ask('POST', flags('/f/whitelist'), { user_id: 'one-more' })).toMatchObject({
+      status: 422,
+      body: { code: 'list-full' },
+    });
+  });
+
+  it('is a check of no flag, or of nobody', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), NEW);
+
+    expect((await ask('POST', flags('/gone/check'), { user_id: 'u' })).status).toBe(404);
+    expect((await ask('POST', flags('/new_dashboard/check'), {})).status).toBe(400);
+    expect((await ask('POST', flags('/new_dashboard/check'), { user_id: '' })).status).toBe(400);
+    expect((await ask('POST', flags('/new_dashboard/check'), { user_id: 'x'.repeat(257) })).status).toBe(400);
+    const large = { user_id: 'x', environment: 'y'.repeat(70_000) };
+    expect((await ask('POST', flags('/new_dashboard/check'), large)).status).toBe(413);
+  });
+
+  it('is a request that only looks like HTTP', async () => {
+    const { server } = await serve();
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write('GET / HTTP/9.9\r\n\r\n');
+
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 400/);
+    socket.destroy();
+  });
+});
+
+describe('a service without keys', () => {
+  it('listens on loopback alone', async () => {
+    await expect(serve({ host: '0.0.0.0' })).rejects.toThrow(/Without a key the flag service listens on loopback only/);
+  });
+
+  it('does not answer to a name that is not this machine', async () => {
+    const { server } = await serve();
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write('GET /api/feature-flags HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n');
+
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 403/);
+  });
+});
+
+it('keeps flags in a file from one start to the next', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'sluice-flags-')), 'flags.db');
+  const first = await serve({ store: openSqliteFlagStore({ path }) });
+  await first.ask('POST', first.flags(), NEW);
+  await first.ask('POST', first.flags('/new_dashboard/check'), { user_id: 'u' });
+  await servers.pop()?.close();
+
+  const second = await serve({ store: openSqliteFlagStore({ path }) });
+
+  expect(await second.ask('POST', second.flags('/new_dashboard/check'), { user_id: 'u' })).toMatchObject({
+    status: 200,
+  });
+  // The last usage of the first was written at its stop.
+  expect((await second.ask('GET', second.flags('/new_dashboard/stats'))).body).toMatchObject({ total: 2 });
+});
