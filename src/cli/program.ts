@@ -17,6 +17,7 @@ import { addDeployCommand } from './commands/deploy';
 import { addDevCommand } from './commands/dev';
 import { addDoctorCommand } from './commands/doctor';
 import { addExplainCommand } from './commands/explain';
+import { addFlagsServerCommand } from './commands/flags-server';
 import { addHistoryCommand } from './commands/history';
 import { addInitCommand } from './commands/init';
 import { addJudgeCommand } from './commands/judge';
@@ -59,7 +60,7 @@ const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void
     ],
   ],
   ['Prepare:', [addInitCommand, addPlanCommand, addValidateCommand, addSchemaCommand, addRbacCommand]],
-  ['Run:', [addDevCommand, addWorkerCommand, addDoctorCommand, addDemoCommand]],
+  ['Run:', [addDevCommand, addWorkerCommand, addFlagsServerCommand, addDoctorCommand, addDemoCommand]],
   ['More:', [addCompletionCommand, addVersionCommand]],
 ];
 

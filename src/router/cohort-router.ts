@@ -4,6 +4,7 @@ import { anonymousId } from './anonymous-id';
 import { clientAddress } from './client-address';
 import { systemClock, type RouterClock } from './clock';
 import {
+  isWeight,
   resolveConfig,
   RouterConfigError,
   type ConfigurableOptions,
@@ -52,6 +53,19 @@ export interface CohortRouterOptions extends ConfigurableOptions {
   readonly environment?: Environment;
   /** Time source; default the process's clocks. */
   readonly clock?: RouterClock;
+  /**
+   * Takes the weight from elsewhere, such as a feature flag (`flagWeight` of `sluice/flags`), asked with each request.
+   * It rules while no release holds the router and nothing has tripped.
+   */
+  readonly weightFrom?: WeightSource;
+}
+
+/** Where a weight comes from that neither a release nor a person sets. */
+export interface WeightSource {
+  /** For the log. */
+  readonly name: string;
+  /** Percent for the canary, 0 to 100, now; null: not known, the weight stays. In memory: no I/O, no waiting. */
+  weight(): number | null;
 }
 
 /** What the router needs to know of a request. All of it is optional; what is missing narrows who can be a canary. */
@@ -158,6 +172,7 @@ class Router implements CohortRouter {
   readonly #subjects = new SubjectSample();
   readonly #atWeight = new WeightCounts();
   readonly #overrides = { accepted: 0, rejected: 0 };
+  readonly #weightFrom: WeightSource | null;
   #resetAtMs: number;
   #refusedWrites = 0;
   #warnedAboutProxy = false;
@@ -167,6 +182,7 @@ class Router implements CohortRouter {
     const paths = checkPaths(options);
     this.#config = config;
     this.#service = options.service ?? null;
+    this.#weightFrom = options.weightFrom ?? null;
     this.#clock = options.clock ?? systemClock;
     this.#logger = safeLogger(options.logger ?? consoleLogger);
     this.#events = new EventLog(this.#clock, this.#logger, options.onEvent);
@@ -205,7 +221,7 @@ class Router implements CohortRouter {
   }
 
   begin(request: RoutedRequest): Exchange {
-    const snapshot = this.#state.snapshot;
+    const snapshot = this.snapshot();
     const identity = this.#identify(snapshot, request);
     const decision = decide(snapshot, identity.subject);
     this.#subjects.note(snapshot, decision);
@@ -235,11 +251,12 @@ class Router implements CohortRouter {
   }
 
   snapshot(): Snapshot {
+    if (this.#weightFrom !== null) this.#takeWeight(this.#weightFrom);
     return this.#state.snapshot;
   }
 
   metrics(windowSeconds: number = RouterDefaults.windowSeconds): MetricsDocument {
-    const snapshot = this.#state.snapshot;
+    const snapshot = this.snapshot();
     return {
       service: this.#service,
       instance: this.instance,
@@ -265,7 +282,7 @@ class Router implements CohortRouter {
   }
 
   state(): StateDocument {
-    const snapshot = this.#state.snapshot;
+    const snapshot = this.snapshot();
     return {
       service: this.#service,
       instance: this.instance,
@@ -290,6 +307,22 @@ class Router implements CohortRouter {
     const trip = this.#state.trip('manual', reason, null, actor === undefined ? {} : { actor });
     if (trip !== null && before.tripped === null) this.#prometheus.tripped('manual');
     return trip;
+  }
+
+  /** A release that holds the router, and a trip, are stronger than where the weight comes from. */
+  #takeWeight(source: WeightSource): void {
+    const { canaryVersion, holder, tripped, enabled, weight } = this.#state.snapshot;
+    if (!enabled || canaryVersion === null || holder !== null || tripped !== null) return;
+    let wanted: number | null;
+    try {
+      wanted = source.weight();
+    } catch (error) {
+      this.noteAppFault(`weightFrom ${source.name}`, error);
+      return;
+    }
+    if (wanted !== null && wanted !== weight && isWeight(wanted)) {
+      this.#state.setWeight({ weight: wanted, fence: undefined });
+    }
   }
 
   /** Who the client is, as far as this decision needs it. */

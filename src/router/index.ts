@@ -7,6 +7,7 @@ export {
   type Exchange,
   type RequestEnd,
   type RoutedRequest,
+  type WeightSource,
 } from './cohort-router';
 export { expressCohortRouter, type ExpressMiddleware } from './express';
 export { fastifyCohortRouter } from './fastify';

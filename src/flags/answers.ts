@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { FlagDocument, flagSchemas } from './flag';
+import { AUDIT_ACTIONS } from './store';
+
+export const FlagAnswer = FlagDocument.extend({ revision: z.int() }).register(flagSchemas, {
+  id: 'Flag',
+  description: 'A flag; `revision` is what its ETag is made of.',
+});
+export type FlagAnswer = z.infer<typeof FlagAnswer>;
+
+export const FlagPage = z
+  .object({ flags: z.array(FlagAnswer), next_cursor: z.string().nullable() })
+  .register(flagSchemas, { id: 'FlagPage' });
+export type FlagPage = z.infer<typeof FlagPage>;
+
+const RULES = ['disabled', 'environment', 'blacklist', 'whitelist', 'percentage', 'default', 'unavailable'] as const;
+
+export const CheckAnswer = z
+  .object({
+    flag: z.string(),
+    user_id: z.string(),
+    enabled: z.boolean(),
+    /** The rule that decided. */
+    reason: z.enum(RULES),
+    environment: z.string(),
+    variant: z.string(),
+    value: z.union([z.boolean(), z.string(), z.number(), z.record(z.string(), z.unknown())]),
+  })
+  .register(flagSchemas, { id: 'CheckAnswer' });
+export type CheckAnswer = z.infer<typeof CheckAnswer>;
+
+export const Explanation = CheckAnswer.extend({
+  bucket: z.int().nullable(),
+  percentage: z.int().nullable(),
+  rules: z.array(z.object({ rule: z.enum(RULES), decided: z.boolean(), because: z.string() })),
+}).register(flagSchemas, { id: 'Explanation' });
+export type Explanation = z.infer<typeof Explanation>;
+
+const DayAnswer = z.object({
+  date: z.string(),
+  total: z.int(),
+  enabled: z.int(),
+  disabled: z.int(),
+  unique_users: z.int(),
+});
+
+export const StatsAnswer = DayAnswer.omit({ date: true })
+  .extend({
+    flag: z.string(),
+    days: z.int(),
+    last_evaluated_at: z.string().nullable(),
+    by_day: z.array(DayAnswer),
+  })
+  .register(flagSchemas, { id: 'Stats' });
+export type StatsAnswer = z.infer<typeof StatsAnswer>;
+
+export const AuditPage = z
+  .object({
+    entries: z.array(
+      z.object({
+        id: z.string(),
+        at: z.string(),
+        actor: z.string(),
+        action: z.enum(AUDIT_ACTIONS),
+        flag: z.string(),
+        revision: z.int(),
+        changes: z.record(z.string(), z.unknown()),
+        request_id: z.string().nullable(),
+      }),
+    ),
+    next_cursor: z.string().nullable(),
+  })
+  .register(flagSchemas, { id: 'AuditPage' });
+export type AuditPage = z.infer<typeof AuditPage>;

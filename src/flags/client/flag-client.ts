@@ -1,0 +1,79 @@
+import { FlagChecks } from '../checks';
+import type { Checked } from '../checks';
+import { FlagDefaults } from '../defaults';
+import { consoleFlagLogger } from '../logger';
+import type { FlagLogger } from '../logger';
+import { Ruleset } from '../ruleset';
+import type { RulesetState } from '../ruleset';
+import type { FlagStore } from '../store';
+import { UsageRecorder } from '../usage';
+
+export interface FlagClientOptions {
+  /** Where flags are kept: the store that the flag service has, too. Closed with the client. */
+  readonly store: FlagStore;
+  /** The environment of questions that name none; default production. */
+  readonly environment?: string;
+  /** Whether checks count as usage; default true. */
+  readonly usage?: boolean;
+  /** Default: one JSON object a line on stderr. */
+  readonly logger?: FlagLogger;
+  /** How long `createFlagClient` waits for the flags, milliseconds; default 3 s. */
+  readonly patienceMs?: number;
+}
+
+/** Flags in this process: asked without a network, kept up in the background. */
+export interface FlagClient {
+  /**
+   * Whether a flag is on for a user. Off for a flag that is not there, and while nothing could be loaded; a percentage
+   * without a user is off, too. Never throws, never waits.
+   */
+  isEnabled(flag: string, userId: string | null, environment?: string): boolean;
+  /** The whole answer. */
+  check(flag: string, userId: string | null, environment?: string): Checked;
+  /** The share of users for whom a flag is on, as far as it is a matter of percent; null when that is not known. */
+  percentage(flag: string, environment?: string): number | null;
+  /** How good what is known is. */
+  readonly state: RulesetState;
+  /** Since the store was last heard of, milliseconds; null before the first time. */
+  readonly ageMs: number | null;
+  /** Calls back after every change. Returns how to stop it. */
+  onChange(listener: () => void): () => void;
+  /** Writes the last usage, and closes the store. */
+  close(): Promise<void>;
+}
+
+/** Loads the flags and follows them. Resolves without them when the store does not answer in time; it goes on trying. */
+export async function createFlagClient(options: FlagClientOptions): Promise<FlagClient> {
+  const { store, logger = consoleFlagLogger, environment = FlagDefaults.environment } = options;
+  const ruleset = new Ruleset({ source: store, logger });
+  const usage = options.usage === false ? null : new UsageRecorder({ store, logger });
+  const checks = new FlagChecks(ruleset, usage);
+  await ruleset.start(options.patienceMs ?? FlagDefaults.startPatienceMs);
+  const check = (flag: string, userId: string | null, named: string = environment): Checked =>
+    checks.check(flag, { userId, environment: named });
+  return {
+    check,
+    isEnabled: (flag, userId, named) => {
+      const checked = check(flag, userId, named);
+      return checked.kind === 'answered' && checked.evaluation.enabled;
+    },
+    percentage: (name, named = environment) => {
+      const flag = ruleset.flag(name);
+      if (flag === undefined) return null;
+      const on = flag.enabled && (flag.environments === null || flag.environments.has(named));
+      return on ? (flag.percentage ?? 100) : 0;
+    },
+    get state() {
+      return ruleset.state;
+    },
+    get ageMs() {
+      return ruleset.ageMs;
+    },
+    onChange: (listener) => ruleset.onChange(listener),
+    close: async () => {
+      await ruleset.stop();
+      await usage?.close();
+      await store.close();
+    },
+  };
+}

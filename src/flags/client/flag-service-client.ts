@@ -1,0 +1,201 @@
+import { z } from 'zod';
+import { messageOf } from '../../errors';
+import { AuditPage, CheckAnswer, Explanation, FlagAnswer, FlagPage, StatsAnswer } from '../answers';
+import type { CreateFlag, SetRollout, UpdateFlag } from '../flag';
+
+export interface FlagServiceClientOptions {
+  /** Where the flag service is, such as `http://127.0.0.1:8014`. */
+  readonly url: string;
+  /** An API key or a JWT; left out for a service on this machine that needs none. */
+  readonly apiKey?: string;
+  /** For one request and its whole answer, milliseconds; default 10 s. */
+  readonly timeoutMs?: number;
+}
+
+export interface AskOptions {
+  readonly signal?: AbortSignal;
+}
+
+export interface WriteOptions extends AskOptions {
+  /** The revision that the write was made from; refused (412) when it is another by now. */
+  readonly revision?: number;
+  /** The same key with the same request is carried out once, for 24 hours: what makes a retry safe. */
+  readonly idempotencyKey?: string;
+  /** Shown in the audit. */
+  readonly requestId?: string;
+}
+
+/** What a flag is created from; what is left out has its default. */
+export type NewFlag = z.input<typeof CreateFlag>;
+/** What is named is replaced, the rest stays. */
+export type FlagUpdate = z.input<typeof UpdateFlag>;
+/** A percentage, and the fence of the release that sets it. */
+export type Rollout = z.input<typeof SetRollout>;
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** A refusal's document, as far as it is read. */
+const Problem = z.object({ code: z.string(), detail: z.string() });
+
+/**
+ * The flag service said no, or nothing. `code` is the problem's (`flag-not-found`, `stale-fence`, …), or `unreachable`
+ * when there was no answer: whether the write was made is not known then.
+ */
+export class FlagServiceError extends Error {
+  override readonly name = 'FlagServiceError';
+  readonly code: string;
+  /** Of the answer; null when there was none. */
+  readonly status: number | null;
+
+  constructor(code: string, message: string, options: { status: number | null; cause?: unknown }) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.status = options.status;
+  }
+}
+
+/** The flag service's REST endpoints, typed. */
+export class FlagServiceClient {
+  readonly #base: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #timeoutMs: number;
+
+  constructor({ url, apiKey, timeoutMs = DEFAULT_TIMEOUT_MS }: FlagServiceClientOptions) {
+    this.#base = `${url.replace(/\/+$/, '')}/api`;
+    this.#headers = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** @throws FlagServiceError as every method does. */
+  create(flag: NewFlag, options: WriteOptions = {}): Promise<FlagAnswer> {
+    return this.#ask(FlagAnswer, 'POST', '/feature-flags', { body: flag, options });
+  }
+
+  list(page: { readonly limit?: number; readonly cursor?: string } = {}, options: AskOptions = {}): Promise<FlagPage> {
+    const query = new URLSearchParams();
+    if (page.limit !== undefined) query.set('limit', String(page.limit));
+    if (page.cursor !== undefined) query.set('cursor', page.cursor);
+    return this.#ask(FlagPage, 'GET', `/feature-flags?${query.toString()}`, { options });
+  }
+
+  get(name: string, options: AskOptions = {}): Promise<FlagAnswer> {
+    return this.#ask(FlagAnswer, 'GET', flagPath(name), { options });
+  }
+
+  update(name: string, changes: FlagUpdate, options: WriteOptions = {}): Promise<FlagAnswer> {
+    return this.#ask(FlagAnswer, 'PUT', flagPath(name), { body: changes, options });
+  }
+
+  setRollout(name: string, rollout: Rollout, options: WriteOptions = {}): Promise<FlagAnswer> {
+    return this.#ask(FlagAnswer, 'PATCH', flagPath(name, 'rollout'), { body: rollout, options });
+  }
+
+  async delete(name: string, options: WriteOptions = {}): Promise<void> {
+    await this.#ask(z.undefined(), 'DELETE', flagPath(name), { options });
+  }
+
+  check(name: string, question: Question, options: AskOptions = {}): Promise<CheckAnswer> {
+    return this.#ask(CheckAnswer, 'POST', flagPath(name, 'check'), { body: bodyOf(question), options });
+  }
+
+  explain(name: string, question: Question, options: AskOptions = {}): Promise<Explanation> {
+    return this.#ask(Explanation, 'POST', flagPath(name, 'explain'), { body: bodyOf(question), options });
+  }
+
+  addUser(name: string, entry: ListEntry, options: WriteOptions = {}): Promise<FlagAnswer> {
+    return this.#ask(FlagAnswer, 'POST', flagPath(name, entry.list), { body: { user_id: entry.userId }, options });
+  }
+
+  removeUser(name: string, entry: ListEntry, options: WriteOptions = {}): Promise<FlagAnswer> {
+    return this.#ask(FlagAnswer, 'DELETE', flagPath(name, entry.list, entry.userId), { options });
+  }
+
+  stats(name: string, days = 7, options: AskOptions = {}): Promise<StatsAnswer> {
+    return this.#ask(StatsAnswer, 'GET', `${flagPath(name, 'stats')}?days=${days}`, { options });
+  }
+
+  audit(name: string, page: { readonly limit?: number; readonly cursor?: string } = {}): Promise<AuditPage> {
+    const query = new URLSearchParams();
+    if (page.limit !== undefined) query.set('limit', String(page.limit));
+    if (page.cursor !== undefined) query.set('cursor', page.cursor);
+    return this.#ask(AuditPage, 'GET', `${flagPath(name, 'audit')}?${query.toString()}`, { options: {} });
+  }
+
+  async #ask<T>(
+    answer: z.ZodType<T>,
+    method: string,
+    path: string,
+    { body, options }: { body?: unknown; options: WriteOptions },
+  ): Promise<T> {
+    const url = `${this.#base}${path}`;
+    const deadline = AbortSignal.timeout(this.#timeoutMs);
+    const { response, text } = await this.#fetch(url, {
+      method,
+      headers: {
+        ...this.#headers,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(options.revision === undefined ? {} : { 'if-match': `"${options.revision}"` }),
+        ...(options.idempotencyKey === undefined ? {} : { 'idempotency-key': options.idempotencyKey }),
+        ...(options.requestId === undefined ? {} : { 'x-request-id': options.requestId }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      redirect: 'error',
+      signal: options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]),
+    });
+    const json = parseJson(text);
+    if (!response.ok) {
+      const problem = Problem.safeParse(json);
+      throw problem.success
+        ? new FlagServiceError(problem.data.code, problem.data.detail, { status: response.status })
+        : new FlagServiceError('unexpected', `${this.#base} answered ${response.status} without saying why.`, {
+            status: response.status,
+          });
+    }
+    const parsed = answer.safeParse(json);
+    if (parsed.success) return parsed.data;
+    throw new FlagServiceError('unexpected', `${this.#base} answered something that is not the flag service's.`, {
+      status: response.status,
+      cause: parsed.error,
+    });
+  }
+
+  async #fetch(url: string, init: RequestInit): Promise<{ response: Response; text: string }> {
+    try {
+      const response = await fetch(url, init);
+      return { response, text: await response.text() };
+    } catch (error) {
+      const cause = error instanceof Error && error.cause !== undefined ? messageOf(error.cause) : messageOf(error);
+      throw new FlagServiceError('unreachable', `The flag service at ${this.#base} does not answer: ${cause}.`, {
+        status: null,
+        cause: error,
+      });
+    }
+  }
+}
+
+/** Who is asked about, and where. */
+export interface Question {
+  readonly userId: string;
+  readonly environment?: string;
+}
+
+export interface ListEntry {
+  readonly list: 'whitelist' | 'blacklist';
+  readonly userId: string;
+}
+
+function bodyOf({ userId, environment }: Question): Record<string, string> {
+  return { user_id: userId, ...(environment === undefined ? {} : { environment }) };
+}
+
+function flagPath(...parts: readonly string[]): string {
+  return `/feature-flags/${parts.map(encodeURIComponent).join('/')}`;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // an empty body, or no answer of the flag service's: the caller says so
+  }
+}

@@ -1,0 +1,27 @@
+/** Feature flags, published as `sluice/flags`: asked in this process, by OpenFeature, or over the service's endpoints. */
+export { createFlagClient, type FlagClient, type FlagClientOptions } from './client/flag-client';
+export {
+  FlagServiceClient,
+  FlagServiceError,
+  type AskOptions,
+  type FlagServiceClientOptions,
+  type FlagUpdate,
+  type ListEntry,
+  type NewFlag,
+  type Question,
+  type Rollout,
+  type WriteOptions,
+} from './client/flag-service-client';
+export { flagWeight, type FlagWeight } from './client/flag-weight';
+export { createFlagProvider } from './client/openfeature-provider';
+export type { AuditPage, CheckAnswer, Explanation, FlagAnswer, FlagPage, StatsAnswer } from './answers';
+export { flagBucket } from './bucket';
+export type { Checked } from './checks';
+export type { Evaluation, FlagReason, FlagRule } from './evaluate';
+export { FLAG_NAME_RULE, flagNameProblem, type FlagDocument, type FlagFence, type VariantValue } from './flag';
+export { consoleFlagLogger, type FlagLogger } from './logger';
+export { MemoryFlagStore } from './memory-store';
+export { openRedisFlagStore, type RedisFlagStoreOptions } from './redis-store';
+export type { RulesetState } from './ruleset';
+export { openSqliteFlagStore } from './sqlite-store';
+export { StoreUnavailable, type FlagStore } from './store';
