@@ -214,6 +214,9 @@ function unknownKey(): FlagProblem {
   return new FlagProblem('unauthenticated', 'The API key or token is not known, or it has expired.');
 }
 
+/** The issuer did not answer, or not with keys. */
+const ISSUER_FAULTS = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID']);
+
 const Claims = z.object({ sub: z.string().min(1), exp: z.number(), scope: z.string() });
 
 /** Checks tokens of one issuer. Its library is loaded with the first of them. */
@@ -235,10 +238,10 @@ async function jwtVerifier({
         .filter((scope) => GrantText.safeParse(scope).success);
       return { principal: { id: claims.sub, grants: grants.map(parseGrant) }, untilMs: claims.exp * 1000 };
     } catch (error) {
-      if (error instanceof jose.errors.JWKSTimeout) {
-        throw new FlagProblem('store-unavailable', "The token's issuer does not answer, so it cannot be checked.");
-      }
-      throw unknownKey();
+      // Of the token itself; anything else is the issuer's fault, or the network's, and may be tried again.
+      const ofToken = error instanceof jose.errors.JOSEError && !ISSUER_FAULTS.has(error.code);
+      if (ofToken || error instanceof z.ZodError) throw unknownKey();
+      throw new FlagProblem('issuer-unavailable', "The token's issuer does not answer, so it cannot be checked.");
     }
   };
 }

@@ -21,6 +21,7 @@ export const PROBLEMS = {
   'precondition-required': { status: 428, title: 'If-Match is needed' },
   internal: { status: 500, title: 'The flag service failed' },
   'store-unavailable': { status: 503, title: 'The flag store does not answer' },
+  'issuer-unavailable': { status: 503, title: 'The token cannot be checked now' },
   'too-many-streams': { status: 503, title: 'Too many event streams are open' },
 } as const satisfies Record<string, { status: number; title: string }>;
 

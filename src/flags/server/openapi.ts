@@ -22,7 +22,13 @@ const PROBLEM = {
 };
 
 /** What any request may be answered with. */
-const ALWAYS: readonly ProblemCode[] = ['invalid-request', 'unauthenticated', 'forbidden', 'internal'];
+const ALWAYS: readonly ProblemCode[] = [
+  'invalid-request',
+  'unauthenticated',
+  'forbidden',
+  'internal',
+  'issuer-unavailable',
+];
 const WITH_BODY: readonly ProblemCode[] = ['not-json', 'body-too-large', 'not-json-type'];
 
 /** The OpenAPI 3.1 document of the REST endpoints, made of what parses their requests. */

@@ -1,0 +1,185 @@
+import { createHash } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { Access } from '../../src/flags/access';
+import { serveFlags, stopServers } from './serve';
+import { send } from './support';
+
+const ADMIN = 'the-admin-key-of-this-test';
+const keyFile = {
+  keys: [
+    { id: 'reader', key: 'reads-in-production', grants: ['read:production'] },
+    { id: 'writer', key: 'writes-in-staging', grants: ['write:staging'] },
+    { id: 'reader-of-all', key: 'reads-everywhere', grants: ['read:*'] },
+  ].map(({ id, key, grants }) => ({ id, grants, sha256: createHash('sha256').update(key).digest('hex') })),
+};
+const FLAGS = [
+  { name: 'everywhere', enabled: true },
+  { name: 'staging', enabled: true, environments: ['staging'] },
+  { name: 'both', enabled: true, environments: ['staging', 'production'] },
+];
+const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+
+afterEach(stopServers);
+
+async function serve() {
+  const access = { adminKey: ADMIN, keys: keyFile };
+  const { url } = await serveFlags(FLAGS, { access }, bearer(ADMIN));
+  const ask = (key: string | null, method: string, path: string, body?: unknown) =>
+    send(`${url}${path}`, method, { body, headers: key === null ? {} : bearer(key) });
+  return { url, ask };
+}
+
+describe('a service with keys', () => {
+  it('shows nothing but its health to nobody', async () => {
+    const { url, ask } = await serve();
+
+    expect((await ask(null, 'GET', '/healthz')).status).toBe(200);
+    expect((await ask(null, 'GET', '/readyz')).body).toMatchObject({ status: 'fresh', flags: 3 });
+    for (const [method, path, body] of [
+      ['GET', '/api/feature-flags'],
+      ['POST', '/api/feature-flags', { name: 'f' }],
+      ['POST', '/api/feature-flags/everywhere/check', { user_id: 'u' }],
+      ['GET', '/api/openapi.json'],
+      ['GET', '/metrics'],
+      ['POST', '/ofrep/v1/evaluate/flags/everywhere', {}],
+      ['POST', '/ofrep/v1/evaluate/flags', {}],
+      ['GET', '/ofrep/v1/sse'],
+    ] as const) {
+      for (const key of [null, 'wrong', `${ADMIN}x`, 'x'.repeat(10_000)]) {
+        const reply = await ask(key, method, path, body);
+        expect(reply.status).toBe(401);
+        expect(JSON.stringify(reply.body)).not.toContain(ADMIN);
+      }
+    }
+    expect((await send(`${url}/api/feature-flags`, 'GET', { headers: { 'x-api-key': ADMIN } })).status).toBe(200);
+  });
+
+  it('lets a key do what it was granted, in its environment', async () => {
+    const { ask } = await serve();
+    const rollout = { percentage: 5 };
+
+    expect((await ask('reads-in-production', 'POST', '/api/feature-flags', { name: 'f' })).status).toBe(403);
+    expect((await ask('reads-in-production', 'PATCH', '/api/feature-flags/both/rollout', rollout)).status).toBe(403);
+    expect((await ask('reads-in-production', 'GET', '/api/feature-flags/staging')).status).toBe(403);
+    const { flags } = (await ask('reads-in-production', 'GET', '/api/feature-flags')).body as {
+      flags: { name: string }[];
+    };
+    expect(flags.map(({ name }) => name)).toEqual(['both', 'everywhere']);
+
+    expect((await ask('writes-in-staging', 'PATCH', '/api/feature-flags/staging/rollout', rollout)).status).toBe(200);
+    // These count in production, too.
+    expect((await ask('writes-in-staging', 'PATCH', '/api/feature-flags/both/rollout', rollout)).status).toBe(403);
+    expect((await ask('writes-in-staging', 'PATCH', '/api/feature-flags/everywhere/rollout', rollout)).status).toBe(
+      403,
+    );
+    const out = { environments: ['production'] };
+    expect((await ask('writes-in-staging', 'PUT', '/api/feature-flags/staging', out)).status).toBe(403);
+    expect((await ask('writes-in-staging', 'DELETE', '/api/feature-flags/staging')).status).toBe(403);
+    expect((await ask('reads-everywhere', 'GET', '/api/feature-flag-audit')).status).toBe(403);
+    expect((await ask(ADMIN, 'GET', '/api/feature-flag-audit')).status).toBe(200);
+  });
+
+  it("asks flags in the key's own environment, and in no other", async () => {
+    const { ask } = await serve();
+    const check = async (key: string, body: object) =>
+      ask(key, 'POST', '/api/feature-flags/staging/check', { user_id: 'u', ...body });
+
+    expect((await check('writes-in-staging', {})).body).toMatchObject({ enabled: true, environment: 'staging' });
+    expect((await check('reads-in-production', {})).body).toMatchObject({ enabled: false, environment: 'production' });
+    expect((await check('reads-in-production', { environment: 'staging' })).status).toBe(403);
+    const context = { targetingKey: 'u', environment: 'staging' };
+    const ofrep = await ask('reads-in-production', 'POST', '/ofrep/v1/evaluate/flags/staging', { context });
+    expect(ofrep).toMatchObject({ status: 403, body: { key: 'staging', errorCode: 'GENERAL' } });
+  });
+
+  it('writes into the audit who it was', async () => {
+    const { ask } = await serve();
+    await ask('writes-in-staging', 'PATCH', '/api/feature-flags/staging/rollout', { percentage: 5 });
+
+    const { body } = await ask(ADMIN, 'GET', '/api/feature-flags/staging/audit');
+
+    expect(body).toMatchObject({ entries: [{ actor: 'writer' }, { actor: 'SLUICE_API_KEY' }] });
+  });
+
+  it('gives browsers a link to the event stream that works without a header, for a time', () => {
+    const access = new Access({ adminKey: ADMIN });
+    const token = access.streamToken('production', 0);
+
+    expect(access.acceptsStreamToken(token, 1_000)).toBe(true);
+    expect(access.acceptsStreamToken(token, 25 * 3_600_000)).toBe(false);
+    expect(access.acceptsStreamToken(`${token}x`, 1_000)).toBe(false);
+    expect(access.acceptsStreamToken('', 1_000)).toBe(false);
+    expect(new Access({ adminKey: ADMIN }).acceptsStreamToken(token, 1_000)).toBe(true);
+    expect(new Access({ adminKey: `${ADMIN}2` }).acceptsStreamToken(token, 1_000)).toBe(false);
+  });
+
+  it('takes no key that can be guessed', () => {
+    expect(() => new Access({ adminKey: 'secret' })).toThrow(/SLUICE_API_KEY has 6 characters/);
+  });
+});
+
+describe('tokens', () => {
+  let issuer: Server;
+  let jwksUrl: string;
+  let sign: (
+    claims: Record<string, unknown>,
+    overrides?: { issuer?: string; audience?: string; expires?: string },
+  ) => Promise<string>;
+  beforeAll(async () => {
+    const { publicKey, privateKey } = await generateKeyPair('ES256');
+    const jwk = { ...(await exportJWK(publicKey)), kid: 'k', alg: 'ES256' };
+    issuer = createServer((_request, response) => {
+      response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys: [jwk] }));
+    });
+    await new Promise<void>((resolve) => issuer.listen(0, '127.0.0.1', resolve));
+    jwksUrl = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/jwks`;
+    sign = (claims, overrides = {}) =>
+      new SignJWT(claims)
+        .setProtectedHeader({ alg: 'ES256', kid: 'k' })
+        .setSubject('alice')
+        .setIssuer(overrides.issuer ?? 'https://id.example')
+        .setAudience(overrides.audience ?? 'flags')
+        .setExpirationTime(overrides.expires ?? '5m')
+        .sign(privateKey);
+  });
+  afterAll(() => {
+    issuer.close();
+  });
+  const serveTokens = () =>
+    serveFlags([], { access: { adminKey: ADMIN, jwt: { jwksUrl, issuer: 'https://id.example', audience: 'flags' } } });
+
+  it('are accepted with the scopes they carry', async () => {
+    const { url } = await serveTokens();
+    const token = await sign({ scope: 'openid flags:write:* flags:nonsense' });
+    const ask = (method: string, path: string, body?: unknown) =>
+      send(`${url}${path}`, method, { body, headers: bearer(token) });
+
+    expect((await ask('POST', '/api/feature-flags', { name: 'f' })).status).toBe(201);
+    expect((await ask('DELETE', '/api/feature-flags/f')).status).toBe(403);
+    expect((await ask('GET', '/api/feature-flags/f/audit')).body).toMatchObject({ entries: [{ actor: 'alice' }] });
+  });
+
+  it.each([
+    ['of another issuer', { issuer: 'https://other.example' }],
+    ['for somebody else', { audience: 'mail' }],
+    ['that expired', { expires: '-1m' }],
+  ])('%s are refused', async (_what, overrides) => {
+    const { url } = await serveTokens();
+    const token = await sign({ scope: 'flags:admin:*' }, overrides);
+
+    expect((await send(`${url}/api/feature-flags`, 'GET', { headers: bearer(token) })).status).toBe(401);
+  });
+
+  it('without a signature are refused', async () => {
+    const { url } = await serveTokens();
+    const [, claims] = (await sign({ scope: 'flags:admin:*' })).split('.');
+    const header = Buffer.from('{"alg":"none"}').toString('base64url');
+
+    const reply = await send(`${url}/api/feature-flags`, 'GET', { headers: bearer(`${header}.${claims}.`) });
+
+    expect(reply.status).toBe(401);
+  });
+});

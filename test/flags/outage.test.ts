@@ -1,0 +1,200 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { CreateFlag, newFlag } from '../../src/flags/flag';
+import { MemoryFlagStore } from '../../src/flags/memory-store';
+import { openRedisFlagStore } from '../../src/flags/redis-store';
+import { Ruleset } from '../../src/flags/ruleset';
+import { StoreUnavailable } from '../../src/flags/store';
+import type { FlagStore } from '../../src/flags/store';
+import { UsageRecorder } from '../../src/flags/usage';
+import { describeWithRedis } from './redis-server';
+import { serveFlags, stopServers } from './serve';
+import { recordingLogger, send, silentLogger, until } from './support';
+
+afterEach(stopServers);
+
+/** A store in memory that can be taken away. */
+class BreakableStore extends MemoryFlagStore {
+  broken = false;
+
+  override head() {
+    return this.broken ? Promise.reject(new StoreUnavailable('it is away')) : super.head();
+  }
+
+  override addUsage(deltas: Parameters<FlagStore['addUsage']>[0]) {
+    return this.broken ? Promise.reject(new StoreUnavailable('it is away')) : super.addUsage(deltas);
+  }
+}
+
+async function put(store: FlagStore, name: string, given: Record<string, unknown> = {}): Promise<void> {
+  const held = await store.get(name);
+  const next = newFlag(CreateFlag.parse({ name, enabled: true, ...given }), 'now');
+  const audit = { at: 'now', actor: 't', action: 'updated' as const, flag: name, changes: {}, request_id: null };
+  await store.write({ name, expected: held?.revision ?? null, next, audit, idempotency: null });
+}
+
+describe('a ruleset whose store goes away', () => {
+  it('keeps what it knew, shows its age, and says once that it is so', async () => {
+    const store = new BreakableStore();
+    await put(store, 'f');
+    let now = 0;
+    const logger = recordingLogger();
+    const ruleset = new Ruleset({ source: store, logger, pollMs: 5, staleMs: 1_000, monotonic: () => now });
+    await ruleset.start(1_000);
+    expect(ruleset.state).toBe('fresh');
+
+    store.broken = true;
+    await until(() => logger.lines.length > 0);
+    now = 999;
+    expect(ruleset).toMatchObject({ state: 'fresh', ageMs: 999 });
+    now = 1_001;
+    expect(ruleset.state).toBe('stale');
+    expect(ruleset.flag('f')?.enabled).toBe(true);
+    await delay(50);
+    expect(logger.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
+
+    store.broken = false;
+    await until(() => ruleset.state === 'fresh');
+    expect(logger.lines.at(-1)).toMatchObject({ level: 'info', message: 'the flag store answers again' });
+    await ruleset.stop();
+  });
+
+  it('keeps what it knew when the store comes back empty, until somebody writes', async () => {
+    let store: FlagStore = new MemoryFlagStore();
+    await put(store, 'old');
+    const source = {
+      head: () => store.head(),
+      changes: (...all: Parameters<FlagStore['changes']>) => store.changes(...all),
+      subscribe: () => () => undefined,
+    };
+    const logger = recordingLogger();
+    const ruleset = new Ruleset({ source, logger, pollMs: 5 });
+    await ruleset.start(1_000);
+
+    store = new MemoryFlagStore();
+    await until(() => logger.lines.some(({ level }) => level === 'error'));
+    expect(ruleset.flag('old')).toBeDefined();
+
+    await put(store, 'new');
+    await until(() => ruleset.flag('new') !== undefined);
+    expect(ruleset.flag('old')).toBeUndefined();
+    await ruleset.stop();
+  });
+
+  it('begins without it, with every flag off, counted and logged', async () => {
+    const store = new BreakableStore();
+    store.broken = true;
+    const logger = recordingLogger();
+    const server = await serveFlags([], { store, logger });
+
+    const check = await send(`${server.url}/api/feature-flags/f/check`, 'POST', { body: { user_id: 'u' } });
+    const ofrep = await send(`${server.url}/ofrep/v1/evaluate/flags/f`, 'POST', { body: {} });
+
+    expect(check).toMatchObject({ status: 200, body: { enabled: false, reason: 'unavailable' } });
+    expect(ofrep).toMatchObject({ status: 503, body: { key: 'f', errorCode: 'GENERAL' } });
+    expect(logger.lines.some(({ message }) => message.startsWith('no flags were loaded yet'))).toBe(true);
+    expect(await send(`${server.url}/readyz`, 'GET')).toMatchObject({
+      status: 503,
+      body: { status: 'empty', fallbacks: 2 },
+    });
+    expect((await send(`${server.url}/metrics`, 'GET')).body).toContain('sluice_flag_fallback_total 2');
+    store.broken = false;
+    await until(async () => (await send(`${server.url}/readyz`, 'GET')).status === 200);
+  });
+});
+
+describe('usage', () => {
+  it('that the store does not take is kept and written later', async () => {
+    const store = new BreakableStore();
+    await put(store, 'f');
+    const usage = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+    usage.record('f', true, 'a');
+    store.broken = true;
+    await usage.flush();
+    usage.record('f', false, 'b');
+    await usage.flush();
+
+    store.broken = false;
+    await usage.close();
+
+    const day = new Date().toISOString().slice(0, 10).replaceAll('-', '');
+    expect((await store.usage('f', [day])).days).toEqual([{ day, enabled: 1, disabled: 1, unique_users: 2 }]);
+  });
+
+  it('is written within a second by itself', async () => {
+    const store = new MemoryFlagStore();
+    await put(store, 'f');
+    const usage = new UsageRecorder({ store, logger: silentLogger });
+    usage.record('f', true, null);
+
+    const day = new Date().toISOString().slice(0, 10).replaceAll('-', '');
+    await until(async () => (await store.usage('f', [day])).days[0]?.enabled === 1);
+
+    await usage.close();
+  });
+});
+
+describeWithRedis('a service whose Redis is killed and comes back, under load', (redis) => {
+  it('gives no wrong answer and no error, and takes writes again at once', async () => {
+    const store = openRedisFlagStore({ url: redis().url, logger: silentLogger });
+    await until(() =>
+      store.head().then(
+        () => true,
+        () => false,
+      ),
+    );
+    const flags = [{ name: 'listed', enabled: true, rollout_percentage: 0, whitelist: ['in'] }];
+    const { url } = await serveFlags(flags, { store });
+    const wrong: unknown[] = [];
+    let asked = 0;
+    let running = true;
+    const load = Promise.all(
+      ['in', 'out', 'in', 'out'].map(async (user_id) => {
+        while (running) {
+          const reply = await send(`${url}/api/feature-flags/listed/check`, 'POST', { body: { user_id } });
+          const { enabled } = reply.body as { enabled?: boolean };
+          if (reply.status !== 200 || enabled !== (user_id === 'in')) wrong.push(reply);
+          asked += 1;
+        }
+      }),
+    );
+    const write = (percentage: number) =>
+      send(`${url}/api/feature-flags/listed`, 'PUT', { body: { description: String(percentage) } });
+
+    await until(() => asked > 50);
+    await redis().kill();
+    await until(async () => (await write(1)).status === 503);
+    const before = asked;
+    await until(() => asked > before + 50);
+    await redis().start();
+    await until(async () => (await write(2)).status === 200);
+    await until(async () => (await send(`${url}/readyz`, 'GET')).status === 200);
+    running = false;
+    await load;
+
+    expect(wrong).toEqual([]);
+    await until(async () => {
+      const { body } = await send(`${url}/api/feature-flags/listed/stats`, 'GET');
+      return (body as { total: number }).total >= asked;
+    });
+  });
+
+  it('hears of a change that another process made', async () => {
+    const open = async () => {
+      const store = openRedisFlagStore({ url: redis().url, logger: silentLogger });
+      await until(() =>
+        store.head().then(
+          () => true,
+          () => false,
+        ),
+      );
+      return store;
+    };
+    const [one, other] = [await serveFlags([], { store: await open() }), await serveFlags([], { store: await open() })];
+    const flag = { name: 'shared', enabled: true };
+    await send(`${one.url}/api/feature-flags`, 'POST', { body: flag });
+
+    await until(() => other.ruleset.flag('shared') !== undefined);
+    await send(`${one.url}/api/feature-flags/shared`, 'DELETE');
+    await until(() => other.ruleset.flag('shared') === undefined);
+  });
+});
