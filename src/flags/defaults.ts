@@ -53,6 +53,8 @@ export const FlagDefaults = {
   streamInactivitySeconds: 120,
   /** How long a server tries to load its flags before it listens without them. */
   startPatienceMs: 3_000,
+  /** How long a stop waits for requests under way; one that is never read to its end does not keep a server. */
+  stopPatienceMs: 5_000,
   /** How long a link to the event stream works: browsers open it at once and again after a lost connection. */
   streamTokenSeconds: 24 * 60 * 60,
 } as const;

@@ -39,7 +39,7 @@ async function single(url: string, key: string, context?: unknown) {
 describe('one flag by OFREP', () => {
   it.each([
     ['new-checkout', 'user-1', true, 'SPLIT', 'on', 'percentage'],
-    ['half', 'user-1', false, 'SPLIT', 'off', 'percentage'],
+    ['half', 'user-2', false, 'SPLIT', 'off', 'percentage'],
     ['everybody', 'user-1', true, 'STATIC', 'on', 'default'],
     ['switched-off', 'user-1', false, 'DISABLED', 'off', 'disabled'],
     ['staging-only', 'user-1', false, 'DISABLED', 'off', 'environment'],

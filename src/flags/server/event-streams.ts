@@ -41,6 +41,8 @@ export class EventStreams {
       ...headers,
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
+      // A stream has its connection for itself, and takes it along when it ends.
+      connection: 'close',
       // nginx would hold events back otherwise.
       'x-accel-buffering': 'no',
     });

@@ -108,7 +108,9 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
 
   const close = async (): Promise<void> => {
     streams.close();
+    const patience = setTimeout(() => app.server.closeAllConnections(), FlagDefaults.stopPatienceMs);
     await app.close();
+    clearTimeout(patience);
     await ruleset.stop();
     await usage.close();
     await store.close();
