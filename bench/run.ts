@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { analysis } from './analysis';
 import { defaultRelease } from './default-release';
+import { flags } from './flags';
 import { kubernetes, KUBERNETES_PARTS } from './kubernetes';
 import type { BenchResult } from './lib/result';
 import { liveAnalysis } from './live-analysis';
@@ -20,6 +21,7 @@ const BENCHES: Record<string, () => BenchResult | Promise<BenchResult>> = {
   'many-releases': manyReleases,
   'virtual-time': virtualTime,
   analysis,
+  flags,
 };
 
 async function main(args: readonly string[]): Promise<number> {
