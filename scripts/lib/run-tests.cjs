@@ -11,6 +11,7 @@ const { cacheDirectory } = require('../../dist/devserver/cache-directory.js');
 const { findTemporalCli } = require('../../dist/devserver/find-temporal.js');
 const { findTestServer } = require('../../dist/devserver/find-test-server.js');
 const { findPrometheus } = require('./find-prometheus.cjs');
+const { findOfrepPython } = require('./find-ofrep-python.cjs');
 const { findRedis } = require('./find-redis.cjs');
 require('./ts-register.cjs');
 const { whyNoLab } = require('../../test/lab/machine.ts');
@@ -69,15 +70,16 @@ async function staticChecks() {
 }
 
 /**
- * What tests find their servers and tools by. Temporal's are needed; without Prometheus, Redis or docker-compose
+ * What tests find their servers and tools by. Temporal's are needed; without Prometheus, Redis, Python or docker-compose
  * the tests that need them are skipped.
  */
 async function servers() {
-  const [cli, testServer, prometheus, redis, compose] = await Promise.all([
+  const [cli, testServer, prometheus, redis, python, compose] = await Promise.all([
     findTemporalCli({ onProgress: say }),
     findTestServer({ onProgress: say }),
     findPrometheus({ cacheDir: cacheDirectory(), onProgress: say }),
     findRedis({ cacheDir: cacheDirectory(), onProgress: say }),
+    findOfrepPython({ cacheDir: cacheDirectory(), onProgress: say }),
     findCompose(),
   ]);
   const env = { ...process.env, SLUICE_TEMPORAL_CLI: cli.path, SLUICE_TEMPORAL_TEST_SERVER: testServer.path };
@@ -90,6 +92,11 @@ async function servers() {
   else {
     delete env.SLUICE_REDIS_SERVER;
     say(`tests against a real Redis are skipped: ${redis.reason}`);
+  }
+  if ('path' in python) env.SLUICE_OFREP_PYTHON = python.path;
+  else {
+    delete env.SLUICE_OFREP_PYTHON;
+    say(`the test of the Python provider is skipped: ${python.reason}`);
   }
   if ('command' in compose) env.SLUICE_DOCKER_COMPOSE = compose.command;
   else {

@@ -2,6 +2,7 @@ import { OFREPProvider } from '@openfeature/ofrep-provider';
 import { OFREPWebProvider } from '@openfeature/ofrep-web-provider';
 import { OpenFeature } from '@openfeature/server-sdk';
 import { OpenFeature as WebOpenFeature } from '@openfeature/web-sdk';
+import type { Provider as WebProvider } from '@openfeature/web-sdk';
 import { TestEventSource } from './event-source';
 import { expectOfrep } from './ofrep-schema';
 import { serveFlags, stopServers } from './serve';
@@ -176,15 +177,15 @@ describe('the event stream', () => {
   it('tells of a change, and one that comes back of what it missed', async () => {
     const { url } = await serveFlags(FLAGS);
     const first = new TestEventSource(`${url}/ofrep/v1/sse`);
-    const events: MessageEvent<string>[] = [];
-    first.addEventListener('message', (event) => events.push(event as MessageEvent<string>));
+    const events: MessageEvent[] = [];
+    first.addEventListener('message', (event) => events.push(event as MessageEvent));
     await until(() => first.readyState === 1);
 
     await send(`${url}/api/feature-flags/half/rollout`, 'PATCH', { body: { percentage: 60 } });
     await until(() => events.length > 0);
     first.close();
 
-    expectOfrep('event', JSON.parse(events[0]?.data ?? ''));
+    expectOfrep('event', JSON.parse(String(events[0]?.data)));
     const id = events.at(-1)?.lastEventId ?? '';
     const missed = await fetch(`${url}/ofrep/v1/sse`, { headers: { 'last-event-id': 'of-before' } });
     const reader = missed.body?.pipeThrough(new TextDecoderStream()).getReader();
@@ -253,9 +254,9 @@ describe('OpenFeature for browsers, with the OFREP provider as it is', () => {
     const key = { authorization: 'Bearer a-key-of-this-test-alone' };
     const { url } = await serveFlags(FLAGS, { access: { adminKey: 'a-key-of-this-test-alone' } }, key);
     await WebOpenFeature.setContext({ targetingKey: 'user-1' });
-    await WebOpenFeature.setProviderAndWait(
-      new OFREPWebProvider({ baseUrl: url, headers: [['authorization', key.authorization]] }),
-    );
+    const provider = new OFREPWebProvider({ baseUrl: url, headers: [['authorization', key.authorization]] });
+    // Its types are of a compiler without exactOptionalPropertyTypes.
+    await WebOpenFeature.setProviderAndWait(provider as WebProvider);
     const client = WebOpenFeature.getClient();
     expect(client.getBooleanValue('listed', false)).toBe(true);
     expect(client.getNumberValue('limit', 0)).toBe(10.5);
