@@ -31,6 +31,7 @@ export function checkDocument(raw: unknown): {
       message: `"replicas" is not allowed with strategy blueGreen, which never mixes the pods of both versions. Allowed: serviceSelector, or one that splits.`,
     });
   }
+  if (target === 'flag') problems.push(...checkFlag(spec, steps ?? []));
   const warnings: Finding[] = serviceWarnings(raw, target);
   const analysis = field(spec, 'analysis');
   if (analysis === undefined && target !== 'router') {
@@ -96,6 +97,26 @@ function checkMatches(
       const allowed = can.length === 0 ? NO_MATCH : `Allowed: ${can.join(' or ')}.`;
       problems.push({ ...at, message: `${splitter} cannot tell requests by a ${kind}. ${allowed}` });
     }
+  }
+  return problems;
+}
+
+/** A flag's percentage is a whole number, and nothing runs of which a smoke test could ask. */
+function checkFlag(spec: unknown, steps: readonly PlacedStep[]): readonly Finding[] {
+  const problems: Finding[] = [];
+  for (const { path, step } of steps) {
+    if (step.weight === undefined || Number.isInteger(step.weight)) continue;
+    problems.push({
+      path: [...path, 'weight'],
+      message: `the weight is ${found(step.weight)}, and a flag's percentage is a whole number. Allowed: 1 to 100.`,
+    });
+  }
+  if (field(spec, 'smokeTest') !== undefined) {
+    problems.push({
+      path: ['spec', 'smokeTest'],
+      on: 'key',
+      message: 'a flag has nothing of its own that a smoke test could ask. Allowed: a spec without smokeTest.',
+    });
   }
   return problems;
 }

@@ -9,6 +9,9 @@ export const ROUTER_OVERRIDE_SECRET_ENV = 'SLUICE_ROUTER_OVERRIDE_SECRET';
 export const PROMETHEUS_TOKEN_ENV = 'SLUICE_PROMETHEUS_TOKEN';
 export const HTTP_METRICS_TOKEN_ENV = 'SLUICE_HTTP_METRICS_TOKEN';
 
+export const FLAGS_URL_ENV = 'SLUICE_FLAGS_URL';
+export const FLAGS_TOKEN_ENV = 'SLUICE_FLAGS_TOKEN';
+
 /** The worker's environment variable with the hosts that metrics of kind `http` may be asked at; none without it. */
 export const HTTP_METRICS_HOSTS_ENV = 'SLUICE_HTTP_METRICS_HOSTS';
 

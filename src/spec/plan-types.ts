@@ -84,6 +84,9 @@ export interface FlagTargetPlan {
   readonly kind: 'flag';
   readonly name: string;
   readonly environment: string;
+  /** Names of the worker's environment variables with the flag service's address, and with an API key of it. */
+  readonly urlEnv: string;
+  readonly tokenEnv: string;
 }
 
 export type PlanStep = DeployStep | SmokeTestStep | MatchStep | WeightStep | ApproveStep | PromoteStep | CleanUpStep;

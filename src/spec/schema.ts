@@ -2,6 +2,8 @@ import { z } from 'zod';
 import {
   BOUNDS,
   DEFAULTS,
+  FLAGS_TOKEN_ENV,
+  FLAGS_URL_ENV,
   HTTP_METRICS_HOSTS_ENV,
   HTTP_METRICS_TOKEN_ENV,
   PROMETHEUS_TOKEN_ENV,
@@ -166,7 +168,13 @@ const kubernetes = mapping('target.kubernetes', {
 
 const flag = mapping('target.flag', {
   name: flagKey.describe("The flag's key."),
-  environment: flagKey.describe('The environment in which its percentage is raised.'),
+  environment: flagKey.describe('The environment whose users are to get it; the flag has to be on there.'),
+  urlEnv: environmentVariable(FLAGS_URL_ENV)
+    .default(FLAGS_URL_ENV)
+    .describe("Which of the worker's environment variables holds the address of the flag service."),
+  tokenEnv: environmentVariable(FLAGS_TOKEN_ENV)
+    .default(FLAGS_TOKEN_ENV)
+    .describe("Which of the worker's environment variables holds an API key of it. None is sent where it is not set."),
 }).describe('A feature flag whose percentage is the weight.');
 
 const target = oneOf('spec.target', {

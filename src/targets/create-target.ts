@@ -1,5 +1,6 @@
 import type { TargetPlan } from '../spec/plan-types';
 import type { Cluster } from './kubernetes/cluster';
+import { createFlagTarget } from './flag/flag-target';
 import { createKubernetesTarget } from './kubernetes/kubernetes-target';
 import { resolveImage } from './kubernetes/resolve-image';
 import { createRouterTarget } from './router/router-target';
@@ -35,9 +36,6 @@ export function createTarget(plan: TargetPlan, { env, cluster }: TargetWorld): T
         resolve: (image, signal) => resolveImage(image, { env, signal }),
       });
     case 'flag':
-      throw new TargetFailure(
-        'unsupported',
-        'This version of Sluice cannot release to a target of kind flag yet; it can release to: kubernetes, router.',
-      );
+      return createFlagTarget(plan, env);
   }
 }

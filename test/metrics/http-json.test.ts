@@ -3,8 +3,9 @@ import { readAllowedHosts } from '../../src/metrics/allowed-hosts';
 import { createMetricSource } from '../../src/metrics/create-source';
 import { createHttpJsonSource } from '../../src/metrics/http-json';
 import type { ClosableMetricSource } from '../../src/metrics/metric-source';
-import type { MetricPlan, MetricQuery, TargetPlan } from '../../src/spec/plan-types';
+import type { MetricPlan, MetricQuery } from '../../src/spec/plan-types';
 import { policyOf } from '../analysis/samples';
+import { FLAG_PLAN } from '../targets/flag-plan';
 import { json, refusedUrl, startFakeServer } from './fake-server';
 import type { FakeServer, Handler } from './fake-server';
 import { metricOf, requestOf } from './requests';
@@ -153,14 +154,13 @@ describe('metrics of a server that answers JSON', () => {
 });
 
 describe('the hosts that may be asked', () => {
-  const target: TargetPlan = { kind: 'flag', name: 'f', environment: 'e' };
   const plan = { kind: 'http', tokenEnv: null, timeoutMs: 1_000 } as const;
 
   it('are none unless the operator names them, and the sentence says how', async () => {
     const server = await serve((_, response) => json(response, { rate: 0.1 }));
     const { host } = new URL(server.url);
     const sample = async (env: Record<string, string>) => {
-      const source = createMetricSource(plan, target, env);
+      const source = createMetricSource(plan, FLAG_PLAN, env);
       sources.push(source);
       return (await source.sample(requestOf([at(server.url)]))).metrics[0]?.canary;
     };
@@ -198,7 +198,7 @@ describe('the hosts that may be asked', () => {
   });
 
   it('need the token that the plan names', () => {
-    expect(() => createMetricSource({ ...plan, tokenEnv: 'SLUICE_HTTP_METRICS_TOKEN' }, target, {})).toThrow(
+    expect(() => createMetricSource({ ...plan, tokenEnv: 'SLUICE_HTTP_METRICS_TOKEN' }, FLAG_PLAN, {})).toThrow(
       "The environment variable SLUICE_HTTP_METRICS_TOKEN, which should hold the metric source's token, is not set.",
     );
   });

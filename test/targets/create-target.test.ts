@@ -1,5 +1,6 @@
 import type { TargetPlan } from '../../src/spec/plan-types';
 import { createTarget } from '../../src/targets/create-target';
+import { FLAG_PLAN } from './flag-plan';
 import { targetPlan } from './kubernetes/target-plans';
 
 const world = {
@@ -16,7 +17,11 @@ describe('a target that this version cannot release to', () => {
       targetPlan({ strategy: 'blueGreen', config: 'snapshot' }),
       /cannot take snapshots .* allowed there is config: keep/,
     ],
-    ['flags', { kind: 'flag', name: 'new-till', environment: 'production' }, /kind flag yet; .*kubernetes, router/],
+    [
+      'a flag of a service nobody named',
+      FLAG_PLAN,
+      /^The environment variable FLAGS_URL, .* is not set where the worker runs/,
+    ],
   ])('%s is refused in a sentence that says what is allowed', (_, plan, sentence) => {
     expect(() => createTarget(plan, world)).toThrow(sentence);
   });

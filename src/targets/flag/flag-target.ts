@@ -1,0 +1,159 @@
+import { createHttpClient } from '../../metrics/http';
+import type { HttpClient } from '../../metrics/http';
+import type { FlagTargetPlan } from '../../spec/plan-types';
+import { TargetFailure } from '../target';
+import type { Reassertion, Target, TargetView, TargetWrite, WeightWrite, WriteFence } from '../target';
+import { createFlagService } from './flag-service';
+import type { FlagService, ServedFlag } from './flag-service';
+
+/** One answer comes from the service's memory, or from one write of its store. */
+const TIMEOUT_MS = 5_000;
+
+/** What exposure is labelled with, in the place of the tracks: users with the flag, and those without. */
+const TRACKS = { canary: 'on', stable: 'off' } as const;
+
+/**
+ * A feature flag as a target: its percentage is the weight. What it was before the release is its stable version, and
+ * where a roll back leads to; a weight below that would take users out who had the flag already, and is not written.
+ * While the release holds the flag, the service refuses everybody else's percentage, but never the switch.
+ *
+ * @throws TargetFailure `invalidTarget` when the worker knows no flag service.
+ */
+export function createFlagTarget(
+  plan: FlagTargetPlan,
+  env: Readonly<Record<string, string | undefined>>,
+  options: { readonly timeoutMs?: number } = {},
+): Target {
+  const url = env[plan.urlEnv]?.trim() ?? '';
+  if (!URL.canParse(url)) {
+    throw new TargetFailure(
+      'invalidTarget',
+      `The environment variable ${plan.urlEnv}, which should hold the flag service's address, ${url === '' ? 'is not set' : 'is no address'} where the worker runs.`,
+    );
+  }
+  const http = createHttpClient({ timeoutMs: options.timeoutMs ?? TIMEOUT_MS });
+  const key = env[plan.tokenEnv]?.trim() || null;
+  return new FlagTarget(plan, createFlagService({ http, url, key, flag: plan.name }), http);
+}
+
+class FlagTarget implements Target {
+  constructor(
+    private readonly plan: FlagTargetPlan,
+    private readonly service: FlagService,
+    private readonly http: HttpClient,
+  ) {}
+
+  async observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
+    const flag = await this.service.look(signal);
+    const now = percentageOf(flag);
+    const before = flag.fence?.hold === true ? (flag.fence.former ?? 100) : now;
+    return {
+      // For everybody already: then there is nothing to release.
+      stableVersion: before === 100 ? version : `${before} %`,
+      canaryVersion: now > before ? version : null,
+      weight: now,
+      artifact: null,
+    };
+  }
+
+  async deploy({ fence, signal }: TargetWrite): Promise<string> {
+    const flag = await this.service.look(signal);
+    this.#refuseSwitchedOff(flag);
+    const { name, environment } = this.plan;
+    if (flag.environments.length > 0 && !flag.environments.includes(environment)) {
+      throw new TargetFailure(
+        'invalidTarget',
+        `The flag ${name} is never on in ${environment}; its environments are ${flag.environments.join(', ')}. Add ${environment} to them, or name one of them in the spec.`,
+      );
+    }
+    const held = await this.service.roll({ percentage: null, hold: true, fence, signal });
+    return `${this.#shown()} is held by this release, at ${percentageOf(held)} %.`;
+  }
+
+  smokeTest(): Promise<string> {
+    return Promise.reject(
+      new TargetFailure(
+        'unsupported',
+        'A flag has nothing of its own that a smoke test could ask; leave smokeTest out of the spec.',
+      ),
+    );
+  }
+
+  async setWeight({ weight, fence, signal }: WeightWrite & { previousWeight: number }): Promise<string> {
+    const flag = weight === 0 ? null : await this.service.look(signal);
+    if (flag !== null) this.#refuseSwitchedOff(flag);
+    const percentage = flag === null ? null : Math.max(weight, formerOf(flag, fence));
+    const now = percentageOf(await this.service.roll({ percentage, hold: true, fence, signal }));
+    const kept = weight > 0 && now > weight ? ', which it had before: nobody is taken out' : '';
+    return `${this.#shown()} is at ${now} %${kept}.`;
+  }
+
+  async reassert({ weight, fence, signal }: WeightWrite): Promise<Reassertion> {
+    let flag: ServedFlag;
+    try {
+      flag = await this.service.look(signal);
+    } catch (error) {
+      if (!(error instanceof TargetFailure) || error.kind !== 'unreachable') throw error;
+      return { foreignEdits: [], guardTripped: null, unreachable: [error.message], tracks: TRACKS };
+    }
+    const { fence: held } = flag;
+    if (held !== null && held.owner !== fence.release && held.epoch >= fence.epoch) {
+      throw new TargetFailure('fenceLost', `${this.#shown()} is held by release ${held.owner}, which came later.`);
+    }
+    if (!flag.enabled) {
+      const guardTripped = `${this.#shown()} was switched off by hand.`;
+      return { foreignEdits: [], guardTripped, unreachable: [], tracks: TRACKS };
+    }
+    const wanted = Math.max(weight, formerOf(flag, fence));
+    const now = percentageOf(flag);
+    const isOurs = held?.owner === fence.release && held.hold;
+    if (now === wanted && isOurs) return { foreignEdits: [], guardTripped: null, unreachable: [], tracks: TRACKS };
+    await this.service.roll({ percentage: weight === 0 ? null : wanted, hold: true, fence, signal });
+    const edit = isOurs
+      ? `${this.#shown()} was at ${now} %; put back to ${wanted} %.`
+      : `${this.#shown()} was not held by this release any more; it is again, at ${wanted} %.`;
+    return { foreignEdits: [edit], guardTripped: null, unreachable: [], tracks: TRACKS };
+  }
+
+  async promote({ fence, signal }: TargetWrite): Promise<string> {
+    this.#refuseSwitchedOff(await this.service.look(signal));
+    await this.service.roll({ percentage: 100, hold: false, fence, signal });
+    return `${this.#shown()} is on for everybody.`;
+  }
+
+  async restoreStable({ fence, signal }: TargetWrite): Promise<string> {
+    const now = await this.service.roll({ percentage: null, hold: true, fence, signal });
+    return `${this.#shown()} is at ${percentageOf(now)} % again.`;
+  }
+
+  async removeCanary({ fence, signal }: TargetWrite): Promise<string> {
+    const now = await this.service.roll({ percentage: null, hold: false, fence, signal });
+    return `${this.#shown()} is at ${percentageOf(now)} %, and held by no release any more.`;
+  }
+
+  close(): void {
+    this.http.close();
+  }
+
+  #shown(): string {
+    return `Flag ${this.plan.name}`;
+  }
+
+  #refuseSwitchedOff(flag: ServedFlag): void {
+    if (flag.enabled) return;
+    throw new TargetFailure(
+      'invalidTarget',
+      `The flag ${flag.name} is switched off, so its percentage reaches nobody; switch it on first: sluice flag set ${flag.name} --on.`,
+    );
+  }
+}
+
+function percentageOf({ rollout_percentage: percentage }: ServedFlag): number {
+  return percentage ?? 100;
+}
+
+/** What a release found, percent; before its first write that is what is there. */
+function formerOf(flag: ServedFlag, { release }: WriteFence): number {
+  if (flag.fence?.owner === release) return flag.fence.former ?? 100;
+  return percentageOf(flag);
+}
