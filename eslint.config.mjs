@@ -12,7 +12,7 @@ const rooms = {
   metrics: ['analysis', 'router'],
   backtest: ['metrics'],
   traffic: [],
-  targets: ['traffic', 'metrics', 'router'],
+  targets: ['traffic', 'metrics', 'router', 'flags'],
   notify: ['workflows'],
   report: ['workflows', 'backtest'],
   activities: ['workflows', 'targets', 'metrics', 'notify', 'traffic', 'analysis'],

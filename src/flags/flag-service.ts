@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { maySee, requireFlagRole } from './access';
 import type { Principal, Role } from './access';
 import { FlagDefaults } from './defaults';
-import { refuseFence } from './fence';
+import { refuseFence, rollOut } from './fence';
 import { flagNameProblem, newFlag } from './flag';
 import type { CreateFlag, FlagDocument, SetRollout, StoredFlag, UpdateFlag } from './flag';
 import { flagChanges } from './flag-changes';
@@ -116,14 +116,14 @@ export class FlagService {
     });
   }
 
-  setRollout(request: WriteRequest, name: string, { percentage, fence }: SetRollout): Promise<WriteAnswer> {
+  setRollout(request: WriteRequest, name: string, given: SetRollout): Promise<WriteAnswer> {
     return this.#change(request, name, {
       action: 'rollout',
       role: 'write',
       status: 200,
       apply: (flag) => {
-        requireFence(flag, fence);
-        return { ...flag, rollout_percentage: percentage, fence: fence ?? flag.fence };
+        requireFence(flag, given.fence);
+        return rollOut(flag, given);
       },
     });
   }

@@ -132,17 +132,31 @@ export const FlagVariants = z
   .register(flagSchemas, { id: 'FlagVariants' });
 export type FlagVariants = z.infer<typeof FlagVariants>;
 
-/** Who may write a flag's percentage next: the release that last wrote it, and its growing number. */
-export const FlagFence = z
+const Place = z.int().min(0);
+
+/**
+ * The place of a release's write in the order of all writes to a flag: by epoch, then step, then attempt. A flag keeps the
+ * highest, and refuses what comes after it but is older.
+ */
+export const GivenFence = z
   .strictObject({
     /** The release's id. */
     owner: z.string().min(1).max(200),
-    /** Grows with each write of the release; a later release begins higher than an earlier one ended. */
-    epoch: z.int().min(0),
+    /** A later release has a higher one. */
+    epoch: Place,
+    step: Place.default(0),
+    attempt: Place.default(0),
     /** While true, nobody but a release changes the percentage. Switching the flag off is always allowed. */
-    hold: z.boolean().optional(),
+    hold: z.boolean().default(false),
   })
-  .register(flagSchemas, { id: 'FlagFence' });
+  .register(flagSchemas, { id: 'GivenFence' });
+export type GivenFence = z.infer<typeof GivenFence>;
+
+/** Who wrote a flag's percentage last, of all releases. */
+export const FlagFence = GivenFence.extend({
+  /** The percentage that the owner found before its first write; null for everybody. */
+  former: Percentage.nullable(),
+}).register(flagSchemas, { id: 'FlagFence' });
 export type FlagFence = z.infer<typeof FlagFence>;
 
 const Description = z.string().max(2_000);
@@ -182,9 +196,13 @@ export const UpdateFlag = z
   .register(flagSchemas, { id: 'UpdateFlag' });
 export type UpdateFlag = z.infer<typeof UpdateFlag>;
 
-/** Body of `PATCH /api/feature-flags/{name}/rollout`. */
+/** Body of `PATCH /api/feature-flags/{name}/rollout`; null is for a release: what the percentage was before its first write. */
 export const SetRollout = z
-  .strictObject({ percentage: Percentage, fence: FlagFence.optional() })
+  .strictObject({ percentage: Percentage.nullable(), fence: GivenFence.optional() })
+  .refine(({ percentage, fence }) => percentage !== null || fence !== undefined, {
+    path: ['percentage'],
+    message: 'null stands for what a release found, so it needs its fence; without one it is a whole number, 0 to 100',
+  })
   .register(flagSchemas, { id: 'SetRollout' });
 export type SetRollout = z.infer<typeof SetRollout>;
 

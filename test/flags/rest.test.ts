@@ -312,6 +312,22 @@ describe('a fence', () => {
     expect(await set(40)).toMatchObject({ status: 200, body: { fence: { owner: 'b', epoch: 6 } } });
   });
 
+  it('orders the writes of a release by step and attempt, and null is what it found', async () => {
+    const { ask, flags } = await serve();
+    await ask('POST', flags(), { ...NEW, rollout_percentage: 10 });
+    const set = (percentage: number | null, owner: string, ...[epoch, step, attempt]: number[]) =>
+      ask('PATCH', flags('/new_dashboard/rollout'), { percentage, fence: { owner, epoch, step, attempt, hold: true } });
+
+    expect(await set(null, 'a', 1, 1, 2)).toMatchObject({ status: 200, body: { rollout_percentage: 10 } });
+    expect(await set(50, 'a', 1, 2, 2)).toMatchObject({ body: { rollout_percentage: 50, fence: { former: 10 } } });
+    expect((await set(25, 'a', 1, 1, 4)).status).toBe(409);
+    expect((await set(25, 'a', 1, 2, 1)).status).toBe(409);
+    // Whoever comes after a release that never ended finds what that one had found.
+    expect(await set(null, 'b', 2, 1, 2)).toMatchObject({ body: { rollout_percentage: 10, fence: { former: 10 } } });
+    const without = await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: null });
+    expect(without).toMatchObject({ status: 400, body: { code: 'invalid-request' } });
+  });
+
   it('that holds keeps hands off the percentage, but not off the switch', async () => {
     const { ask, flags } = await serve();
     await ask('POST', flags(), NEW);

@@ -1,10 +1,16 @@
-import { createHttpClient } from '../../metrics/http';
-import type { HttpClient } from '../../metrics/http';
+import { FlagServiceClient, FlagServiceError } from '../../flags/client/flag-service-client';
+import type { FlagDocument } from '../../flags/flag';
 import type { FlagTargetPlan } from '../../spec/plan-types';
 import { TargetFailure } from '../target';
-import type { Reassertion, Target, TargetView, TargetWrite, WeightWrite, WriteFence } from '../target';
-import { createFlagService } from './flag-service';
-import type { FlagService, ServedFlag } from './flag-service';
+import type {
+  Reassertion,
+  Target,
+  TargetFailureKind,
+  TargetView,
+  TargetWrite,
+  WeightWrite,
+  WriteFence,
+} from '../target';
 
 /** One answer comes from the service's memory, or from one write of its store. */
 const TIMEOUT_MS = 5_000;
@@ -31,20 +37,25 @@ export function createFlagTarget(
       `The environment variable ${plan.urlEnv}, which should hold the flag service's address, ${url === '' ? 'is not set' : 'is no address'} where the worker runs.`,
     );
   }
-  const http = createHttpClient({ timeoutMs: options.timeoutMs ?? TIMEOUT_MS });
-  const key = env[plan.tokenEnv]?.trim() || null;
-  return new FlagTarget(plan, createFlagService({ http, url, key, flag: plan.name }), http);
+  const apiKey = env[plan.tokenEnv]?.trim() ?? '';
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+  return new FlagTarget(plan, new FlagServiceClient({ url, timeoutMs, ...(apiKey === '' ? {} : { apiKey }) }));
+}
+
+/** A write of the percentage: null for what it was before the release. */
+interface Roll extends Pick<TargetWrite, 'fence' | 'signal'> {
+  readonly percentage: number | null;
+  readonly hold: boolean;
 }
 
 class FlagTarget implements Target {
   constructor(
     private readonly plan: FlagTargetPlan,
-    private readonly service: FlagService,
-    private readonly http: HttpClient,
+    private readonly service: FlagServiceClient,
   ) {}
 
   async observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
-    const flag = await this.service.look(signal);
+    const flag = await this.#look(signal);
     const now = percentageOf(flag);
     const before = flag.fence?.hold === true ? (flag.fence.former ?? 100) : now;
     return {
@@ -57,7 +68,7 @@ class FlagTarget implements Target {
   }
 
   async deploy({ fence, signal }: TargetWrite): Promise<string> {
-    const flag = await this.service.look(signal);
+    const flag = await this.#look(signal);
     this.#refuseSwitchedOff(flag);
     const { name, environment } = this.plan;
     if (flag.environments.length > 0 && !flag.environments.includes(environment)) {
@@ -66,7 +77,7 @@ class FlagTarget implements Target {
         `The flag ${name} is never on in ${environment}; its environments are ${flag.environments.join(', ')}. Add ${environment} to them, or name one of them in the spec.`,
       );
     }
-    const held = await this.service.roll({ percentage: null, hold: true, fence, signal });
+    const held = await this.#roll({ percentage: null, hold: true, fence, signal });
     return `${this.#shown()} is held by this release, at ${percentageOf(held)} %.`;
   }
 
@@ -80,18 +91,18 @@ class FlagTarget implements Target {
   }
 
   async setWeight({ weight, fence, signal }: WeightWrite & { previousWeight: number }): Promise<string> {
-    const flag = weight === 0 ? null : await this.service.look(signal);
+    const flag = weight === 0 ? null : await this.#look(signal);
     if (flag !== null) this.#refuseSwitchedOff(flag);
     const percentage = flag === null ? null : Math.max(weight, formerOf(flag, fence));
-    const now = percentageOf(await this.service.roll({ percentage, hold: true, fence, signal }));
+    const now = percentageOf(await this.#roll({ percentage, hold: true, fence, signal }));
     const kept = weight > 0 && now > weight ? ', which it had before: nobody is taken out' : '';
     return `${this.#shown()} is at ${now} %${kept}.`;
   }
 
   async reassert({ weight, fence, signal }: WeightWrite): Promise<Reassertion> {
-    let flag: ServedFlag;
+    let flag: FlagDocument;
     try {
-      flag = await this.service.look(signal);
+      flag = await this.#look(signal);
     } catch (error) {
       if (!(error instanceof TargetFailure) || error.kind !== 'unreachable') throw error;
       return { foreignEdits: [], guardTripped: null, unreachable: [error.message], tracks: TRACKS };
@@ -108,7 +119,7 @@ class FlagTarget implements Target {
     const now = percentageOf(flag);
     const isOurs = held?.owner === fence.release && held.hold;
     if (now === wanted && isOurs) return { foreignEdits: [], guardTripped: null, unreachable: [], tracks: TRACKS };
-    await this.service.roll({ percentage: weight === 0 ? null : wanted, hold: true, fence, signal });
+    await this.#roll({ percentage: weight === 0 ? null : wanted, hold: true, fence, signal });
     const edit = isOurs
       ? `${this.#shown()} was at ${now} %; put back to ${wanted} %.`
       : `${this.#shown()} was not held by this release any more; it is again, at ${wanted} %.`;
@@ -116,30 +127,49 @@ class FlagTarget implements Target {
   }
 
   async promote({ fence, signal }: TargetWrite): Promise<string> {
-    this.#refuseSwitchedOff(await this.service.look(signal));
-    await this.service.roll({ percentage: 100, hold: false, fence, signal });
+    this.#refuseSwitchedOff(await this.#look(signal));
+    await this.#roll({ percentage: 100, hold: false, fence, signal });
     return `${this.#shown()} is on for everybody.`;
   }
 
   async restoreStable({ fence, signal }: TargetWrite): Promise<string> {
-    const now = await this.service.roll({ percentage: null, hold: true, fence, signal });
+    const now = await this.#roll({ percentage: null, hold: true, fence, signal });
     return `${this.#shown()} is at ${percentageOf(now)} % again.`;
   }
 
   async removeCanary({ fence, signal }: TargetWrite): Promise<string> {
-    const now = await this.service.roll({ percentage: null, hold: false, fence, signal });
+    const now = await this.#roll({ percentage: null, hold: false, fence, signal });
     return `${this.#shown()} is at ${percentageOf(now)} %, and held by no release any more.`;
   }
 
   close(): void {
-    this.http.close();
+    // Holds no connection of its own.
+  }
+
+  #look(signal: AbortSignal): Promise<FlagDocument> {
+    return this.#ask(() => this.service.get(this.plan.name, { signal }));
+  }
+
+  #roll({ percentage, hold, fence, signal }: Roll): Promise<FlagDocument> {
+    const { release: owner, epoch, step, attempt } = fence;
+    const rollout = { percentage, fence: { owner, epoch, step, attempt, hold } };
+    return this.#ask(() => this.service.setRollout(this.plan.name, rollout, { signal }));
+  }
+
+  async #ask<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof FlagServiceError)) throw error;
+      throw new TargetFailure(kindOf(error), `${this.#shown()}: ${error.message}`, { cause: error });
+    }
   }
 
   #shown(): string {
     return `Flag ${this.plan.name}`;
   }
 
-  #refuseSwitchedOff(flag: ServedFlag): void {
+  #refuseSwitchedOff(flag: FlagDocument): void {
     if (flag.enabled) return;
     throw new TargetFailure(
       'invalidTarget',
@@ -148,12 +178,19 @@ class FlagTarget implements Target {
   }
 }
 
-function percentageOf({ rollout_percentage: percentage }: ServedFlag): number {
+function percentageOf({ rollout_percentage: percentage }: FlagDocument): number {
   return percentage ?? 100;
 }
 
 /** What a release found, percent; before its first write that is what is there. */
-function formerOf(flag: ServedFlag, { release }: WriteFence): number {
+function formerOf(flag: FlagDocument, { release }: WriteFence): number {
   if (flag.fence?.owner === release) return flag.fence.former ?? 100;
   return percentageOf(flag);
+}
+
+function kindOf({ code, status }: FlagServiceError): TargetFailureKind {
+  if (code === 'stale-fence') return 'fenceLost';
+  // Nobody answers, others write it at this moment, or its store is away.
+  if (status === null || status === 429 || status >= 500 || code === 'busy') return 'unreachable';
+  return 'invalidTarget';
 }
