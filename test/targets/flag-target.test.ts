@@ -1,0 +1,195 @@
+import type { FlagDocument } from '../../src/flags/flag';
+import { FlagServiceClient } from '../../src/flags/client/flag-service-client';
+import { MemoryFlagStore } from '../../src/flags/memory-store';
+import { startFlagsServer } from '../../src/flags/server/flags-server';
+import type { FlagsServer } from '../../src/flags/server/flags-server';
+import { createFlagTarget } from '../../src/targets/flag/flag-target';
+import { TargetFailure } from '../../src/targets/target';
+import type { Target, TargetWrite } from '../../src/targets/target';
+import { silentLogger } from '../flags/support';
+import { FLAG_PLAN } from './flag-plan';
+
+const { signal } = new AbortController();
+const promotion = { release: 'r1', smokeTest: null, timeoutMs: 10_000 };
+
+function write(step: number, more: { release?: string; epoch?: number; attempt?: number } = {}): TargetWrite {
+  return { version: 'on', artifact: null, fence: { release: 'r1', epoch: 1, step, attempt: 2, ...more }, signal };
+}
+
+const weigh = (step: number, weight: number, more: Parameters<typeof write>[1] = {}) => ({
+  ...write(step, more),
+  weight,
+  previousWeight: 0,
+  match: [],
+});
+
+describe('a flag as a target, at a real flag service', () => {
+  let server: FlagsServer;
+  let flags: FlagServiceClient;
+  let target: Target;
+
+  beforeEach(async () => {
+    server = await startFlagsServer({ store: new MemoryFlagStore(), access: {}, logger: silentLogger });
+    flags = new FlagServiceClient({ url: server.url });
+    target = createFlagTarget(FLAG_PLAN, { FLAGS_URL: server.url });
+    await flags.create({ name: 'new-till', enabled: true, rollout_percentage: 10, whitelist: ['ada'] });
+  });
+  afterEach(async () => {
+    target.close();
+    await server.close();
+  });
+
+  const flag = (): Promise<FlagDocument> => flags.get('new-till');
+  const percentage = async (): Promise<number | null> => (await flag()).rollout_percentage;
+  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
+    const error: unknown = await work.then(
+      () => null,
+      (caught: unknown) => caught,
+    );
+    if (error instanceof TargetFailure) return error;
+    throw new Error(`Expected a TargetFailure, got ${String(error)}`);
+  };
+
+  it('raises the percentage to everybody, and leaves the flag to whoever comes next', async () => {
+    expect(await target.observe({ version: 'on', signal })).toEqual({
+      stableVersion: '10 %',
+      canaryVersion: null,
+      weight: 10,
+      artifact: null,
+    });
+    expect(await target.deploy({ ...write(1), timeoutMs: 1_000 })).toBe(
+      'Flag new-till is held by this release, at 10 %.',
+    );
+    await target.setWeight(weigh(2, 25));
+    expect(await percentage()).toBe(25);
+    await target.setWeight(weigh(3, 100));
+    expect(await target.promote({ ...write(4), ...promotion })).toBe('Flag new-till is on for everybody.');
+
+    expect(await flag()).toMatchObject({ rollout_percentage: 100, whitelist: ['ada'], fence: { hold: false } });
+    await flags.setRollout('new-till', { percentage: 50 });
+    expect(await percentage()).toBe(50);
+  });
+
+  it('goes back to what it was before, from any weight, and twice is as once', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    await target.setWeight(weigh(2, 50));
+    for (const step of [3, 5]) {
+      await target.setWeight(weigh(step, 0));
+      expect(await percentage()).toBe(10);
+      await target.removeCanary(write(step + 1));
+    }
+
+    expect(await flag()).toMatchObject({ rollout_percentage: 10, fence: { owner: 'r1', hold: false } });
+  });
+
+  it('takes half a promotion back, too', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    await target.promote({ ...write(2), ...promotion });
+    await target.restoreStable({ ...write(3), stableVersion: '10 %' });
+
+    expect(await flag()).toMatchObject({ rollout_percentage: 10, fence: { hold: true } });
+  });
+
+  it('takes nobody out who had the flag before', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    const said = await target.setWeight(weigh(2, 5));
+
+    expect(said).toBe('Flag new-till is at 10 %, which it had before: nobody is taken out.');
+    expect(await percentage()).toBe(10);
+    expect(await target.reassert(weigh(3, 5))).toMatchObject({ foreignEdits: [] });
+  });
+
+  it('refuses hands on the percentage meanwhile, and calls the switch a roll back', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    await target.setWeight(weigh(2, 25));
+    await expect(flags.setRollout('new-till', { percentage: 90 })).rejects.toMatchObject({ code: 'release-holds' });
+    const calm = await target.reassert(weigh(3, 25));
+    await flags.update('new-till', { enabled: false });
+    const off = await target.reassert(weigh(4, 25));
+    const raise = await failureOf(target.setWeight(weigh(5, 50)));
+
+    const tracks = { canary: 'on', stable: 'off' };
+    expect(calm).toEqual({ foreignEdits: [], guardTripped: null, unreachable: [], tracks });
+    expect(off).toMatchObject({ guardTripped: 'Flag new-till was switched off by hand.' });
+    expect(raise.kind).toBe('invalidTarget');
+    // The way back needs no switch.
+    await target.setWeight(weigh(6, 0));
+    expect(await flag()).toMatchObject({ enabled: false, rollout_percentage: 10 });
+  });
+
+  it('lets a late write of its own, or of an older release, not land', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    await target.setWeight(weigh(3, 0));
+    const late = await failureOf(target.setWeight(weigh(2, 50, { attempt: 4 })));
+    await target.deploy({ ...write(1, { release: 'r2', epoch: 2 }), timeoutMs: 1_000 });
+    const older = await failureOf(target.setWeight(weigh(9, 50)));
+    const looked = await failureOf(target.reassert(weigh(10, 50)));
+
+    expect([late.kind, older.kind, looked.kind]).toEqual(['fenceLost', 'fenceLost', 'fenceLost']);
+    expect(await percentage()).toBe(10);
+  });
+
+  it('begins where a release before it that never ended had begun', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    await target.setWeight(weigh(2, 50));
+    expect(await target.observe({ version: 'on', signal })).toMatchObject({ stableVersion: '10 %', weight: 50 });
+    await target.deploy({ ...write(1, { release: 'r2', epoch: 2 }), timeoutMs: 1_000 });
+
+    expect(await flag()).toMatchObject({ rollout_percentage: 10, fence: { owner: 'r2', former: 10 } });
+  });
+
+  it('has nothing to release where everybody has it', async () => {
+    await flags.setRollout('new-till', { percentage: 100 });
+
+    expect(await target.observe({ version: 'on', signal })).toMatchObject({ stableVersion: 'on', canaryVersion: null });
+  });
+
+  it.each<[string, Parameters<FlagServiceClient['update']>[1], RegExp]>([
+    ['switched off', { enabled: false }, /^The flag new-till is switched off, .*: sluice flag set new-till --on\.$/],
+    [
+      'of other environments',
+      { environments: ['staging', 'dev'] },
+      /^The flag new-till is never on in production; its environments are staging, dev\. /,
+    ],
+  ])('is not begun with a flag that is %s', async (_, changes, sentence) => {
+    await flags.update('new-till', changes);
+
+    const refused = await failureOf(target.deploy({ ...write(1), timeoutMs: 1_000 }));
+    expect([refused.kind, refused.message]).toEqual(['invalidTarget', expect.stringMatching(sentence)]);
+    expect((await flag()).fence).toBeNull();
+  });
+
+  it('says that there is no such flag, and that nobody answers', async () => {
+    const other = createFlagTarget({ ...FLAG_PLAN, name: 'old-till' }, { FLAGS_URL: server.url });
+    const missing = await failureOf(other.observe({ version: 'on', signal }));
+    await server.close();
+    const away = await failureOf(target.setWeight(weigh(2, 50)));
+    const look = await target.reassert(weigh(3, 25));
+
+    expect([missing.kind, missing.message]).toEqual([
+      'invalidTarget',
+      expect.stringMatching(/^Flag old-till: .*old-till/),
+    ]);
+    expect([away.kind, away.message]).toEqual([
+      'unreachable',
+      expect.stringMatching(/^Flag new-till: The flag service at \S+ does not answer: /),
+    ]);
+    expect(look).toMatchObject({ foreignEdits: [], guardTripped: null });
+    expect(look.unreachable).toHaveLength(1);
+  });
+
+  it('sends its key, and says when that one may not', async () => {
+    const key = 'a key that is long enough';
+    const store = new MemoryFlagStore();
+    const locked = await startFlagsServer({ store, access: { adminKey: key }, logger: silentLogger });
+    await new FlagServiceClient({ url: locked.url, apiKey: key }).create({ name: 'new-till', enabled: true });
+    const by = (env: Record<string, string>): Target => createFlagTarget(FLAG_PLAN, { FLAGS_URL: locked.url, ...env });
+
+    const seen = await by({ FLAGS_TOKEN: ` ${key}\n` }).observe({ version: 'on', signal });
+    const unknown = await failureOf(by({}).observe({ version: 'on', signal }));
+    await locked.close();
+
+    expect(seen.stableVersion).toBe('on');
+    expect(unknown.kind).toBe('invalidTarget');
+  });
+});
