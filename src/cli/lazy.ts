@@ -6,6 +6,7 @@ import type * as Slack from '@slack/web-api';
 import type * as Connect from '../client/connect';
 import type * as ConnectionOptions from '../client/connection-options';
 import type * as CreateDeps from '../worker/create-deps';
+import type * as FlagService from '../flags/client/flag-service-client';
 import type * as FlagsServerStart from '../flags/server/open-flags-server';
 import type * as StartWorker from '../worker/start-worker';
 import type * as FindTemporal from '../devserver/find-temporal';
@@ -31,8 +32,8 @@ export const lazy = {
   connectionOptions: (): typeof ConnectionOptions =>
     require('../client/connection-options') as typeof ConnectionOptions,
   envconfig: (): typeof Envconfig => require('@temporalio/envconfig') as typeof Envconfig,
-  flagsServer: (): typeof FlagsServerStart =>
-    require('../flags/server/open-flags-server') as typeof FlagsServerStart,
+  flagService: (): typeof FlagService => require('../flags/client/flag-service-client') as typeof FlagService,
+  flagsServer: (): typeof FlagsServerStart => require('../flags/server/open-flags-server') as typeof FlagsServerStart,
   startWorker: (): typeof StartWorker => require('../worker/start-worker') as typeof StartWorker,
   findTemporal: (): typeof FindTemporal => require('../devserver/find-temporal') as typeof FindTemporal,
   startTemporal: (): typeof StartTemporal => require('../devserver/start-temporal') as typeof StartTemporal,

@@ -17,6 +17,7 @@ import { addDeployCommand } from './commands/deploy';
 import { addDevCommand } from './commands/dev';
 import { addDoctorCommand } from './commands/doctor';
 import { addExplainCommand } from './commands/explain';
+import { addFlagCommands } from './commands/flag';
 import { addFlagsServerCommand } from './commands/flags-server';
 import { addHistoryCommand } from './commands/history';
 import { addInitCommand } from './commands/init';
@@ -59,6 +60,7 @@ const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void
       addSkipSoakCommand,
     ],
   ],
+  ['Flags:', [addFlagCommands]],
   ['Prepare:', [addInitCommand, addPlanCommand, addValidateCommand, addSchemaCommand, addRbacCommand]],
   ['Run:', [addDevCommand, addWorkerCommand, addFlagsServerCommand, addDoctorCommand, addDemoCommand]],
   ['More:', [addCompletionCommand, addVersionCommand]],
@@ -98,7 +100,7 @@ export function buildProgram(cli: Cli, exit: (code: ExitCode) => void): Command 
     for (const add of commands) add(registry(program, cli, exit));
   }
   // After each command's own, so that its help shows those first.
-  for (const command of program.commands) addCommonOptions(command);
+  for (const command of leaves(program)) addCommonOptions(command);
   program.addCommand(helpCommand(program, cli, exit));
   return program;
 }
@@ -111,10 +113,19 @@ function registry(program: Command, cli: Cli, exit: (code: ExitCode) => void): R
       command.addHelpText('before', examplesText(examples));
       return command;
     },
+    group(name, summary, examples) {
+      const group = this.add(name, summary, examples).helpCommand(false).enablePositionalOptions();
+      return registry(group, cli, exit);
+    },
     async run(command, body) {
       exit(await runSession(cli, command, body));
     },
   };
+}
+
+/** The commands that do something, those of groups, too. */
+function leaves(parent: Command): readonly Command[] {
+  return parent.commands.flatMap((command) => (command.commands.length === 0 ? [command] : leaves(command)));
 }
 
 /** They are each command's own, not the program's, so that they may stand where people write them: at the end. */

@@ -57,7 +57,7 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
   const warnings: Finding[] = [];
   const analysis = input.analysis ?? analysisSchema.parse({});
   const source = resolveSource(analysis, input.target, problems);
-  const preset = analysis.preset ?? (input.target === 'router' ? 'router' : 'http');
+  const preset = analysis.preset ?? (input.target === 'kubernetes' ? 'http' : input.target);
   const timing = resolveTiming(analysis, input.soaks, problems);
   if (source === null) return { plan: null, problems, warnings };
 

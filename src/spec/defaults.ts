@@ -11,6 +11,8 @@ export const HTTP_METRICS_TOKEN_ENV = 'SLUICE_HTTP_METRICS_TOKEN';
 
 export const FLAGS_URL_ENV = 'SLUICE_FLAGS_URL';
 export const FLAGS_TOKEN_ENV = 'SLUICE_FLAGS_TOKEN';
+/** Where a flag service listens that was started without settings. */
+export const FLAGS_URL = 'http://127.0.0.1:8014';
 
 /** The worker's environment variable with the hosts that metrics of kind `http` may be asked at; none without it. */
 export const HTTP_METRICS_HOSTS_ENV = 'SLUICE_HTTP_METRICS_HOSTS';

@@ -2,11 +2,12 @@ import type { MetricCounters, MetricQuery, MetricUnit } from './plan-types';
 import { DEFAULTS } from './defaults';
 
 /**
- * Ready-made metrics. `http` are the names most client libraries use; `router` are those of Sluice's in-app router.
+ * Ready-made metrics. `http` are the names most client libraries use; `router` are those of Sluice's in-app router; `flag`
+ * are those of `http` by the variant of a flag that a request had.
  * Numerator and denominator are asked for apart: no series with a status of 5xx means zero errors while there are
  * requests, and missing data only when there are none; the source tells the two apart, so no `or vector(0)` here.
  */
-export const PRESET_NAMES = ['http', 'router'] as const;
+export const PRESET_NAMES = ['http', 'router', 'flag'] as const;
 export type PresetName = (typeof PRESET_NAMES)[number];
 
 export interface PresetMetric {
@@ -35,7 +36,7 @@ export function presetMetrics(
   labels: Readonly<Record<string, string>> = {},
 ): readonly PresetMetric[] {
   if (source === 'router') return builtinMetrics();
-  return promMetrics(preset === 'http' ? HTTP_NAMES : ROUTER_NAMES, labels);
+  return promMetrics(NAMES[preset], labels);
 }
 
 /** Names of all metrics that any preset knows. */
@@ -60,6 +61,12 @@ const ROUTER_NAMES: SeriesNames = {
   errors: { series: 'canary_errors_total', matcher: '' },
   latency: 'canary_latency_seconds',
   selector: ['cohort="{{track}}"', 'version="{{version}}"'],
+};
+
+const NAMES: Readonly<Record<PresetName, SeriesNames>> = {
+  http: HTTP_NAMES,
+  router: ROUTER_NAMES,
+  flag: { ...HTTP_NAMES, selector: ['service="{{service}}"', 'namespace="{{namespace}}"', 'variant="{{track}}"'] },
 };
 
 function promMetrics(names: SeriesNames, labels: Readonly<Record<string, string>>): readonly PresetMetric[] {

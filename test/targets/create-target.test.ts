@@ -4,7 +4,7 @@ import { FLAG_PLAN } from './flag-plan';
 import { targetPlan } from './kubernetes/target-plans';
 
 const world = {
-  env: {},
+  env: { FLAGS_URL: 'flags:8014/' },
   cluster: (): never => {
     throw new Error('nobody asked for the cluster');
   },
@@ -18,9 +18,9 @@ describe('a target that this version cannot release to', () => {
       /cannot take snapshots .* allowed there is config: keep/,
     ],
     [
-      'a flag of a service nobody named',
+      'a flag of a service with no address',
       FLAG_PLAN,
-      /^The environment variable FLAGS_URL, .* is not set where the worker runs/,
+      /^The environment variable FLAGS_URL, .* is no address where the worker/,
     ],
   ])('%s is refused in a sentence that says what is allowed', (_, plan, sentence) => {
     expect(() => createTarget(plan, world)).toThrow(sentence);

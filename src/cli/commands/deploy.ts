@@ -15,7 +15,7 @@ export interface VersionOptions {
   readonly image?: string;
 }
 
-interface DeployCommandOptions extends VersionOptions, StartOptions {
+export interface DeployCommandOptions extends VersionOptions, StartOptions {
   readonly dryRun?: boolean;
   readonly simulate?: string;
 }
@@ -41,7 +41,7 @@ export function addDeployCommand(registry: Registry): void {
     });
 }
 
-async function deploy(session: Session, path: string, options: DeployCommandOptions): Promise<ExitCode> {
+export async function deploy(session: Session, path: string, options: DeployCommandOptions): Promise<ExitCode> {
   const { cli } = session;
   checkStartOptions(options);
   const plan = await makePlan(session, path, options);
@@ -52,13 +52,18 @@ async function deploy(session: Session, path: string, options: DeployCommandOpti
   return startRelease(session, plan, options);
 }
 
+/** What a flag release releases, in the place of a version. */
+export const FLAG_VERSION = 'on';
+
 /** The plan of a file for the version of the command line; with `--simulate`, over made-up numbers. */
 export async function makePlan(
   session: Session,
   path: string,
   options: VersionOptions & { readonly simulate?: string },
 ): Promise<Plan> {
-  const version = options.version ?? options.image;
+  const named = options.version ?? options.image;
+  // A flag has no versions: what is released is that it is on.
+  const version = named ?? ((await session.cli.spec.identify(path)).target === 'flag' ? FLAG_VERSION : undefined);
   if (version === undefined) {
     throw new ReleaseError('usage', 'It is not said which version to release.', {
       hint: 'Add --version 1.4.2, or --image ghcr.io/acme/checkout:1.4.2.',

@@ -1,5 +1,6 @@
 import { FlagServiceClient, FlagServiceError } from '../../flags/client/flag-service-client';
 import type { FlagDocument } from '../../flags/flag';
+import { FLAGS_URL } from '../../spec/defaults';
 import type { FlagTargetPlan } from '../../spec/plan-types';
 import { TargetFailure } from '../target';
 import type {
@@ -23,18 +24,20 @@ const TRACKS = { canary: 'on', stable: 'off' } as const;
  * where a roll back leads to; a weight below that would take users out who had the flag already, and is not written.
  * While the release holds the flag, the service refuses everybody else's percentage, but never the switch.
  *
- * @throws TargetFailure `invalidTarget` when the worker knows no flag service.
+ * Without an address the flag service of this machine is meant.
+ *
+ * @throws TargetFailure `invalidTarget` for an address that is none.
  */
 export function createFlagTarget(
   plan: FlagTargetPlan,
   env: Readonly<Record<string, string | undefined>>,
   options: { readonly timeoutMs?: number } = {},
 ): Target {
-  const url = env[plan.urlEnv]?.trim() ?? '';
+  const url = env[plan.urlEnv]?.trim() || FLAGS_URL;
   if (!URL.canParse(url)) {
     throw new TargetFailure(
       'invalidTarget',
-      `The environment variable ${plan.urlEnv}, which should hold the flag service's address, ${url === '' ? 'is not set' : 'is no address'} where the worker runs.`,
+      `The environment variable ${plan.urlEnv}, which should hold the flag service's address, is no address where the worker runs.`,
     );
   }
   const apiKey = env[plan.tokenEnv]?.trim() ?? '';
