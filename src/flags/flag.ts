@@ -6,6 +6,10 @@ export const flagSchemas = z.registry<{
   readonly id: string;
   readonly description?: string;
   readonly example?: unknown;
+  /** What a check of our own stands for, in JSON Schema. */
+  readonly pattern?: string;
+  readonly minLength?: number;
+  readonly maxLength?: number;
 }>();
 
 /**
@@ -35,7 +39,14 @@ export const FlagName = z
     const problem = flagNameProblem(name);
     if (problem !== null) context.addIssue({ code: 'custom', message: problem });
   })
-  .register(flagSchemas, { id: 'FlagName', description: FLAG_NAME_RULE, example: 'new-checkout' });
+  .register(flagSchemas, {
+    id: 'FlagName',
+    description: FLAG_NAME_RULE,
+    example: 'new-checkout',
+    pattern: NAME.source,
+    minLength: 1,
+    maxLength: MAX_NAME_LENGTH,
+  });
 
 /** UTF-8, case-sensitive, not trimmed: what is hashed is what came. Control characters are nobody's id. */
 export const UserId = z
@@ -44,7 +55,7 @@ export const UserId = z
   .max(FlagDefaults.maxUserIdLength)
   .refine((id) => !/[\u0000-\u001f\u007f]/.test(id), 'a user id has no control characters')
   .refine((id) => !/[\ud800-\udfff]/u.test(id), 'a user id is well-formed Unicode')
-  .register(flagSchemas, { id: 'UserId', example: 'user123' });
+  .register(flagSchemas, { id: 'UserId', example: 'user123', pattern: '^[^\\u0000-\\u001f\\u007f]+$' });
 
 /** What an environment may be called. */
 export const EnvironmentName = z

@@ -61,6 +61,7 @@ function componentSchemas(): Record<string, unknown> {
   const { schemas } = z.toJSONSchema(flagSchemas, {
     io: 'input',
     unrepresentable: 'any',
+    metadata: flagSchemas,
     uri: (id) => `#/components/schemas/${id}`,
   });
   return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, cleaned(schema)]));
