@@ -25,6 +25,8 @@ const rooms = {
   flags: [],
   rehearsal: ['workflows'],
 };
+/** Folders inside of a room that are called like another room. */
+const ownFolders = { flags: ['client', 'server'] };
 const always = ['spec', 'analysis', 'errors'];
 
 /** Outside of its room and the worker's bundle, a release is known by its types, names and start options alone. */
@@ -47,7 +49,12 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) => {
         {
           patterns: [
             {
-              group: forbidden.flatMap((other) => [`**/${other}/**`, `**/../${other}/*`]),
+              // A room may have a folder of its own that is called like another room.
+              group: [
+                ...forbidden.flatMap((other) => [`**/${other}/**`, `**/../${other}/*`]),
+                ...(ownFolders[room] ?? []).map((folder) => `!./${folder}/*`),
+                ...[...usable].flatMap((one) => (ownFolders[one] ?? []).map((folder) => `!**/${one}/${folder}/*`)),
+              ],
               message: `src/${room} may only import from: ${[...usable].join(', ')} (docs/architecture.md).`,
             },
             ...(allowed.includes('workflows')

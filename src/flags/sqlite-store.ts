@@ -1,4 +1,5 @@
 import { hash, randomUUID } from 'node:crypto';
+import type * as Sqlite from 'node:sqlite';
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
@@ -365,7 +366,7 @@ function storedFlag({ revision, document }: z.infer<typeof FlagRow>): StoredFlag
  * Node's SQLite, without the line on stderr that calls it experimental: what it does is held by our own tests, and the
  * line would be the first thing that every user of `sluice flags-server` reads.
  */
-function loadSqlite(): typeof import('node:sqlite') {
+function loadSqlite(): typeof Sqlite {
   const emitWarning = process.emitWarning.bind(process);
   process.emitWarning = ((warning: string | Error, ...rest: unknown[]) => {
     if (String(warning).includes('SQLite')) return;
@@ -374,7 +375,7 @@ function loadSqlite(): typeof import('node:sqlite') {
   try {
     // Only when it is asked for, and after the warning is silenced.
     // eslint-disable-next-line @typescript-eslint/no-require-imports
-    return require('node:sqlite') as typeof import('node:sqlite');
+    return require('node:sqlite') as typeof Sqlite;
   } finally {
     process.emitWarning = emitWarning;
   }
