@@ -89,15 +89,15 @@ class WatchedObjects implements Cluster {
 
   async find(ref: ObjectRef, options: FindOptions): Promise<KubernetesObject | null> {
     const { signal, fresh = false, asked = false } = options;
-    const now = this.#now();
-    if (fresh || isReadOnce(ref) || now < this.#unsupportedUntilMs) return this.#ask(ref, options);
+    if (fresh || isReadOnce(ref)) return this.#ask(ref, options);
     const entry = this.#entryOf(ref);
-    entry.lastReadMs = now;
-    if (now < entry.unwatchedUntilMs) return this.#ask(ref, options);
+    entry.lastReadMs = this.#now();
+    if (this.#isUnwatched(entry)) return this.#ask(ref, options);
     if (asked)
       return this.#watched(entry) === null ? this.#list(entry, signal, { join: false }) : this.#ask(ref, options);
     // It was listed a moment ago, and its watch is about to begin.
     if (entry.value !== null && entry.opening !== null) await this.#unlessCancelled(ref, signal, entry.opening);
+    if (this.#isUnwatched(entry)) return this.#ask(ref, options);
     const known = this.#watched(entry);
     return known === null ? this.#list(entry, signal, { join: true }) : known.object;
   }
@@ -173,6 +173,11 @@ class WatchedObjects implements Cluster {
     return entry;
   }
 
+  /** Its watch was refused, or there are none from this server. */
+  #isUnwatched({ unwatchedUntilMs }: Entry): boolean {
+    return this.#now() < Math.max(unwatchedUntilMs, this.#unsupportedUntilMs);
+  }
+
   /** What may be answered without a request; null when that is nothing. */
   #watched(entry: Entry): Known | null {
     if (entry.watch === null) return null;
@@ -234,7 +239,7 @@ class WatchedObjects implements Cluster {
   }
 
   #open(entry: Entry, resourceVersion: string): void {
-    if (entry.watch !== null || entry.opening !== null || entry.closed) return;
+    if (entry.watch !== null || entry.opening !== null || entry.closed || this.#isUnwatched(entry)) return;
     let ended = false;
     const end = (): void => {
       ended = true;

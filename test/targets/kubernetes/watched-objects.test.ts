@@ -293,6 +293,19 @@ describe('watched objects', () => {
       expect(await read()).toEqual({ weight: 25, asked: [] });
     });
 
+    it('to watch it is asked for once, however many read meanwhile', async () => {
+      api.before = async (verb) => {
+        if (verb !== 'watch') return;
+        await new Promise(setImmediate);
+        throw failure('forbidden');
+      };
+      await read();
+      const found = await Promise.all([read(), read(), read({ asked: true })]);
+
+      expect(found.map(({ weight }) => weight)).toEqual([5, 5, 5]);
+      expect(api.calls.filter((verb) => verb === 'watch')).toHaveLength(1);
+    });
+
     it('to get it either, the failure is told', async () => {
       api.before = () => {
         throw failure('forbidden');
