@@ -283,10 +283,10 @@ describeWithApiServer('the transport of watches', (server) => {
     it('credentials are asked for before each watch; another certificate gets another connection', async () => {
       const port = await start(streaming);
       let token = 'first';
-      let key: Buffer | undefined;
+      let key: Buffer | null = null;
       const access = (): object => {
         const { cert } = certificates();
-        const own = key === undefined ? {} : { key, cert };
+        const own = key === null ? {} : { key, cert };
         return { headers: { Authorization: `Bearer ${token}` }, tls: { ca: cert, ...own } };
       };
       const through = new ApiWatch(serverAt(port, access));

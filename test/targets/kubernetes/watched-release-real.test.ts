@@ -5,6 +5,7 @@ import { readDeployment } from '../../../src/targets/kubernetes/deployment-view'
 import { describeRef, refOf } from '../../../src/targets/kubernetes/objects';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
+import { waitUntilReady } from '../../../src/targets/kubernetes/wait-ready';
 import { watchObjects } from '../../../src/targets/kubernetes/watched-objects';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { checkPermissions, rolePermissions } from '../../../src/targets/kubernetes/permissions';
@@ -309,6 +310,31 @@ describeWithApiServer('a release whose worker watches, against a real API server
 
       await expect(fresh.setWeight(shift(1, 0, 25))).rejects.toMatchObject({ kind: 'unreachable' });
     });
+  });
+
+  it('waits by what the watch tells, and calls nothing missing without asking', async () => {
+    const { cluster, counter } = await worker();
+    const at = { namespace, name: 'checkout' };
+    const waiting = { needed: 1, complete: false, signal };
+    controller.hold.add('checkout');
+    await until(async () => (await availableOf('checkout')) === 0);
+    const late = await requestsOf(
+      counter,
+      expect(waitUntilReady(cluster, at, { ...waiting, timeoutMs: 300 })).rejects.toMatchObject({
+        kind: 'deployFailed',
+      }),
+    );
+    const woken = await requestsOf(
+      counter,
+      (async () => {
+        const ready = waitUntilReady(cluster, at, { ...waiting, timeoutMs: 60_000 });
+        controller.hold.delete('checkout');
+        expect((await ready).availableReplicas).toBe(1);
+      })(),
+    );
+
+    expect(late).toMatchObject({ 'get deployments.apps': 1, 'list deployments.apps': 1, 'watch deployments.apps': 1 });
+    expect(Object.keys(woken).filter((key) => key.includes('deployments'))).toEqual([]);
   });
 
   it('a crash of the API server under its watches costs a list each, and nothing is missed', async () => {
