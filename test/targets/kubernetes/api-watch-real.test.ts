@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { ApiHttpFailure } from '../../../src/targets/kubernetes/api-http';
 import type { ApiServer } from '../../../src/targets/kubernetes/api-http';
 import { ApiWatch } from '../../../src/targets/kubernetes/api-watch';
-import type { OpenWatch, WatchOpening } from '../../../src/targets/kubernetes/api-watch';
+import type { ApiWatchOptions, OpenWatch, WatchOpening } from '../../../src/targets/kubernetes/api-watch';
 import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { watchObjects } from '../../../src/targets/kubernetes/watched-objects';
@@ -88,11 +88,10 @@ describeWithApiServer('the transport of watches', (server) => {
 
     afterEach(() => line.stop());
 
-    /** By way of the line; a silent one is known for such within some tenths of a second. */
-    function worker(): { counter: RequestCounter; cluster: ReturnType<typeof watchObjects> } {
+    /** By way of the line. */
+    function worker(watch: ApiWatchOptions = {}): { counter: RequestCounter; cluster: ReturnType<typeof watchObjects> } {
       const counter = new RequestCounter();
       const through = { ...admin(), url: line.url };
-      const watch = { pingEveryMs: 100, pongWithinMs: 100 };
       return { counter, cluster: watchObjects(server().connect({ server: through, counter, watch })) };
     }
 
@@ -127,7 +126,8 @@ describeWithApiServer('the transport of watches', (server) => {
     });
 
     it.each(['is cut', 'falls silent'])('a line that %s ends its watches, and the next read asks', async (how) => {
-      const { counter, cluster } = worker();
+      // Sooner than in earnest, and late enough for a machine that has much to do.
+      const { counter, cluster } = worker({ pingEveryMs: 1_000, pongWithinMs: 2_000 });
       await cluster.find(ref, options);
       await cluster.find(ref, options);
       expect(counter.openWatches()).toBe(1);
