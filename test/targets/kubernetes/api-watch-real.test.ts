@@ -89,7 +89,10 @@ describeWithApiServer('the transport of watches', (server) => {
     afterEach(() => line.stop());
 
     /** By way of the line. */
-    function worker(watch: ApiWatchOptions = {}): { counter: RequestCounter; cluster: ReturnType<typeof watchObjects> } {
+    function worker(watch: ApiWatchOptions = {}): {
+      counter: RequestCounter;
+      cluster: ReturnType<typeof watchObjects>;
+    } {
       const counter = new RequestCounter();
       const through = { ...admin(), url: line.url };
       return { counter, cluster: watchObjects(server().connect({ server: through, counter, watch })) };
