@@ -47,6 +47,8 @@ export const FlagDefaults = {
   loadChunk: 200,
   /** Open event streams of one server. */
   maxStreams: 10_000,
+  /** Unread bytes after which an event stream is given up. */
+  maxStreamBacklogBytes: 64 * 1024,
   /** Between two comments on a silent event stream, so that proxies keep it open. */
   streamHeartbeatMs: 15_000,
   /** A page in the background for so long closes its event stream; the protocol's own default. */

@@ -57,6 +57,7 @@ describe('sluice flags-server', () => {
     [['--host', '0.0.0.0'], /Without a key the flag service listens on loopback only/],
     [['--store', 'etcd'], /Allowed choices are memory, sqlite, redis/],
     [['--port', 'x'], /--port is "x", which is no port/],
+    [['--environment', 'a b'], /--environment is "a b", which is no name/],
     [['--file', 'x.db'], /--file is the file of --store sqlite/],
     [['--jwks-url', 'https://id.example/jwks'], /all three are needed/],
     [['--keys', '/does/not/exist'], /The keys in \/does\/not\/exist cannot be read/],

@@ -63,7 +63,11 @@ export class EventStreams {
 
   #tellAll(): void {
     const text = eventText(this.#current());
-    for (const response of this.#open) response.write(text);
+    for (const response of this.#open) {
+      // Who does not read what there is will ask again when it connects again.
+      if (response.writableLength > FlagDefaults.maxStreamBacklogBytes) response.destroy();
+      else response.write(text);
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { messageOf, ReleaseError } from '../../errors';
 import { KeyFile } from '../access';
 import type { AccessOptions } from '../access';
+import { EnvironmentName } from '../flag';
 import type { FlagLogger } from '../logger';
 import { MemoryFlagStore } from '../memory-store';
 import { openRedisFlagStore } from '../redis-store';
@@ -43,6 +44,11 @@ const DEFAULT_REDIS = 'redis://127.0.0.1:6379';
 /** Opens the store and starts the service over it. */
 export async function openFlagsServer(choice: FlagsServerChoice): Promise<FlagsServer> {
   const access = accessOf(choice);
+  if (choice.environment !== undefined && !EnvironmentName.safeParse(choice.environment).success) {
+    throw new ReleaseError('usage', `--environment is ${JSON.stringify(choice.environment)}, which is no name.`, {
+      hint: 'An environment has 1 to 64 letters, digits, ".", "_" and "-", such as production.',
+    });
+  }
   const { host, environment, corsOrigins, disabledBehavior, requireIfMatch } = choice;
   return startFlagsServer({
     store: storeOf(choice),
