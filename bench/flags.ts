@@ -1,6 +1,5 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { join } from 'node:path';
 import { FlagServiceClient } from '../src/flags/client/flag-service-client';
 import { createFlagClient } from '../src/flags/client/flag-client';
 import { openRedisFlagStore } from '../src/flags/redis-store';
@@ -97,13 +96,15 @@ async function propagation(redisUrl: string): Promise<Figure[]> {
 
 async function withServer<T>(env: Record<string, string>, use: (url: string) => Promise<T>): Promise<T> {
   const { SLUICE_REDIS_URL: _, SLUICE_API_KEY: __, ...inherited } = process.env;
-  const child = fork(join(__dirname, 'flags', 'server-process'), { env: { ...inherited, ...env } });
+  const child = fork(require.resolve('./flags/server-process'), { env: { ...inherited, ...env } });
   try {
     return await use(await addressOf(child));
   } finally {
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.disconnect();
-    await ended;
+    if (child.connected) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.disconnect();
+      await ended;
+    }
   }
 }
 
