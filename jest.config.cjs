@@ -14,6 +14,6 @@ module.exports = {
   transformIgnorePatterns: [
     '/node_modules/(?!(@hono/node-server|@kubernetes/client-node|openid-client|oauth4webapi|jose|jsonpath-plus|socks-proxy-agent|agent-base)/)',
   ],
-  testTimeout: 60_000,
+  testTimeout: 120_000,
   maxWorkers: 2,
 };

@@ -504,7 +504,7 @@ export const analysisSchema = mapping('spec.analysis', {
   preset: choice(PRESET_NAMES)
     .optional()
     .describe(
-      'Which ready-made metrics the names below refer to. Default: router for a router target, http otherwise.',
+      'Which ready-made metrics the names below refer to. Default: router for a router target, flag for a flag, http otherwise.',
     ),
   metrics: list(metricSchema, { what: 'metrics', bounds: BOUNDS.metrics })
     .optional()

@@ -24,13 +24,21 @@ export function unknownIn(program: Command, call: string): string[] {
   if (first === '<command>') return [];
   if (first.startsWith('-')) return unknownOptions(program, words);
   const command = program.commands.find((each) => each.name() === first || each.aliases().includes(first));
-  return command === undefined ? [`command ${first}`] : unknownOptions(command, words.slice(1));
+  if (command === undefined) return [`command ${first}`];
+  // A group's own commands are what is called.
+  if (command.commands.length > 0 && words.length > 1)
+    return unknownIn(command, call.slice(call.indexOf(first) + first.length + 1));
+  return unknownOptions(command, words.slice(1));
 }
 
 /** Every option that some command has. */
 export function allOptions(program: Command): Set<string> {
-  const options = [program, ...program.commands].flatMap((command) => optionsOf(command));
+  const options = withInner(program).flatMap((command) => optionsOf(command));
   return new Set(options.flatMap(({ long, short }) => [long, short]).filter((name) => name !== undefined));
+}
+
+function withInner(command: Command): Command[] {
+  return [command, ...command.commands.flatMap((inner) => withInner(inner))];
 }
 
 function unknownOptions(command: Command, words: readonly string[]): string[] {

@@ -184,7 +184,8 @@ describe('a blue-green release after its promotion', () => {
     await time.run(world, async (room) => {
       const handle = await time.startRelease(room, blueGreenPlan(), { historyLimit: 20 });
       const kept = await time.until(handle, isKept);
-      await time.env.sleep(101_000);
+      // Little: where the server has lost count of who holds its clock, this takes as long as it says.
+      await time.env.sleep(11_000);
       const later = await statusOf(time.env.client.workflow.getHandle(handle.workflowId));
 
       expect(later.keepOld).toEqual(kept.keepOld);

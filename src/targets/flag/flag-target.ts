@@ -34,7 +34,7 @@ export function createFlagTarget(
   options: { readonly timeoutMs?: number } = {},
 ): Target {
   const url = env[plan.urlEnv]?.trim() || FLAGS_URL;
-  if (!URL.canParse(url)) {
+  if (!/^https?:\/\/[^/]/u.test(url) || !URL.canParse(url)) {
     throw new TargetFailure(
       'invalidTarget',
       `The environment variable ${plan.urlEnv}, which should hold the flag service's address, is no address where the worker runs.`,
