@@ -1,9 +1,11 @@
-import { ReleaseError } from '../errors';
+import type { FlagAnswer } from '../flags/answers';
 import type { Plan, RouterTargetPlan, TargetPlan } from '../spec/plan-types';
 import type { ServiceLook, TrackLook } from '../targets/kubernetes/service-look';
 import type { ReleaseStatus } from '../workflows/api';
 import { lookAtCluster } from './cluster-look';
 import { safeText } from './display-width';
+import { flagLines } from './flag-lines';
+import { askFlagService } from './flag-service';
 import { API_VERSION, renderTable } from './output';
 import type { ResultDocument } from './output';
 import { askInstances } from './router-admin';
@@ -27,7 +29,8 @@ export interface ServiceStatus extends ResultDocument {
 
 export type ServiceNow =
   | ({ readonly target: 'kubernetes' } & ServiceLook)
-  | { readonly target: 'router'; readonly instances: readonly InstanceAnswer[] };
+  | { readonly target: 'router'; readonly instances: readonly InstanceAnswer[] }
+  | { readonly target: 'flag'; readonly flag: FlagAnswer };
 
 /** @throws ReleaseError for a target that cannot be looked at, or does not answer. */
 export async function lookAtTarget(session: Session, target: TargetPlan): Promise<ServiceNow> {
@@ -37,7 +40,10 @@ export async function lookAtTarget(session: Session, target: TargetPlan): Promis
     case 'router':
       return lookAtInstances(target);
     case 'flag':
-      throw new ReleaseError('unsupported', 'This version of Sluice cannot look at a target of kind flag yet.');
+      return {
+        target: 'flag',
+        flag: await askFlagService(session.cli.env, (service) => service.get(target.name), target),
+      };
   }
 }
 
@@ -66,7 +72,14 @@ export function serviceLines(status: ServiceStatus, look: Look): string[] {
 }
 
 export function nowLines(now: ServiceNow, look: Look): string[] {
-  return now.target === 'kubernetes' ? clusterLines(now, look) : instanceLines(now.instances, look);
+  switch (now.target) {
+    case 'kubernetes':
+      return clusterLines(now, look);
+    case 'router':
+      return instanceLines(now.instances, look);
+    case 'flag':
+      return flagLines(now.flag, look);
+  }
 }
 
 function clusterLines({ strategy, tracks, traffic, fence, leftovers }: ServiceLook, look: Look): string[] {

@@ -5,6 +5,7 @@ import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { startFlagsServer } from '../../src/flags/server/flags-server';
 import type { FlagsServer } from '../../src/flags/server/flags-server';
 import { silentLogger } from '../flags/support';
+import { FakeSluice } from './fake-client';
 import { run } from './harness';
 import type { Ran } from './harness';
 
@@ -107,6 +108,21 @@ describe('sluice flag', () => {
     expect(stranger.err).toMatch(/SLUICE_FLAGS_TOKEN/);
     expect(away.err).toMatch(/does not answer.*sluice flags-server/s);
     expect(nowhere.err).toMatch(/SLUICE_FLAGS_URL is "flags", which is no address/);
+  });
+
+  it('is what the status of a service without a release shows', async () => {
+    await flag('set', 'new-checkout', '--create', '--on', '--percentage', '10');
+    const directory = mkdtempSync(join(tmpdir(), 'sluice-flag-'));
+    const path = join(directory, 'release.yaml');
+    writeFileSync(
+      path,
+      'apiVersion: sluice.dev/v1\nkind: Release\nmetadata: { name: shop }\nspec: { target: { flag: { name: new-checkout, environment: production } }, analysis: { source: { prometheus: { url: "http://p" } } } }\n',
+    );
+    const env = { SLUICE_FLAGS_URL: server.url, SLUICE_FLAGS_TOKEN: KEY };
+    const ran = await run(['status', 'shop', '-f', path], { client: new FakeSluice(), env });
+    rmSync(directory, { recursive: true, force: true });
+
+    expect(ran.out).toContain('Release  there was none yet\nnew-checkout\nState         on\nPercentage    10 %\n');
   });
 
   it('releases a flag, of a spec that has one', async () => {

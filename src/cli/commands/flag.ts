@@ -1,12 +1,11 @@
 import { Option } from 'commander';
-import type { FlagServiceClient, FlagServiceError, FlagUpdate } from '../../flags/client/flag-service-client';
+import type { FlagServiceClient, FlagUpdate } from '../../flags/client/flag-service-client';
 import type { FlagAnswer } from '../../flags/answers';
-import { FLAGS_TOKEN_ENV, FLAGS_URL, FLAGS_URL_ENV } from '../../spec/defaults';
 import { ReleaseError } from '../../errors';
 import { EXIT } from '../exit-codes';
 import type { ExitCode } from '../exit-codes';
+import { askFlagService } from '../flag-service';
 import { checkLines, explanationLines, flagLines, flagTable, statsLines } from '../flag-lines';
-import { lazy } from '../lazy';
 import type { Registry } from '../registry';
 import type { Session } from '../session';
 import { addStartOptions } from '../start-release';
@@ -160,40 +159,9 @@ function addRelease(flags: Registry): void {
     });
 }
 
-/** With the service that the environment names; what it refuses is told in its own words. */
 async function asked(session: Session, ask: (service: FlagServiceClient) => Promise<void>): Promise<ExitCode> {
-  const { env } = session.cli;
-  const url = env[FLAGS_URL_ENV]?.trim() || FLAGS_URL;
-  if (!URL.canParse(url) || !/^https?:$/u.test(new URL(url).protocol)) {
-    throw new ReleaseError('usage', `${FLAGS_URL_ENV} is ${JSON.stringify(url)}, which is no address.`, {
-      hint: `Set it to the flag service's address, such as ${FLAGS_URL}.`,
-    });
-  }
-  const apiKey = env[FLAGS_TOKEN_ENV]?.trim() || env['SLUICE_API_KEY']?.trim();
-  const { FlagServiceClient: Client, FlagServiceError: Refusal } = lazy.flagService();
-  try {
-    await ask(new Client({ url, ...(apiKey === undefined || apiKey === '' ? {} : { apiKey }) }));
-    return EXIT.ok;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    throw toReleaseError(error);
-  }
-}
-
-function toReleaseError(error: FlagServiceError): ReleaseError {
-  const { status, message } = error;
-  if (status === null) {
-    return new ReleaseError('unreachable', message, {
-      hint: `Start one with sluice flags-server, or let ${FLAGS_URL_ENV} name where it is.`,
-      cause: error,
-    });
-  }
-  if (status === 401 || status === 403) {
-    return new ReleaseError('forbidden', message, { hint: `${FLAGS_TOKEN_ENV} holds the key.`, cause: error });
-  }
-  if (status === 404) return new ReleaseError('not-found', message, { hint: 'See sluice flag list.', cause: error });
-  if (status === 409 || status === 412) return new ReleaseError('conflict', message, { cause: error });
-  return new ReleaseError(status >= 500 ? 'unreachable' : 'usage', message, { cause: error });
+  await askFlagService(session.cli.env, ask);
+  return EXIT.ok;
 }
 
 async function listAll(service: FlagServiceClient): Promise<readonly FlagAnswer[]> {
