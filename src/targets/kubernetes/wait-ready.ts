@@ -120,6 +120,19 @@ export function lookIfReady(
   return new ReadyWatch(cluster, at, once, options.signal).look(Number.POSITIVE_INFINITY, { fresh: true });
 }
 
+/**
+ * Whether a Deployment that a watch calls ready is so by the server's own word, in this operation: a line that was cut
+ * without a word tells of pods for some seconds that may be gone, and users are sent to none of those.
+ */
+export async function isReadyNow(
+  cluster: Cluster,
+  at: { readonly namespace: string; readonly name: string },
+  { needed, signal }: { readonly needed: number; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const object = await cluster.find({ apiVersion: 'apps/v1', kind: 'Deployment', ...at }, { signal, asked: true });
+  return object !== null && readinessOf(readDeployment(object), needed).kind === 'ready';
+}
+
 /** What one wait has seen so far. */
 class ReadyWatch {
   readonly shown: string;

@@ -33,7 +33,7 @@ import {
 import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
 import { replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
-import { waitUntilReady } from '../wait-ready';
+import { isReadyNow, waitUntilReady } from '../wait-ready';
 import { deploymentRef, ensure, isMade, letGo, resize, serviceRef } from '../workloads';
 import type { WorkloadWrite } from '../workloads';
 import { recolouredLabels } from './colours';
@@ -329,11 +329,11 @@ class BlueGreenTarget implements Target {
     const needed = replicasFor(write.weight, old.view?.replicas ?? 1);
     if (next.view === null) await this.#ensureNext(pair, write, needed);
     else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
-    // Where it was read a moment ago, in this very operation, with all it needs, it is not asked for again.
-    const asked = next.view !== null && next.view.replicas >= needed;
-    if (next.view === null || !asked || readinessOf(next.view, needed).kind !== 'ready') {
-      const at = { namespace: this.#plan.namespace, name: next.name };
-      const wait = { needed, complete: false, timeoutMs: PODS_MS, signal: write.signal };
+    const { signal } = write;
+    const at = { namespace: this.#plan.namespace, name: next.name };
+    const seen = next.view !== null && next.view.replicas >= needed && readinessOf(next.view, needed).kind === 'ready';
+    if (!seen || !(await isReadyNow(this.#cluster, at, { needed, signal }))) {
+      const wait = { needed, complete: false, timeoutMs: PODS_MS, signal };
       await waitUntilReady(this.#cluster, at, wait);
     }
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);

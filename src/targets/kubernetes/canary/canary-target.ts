@@ -34,7 +34,7 @@ import {
 import type { KubernetesTargetDeps } from '../track-checks';
 import { canarySelector, trackDeployment, trackService } from '../track-manifest';
 import { replicasFor } from '../tracks';
-import { waitUntilReady } from '../wait-ready';
+import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
   ensureUnlessLate,
@@ -337,11 +337,11 @@ class CanaryTarget implements Target {
     const { namespace } = this.#plan;
     if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
     const needed = replicasFor(write.weight, tracks.stable.replicas);
-    // Read a moment ago, in this very operation.
-    if (tracks.canary !== null && readinessOf(tracks.canary, needed).kind === 'ready') return;
+    const at = { namespace, name: tracks.canaryName };
+    const seen = tracks.canary !== null && readinessOf(tracks.canary, needed).kind === 'ready';
+    if (seen && (await isReadyNow(this.#cluster, at, { needed, signal }))) return;
     const more = (tracks.canary?.replicas ?? 0) < needed;
     if (more) await resize(this.#cluster, deploymentRef(namespace, tracks.canaryName), needed, write);
-    const at = { namespace, name: tracks.canaryName };
     await waitUntilReady(this.#cluster, at, {
       needed,
       complete: false,
