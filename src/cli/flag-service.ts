@@ -1,14 +1,10 @@
 import type { FlagServiceClient, FlagServiceError } from '../flags/client/flag-service-client';
+import { flagServiceOf } from '../flags/client/service-of';
+import type { FlagServiceNames } from '../flags/client/service-of';
 import { FLAGS_TOKEN_ENV, FLAGS_URL, FLAGS_URL_ENV } from '../spec/defaults';
 import { ReleaseError } from '../errors';
 import type { Cli } from './cli';
 import { lazy } from './lazy';
-
-/** The environment variables with the flag service's address and key. */
-export interface FlagServiceNames {
-  readonly urlEnv: string;
-  readonly tokenEnv: string;
-}
 
 const USUAL: FlagServiceNames = { urlEnv: FLAGS_URL_ENV, tokenEnv: FLAGS_TOKEN_ENV };
 
@@ -22,16 +18,17 @@ export async function askFlagService<T>(
   ask: (service: FlagServiceClient) => Promise<T>,
   names: FlagServiceNames = USUAL,
 ): Promise<T> {
-  const url = env[names.urlEnv]?.trim() || FLAGS_URL;
-  if (!/^https?:\/\/[^/]/u.test(url) || !URL.canParse(url)) {
-    throw new ReleaseError('usage', `${names.urlEnv} is ${JSON.stringify(url)}, which is no address.`, {
+  const named = flagServiceOf(env, names);
+  if ('wrong' in named) {
+    throw new ReleaseError('usage', `${names.urlEnv} is ${JSON.stringify(named.wrong)}, which is no address.`, {
       hint: `Set it to the flag service's address, such as ${FLAGS_URL}.`,
     });
   }
-  const apiKey = env[names.tokenEnv]?.trim() || env['SLUICE_API_KEY']?.trim() || null;
+  // The key that a service on this machine was started with does, too.
+  const apiKey = named.apiKey ?? (env['SLUICE_API_KEY']?.trim() || undefined);
   const { FlagServiceClient: Client, FlagServiceError: Refusal } = lazy.flagService();
   try {
-    return await ask(new Client({ url, ...(apiKey === null ? {} : { apiKey }) }));
+    return await ask(new Client({ url: named.url, ...(apiKey === undefined ? {} : { apiKey }) }));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     throw toReleaseError(error, names);

@@ -10,7 +10,7 @@ import {
 import { CreateFlag, newFlag } from '../../src/flags/flag';
 import type { FlagStore } from '../../src/flags';
 import { createCohortRouter } from '../../src/router';
-import { describeWithRedis } from './redis-server';
+import { describeWithRedis, isReachable } from './redis-server';
 import { serveFlags, stopServers } from './serve';
 import { silentLogger, until } from './support';
 
@@ -210,11 +210,6 @@ describeWithRedis('flags of another process by Redis', (redis) => {
 });
 
 async function ready(store: FlagStore): Promise<FlagStore> {
-  await until(() =>
-    store.head().then(
-      () => true,
-      () => false,
-    ),
-  );
+  await until(() => isReachable(store));
   return store;
 }

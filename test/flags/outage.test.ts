@@ -6,7 +6,7 @@ import { Ruleset } from '../../src/flags/ruleset';
 import { StoreUnavailable } from '../../src/flags/store';
 import type { FlagStore } from '../../src/flags/store';
 import { UsageRecorder } from '../../src/flags/usage';
-import { describeWithRedis } from './redis-server';
+import { describeWithRedis, isReachable, openStore } from './redis-server';
 import { serveFlags, stopServers } from './serve';
 import { recordingLogger, send, silentLogger, until } from './support';
 
@@ -136,12 +136,7 @@ describe('usage', () => {
 describeWithRedis('a service whose Redis is killed and comes back, under load', (redis) => {
   it('gives no wrong answer and no error, and takes writes again at once', async () => {
     const store = openRedisFlagStore({ url: redis().url, logger: silentLogger });
-    await until(() =>
-      store.head().then(
-        () => true,
-        () => false,
-      ),
-    );
+    await until(() => isReachable(store));
     const flags = [{ name: 'listed', enabled: true, rollout_percentage: 0, whitelist: ['in'] }];
     const { url } = await serveFlags(flags, { store });
     const wrong: unknown[] = [];
@@ -179,16 +174,7 @@ describeWithRedis('a service whose Redis is killed and comes back, under load', 
   });
 
   it('hears of a change that another process made', async () => {
-    const open = async () => {
-      const store = openRedisFlagStore({ url: redis().url, logger: silentLogger });
-      await until(() =>
-        store.head().then(
-          () => true,
-          () => false,
-        ),
-      );
-      return store;
-    };
+    const open = (): Promise<FlagStore> => openStore(redis().url);
     const [one, other] = [await serveFlags([], { store: await open() }), await serveFlags([], { store: await open() })];
     const flag = { name: 'shared', enabled: true };
     await send(`${one.url}/api/feature-flags`, 'POST', { body: flag });

@@ -6,6 +6,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { openRedisFlagStore } from '../../src/flags/redis-store';
+import type { FlagStore } from '../../src/flags/store';
+import { silentLogger, until } from './support';
 import { cacheDirectory } from '../../src/devserver/cache-directory';
 
 const START_MS = 30_000;
@@ -44,6 +47,20 @@ export function describeWithRedis(name: string, suite: (redis: () => RedisProces
       return running;
     });
   });
+}
+
+/** A store of that Redis, once it has answered. */
+export async function openStore(url: string): Promise<FlagStore> {
+  const store = openRedisFlagStore({ url, logger: silentLogger });
+  await until(() => isReachable(store));
+  return store;
+}
+
+export function isReachable(store: FlagStore): Promise<boolean> {
+  return store.head().then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The executable, where there is one that runs. */

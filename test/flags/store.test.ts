@@ -9,7 +9,7 @@ import { openRedisFlagStore } from '../../src/flags/redis-store';
 import { openSqliteFlagStore } from '../../src/flags/sqlite-store';
 import { StoreUnavailable, usageDay, usageDays } from '../../src/flags/store';
 import type { FlagStore, FlagWrite, StoreHead } from '../../src/flags/store';
-import { describeWithRedis, redisServer, startRedis } from './redis-server';
+import { describeWithRedis, isReachable, openStore, redisServer, startRedis } from './redis-server';
 import { silentLogger, until } from './support';
 
 function flagNamed(name: string, given: Record<string, unknown> = {}): FlagDocument {
@@ -300,16 +300,7 @@ describe('the SQLite store', () => {
 });
 
 describeWithRedis('the Redis store', (redis) => {
-  const connect = async (): Promise<FlagStore> => {
-    const store = openRedisFlagStore({ url: redis().url, logger: silentLogger });
-    await until(() =>
-      store.head().then(
-        () => true,
-        () => false,
-      ),
-    );
-    return store;
-  };
+  const connect = (): Promise<FlagStore> => openStore(redis().url);
   const raw = async <T>(ask: (client: ReturnType<typeof createClient>) => Promise<T>): Promise<T> => {
     const client = createClient({ url: redis().url });
     await client.connect();
@@ -363,12 +354,7 @@ const program = redisServer();
     const redis = await startRedis(program ?? '');
     const store = openRedisFlagStore({ url: redis.url, logger: silentLogger });
     try {
-      await until(() =>
-        store.head().then(
-          () => true,
-          () => false,
-        ),
-      );
+      await until(() => isReachable(store));
       await write(store, 'f', null);
       await redis.kill();
 

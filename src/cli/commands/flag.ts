@@ -2,15 +2,12 @@ import { Option } from 'commander';
 import type { FlagServiceClient, FlagUpdate } from '../../flags/client/flag-service-client';
 import type { FlagAnswer } from '../../flags/answers';
 import { ReleaseError } from '../../errors';
-import { EXIT } from '../exit-codes';
-import type { ExitCode } from '../exit-codes';
 import { askFlagService } from '../flag-service';
 import { checkLines, explanationLines, flagLines, flagTable, statsLines } from '../flag-lines';
 import type { Registry } from '../registry';
-import type { Session } from '../session';
 import { addStartOptions } from '../start-release';
 import type { StartOptions } from '../start-release';
-import { deploy } from './deploy';
+import { deploy, FLAG_VERSION } from './deploy';
 
 interface SetOptions {
   readonly create?: boolean;
@@ -48,7 +45,7 @@ function addReading(flags: Registry): void {
     .add('list', 'List flags by their names', ['sluice flag list', 'sluice flag list -o json'])
     .action(async (_options, command) => {
       await flags.run(command, (session) =>
-        asked(session, async (service) => {
+        askFlagService(session.cli.env, async (service) => {
           const items = await listAll(service);
           session.result({ flags: items }, () => (items.length === 0 ? [] : flagTable(items, session.look)));
           if (items.length === 0) session.note('There are no flags.');
@@ -59,7 +56,7 @@ function addReading(flags: Registry): void {
     .add('get <name>', 'Show a flag', ['sluice flag get new-checkout'])
     .action(async (name: string, _options, command) => {
       await flags.run(command, (session) =>
-        asked(session, async (service) => {
+        askFlagService(session.cli.env, async (service) => {
           const flag = await service.get(name);
           session.result(flag, () => flagLines(flag, session.look));
         }),
@@ -70,7 +67,7 @@ function addReading(flags: Registry): void {
     .option('--days <number>', 'the last so many days, at most 7', '7')
     .action(async (name: string, options: { readonly days: string }, command) => {
       await flags.run(command, (session) =>
-        asked(session, async (service) => {
+        askFlagService(session.cli.env, async (service) => {
           const stats = await service.stats(name, wholeNumber(options.days, '--days', { min: 1, max: 7 }));
           session.result(stats, () => statsLines(stats, session.look));
         }),
@@ -93,7 +90,7 @@ function addSet(flags: Registry): void {
     .option('--environment <name...>', 'where it can be on')
     .action(async (name: string, options: SetOptions, command) => {
       await flags.run(command, (session) =>
-        asked(session, async (service) => {
+        askFlagService(session.cli.env, async (service) => {
           const changes = changesOf(options);
           if (options.create !== true && Object.keys(changes).length === 0) {
             throw new ReleaseError('usage', 'It is not said what to change.', {
@@ -118,7 +115,7 @@ function addQuestions(flags: Registry): void {
     .addOption(environment)
     .action(async (name: string, userId: string, options: QuestionOptions, command) => {
       await flags.run(command, (session) =>
-        asked(session, async (service) => {
+        askFlagService(session.cli.env, async (service) => {
           const answer = await service.check(name, { userId, ...questionOf(options) });
           session.result(answer, () => checkLines(answer, session.look));
         }),
@@ -131,7 +128,7 @@ function addQuestions(flags: Registry): void {
     .addOption(environment)
     .action(async (name: string, userId: string, options: QuestionOptions, command) => {
       await flags.run(command, (session) =>
-        asked(session, async (service) => {
+        askFlagService(session.cli.env, async (service) => {
           const answer = await service.explain(name, { userId, ...questionOf(options) });
           session.result(answer, () => explanationLines(answer, session.look));
         }),
@@ -151,17 +148,12 @@ function addRelease(flags: Registry): void {
     .action(async (path: string, options: ReleaseOptions) => {
       await flags.run(command, async (session) => {
         const { target } = await session.cli.spec.identify(path);
-        if (target === 'flag') return deploy(session, path, options);
+        if (target === 'flag') return deploy(session, path, { ...options, version: FLAG_VERSION });
         throw new ReleaseError('usage', `${path} releases to a ${target} target, and not a flag.`, {
           hint: `Use sluice deploy ${path} --version …, or give the spec target: { flag: { name, environment } }.`,
         });
       });
     });
-}
-
-async function asked(session: Session, ask: (service: FlagServiceClient) => Promise<void>): Promise<ExitCode> {
-  await askFlagService(session.cli.env, ask);
-  return EXIT.ok;
 }
 
 async function listAll(service: FlagServiceClient): Promise<readonly FlagAnswer[]> {

@@ -1,6 +1,6 @@
 import { FlagServiceClient, FlagServiceError } from '../../flags/client/flag-service-client';
+import { flagServiceOf } from '../../flags/client/service-of';
 import type { FlagDocument } from '../../flags/flag';
-import { FLAGS_URL } from '../../spec/defaults';
 import type { FlagTargetPlan } from '../../spec/plan-types';
 import { TargetFailure } from '../target';
 import type {
@@ -33,16 +33,14 @@ export function createFlagTarget(
   env: Readonly<Record<string, string | undefined>>,
   options: { readonly timeoutMs?: number } = {},
 ): Target {
-  const url = env[plan.urlEnv]?.trim() || FLAGS_URL;
-  if (!/^https?:\/\/[^/]/u.test(url) || !URL.canParse(url)) {
+  const service = flagServiceOf(env, plan);
+  if ('wrong' in service) {
     throw new TargetFailure(
       'invalidTarget',
       `The environment variable ${plan.urlEnv}, which should hold the flag service's address, is no address where the worker runs.`,
     );
   }
-  const apiKey = env[plan.tokenEnv]?.trim() ?? '';
-  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-  return new FlagTarget(plan, new FlagServiceClient({ url, timeoutMs, ...(apiKey === '' ? {} : { apiKey }) }));
+  return new FlagTarget(plan, new FlagServiceClient({ ...service, timeoutMs: options.timeoutMs ?? TIMEOUT_MS }));
 }
 
 /** A write of the percentage: null for what it was before the release. */
