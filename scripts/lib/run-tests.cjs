@@ -203,15 +203,29 @@ async function runJest(env, args, workers = 2) {
     const file = path.relative(root, suite.name);
     // A file that cannot even be loaded has no tests to count, but is not nothing.
     if (suite.status === 'failed' && !suite.assertionResults.some((test) => test.status === 'failed')) {
-      failed.push(`${file}: the file itself`);
+      failed.push(`${file}: the file itself${inShort([suite.message])}`);
     }
     for (const test of suite.assertionResults) {
-      if (test.status === 'failed') failed.push(`${file}: ${test.fullName}`);
+      if (test.status === 'failed') failed.push(`${file}: ${test.fullName}${inShort(test.failureMessages)}`);
       if (['pending', 'skipped', 'todo', 'disabled'].includes(test.status)) skipped.push(`${file}: ${test.fullName}`);
     }
   }
   if (!result.ok && failed.length === 0) failed.push(`jest itself (${result.signal ?? `code ${result.code}`})`);
   return { passed: json.numPassedTests, failed, skipped, ran: json.numPassedTests + json.numFailedTests };
+}
+
+const LINES_OF_A_FAILURE = 12;
+
+/** The first lines of why a test failed, so that the end of a long log says it. */
+function inShort(messages) {
+  const lines = messages
+    .join('\n')
+    // eslint-disable-next-line no-control-regex -- the colours that jest puts into its messages
+    .replace(/\u001b\[[0-9;]*m/g, '')
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .slice(0, LINES_OF_A_FAILURE);
+  return lines.map((line) => `\n      ${line}`).join('');
 }
 
 async function main() {

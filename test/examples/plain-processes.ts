@@ -49,6 +49,7 @@ export class PlainProcesses {
   readonly #folder = mkdtempSync(path.join(tmpdir(), 'sluice-compose-'));
   readonly #running = new Map<string, { child: ChildProcess; words: string[] }>();
   readonly #ready = new Map<string, Promise<void>>();
+  readonly #mounts = new Map<string, Map<string, string>>();
 
   private constructor(options: PlainProcessesOptions, ports: ReadonlyMap<string, number>) {
     this.#options = options;
@@ -180,9 +181,15 @@ export class PlainProcesses {
     return argumentToLoopback(moved, this.#ports, name);
   }
 
-  /** The folders and files of this machine that a service's mounts are, by their place in the container. */
+  /**
+   * The folders and files of this machine that a service's mounts are, by their place in the container. Made once: a
+   * file that is copied again is gone for a moment, in which the service may want to read it.
+   */
   #folders(name: string): Map<string, string> {
+    const made = this.#mounts.get(name);
+    if (made !== undefined) return made;
     const folders = new Map<string, string>();
+    this.#mounts.set(name, folders);
     for (const mount of this.#service(name).volumes) {
       const [source = '', target = ''] = mount.split(':');
       const place = path.join(this.#folder, name, target.replaceAll('/', '_'));

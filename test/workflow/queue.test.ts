@@ -3,7 +3,7 @@ import type { MessageAck, QueueStatus, ReleaseInput, ReleaseStatus, WithdrawMess
 import { releaseQueueWorkflowId, releaseWorkflowId } from '../../src/workflows/api';
 import { FakeWorld } from './fake-world';
 import { shortPlan, testSteps, weights } from './plans';
-import { ADA, refusalOf, send, statusOf, TimeSkipping } from './time-skipping';
+import { ADA, ask, refusalOf, send, statusOf, TimeSkipping } from './time-skipping';
 import type { Room } from './time-skipping';
 
 let time: TimeSkipping;
@@ -24,7 +24,7 @@ describe('a second release while one runs', () => {
     return input;
   }
   const queueOf = (room: Room): Promise<QueueStatus> =>
-    time.env.client.workflow.getHandle(releaseQueueWorkflowId(room.namespace, 'shop')).query<QueueStatus>('queue');
+    ask(time.env.client.workflow.getHandle(releaseQueueWorkflowId(room.namespace, 'shop')), 'queue');
   const current = (room: Room): ReturnType<typeof time.env.client.workflow.getHandle> =>
     time.env.client.workflow.getHandle(releaseWorkflowId(room.namespace, 'shop'));
   /** Advances until the service's current release is of the version, and as wanted. */
