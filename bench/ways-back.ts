@@ -1,9 +1,6 @@
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
-import { findTemporalCli } from '../src/devserver/find-temporal';
+import { join } from 'node:path';
 import { Load } from '../test/e2e/load';
+import { OnDuty, Runbook } from '../test/e2e/runbook';
 import { requireLab } from '../test/lab/lab';
 import type { Lab } from '../test/lab/lab';
 import { makeShop, removeShop } from '../test/lab/shop';
@@ -13,7 +10,7 @@ import { below } from './lib/result';
 import type { BenchResult, Figure } from './lib/result';
 
 const ROOT = join(__dirname, '..', '..', '..');
-const PAGE = join(ROOT, 'docs', 'runbooks', 'roll-back-by-hand.md');
+const PAGE = new Runbook(ROOT, 'roll-back-by-hand.md');
 /** Five minutes, of which the page speaks. */
 const LIMIT_S = 300;
 
@@ -54,8 +51,8 @@ export async function waysBack(): Promise<BenchResult> {
 
 async function timed(lab: Lab, { title, served, promoted }: Way): Promise<readonly Figure[]> {
   const namespace = `bench-back-${process.pid}`;
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-ways-back-'));
   const stack = await SluiceStack.start(lab);
+  const onDuty = await OnDuty.begin(lab, { root: ROOT, namespace, address: stack.address });
   try {
     const shop = await makeShop(lab, { namespace, version: 'v1', replicas: 2 });
     const load = new Load(shop.url, shop.host, { perSecond: 50 });
@@ -74,9 +71,8 @@ async function timed(lab: Lab, { title, served, promoted }: Way): Promise<readon
         });
       }
       if (!served) await stack.stop();
-      const env = await environment(lab, { namespace, folder, address: stack.address });
       const started = Date.now();
-      await shell(commandsOf(title).join('\n'), env);
+      process.stderr.write(await onDuty.succeed(...PAGE.section(title)));
       const done = Date.now();
       const newest = (): Load['served'] => load.served.filter(({ at, version }) => version === 'v2' && at >= started);
       // Nothing of it for two seconds on end.
@@ -96,44 +92,6 @@ async function timed(lab: Lab, { title, served, promoted }: Way): Promise<readon
   } finally {
     await stack.stop();
     await removeShop(lab, namespace);
-    rmSync(folder, { recursive: true, force: true });
+    onDuty.end();
   }
-}
-
-/** The blocks of a section, in order. */
-function commandsOf(title: string): string[] {
-  const section = new RegExp(`^## ${title}\n(.*?)(?=^## )`, 'ms').exec(readFileSync(PAGE, 'utf8'))?.[1] ?? '';
-  const blocks = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map((match) => match[1] ?? '');
-  if (blocks.length === 0) throw new Error(`The runbook has no commands under "${title}".`);
-  return blocks;
-}
-
-/** As somebody on duty has it: sluice, temporal and kubectl on the PATH, and where Temporal and the cluster are. */
-async function environment(
-  lab: Lab,
-  { namespace, folder, address }: { readonly namespace: string; readonly folder: string; readonly address: string },
-): Promise<NodeJS.ProcessEnv> {
-  const main = join(ROOT, 'dist', 'cli', 'main.js');
-  writeFileSync(join(folder, 'sluice'), `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`, { mode: 0o755 });
-  const { path } = await findTemporalCli({ onProgress: () => undefined });
-  return {
-    ...process.env,
-    PATH: [folder, dirname(path), dirname(lab.kubectl), process.env['PATH'] ?? ''].join(delimiter),
-    NAMESPACE: namespace,
-    SERVICE: 'shop',
-    KUBECONFIG: lab.kubeconfig,
-    TEMPORAL_ADDRESS: address,
-    TEMPORAL_NAMESPACE: 'default',
-  };
-}
-
-async function shell(script: string, env: NodeJS.ProcessEnv): Promise<void> {
-  const child = spawn('bash', ['-euo', 'pipefail', '-c', script], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => (said = `${said}${text}`.slice(-4_000)));
-  }
-  const code = await new Promise<number | null>((resolve) => child.once('exit', resolve));
-  process.stderr.write(said);
-  if (code !== 0) throw new Error(`The commands ended with ${String(code)}:\n${said}`);
 }

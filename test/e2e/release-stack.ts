@@ -99,10 +99,15 @@ export interface SpecChoices {
 
 /** A release of the lab's shop by its HTTPRoute, judged by the lab's Prometheus. */
 export function labPlan(lab: Lab, namespace: string, version: string, more: SpecChoices = {}): Plan {
+  return planOf(labSpec(lab, namespace, more), version);
+}
+
+/** Its `release.yaml`. */
+export function labSpec(lab: Lab, namespace: string, more: SpecChoices = {}): string {
   const { weights = [25, 50, 100], soak = '8s', before = '', after = '', kubernetes = '' } = more;
   const { deployTimeout = '90s', errors = '10%', deployment = 'shop' } = more;
   const { traffic = '{ gatewayAPI: { httpRoute: shop } }', smokeTest = '{ path: /, attempts: 5 }' } = more;
-  const text = `
+  return `
 apiVersion: sluice.dev/v1
 kind: Release
 metadata: { name: shop, namespace: ${namespace} }
@@ -131,7 +136,6 @@ ${after}
       - { name: p95-latency, max: 500ms }
     compare: false
 `;
-  return planOf(text, version);
 }
 
 /** Watches until the condition holds and answers that status; fails when the release ends before. */
