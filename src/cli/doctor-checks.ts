@@ -104,6 +104,16 @@ async function* clusterChecks(session: Session, path: string, plan: KubernetesTa
       const hint = `\`sluice rbac ${path} | kubectl apply -f -\` gives the worker all that is needed.`;
       yield bad('permissions', `${permission} is missing.`, permission === missing.at(-1) ? hint : null);
     }
+    const [unwatched, ...others] = await lazy.permissions().checkWatching(cluster, { plan, signal });
+    if (unwatched !== undefined) {
+      const more = others.length === 0 ? '' : `, and ${others.length} more to list and to watch,`;
+      yield {
+        name: 'permissions',
+        state: 'warn',
+        sentence: `${unwatched}${more} ${others.length === 0 ? 'is' : 'are'} not there: a release goes on without, and asks the API server for each object again and again.`,
+        hint: `\`sluice rbac ${path}\` prints a Role that has them.`,
+      };
+    }
   } catch (error) {
     yield bad('cluster', error, 'Check KUBECONFIG, and that `kubectl get --raw /version` answers.');
   } finally {

@@ -46,7 +46,9 @@ afterAll(async () => {
 
 interface Asked {
   readonly kind: string;
-  readonly spec: { readonly resourceAttributes: { readonly verb: string; readonly resource: string } };
+  readonly spec: {
+    readonly resourceAttributes: { readonly verb: string; readonly resource: string; readonly name?: string };
+  };
 }
 
 function allow(isAllowed: (asked: Asked['spec']['resourceAttributes']) => boolean): void {
@@ -85,6 +87,21 @@ describe('sluice doctor, of a release to Kubernetes', () => {
       '✖ permissions: patch httproutes.gateway.networking.k8s.io checkout in namespace shop is missing.',
     ]);
     expect(ran.out.match(/sluice rbac/gu)).toHaveLength(1);
+  });
+
+  it('says what a Role of before the watches costs, and that a release goes on without', async () => {
+    allow(({ verb, name }) => !(name !== undefined && (verb === 'list' || verb === 'watch')));
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(), env });
+
+    expect(ran.out).toContain('✔ permissions: all that a release needs in namespace shop are there.');
+    const lines = ran.out.split('\n').filter((line) => line.includes('again and again'));
+    expect(lines).toEqual([
+      expect.stringMatching(
+        /^\S+ permissions: list deployments\.apps checkout in namespace shop, and \d+ more to list and to watch, are not there: /u,
+      ),
+    ]);
+    expect(ran.out).toContain(`\`sluice rbac ${spec}\` prints a Role that has them.`);
   });
 
   it('says that there is no cluster', async () => {

@@ -54,19 +54,39 @@ function isForWatching({ verb, name }: Permission): boolean {
   return name !== undefined && (verb === 'list' || verb === 'watch');
 }
 
+/** Who asks, and what for. */
+type Asker = Pick<Cluster, 'mayI' | 'myRules'>;
+interface Question {
+  readonly plan: KubernetesTargetPlan;
+  readonly signal: AbortSignal;
+}
+
 /**
- * What of it these credentials may not do, one clause each: `patch httproutes.gateway.networking.k8s.io checkout in
- * namespace shop`. Every user may ask this. Changes nothing. One question for all of them first; what its answer does not
- * grant is asked one by one, so that only the server's own decision is ever held against anybody.
+ * What a release cannot do without and these credentials may not do, one clause each: `patch
+ * httproutes.gateway.networking.k8s.io checkout in namespace shop`. Every user may ask this. Changes nothing.
  *
  * @throws ClusterFailure when the API server cannot be asked.
  */
-export async function checkPermissions(
-  cluster: Pick<Cluster, 'mayI' | 'myRules'>,
-  { plan, signal }: { plan: KubernetesTargetPlan; signal: AbortSignal },
+export function checkPermissions(cluster: Asker, question: Question): Promise<readonly string[]> {
+  return refused(cluster, requiredPermissions(question.plan), question);
+}
+
+/** The same of what spares a worker from asking for each object again and again. */
+export function checkWatching(cluster: Asker, question: Question): Promise<readonly string[]> {
+  return refused(cluster, rolePermissions(question.plan).filter(isForWatching), question);
+}
+
+/**
+ * One question for all of them first; what its answer does not grant is asked one by one, so that only the server's own
+ * decision is ever held against anybody.
+ */
+async function refused(
+  cluster: Asker,
+  permissions: readonly Permission[],
+  { plan, signal }: Question,
 ): Promise<readonly string[]> {
   const rules = await grantedRules(cluster, plan.namespace, signal);
-  const doubtful = requiredPermissions(plan).filter((permission) => !rules.some((rule) => grants(rule, permission)));
+  const doubtful = permissions.filter((permission) => !rules.some((rule) => grants(rule, permission)));
   const allowed: boolean[] = [];
   let next = 0;
   const ask = async (): Promise<void> => {
