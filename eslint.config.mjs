@@ -9,7 +9,7 @@ const rooms = {
   spec: [],
   analysis: [],
   workflows: ['spec'],
-  metrics: ['analysis', 'router'],
+  metrics: ['analysis', 'router', 'flags'],
   backtest: ['metrics'],
   traffic: [],
   targets: ['traffic', 'metrics', 'router', 'flags'],

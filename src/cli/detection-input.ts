@@ -1,4 +1,5 @@
 import type { DetectionInput, DetectionMetric, DetectionPolicy, DetectionStep } from '../analysis/detection/detect';
+import { OUTCOME_BOUNDS_MS } from '../flags/defaults';
 import { LATENCY_BOUNDS_MS } from '../router/defaults';
 import { DEFAULTS } from '../spec/defaults';
 import { plannedBatches } from '../spec/gathering-policy';
@@ -36,7 +37,7 @@ export function quantileOf({ query }: MetricPlan): number | null {
 
 /** Of each metric that is compared with stable the chance that a request of stable is bad. */
 export function detectionInput(plan: Plan, traffic: PresentTraffic, steps: readonly DetectionStep[]): DetectionInput {
-  const boundaries = plan.analysis.source.kind === 'router' ? LATENCY_BOUNDS_MS.length : USUAL_BOUNDARIES;
+  const boundaries = boundariesOf(plan.analysis.source);
   return {
     policy: policyOf(plan.analysis, steps),
     requestsPerSecond: traffic.requestsPerSecond,
@@ -46,6 +47,11 @@ export function detectionInput(plan: Plan, traffic: PresentTraffic, steps: reado
     })),
     steps,
   };
+}
+
+function boundariesOf({ kind }: AnalysisPlan['source']): number {
+  if (kind === 'router') return LATENCY_BOUNDS_MS.length;
+  return kind === 'flag' ? OUTCOME_BOUNDS_MS.length : USUAL_BOUNDARIES;
 }
 
 export function weightSteps(plan: Plan): DetectionStep[] {
@@ -58,8 +64,8 @@ function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): Dete
     ...DEFAULTS.analysis.evidence,
   };
   const { intervalMs, initialDelayMs, minRequests } = analysis;
-  // Counting begins once both tracks were scraped under the new weight; of a router it begins with the weight.
-  const unseen = analysis.source.kind === 'prometheus' ? intervalMs : 0;
+  // Counting begins with the first look under the new weight; of a router it begins with the weight.
+  const unseen = analysis.source.kind === 'prometheus' || analysis.source.kind === 'flag' ? intervalMs : 0;
   // An objective is a bet of its own.
   const acted = analysis.metrics.filter((metric) => comparedAs(analysis, metric) !== null);
   const objectives = acted.filter(({ objective }) => (objective ?? null) !== null);

@@ -43,6 +43,8 @@ function sourceName({ analysis, target }: Plan): string {
       return target.kind === 'router'
         ? `the router's own counters at ${target.instances.join(', ')}`
         : "the router's own counters";
+    case 'flag':
+      return 'the outcomes posted to the flag service';
     case 'simulated':
       return 'a script (simulated)';
     default:

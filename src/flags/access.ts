@@ -6,7 +6,7 @@ import type { FlagDocument } from './flag';
 import { FlagProblem } from './problem';
 
 /** What somebody may do, each with what stands before it. */
-export const ROLES = ['read', 'write', 'admin'] as const;
+export const ROLES = ['read', 'report', 'write', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
 
 /** A role in one environment, or in all (`*`). */
@@ -25,8 +25,8 @@ export interface Principal {
 const GrantText = z
   .string()
   .regex(
-    /^(read|write|admin):(\*|[a-zA-Z0-9][a-zA-Z0-9._-]{0,63})$/,
-    'a grant is read, write or admin, ":" and an environment or *',
+    /^(read|report|write|admin):(\*|[a-zA-Z0-9][a-zA-Z0-9._-]{0,63})$/,
+    'a grant is read, report, write or admin, ":" and an environment or *',
   );
 
 /** A file of keys: not the keys, but their SHA-256, so that who reads the file has none. */

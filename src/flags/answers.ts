@@ -54,6 +54,33 @@ export const StatsAnswer = DayAnswer.omit({ date: true })
   .register(flagSchemas, { id: 'Stats' });
 export type StatsAnswer = z.infer<typeof StatsAnswer>;
 
+const Counts = z.object({
+  total: z.int(),
+  failed: z.int(),
+  /** At or below each of `bounds_ms`, and at last all of which the latency is known. */
+  latency: z.array(z.int()),
+});
+
+export const OutcomesAccepted = z
+  .object({ flag: z.string(), environment: z.string(), accepted: z.int() })
+  .register(flagSchemas, { id: 'OutcomesAccepted' });
+export type OutcomesAccepted = z.infer<typeof OutcomesAccepted>;
+
+export const OutcomesAnswer = z
+  .object({
+    flag: z.string(),
+    environment: z.string(),
+    /** Other counters have another identity, and begin at nothing; null before the first outcome. */
+    counters: z.string().nullable(),
+    since: z.string().nullable(),
+    bounds_ms: z.array(z.number()),
+    enabled: Counts,
+    disabled: Counts,
+    window: z.object({ seconds: z.int(), enabled: Counts, disabled: Counts }),
+  })
+  .register(flagSchemas, { id: 'Outcomes' });
+export type OutcomesAnswer = z.infer<typeof OutcomesAnswer>;
+
 export const AuditPage = z
   .object({
     entries: z.array(

@@ -27,6 +27,22 @@ export const FlagDefaults = {
   usageFlushMs: 500,
   /** Users remembered for one flag between two flushes; at so many it is flushed at once. */
   usageUsersBuffered: 20_000,
+  /** Outcomes in one request: each is hashed, and a thousand take some milliseconds in which nothing else is answered. */
+  maxOutcomes: 1_000,
+  /** The latency of one outcome, milliseconds; more is somebody's mistake in the unit. */
+  maxLatencyMs: 24 * 60 * 60_000,
+  /** How far back the numbers of a window reach. */
+  outcomeWindowSeconds: 300,
+  /** The window of a question that names none, seconds: that of an analysis. */
+  outcomeWindow: 60,
+  /** Flags and environments whose outcomes are buffered while the store is away. */
+  outcomeKeysBuffered: 10_000,
+  /** Outcomes that an application holds while the service is away. */
+  outcomesBuffered: 10_000,
+  /** An application gives outcomes up that are so old: they are of another percentage by then. Milliseconds. */
+  outcomePatienceMs: 60_000,
+  /** Days that outcomes are kept after the last one. */
+  outcomesKeptDays: 8,
   /** Days that usage is reported over. */
   usageDays: 7,
   /** Days that usage is kept: the window and the day that is under way in another time zone. */
@@ -60,3 +76,9 @@ export const FlagDefaults = {
   /** How long a link to the event stream works: browsers open it at once and again after a lost connection. */
   streamTokenSeconds: 24 * 60 * 60,
 } as const;
+
+/** Upper bounds of the buckets that latencies of outcomes are counted in, milliseconds: those of the in-app router. */
+export const OUTCOME_BOUNDS_MS: readonly number[] = [
+  1, 2.5, 5, 10, 25, 50, 75, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 7500,
+  10_000, 15_000, 30_000,
+];

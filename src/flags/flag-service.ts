@@ -9,7 +9,7 @@ import type { CreateFlag, FlagDocument, SetRollout, StoredFlag, UpdateFlag } fro
 import { flagChanges } from './flag-changes';
 import { FlagProblem } from './problem';
 import type { Ruleset } from './ruleset';
-import type { AuditAction, FlagStore, Page } from './store';
+import type { AuditAction, FlagStore, Idempotency, Page, Remembered } from './store';
 
 /** A write as it was asked for. */
 export interface WriteRequest {
@@ -84,7 +84,7 @@ export class FlagService {
       expected: null,
       next: flag,
       audit: this.#entry(request, 'created', { flag: flag.name, changes: flagChanges(null, flag), at: now }),
-      idempotency: this.#idempotency(request, 201),
+      idempotency: idempotencyOf(request, 201),
     });
     switch (written.kind) {
       case 'written':
@@ -221,7 +221,7 @@ export class FlagService {
       expected: revision,
       next,
       audit: this.#entry(request, change.action, { flag: flag.name, changes, at: now }),
-      idempotency: this.#idempotency(request, change.status),
+      idempotency: idempotencyOf(request, change.status),
     });
     switch (written.kind) {
       case 'written':
@@ -249,7 +249,7 @@ export class FlagService {
   }
 
   async #recall(request: WriteRequest, name: string): Promise<WriteAnswer | null> {
-    const idempotency = this.#idempotency(request, 0);
+    const idempotency = idempotencyOf(request, 0);
     const remembered = idempotency === null ? null : await this.#store.recall(idempotency.key);
     return remembered === null ? null : this.#replay(request, remembered, name);
   }
@@ -260,19 +260,10 @@ export class FlagService {
     remembered: { fingerprint: string; status: number },
     name: string,
   ): Promise<WriteAnswer> {
-    if (remembered.fingerprint !== fingerprintOf(request)) {
-      throw new FlagProblem('key-reused', 'This Idempotency-Key stands for another request; use a new one for each.');
-    }
+    requireSameRequest(request, remembered);
     if (remembered.status === 204) return { status: 204, stored: null, replayed: true };
     const stored = this.#visible(request.principal, name, await this.#store.get(name));
     return { status: remembered.status, stored, replayed: true };
-  }
-
-  #idempotency(request: WriteRequest, status: number) {
-    if (request.idempotencyKey === null) return null;
-    // Of its sender: two of them may draw the same key.
-    const key = hash('sha256', `${request.principal.id}\n${request.idempotencyKey}`);
-    return { key, fingerprint: fingerprintOf(request), status };
   }
 
   #entry(
@@ -307,6 +298,20 @@ export function checkedName(name: string): string {
 function requireFence(flag: FlagDocument, given: SetRollout['fence']): void {
   const refusal = refuseFence(flag.fence, given);
   if (refusal !== null) throw new FlagProblem(refusal.code, refusal.detail, { held: flag.fence });
+}
+
+/** What a store is to remember of a request; null of one without a key. */
+export function idempotencyOf(request: WriteRequest, status: number): Idempotency | null {
+  if (request.idempotencyKey === null) return null;
+  // Of its sender: two of them may draw the same key.
+  const key = hash('sha256', `${request.principal.id}\n${request.idempotencyKey}`);
+  return { key, fingerprint: fingerprintOf(request), status };
+}
+
+/** Refuses a key that stands for another request. */
+export function requireSameRequest(request: WriteRequest, remembered: Pick<Remembered, 'fingerprint'>): void {
+  if (remembered.fingerprint === fingerprintOf(request)) return;
+  throw new FlagProblem('key-reused', 'This Idempotency-Key stands for another request; use a new one for each.');
 }
 
 function fingerprintOf(request: WriteRequest): string {

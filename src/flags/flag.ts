@@ -225,6 +225,36 @@ export const CheckFlag = z
   .strictObject({ user_id: UserId, environment: EnvironmentName.optional() })
   .register(flagSchemas, { id: 'CheckFlag' });
 
+const Latency = z
+  .number()
+  .min(0)
+  .max(FlagDefaults.maxLatencyMs, `a latency is in milliseconds, at most ${FlagDefaults.maxLatencyMs}`);
+
+/** How one use of a flag went; whose it was, or which variant it had. */
+export const PostedOutcome = z
+  .strictObject({
+    user_id: UserId.optional(),
+    /** What the flag answered, by its name; left out: what it answers this user now. */
+    variant: z.string().min(1).max(64).optional(),
+    ok: z.boolean(),
+    latency_ms: Latency.optional(),
+  })
+  .refine(({ user_id: user, variant }) => user !== undefined || variant !== undefined, {
+    message: 'an outcome names its user_id, or the variant that it had',
+  });
+
+/** Body of `POST /api/feature-flags/{name}/outcomes`. */
+export const PostOutcomes = z
+  .strictObject({
+    environment: EnvironmentName.optional(),
+    outcomes: z
+      .array(PostedOutcome)
+      .min(1, 'there are no outcomes')
+      .max(FlagDefaults.maxOutcomes, `at most ${FlagDefaults.maxOutcomes} outcomes at once`),
+  })
+  .register(flagSchemas, { id: 'PostOutcomes' });
+export type PostOutcomes = z.infer<typeof PostOutcomes>;
+
 /** A flag as a store keeps it. */
 export const FlagDocument = z
   .object({

@@ -1,5 +1,5 @@
 /** Feature flags, published as `sluice/flags`: asked in this process, by OpenFeature, or over the service's endpoints. */
-export { createFlagClient, type FlagClient, type FlagClientOptions } from './client/flag-client';
+export { createFlagClient, type FlagClient, type FlagClientOptions, type ReportedOutcome } from './client/flag-client';
 export {
   FlagServiceClient,
   FlagServiceError,
@@ -8,13 +8,24 @@ export {
   type FlagUpdate,
   type ListEntry,
   type NewFlag,
+  type NewOutcomes,
   type Question,
   type Rollout,
   type WriteOptions,
 } from './client/flag-service-client';
 export { flagWeight, type FlagWeight } from './client/flag-weight';
+export { OutcomeReporter, type OutcomeReporterOptions, type OutcomeToReport } from './client/outcome-reporter';
 export { createFlagProvider } from './client/openfeature-provider';
-export type { AuditPage, CheckAnswer, Explanation, FlagAnswer, FlagPage, StatsAnswer } from './answers';
+export type {
+  AuditPage,
+  CheckAnswer,
+  Explanation,
+  FlagAnswer,
+  FlagPage,
+  OutcomesAccepted,
+  OutcomesAnswer,
+  StatsAnswer,
+} from './answers';
 export { flagBucket } from './bucket';
 export type { Checked } from './checks';
 export type { Evaluation, FlagReason, FlagRule } from './evaluate';

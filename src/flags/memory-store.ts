@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { FlagDefaults } from './defaults';
 import type { StoredFlag } from './flag';
 import { Listeners } from './listeners';
+import { addSides, NO_SIDES, OUTCOME_WINDOW_MS } from './outcomes';
+import type { FlagOutcomes, OutcomeDelta, SideCounts } from './outcomes';
 import { nextRevision, usageDay } from './store';
 import type {
   AuditEntry,
@@ -9,6 +11,9 @@ import type {
   FlagUsage,
   FlagWrite,
   FlagWritten,
+  Idempotency,
+  OutcomeQuery,
+  OutcomesAdded,
   Page,
   Remembered,
   StoreChanges,
@@ -20,6 +25,14 @@ interface DayCounts {
   enabled: number;
   disabled: number;
   readonly users: Set<string>;
+}
+
+interface Outcomes {
+  readonly counters: string;
+  readonly since: string;
+  total: SideCounts;
+  recent: { readonly at: number; readonly counts: SideCounts }[];
+  lastAt: number;
 }
 
 /** Flags in this process alone, gone with it: for trying things out, and for tests. */
@@ -35,6 +48,8 @@ export class MemoryFlagStore implements FlagStore {
   #auditCount = 0;
   readonly #remembered = new Map<string, { readonly until: number; readonly answer: Remembered }>();
   readonly #usage = new Map<string, { readonly days: Map<string, DayCounts>; lastAt: string | null }>();
+  /** By flag, then by environment. */
+  readonly #outcomes = new Map<string, Map<string, Outcomes>>();
   readonly #listeners = new Listeners();
   #revision = 0;
 
@@ -80,6 +95,7 @@ export class MemoryFlagStore implements FlagStore {
     if (next === null) {
       this.#flags.delete(name);
       this.#usage.delete(name);
+      this.#outcomes.delete(name);
       this.#noteDeletion(name, revision);
     } else {
       this.#flags.set(name, { flag: next, revision });
@@ -146,8 +162,46 @@ export class MemoryFlagStore implements FlagStore {
     });
   }
 
+  addOutcomes(delta: OutcomeDelta, idempotency: Idempotency | null): Promise<OutcomesAdded> {
+    const known = idempotency === null ? null : this.#recall(idempotency.key);
+    if (known !== null) return Promise.resolve({ kind: 'repeated', remembered: known });
+    const { flag, environment, enabled, disabled } = delta;
+    if (!this.#flags.has(flag)) return Promise.resolve({ kind: 'unknown' });
+    const now = this.#now();
+    const ofFlag = this.#outcomes.get(flag) ?? new Map<string, Outcomes>();
+    this.#outcomes.set(flag, ofFlag);
+    const held = this.#kept(ofFlag.get(environment), now) ?? {
+      counters: randomUUID(),
+      since: new Date(now).toISOString(),
+      total: NO_SIDES,
+      recent: [],
+      lastAt: now,
+    };
+    ofFlag.set(environment, held);
+    const counts = { enabled, disabled };
+    held.total = addSides(held.total, counts);
+    held.recent = [...held.recent.filter(({ at }) => at > now - OUTCOME_WINDOW_MS), { at: now, counts }];
+    held.lastAt = now;
+    if (idempotency !== null) this.#remember(idempotency.key, { ...idempotency, revision: this.#revision });
+    return Promise.resolve({ kind: 'added' });
+  }
+
+  outcomes({ flag, environment, windowMs }: OutcomeQuery): Promise<FlagOutcomes | null> {
+    const now = this.#now();
+    const held = this.#kept(this.#outcomes.get(flag)?.get(environment), now);
+    if (held === null) return Promise.resolve(null);
+    const { counters, since, total, recent } = held;
+    const within = recent.filter(({ at }) => at > now - windowMs).map(({ counts }) => counts);
+    return Promise.resolve({ counters, since, ...total, recent: within.reduce(addSides, NO_SIDES) });
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
+  }
+
+  #kept(outcomes: Outcomes | undefined, now: number): Outcomes | null {
+    if (outcomes === undefined || outcomes.lastAt <= now - FlagDefaults.outcomesKeptDays * 86_400_000) return null;
+    return outcomes;
   }
 
   #recall(key: string): Remembered | null {

@@ -2,7 +2,8 @@
  * One write, whole or not at all: compare, write the flag, its index, the revision, the audit entry and the record of
  * the request, and tell everybody. Redis runs a script alone, so nothing comes between.
  *
- * KEYS: flag, all, deletions, head, audit, audit of this flag, idempotency, usage, users of each kept day.
+ * KEYS: flag, all, deletions, head, audit, audit of this flag, idempotency, usage, outcomes,
+ * recent outcomes, users of each kept day.
  * ARGV: revision expected (0: none), name, document ('' deletes), audit entry, idempotency record ('' for none),
  *       its seconds, an incarnation for an empty store, deletions kept, audit entries kept, channel.
  * Answers {'written', revision}, {'conflict'} or {'repeated', record}.
@@ -64,4 +65,30 @@ for first = 7, #ARGV, 1000 do
 end
 if #ARGV >= 7 then redis.call('EXPIRE', KEYS[3], ARGV[5]) end
 return 1
+`;
+
+/**
+ * Adds outcomes of one flag in one environment, once, unless the flag is gone.
+ *
+ * KEYS: flag, outcomes, recent outcomes, idempotency. ARGV: environment, an identity for counters that begin, the time,
+ * seconds to keep, milliseconds that the recent ones are kept, the counts as they are, idempotency record ('' for none),
+ * its seconds, then fields and what is added to each. Answers {'added'}, {'unknown'} or {'repeated', record}.
+ */
+export const OUTCOMES_SCRIPT = `
+local environment, record = ARGV[1], ARGV[7]
+if record ~= '' then
+  local known = redis.call('GET', KEYS[4])
+  if known then return {'repeated', known} end
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then return {'unknown'} end
+redis.call('HSETNX', KEYS[2], environment .. ':counters', ARGV[2])
+redis.call('HSETNX', KEYS[2], environment .. ':since', ARGV[3])
+for i = 9, #ARGV, 2 do redis.call('HINCRBY', KEYS[2], environment .. ':' .. ARGV[i], ARGV[i + 1]) end
+redis.call('EXPIRE', KEYS[2], ARGV[4])
+local time = redis.call('TIME')
+local first = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[5]))
+redis.call('XADD', KEYS[3], 'MINID', first, '*', 'environment', environment, 'counts', ARGV[6])
+redis.call('PEXPIRE', KEYS[3], ARGV[5])
+if record ~= '' then redis.call('SET', KEYS[4], '0 ' .. record, 'EX', ARGV[8]) end
+return {'added'}
 `;

@@ -7,7 +7,9 @@ import { FlagDocument } from './flag';
 import type { StoredFlag } from './flag';
 import { Listeners } from './listeners';
 import type { FlagLogger } from './logger';
-import { USAGE_SCRIPT, WRITE_SCRIPT } from './redis-scripts';
+import { addSides, NO_SIDES, OUTCOME_WINDOW_MS, packCounts, SIDES, unpackCounts } from './outcomes';
+import type { FlagOutcomes, OutcomeDelta, SideCounts } from './outcomes';
+import { OUTCOMES_SCRIPT, USAGE_SCRIPT, WRITE_SCRIPT } from './redis-scripts';
 import { StoredAudit } from './stored-audit';
 import { StoreUnavailable, usageDay, usageDays } from './store';
 import type {
@@ -16,6 +18,9 @@ import type {
   FlagUsage,
   FlagWrite,
   FlagWritten,
+  Idempotency,
+  OutcomeQuery,
+  OutcomesAdded,
   Page,
   Remembered,
   StoreChanges,
@@ -34,6 +39,8 @@ const KEYS = {
   auditOf: (name: string) => `feature_flag:meta:audit:${name}`,
   idempotency: (key: string) => `feature_flag:meta:idempotency:${key}`,
   usage: (name: string) => `feature_flag:usage:${name}`,
+  outcomes: (name: string) => `feature_flag:outcomes:${name}`,
+  recentOutcomes: (name: string) => `feature_flag:outcomes:${name}:recent`,
   users: (name: string, day: string) => `feature_flag:usage:${name}:users:${day}`,
 } as const;
 
@@ -49,6 +56,15 @@ const WriteReply = z.union([
   z.tuple([z.literal('conflict')]),
   z.tuple([z.literal('repeated'), z.string()]),
 ]);
+
+const AddedReply = z.union([
+  z.tuple([z.literal('added')]),
+  z.tuple([z.literal('unknown')]),
+  z.tuple([z.literal('repeated'), z.string()]),
+]);
+
+const Packed = z.array(z.int());
+const Recent = z.object({ enabled: Packed, disabled: Packed });
 
 const Record = z.object({ fingerprint: z.string(), status: z.int() });
 
@@ -140,8 +156,7 @@ class RedisFlagStore implements FlagStore {
   }
 
   async write({ name, expected, next, audit, idempotency }: FlagWrite): Promise<FlagWritten> {
-    const record =
-      idempotency === null ? '' : JSON.stringify({ fingerprint: idempotency.fingerprint, status: idempotency.status });
+    const record = recordOf(idempotency);
     const keptDays = usageDays(this.#now(), FlagDefaults.usageKeptDays + 1);
     const reply = await this.#ask((client) =>
       client.eval(WRITE_SCRIPT, {
@@ -154,6 +169,8 @@ class RedisFlagStore implements FlagStore {
           KEYS.auditOf(name),
           KEYS.idempotency(idempotency?.key ?? ''),
           KEYS.usage(name),
+          KEYS.outcomes(name),
+          KEYS.recentOutcomes(name),
           ...keptDays.map((day) => KEYS.users(name, day)),
         ],
         arguments: [
@@ -241,6 +258,76 @@ class RedisFlagStore implements FlagStore {
     };
   }
 
+  async addOutcomes(
+    { flag, environment, ...sides }: OutcomeDelta,
+    idempotency: Idempotency | null,
+  ): Promise<OutcomesAdded> {
+    const increments = SIDES.flatMap((side) =>
+      packCounts(sides[side]).flatMap((count, at) => (count === 0 ? [] : [`${side}:${at}`, String(count)])),
+    );
+    const recent = { enabled: packCounts(sides.enabled), disabled: packCounts(sides.disabled) };
+    const reply = await this.#ask((client) =>
+      client.eval(OUTCOMES_SCRIPT, {
+        keys: [
+          KEYS.flag(flag),
+          KEYS.outcomes(flag),
+          KEYS.recentOutcomes(flag),
+          KEYS.idempotency(idempotency?.key ?? ''),
+        ],
+        arguments: [
+          environment,
+          randomUUID(),
+          new Date(this.#now()).toISOString(),
+          String(FlagDefaults.outcomesKeptDays * 86_400),
+          String(OUTCOME_WINDOW_MS),
+          JSON.stringify(recent),
+          recordOf(idempotency),
+          String(FlagDefaults.idempotencySeconds),
+          ...increments,
+        ],
+      }),
+    );
+    const parsed = AddedReply.parse(reply);
+    switch (parsed[0]) {
+      case 'added':
+      case 'unknown':
+        return { kind: parsed[0] };
+      case 'repeated':
+        return { kind: 'repeated', remembered: remembered(parsed[1]) };
+      default:
+        return parsed satisfies never;
+    }
+  }
+
+  async outcomes({ flag, environment, windowMs }: OutcomeQuery): Promise<FlagOutcomes | null> {
+    // Entries are named by Redis' own clock.
+    const [seconds, micros] = await this.#ask((client) => client.sendCommand<string[]>(['TIME']));
+    const start = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) - windowMs;
+    const [held, entries] = await this.#ask((client) =>
+      client
+        .multi()
+        .hGetAll(KEYS.outcomes(flag))
+        .xRange(KEYS.recentOutcomes(flag), String(Math.max(0, start)), '+')
+        .execTyped(),
+    );
+    const { [`${environment}:counters`]: counters, [`${environment}:since`]: since } = held;
+    if (counters === undefined || since === undefined) return null;
+    const countsOf = (side: string) =>
+      unpackCounts(packCounts(NO_SIDES.enabled).map((_, at) => Number(held[`${environment}:${side}:${at}`] ?? 0)));
+    const recent = (entries ?? []).flatMap(({ message }): SideCounts[] => {
+      if (message['environment'] !== environment) return [];
+      const { enabled, disabled } = Recent.parse(JSON.parse(message['counts'] ?? 'null'));
+      return [{ enabled: unpackCounts(enabled), disabled: unpackCounts(disabled) }];
+    });
+    return {
+      counters,
+      since,
+      enabled: countsOf('enabled'),
+      disabled: countsOf('disabled'),
+      recent: recent.reduce(addSides, NO_SIDES),
+    };
+  }
+
   close(): Promise<void> {
     // `close` would wait for replies that a Redis that is away does not send.
     for (const client of [this.#client, this.#subscriber]) if (client.isOpen) client.destroy();
@@ -314,6 +401,12 @@ class RedisFlagStore implements FlagStore {
     this.#away = false;
     this.#listeners.tell();
   }
+}
+
+/** What the script is to remember of a request; nothing of one without a key. */
+function recordOf(idempotency: Idempotency | null): string {
+  if (idempotency === null) return '';
+  return JSON.stringify({ fingerprint: idempotency.fingerprint, status: idempotency.status });
 }
 
 /** `revision record`, as the script wrote it. */

@@ -8,6 +8,8 @@ import { FlagDefaults } from './defaults';
 import { FlagDocument } from './flag';
 import type { StoredFlag } from './flag';
 import { Listeners } from './listeners';
+import { addSides, NO_SIDES, OUTCOME_WINDOW_MS, packCounts, unpackCounts } from './outcomes';
+import type { FlagOutcomes, OutcomeCounts, OutcomeDelta, SideCounts } from './outcomes';
 import { StoredAudit } from './stored-audit';
 import { nextRevision, StoreUnavailable, usageDay } from './store';
 import type {
@@ -16,6 +18,9 @@ import type {
   FlagUsage,
   FlagWrite,
   FlagWritten,
+  Idempotency,
+  OutcomeQuery,
+  OutcomesAdded,
   Page,
   Remembered,
   StoreChanges,
@@ -40,6 +45,12 @@ const SCHEMA = `
     disabled INTEGER NOT NULL, last_at TEXT NOT NULL, PRIMARY KEY (flag, day)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS usage_users (flag TEXT NOT NULL, day TEXT NOT NULL, user TEXT NOT NULL,
     PRIMARY KEY (flag, day, user)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS outcomes (flag TEXT NOT NULL, environment TEXT NOT NULL, counters TEXT NOT NULL,
+    since TEXT NOT NULL, last_at INTEGER NOT NULL, enabled TEXT NOT NULL, disabled TEXT NOT NULL,
+    PRIMARY KEY (flag, environment)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS recent_outcomes (flag TEXT NOT NULL, environment TEXT NOT NULL, at INTEGER NOT NULL,
+    enabled TEXT NOT NULL, disabled TEXT NOT NULL);
+  CREATE INDEX IF NOT EXISTS recent_outcomes_by_time ON recent_outcomes (flag, environment, at);
 `;
 
 /** Users written in one transaction: a few milliseconds in which the process does nothing else. */
@@ -57,6 +68,9 @@ const RememberedRow = z.object({
 });
 const UsageRow = z.object({ enabled: z.int(), disabled: z.int(), last_at: z.string() });
 const CountRow = z.object({ count: z.int() });
+const SidesRow = z.object({ enabled: z.string(), disabled: z.string() });
+const OutcomesRow = SidesRow.extend({ counters: z.string(), since: z.string() });
+const Packed = z.array(z.int());
 
 /** Opens, and where it is not there makes, the file; `:memory:` keeps it in memory. */
 export function openSqliteFlagStore(options: { path: string; now?: () => number }): FlagStore {
@@ -242,6 +256,27 @@ class SqliteFlagStore implements FlagStore {
     });
   }
 
+  addOutcomes(delta: OutcomeDelta, idempotency: Idempotency | null): Promise<OutcomesAdded> {
+    return this.#do(() => this.#transaction(() => this.#addOutcomes(delta, idempotency)));
+  }
+
+  outcomes({ flag, environment, windowMs }: OutcomeQuery): Promise<FlagOutcomes | null> {
+    return this.#do(() => {
+      const now = this.#now();
+      const held = this.#heldOutcomes(flag, environment, now);
+      if (held === null) return null;
+      const recent = this.#all(
+        SidesRow,
+        'SELECT enabled, disabled FROM recent_outcomes WHERE flag = ? AND environment = ? AND at > ?',
+        flag,
+        environment,
+        now - windowMs,
+      );
+      const { counters, since } = held;
+      return { counters, since, ...sidesOf(held), recent: recent.map(sidesOf).reduce(addSides, NO_SIDES) };
+    });
+  }
+
   close(): Promise<void> {
     return this.#do(() => this.#database.close());
   }
@@ -259,6 +294,8 @@ class SqliteFlagStore implements FlagStore {
       this.#run('DELETE FROM flags WHERE name = ?', name);
       this.#run('DELETE FROM usage WHERE flag = ?', name);
       this.#run('DELETE FROM usage_users WHERE flag = ?', name);
+      this.#run('DELETE FROM outcomes WHERE flag = ?', name);
+      this.#run('DELETE FROM recent_outcomes WHERE flag = ?', name);
       this.#run('INSERT OR REPLACE INTO deletions VALUES (?, ?)', name, revision);
       this.#forgetDeletions();
     } else {
@@ -267,18 +304,58 @@ class SqliteFlagStore implements FlagStore {
     }
     this.#run('INSERT INTO audit (flag, revision, entry) VALUES (?, ?, ?)', name, revision, JSON.stringify(audit));
     this.#run('DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?', FlagDefaults.auditKept);
-    if (idempotency !== null) {
-      this.#run('DELETE FROM idempotency WHERE until <= ?', now);
-      this.#run(
-        'INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)',
-        idempotency.key,
-        now + FlagDefaults.idempotencySeconds * 1000,
-        idempotency.fingerprint,
-        idempotency.status,
-        revision,
-      );
-    }
+    if (idempotency !== null) this.#remember(idempotency, { now, revision });
     return { kind: 'written', revision };
+  }
+
+  #addOutcomes({ flag, environment, ...sides }: OutcomeDelta, idempotency: Idempotency | null): OutcomesAdded {
+    const known = idempotency === null ? null : this.#recall(idempotency.key);
+    if (known !== null) return { kind: 'repeated', remembered: known };
+    if (this.#one(NameRow, 'SELECT name FROM flags WHERE name = ?', flag) === null) return { kind: 'unknown' };
+    const now = this.#now();
+    const held = this.#heldOutcomes(flag, environment, now);
+    const total = held === null ? sides : addSides(sidesOf(held), sides);
+    this.#run(
+      'INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)',
+      flag,
+      environment,
+      held?.counters ?? randomUUID(),
+      held?.since ?? new Date(now).toISOString(),
+      now,
+      packed(total.enabled),
+      packed(total.disabled),
+    );
+    this.#run('DELETE FROM recent_outcomes WHERE flag = ? AND at <= ?', flag, now - OUTCOME_WINDOW_MS);
+    this.#run(
+      'INSERT INTO recent_outcomes VALUES (?, ?, ?, ?, ?)',
+      flag,
+      environment,
+      now,
+      packed(sides.enabled),
+      packed(sides.disabled),
+    );
+    if (idempotency !== null) this.#remember(idempotency, { now, revision: this.#head().revision });
+    return { kind: 'added' };
+  }
+
+  /** What was counted, unless nobody added to it for too long. */
+  #heldOutcomes(flag: string, environment: string, now: number): z.infer<typeof OutcomesRow> | null {
+    return this.#one(
+      OutcomesRow,
+      'SELECT counters, since, enabled, disabled FROM outcomes WHERE flag = ? AND environment = ? AND last_at > ?',
+      flag,
+      environment,
+      now - FlagDefaults.outcomesKeptDays * 86_400_000,
+    );
+  }
+
+  #remember(
+    { key, fingerprint, status }: Idempotency,
+    { now, revision }: { readonly now: number; readonly revision: number },
+  ): void {
+    this.#run('DELETE FROM idempotency WHERE until <= ?', now);
+    const until = now + FlagDefaults.idempotencySeconds * 1000;
+    this.#run('INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)', key, until, fingerprint, status, revision);
   }
 
   #forgetDeletions(): void {
@@ -356,6 +433,18 @@ class SqliteFlagStore implements FlagStore {
   #count(sql: string, ...values: SQLInputValue[]): number {
     return this.#one(CountRow, sql, ...values)?.count ?? 0;
   }
+}
+
+function packed(counts: OutcomeCounts): string {
+  return JSON.stringify(packCounts(counts));
+}
+
+function sidesOf({ enabled, disabled }: z.infer<typeof SidesRow>): SideCounts {
+  return { enabled: unpacked(enabled), disabled: unpacked(disabled) };
+}
+
+function unpacked(text: string): OutcomeCounts {
+  return unpackCounts(Packed.parse(JSON.parse(text)));
 }
 
 function storedFlag({ revision, document }: z.infer<typeof FlagRow>): StoredFlag {

@@ -1,4 +1,5 @@
 import type { FlagDocument, StoredFlag } from './flag';
+import type { FlagOutcomes, OutcomeDelta } from './outcomes';
 
 /** Where a store stands. */
 export interface StoreHead {
@@ -85,6 +86,12 @@ export type FlagWritten =
   /** This very request was carried out before. */
   | { readonly kind: 'repeated'; readonly remembered: Remembered };
 
+export type OutcomesAdded =
+  | { readonly kind: 'added' }
+  /** The flag is gone, and what was to be added is dropped. */
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'repeated'; readonly remembered: Remembered };
+
 /** Checks of one flag on one day. */
 export interface UsageDelta {
   readonly flag: string;
@@ -109,6 +116,13 @@ export interface FlagUsage {
   /** Over all the days, each user once. */
   readonly unique_users: number;
   readonly last_evaluated_at: string | null;
+}
+
+export interface OutcomeQuery {
+  readonly flag: string;
+  readonly environment: string;
+  /** Of what is recent, milliseconds back from the store's now. */
+  readonly windowMs: number;
 }
 
 export interface Page<T> {
@@ -136,6 +150,10 @@ export interface FlagStore extends FlagSource {
   addUsage(deltas: readonly UsageDelta[]): Promise<void>;
   /** Of these days, in their order. */
   usage(flag: string, days: readonly string[]): Promise<FlagUsage>;
+  /** Both sides and the idempotency record change in one step or not at all. */
+  addOutcomes(delta: OutcomeDelta, idempotency: Idempotency | null): Promise<OutcomesAdded>;
+  /** All of one moment; null where nothing was ever counted. */
+  outcomes(query: OutcomeQuery): Promise<FlagOutcomes | null>;
   close(): Promise<void>;
 }
 

@@ -1,8 +1,10 @@
 import { ReleaseError } from '../errors';
+import { flagServiceOf } from '../flags/client/service-of';
 import { HTTP_METRICS_HOSTS_ENV } from '../spec/defaults';
 import type { MetricSourcePlan, TargetPlan } from '../spec/plan-types';
 import type { ClosableMetricSource } from './metric-source';
 import { readAllowedHosts } from './allowed-hosts';
+import { createFlagSource } from './flag';
 import { createHttpJsonSource } from './http-json';
 import { createPrometheusSource } from './prometheus';
 import { createPrometheusHistory } from './prometheus-history';
@@ -43,6 +45,22 @@ export function createMetricSource(
       }
       return createRouterSource({ instances: target.instances });
     }
+    case 'flag': {
+      if (target.kind !== 'flag') {
+        throw new ReleaseError('unsupported', `A target of kind ${target.kind} has no flag with outcomes.`, {
+          hint: 'Set spec.analysis.source to prometheus, or use the flag as target.',
+        });
+      }
+      const service = flagServiceOf(env, target);
+      if ('wrong' in service) {
+        throw new ReleaseError(
+          'usage',
+          `The environment variable ${target.urlEnv}, which should hold the flag service's address, is no address.`,
+          { hint: `Set ${target.urlEnv} where the worker runs, such as http://flags.example:8014.` },
+        );
+      }
+      return createFlagSource({ ...service, flag: target.name, environment: target.environment });
+    }
     case 'simulated':
       return { ...createSimulatedSource(plan.phases), close: () => undefined };
   }
@@ -67,6 +85,12 @@ export function createHistory(
         {
           hint: 'A backtest needs spec.analysis.source.prometheus.',
         },
+      );
+    case 'flag':
+      throw new ReleaseError(
+        'unsupported',
+        'The outcomes of a flag have no history: they say what is, and not what was.',
+        { hint: 'A backtest needs spec.analysis.source.prometheus.' },
       );
     case 'router':
     case 'simulated':

@@ -3,8 +3,8 @@ import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { Cohort } from '../router/protocol';
 import { RouterDefaults } from '../router/defaults';
 import { RouterPaths } from '../router/protocol';
-import type { MetricPlan, MetricQuery } from '../spec/plan-types';
-import { quantileOf, sumHistograms, type CumulativeHistogram } from './histogram';
+import { describeBuiltin, observeCounts, type WindowCounts } from './builtin-metrics';
+import { sumHistograms } from './histogram';
 import { createHttpClient, displayUrl, type HttpClient } from './http';
 import type { ClosableMetricSource, CountRequest, Routed, RoutedRequest, SampleRequest } from './metric-source';
 import { countReadings } from './router-counts';
@@ -19,18 +19,14 @@ export interface RouterSourceOptions {
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 
+const WORDS = {
+  notBuiltin: 'the in-app router knows error-rate, latency and requests, and answers no PromQL',
+  none: 'there were no requests in the window',
+  unlikeBuckets: 'the instances have different latency buckets, which cannot be summed',
+} as const;
+
 /** The router keeps five minutes. */
 const MAX_WINDOW_SECONDS = 300;
-
-/** What all instances together counted for one track in the window; or why that is not known. */
-type TrackCounts =
-  | {
-      readonly kind: 'counts';
-      readonly requests: number;
-      readonly errors: number;
-      readonly histogram: CumulativeHistogram | null;
-    }
-  | { readonly kind: 'problem'; readonly message: string };
 
 /**
  * Metrics from the in-app cohort routers themselves, summed over all instances. The routers answer as of now: `at` is
@@ -87,8 +83,8 @@ async function sample(look: Ask, request: SampleRequest): Promise<Sample> {
     windowMs: seconds * 1000,
     metrics: request.metrics.map((metric): MetricSample => {
       const observe = (track: Cohort): Observation => ({
-        query: `${asked}: ${describeQuery(metric.query)} of ${track} ${request.versions[track]}`,
-        ...observeTrack(metric, counts[track]),
+        query: `${asked}: ${describeBuiltin(metric.query)} of ${track} ${request.versions[track]}`,
+        ...observeCounts(metric, counts[track], WORDS),
       });
       return { name: metric.name, canary: observe('canary'), stable: observe('stable') };
     }),
@@ -120,7 +116,7 @@ async function routed(look: Ask, request: RoutedRequest): Promise<Routed> {
   return { kind: 'counts', query, canary, stable, unit: 'subject', cluster: Math.max(1, answers.length) };
 }
 
-function countsOf(answers: readonly InstanceAnswer[], track: Cohort, request: SampleRequest): TrackCounts {
+function countsOf(answers: readonly InstanceAnswer[], track: Cohort, request: SampleRequest): WindowCounts {
   const wrong = answers.flatMap((each) => whyNotServed(each, track, request) ?? []);
   if (answers.length === 0) return { kind: 'problem', message: 'the target has no instances' };
   if (wrong.length > 0) return { kind: 'problem', message: wrong.join('; ') };
@@ -133,52 +129,4 @@ function countsOf(answers: readonly InstanceAnswer[], track: Cohort, request: Sa
       windows.map(({ histogram }) => ({ bounds: histogram.boundsMs, cumulative: histogram.cumulative })),
     ),
   };
-}
-
-function observeTrack(metric: MetricPlan, counts: TrackCounts): Omit<Observation, 'query'> {
-  if (counts.kind === 'problem') return { value: null, problem: { kind: 'error', message: counts.message } };
-  const { query } = metric;
-  if (query.kind !== 'builtin') {
-    const message = 'the in-app router knows error-rate, latency and requests, and answers no PromQL';
-    return { value: null, problem: { kind: 'error', message } };
-  }
-  const { requests, errors } = counts;
-  if (query.metric === 'requests') return { value: requests, requests };
-  const none = { kind: 'no-data', message: 'there were no requests in the window' } as const;
-  if (query.metric === 'latency') {
-    if (requests === 0) return { value: null, requests, problem: none };
-    return { requests, ...observeLatency(metric, query.quantile, counts.histogram) };
-  }
-  const events = { bad: errors, total: requests };
-  return requests === 0 ? { value: null, events, problem: none } : { value: errors / requests, events };
-}
-
-function observeLatency(
-  metric: MetricPlan,
-  quantile: number,
-  histogram: CumulativeHistogram | null,
-): Omit<Observation, 'query'> {
-  if (histogram === null) {
-    const message = 'the instances have different latency buckets, which cannot be summed';
-    return { value: null, problem: { kind: 'error', message } };
-  }
-  const result = quantileOf(histogram, quantile);
-  switch (result.kind) {
-    case 'value':
-      return { value: result.value / 1000 };
-    case 'empty':
-      return { value: null, problem: { kind: 'no-data', message: 'no latency was recorded in the window' } };
-    case 'above': {
-      const seconds = result.bound / 1000;
-      // Known only to be larger: fails a limit below the last bound as it must, and cannot keep one above it.
-      if (metric.max === null || metric.max < seconds) return { value: seconds };
-      const message = `it is above ${seconds} s, the last bucket, and cannot be held against a limit of ${metric.max} s`;
-      return { value: null, problem: { kind: 'no-data', message } };
-    }
-  }
-}
-
-function describeQuery(query: MetricQuery): string {
-  if (query.kind !== 'builtin') return 'a PromQL query';
-  return query.metric === 'latency' ? `p${query.quantile * 100} latency` : query.metric;
 }

@@ -61,10 +61,16 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
   const timing = resolveTiming(analysis, input.soaks, problems);
   if (source === null) return { plan: null, problems, warnings };
 
-  if (source.kind === 'router' && preset !== 'router') {
+  if ((source.kind === 'router' || source.kind === 'flag') && preset !== source.kind) {
     problems.push({
       path: [...AT, 'preset'],
-      message: `the preset ${preset} needs a Prometheus, but the source is the router's own counters. Allowed: router.`,
+      message: `the preset ${preset} needs a Prometheus, but the source is ${OWN_COUNTERS[source.kind]}. Allowed: ${source.kind}.`,
+    });
+  }
+  if (source.kind === 'flag' && (analysis.routingCheck === 'pause' || analysis.routingCheck === 'rollback')) {
+    problems.push({
+      path: [...AT, 'routingCheck'],
+      message: `${found(analysis.routingCheck)} could never come about: outcomes do not tell how users were divided. Allowed: off, or a Prometheus.`,
     });
   }
   const labels = analysis.source?.prometheus?.labels ?? {};
@@ -98,7 +104,8 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
       analysis.compare === false || source.kind === 'http'
         ? null
         : { alpha: analysis.compare.alpha, tolerate: analysis.compare.tolerate },
-    routingCheck: analysis.routingCheck,
+    // Who has the flag is no traffic that somebody splits.
+    routingCheck: source.kind === 'flag' ? 'off' : analysis.routingCheck,
     evidence: resolveEvidence(analysis, input.soaks, { metrics, intervalMs: timing.intervalMs }, problems),
   };
   if (problems.length > 0) return { plan: null, problems, warnings };
@@ -158,14 +165,21 @@ function resolveSource(
   }
   const http = analysis.source?.http;
   if (http !== undefined) return { kind: 'http', tokenEnv: http.tokenEnv ?? null, timeoutMs: http.timeout };
-  if (target === 'router') return { kind: 'router' };
+  const chosen = (['router', 'flag'] as const).find((kind) => analysis.source?.[kind] !== undefined);
+  if (target !== 'kubernetes' && (chosen ?? target) === target) return { kind: target };
   const message =
-    analysis.source === undefined
+    chosen === undefined
       ? `a ${target} target has no counters of its own, and nothing says where measurements come from. Allowed: source: { prometheus: { url: … } }.`
-      : `the router's counters exist only for a router target, and this one is ${target}. Allowed: source: { prometheus: { url: … } }.`;
-  problems.push({ path: analysis.source === undefined ? AT : [...AT, 'source', 'router'], message });
+      : `${ONLY_OF[chosen]}, and this one is ${target}. Allowed: source: { prometheus: { url: … } }.`;
+  problems.push({ path: chosen === undefined ? AT : [...AT, 'source', chosen], message });
   return null;
 }
+
+const OWN_COUNTERS = { router: "the router's own counters", flag: "the flag's own outcomes" } as const;
+const ONLY_OF = {
+  router: "the router's counters exist only for a router target",
+  flag: 'outcomes exist only for a flag target',
+} as const;
 
 /** What only a source with metrics of its own can do without. */
 function refuseHttpAlone(analysis: AnalysisSpec, problems: Finding[]): void {
@@ -219,7 +233,7 @@ function resolveTiming(analysis: AnalysisSpec, soaks: readonly Soak[], problems:
 interface MetricContext {
   readonly known: readonly PresetMetric[];
   readonly preset: PresetName;
-  readonly source: 'router' | 'prometheus' | 'http';
+  readonly source: 'router' | 'flag' | 'prometheus' | 'http';
   readonly compared: boolean;
 }
 
@@ -385,10 +399,10 @@ function ownDefinition(spec: MetricSpec, context: MetricContext, report: Report)
     const allowed = 'Allowed: the counters themselves, as sum by (job, instance) (my_errors_total{track="{{track}}"}).';
     report(key, `{{window}} makes no counter: counters are read at two moments and subtracted. ${allowed}`);
   }
-  if (context.source === 'router') {
+  if (context.source === 'router' || context.source === 'flag') {
     report(
       asked,
-      `the router's own counters answer no PromQL. Allowed: the metrics ${context.known.map((metric) => metric.name).join(', ')}.`,
+      `${OWN_COUNTERS[context.source]} answer no PromQL. Allowed: the metrics ${context.known.map((metric) => metric.name).join(', ')}.`,
     );
     return null;
   }

@@ -34,7 +34,7 @@ export function checkDocument(raw: unknown): {
   if (target === 'flag') problems.push(...checkFlag(spec, steps ?? []));
   const warnings: Finding[] = serviceWarnings(raw, target);
   const analysis = field(spec, 'analysis');
-  if (analysis === undefined && target !== 'router') {
+  if (analysis === undefined && target === 'kubernetes') {
     const message = `the key "analysis" is missing: a ${target} target has no counters of its own. Allowed: analysis: { source: { prometheus: { url: … } } }.`;
     problems.push({ path: ['spec'], on: 'key', message });
     return { problems, warnings };

@@ -1,4 +1,4 @@
-import type { AnalysisPlan, KubernetesTargetPlan, MetricPlan, Plan, PlanStep } from './plan-types';
+import type { AnalysisPlan, KubernetesTargetPlan, MetricPlan, MetricSourcePlan, Plan, PlanStep } from './plan-types';
 import { resolveQuery } from './query-template';
 import { resolveUrl } from './url-template';
 import { formatDuration, formatPercent } from './units';
@@ -208,7 +208,7 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
     // Which colour is the idle one is known when the release looks at the cluster.
     const called = pairOf(plan) === null ? track : track === 'canary' ? '<new colour>' : '<old colour>';
     const values = { service, namespace, track: called, version, windowMs: plan.analysis.windowMs };
-    return [...partsOf(metric, track), ...countersOf(metric)].map(({ part, query }) => ({
+    return [...partsOf(metric, track, plan.analysis.source.kind), ...countersOf(metric)].map(({ part, query }) => ({
       track,
       part,
       query:
@@ -222,7 +222,11 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
   return { name: metric.name, limits: describeLimits(metric, plan.analysis), queries };
 }
 
-function partsOf({ query }: MetricPlan, track: 'canary' | 'stable'): { part: string; query: string }[] {
+function partsOf(
+  { query }: MetricPlan,
+  track: 'canary' | 'stable',
+  source: MetricSourcePlan['kind'],
+): { part: string; query: string }[] {
   switch (query.kind) {
     case 'ratio':
       return [
@@ -239,12 +243,16 @@ function partsOf({ query }: MetricPlan, track: 'canary' | 'stable'): { part: str
     }
     case 'builtin': {
       const what = query.metric === 'latency' ? `latency quantile ${query.quantile}` : query.metric;
-      return [{ part: 'counters', query: `${what} of the ${track} cohort, by the router's own counters` }];
+      const whose =
+        source === 'flag'
+          ? `users ${track === 'canary' ? 'with' : 'without'} the flag, by the outcomes posted to the flag service`
+          : `the ${track} cohort, by the router's own counters`;
+      return [{ part: 'counters', query: `${what} of ${whose}` }];
     }
   }
 }
 
-/** What the evidence is counted by; the router's own counters are one and the same answer. */
+/** What the evidence is counted by; built-in counters are one and the same answer. */
 function countersOf({ counters = null }: MetricPlan): { part: string; query: string }[] {
   switch (counters?.kind) {
     case 'events':

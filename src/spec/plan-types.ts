@@ -217,6 +217,8 @@ export type RoutingCheck = 'off' | 'warn' | 'pause' | 'rollback';
 
 export type MetricSourcePlan =
   | { readonly kind: 'router' }
+  /** The outcomes that were posted to the service of the flag that is the target. */
+  | { readonly kind: 'flag' }
   | {
       readonly kind: 'prometheus';
       readonly url: string;

@@ -32,10 +32,10 @@ const QUANTILES = [
 /** The preset's metrics in the language of the source. `labels` are further matchers, already validated. */
 export function presetMetrics(
   preset: PresetName,
-  source: 'router' | 'prometheus',
+  source: 'router' | 'flag' | 'prometheus',
   labels: Readonly<Record<string, string>> = {},
 ): readonly PresetMetric[] {
-  if (source === 'router') return builtinMetrics();
+  if (source !== 'prometheus') return builtinMetrics();
   return promMetrics(NAMES[preset], labels);
 }
 

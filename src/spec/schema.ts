@@ -343,9 +343,14 @@ const source = oneOf('analysis.source', {
   router: mapping('source.router', {})
     .optional()
     .describe("The in-app router's own counters. Only for a router target."),
+  flag: mapping('source.flag', {})
+    .optional()
+    .describe('The outcomes that were posted to the flag service. Only for a flag target.'),
   prometheus: prometheus.optional(),
   http: http.optional(),
-}).describe('Where measurements come from; exactly one. Default for a router target: its own counters.');
+}).describe(
+  'Where measurements come from; exactly one. Default for a router target: its own counters; for a flag: the outcomes that were posted.',
+);
 
 const limitError = (issue: { input?: unknown }): string =>
   `${found(issue.input)} is not a limit. Allowed: a percentage (5%), a duration (1s) or a number, as the metric's unit asks for.`;
@@ -564,7 +569,7 @@ export const releaseSchema = mapping('the document', {
     analysis: analysisSchema
       .optional()
       .describe(
-        'What is measured after each weight, and when it is too much. May be left out only for a router target.',
+        'What is measured after each weight, and when it is too much. May be left out only for a router target and for a flag.',
       ),
     onFailure: choice(['rollback', 'pause'])
       .default(DEFAULTS.onFailure)

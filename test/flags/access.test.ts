@@ -11,6 +11,7 @@ const ADMIN = 'the-admin-key-of-this-test';
 const keyFile = {
   keys: [
     { id: 'reader', key: 'reads-in-production', grants: ['read:production'] },
+    { id: 'till', key: 'reports-in-production', grants: ['report:production'] },
     { id: 'writer', key: 'writes-in-staging', grants: ['write:staging'] },
     { id: 'reader-of-all', key: 'reads-everywhere', grants: ['read:*'] },
   ].map(({ id, key, grants }) => ({ id, grants, sha256: createHash('sha256').update(key).digest('hex') })),
@@ -80,6 +81,34 @@ describe('a service with keys', () => {
     expect((await ask('writes-in-staging', 'DELETE', '/api/feature-flags/staging')).status).toBe(403);
     expect((await ask('reads-everywhere', 'GET', '/api/feature-flag-audit')).status).toBe(403);
     expect((await ask(ADMIN, 'GET', '/api/feature-flag-audit')).status).toBe(200);
+  });
+
+  it('lets nobody who may only read report outcomes, and nobody who reports change a flag', async () => {
+    const { ask } = await serve();
+    const path = '/api/feature-flags/both/outcomes';
+    const outcomes = [{ user_id: 'u', ok: true }];
+
+    expect(await ask('reads-in-production', 'POST', path, { outcomes })).toMatchObject({
+      status: 403,
+      body: { code: 'forbidden', detail: 'reader may not report outcomes of flags anywhere.' },
+    });
+    expect(await ask('reports-in-production', 'POST', path, { outcomes })).toMatchObject({
+      status: 202,
+      body: { environment: 'production', accepted: 1 },
+    });
+    const elsewhere = await ask('reports-in-production', 'POST', path, { environment: 'staging', outcomes });
+    expect(elsewhere).toMatchObject({ status: 403, body: { detail: 'till may not read flags in staging.' } });
+    const rollout = { percentage: 5 };
+    expect((await ask('reports-in-production', 'PATCH', '/api/feature-flags/both/rollout', rollout)).status).toBe(403);
+    expect((await ask('reports-in-production', 'POST', '/api/feature-flags/both/check', { user_id: 'u' })).status).toBe(
+      200,
+    );
+    expect((await ask('writes-in-staging', 'POST', path, { outcomes })).status).toBe(202);
+    expect((await ask('reads-in-production', 'GET', path)).body).toMatchObject({
+      disabled: { total: 0 },
+      enabled: { total: 1 },
+    });
+    expect((await ask('writes-in-staging', 'GET', `${path}?environment=production`)).status).toBe(403);
   });
 
   it("asks flags in the key's own environment, and in no other", async () => {

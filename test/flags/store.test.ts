@@ -5,6 +5,8 @@ import { createClient } from '@redis/client';
 import { CreateFlag, newFlag } from '../../src/flags/flag';
 import type { FlagDocument, StoredFlag } from '../../src/flags/flag';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
+import { NO_OUTCOMES } from '../../src/flags/outcomes';
+import type { OutcomeCounts } from '../../src/flags/outcomes';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
 import { openSqliteFlagStore } from '../../src/flags/sqlite-store';
 import { StoreUnavailable, usageDay, usageDays } from '../../src/flags/store';
@@ -242,7 +244,99 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
     expect(await store.usage('f', [today])).toMatchObject({ unique_users: 0, last_evaluated_at: null });
   });
 
+  const countsOf = (total: number, failed: number): OutcomeCounts => ({
+    total,
+    failed,
+    latency: NO_OUTCOMES.latency.map((_, at) => (at === 3 ? total : 0)),
+  });
+  const delta = { flag: 'f', environment: 'production', enabled: countsOf(3, 1), disabled: countsOf(5, 0) };
+  const query = { flag: 'f', environment: 'production', windowMs: 60_000 };
+
+  it('adds outcomes up, of each environment by itself', async () => {
+    await write(store, 'f', null);
+    expect(await store.outcomes(query)).toBeNull();
+
+    expect(await store.addOutcomes(delta, null)).toEqual({ kind: 'added' });
+    const first = await store.outcomes(query);
+    await store.addOutcomes(delta, null);
+    await store.addOutcomes({ ...delta, environment: 'staging', disabled: countsOf(9, 9) }, null);
+    const second = await store.outcomes(query);
+
+    expect(first).toMatchObject({ enabled: countsOf(3, 1), disabled: countsOf(5, 0) });
+    expect(first?.counters).toMatch(/^[0-9a-f-]{36}$/);
+    expect(second).toEqual({
+      counters: first?.counters,
+      since: first?.since,
+      enabled: countsOf(6, 2),
+      disabled: countsOf(10, 0),
+      recent: { enabled: countsOf(6, 2), disabled: countsOf(10, 0) },
+    });
+    const staging = await store.outcomes({ ...query, environment: 'staging' });
+    expect(staging).toMatchObject({ disabled: countsOf(9, 9), recent: { enabled: countsOf(3, 1) } });
+    expect(staging?.counters).not.toBe(first?.counters);
+  });
+
+  it('tells what came in lately from what came before', async () => {
+    await write(store, 'f', null);
+    await store.addOutcomes(delta, null);
+    // Until the first is older than the window, by the store's own clock.
+    await until(async () => (await store.outcomes({ ...query, windowMs: 50 }))?.recent.enabled.total === 0);
+    await store.addOutcomes({ ...delta, disabled: countsOf(7, 7) }, null);
+
+    const found = await store.outcomes({ ...query, windowMs: 60_000 });
+    expect(found?.recent.disabled).toEqual(countsOf(12, 7));
+    expect(found?.disabled).toEqual(countsOf(12, 7));
+  });
+
+  it('adds outcomes with a key once, however many send them at the same time', async () => {
+    await write(store, 'f', null);
+    const idempotency = { key: 'k', fingerprint: 'x', status: 202 };
+
+    const added = await Promise.all(Array.from({ length: 10 }, () => store.addOutcomes(delta, idempotency)));
+
+    expect(added.filter(({ kind }) => kind === 'added')).toHaveLength(1);
+    expect(added).toContainEqual({
+      kind: 'repeated',
+      remembered: { fingerprint: 'x', status: 202, revision: expect.any(Number) },
+    });
+    expect((await store.outcomes(query))?.enabled).toEqual(countsOf(3, 1));
+    // A key is of one kind of request alone, whichever came first.
+    expect(await store.write(writeOf('g', null, { idempotency }))).toMatchObject({ kind: 'repeated' });
+  });
+
+  it('drops outcomes with their flag, and counts those of a new one of the name anew', async () => {
+    const first = await write(store, 'f', null);
+    await store.addOutcomes(delta, null);
+    const before = await store.outcomes(query);
+
+    await write(store, 'f', first, { next: null });
+    expect(await store.addOutcomes(delta, null)).toEqual({ kind: 'unknown' });
+    expect(await store.outcomes(query)).toBeNull();
+    await write(store, 'f', null);
+    expect(await store.outcomes(query)).toBeNull();
+    await store.addOutcomes(delta, null);
+
+    const after = await store.outcomes(query);
+    expect(after).toMatchObject({ enabled: countsOf(3, 1), recent: { enabled: countsOf(3, 1) } });
+    expect(after?.counters).not.toBe(before?.counters);
+  });
+
   if (again !== null) {
+    it('goes on counting outcomes when it is opened again', async () => {
+      await write(store, 'f', null);
+      await store.addOutcomes(delta, null);
+      const before = await store.outcomes(query);
+      const other = await again(store);
+
+      try {
+        expect(await other.outcomes(query)).toEqual(before);
+        await other.addOutcomes(delta, null);
+        expect(await other.outcomes(query)).toMatchObject({ counters: before?.counters, enabled: countsOf(6, 2) });
+      } finally {
+        await other.close();
+      }
+    });
+
     it('has it all when it is opened again', async () => {
       const revision = await write(store, 'f', null);
       const other = await again(store);
@@ -260,6 +354,26 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
 
 describe('the memory store', () => {
   contract(() => Promise.resolve(new MemoryFlagStore()), null);
+
+  it('begins outcomes anew after days without any', async () => {
+    let now = Date.parse('2026-11-26T00:00:00Z');
+    const store = new MemoryFlagStore(() => now);
+    await write(store, 'f', null);
+    const one = { ...NO_OUTCOMES, total: 1 };
+    const delta = { flag: 'f', environment: 'production', enabled: one, disabled: one };
+    const query = { flag: 'f', environment: 'production', windowMs: 60_000 };
+    await store.addOutcomes(delta, null);
+    const before = await store.outcomes(query);
+
+    now += 8 * 86_400_000 - 1;
+    expect(await store.outcomes(query)).toMatchObject({ enabled: { total: 1 }, recent: { enabled: { total: 0 } } });
+    now += 1;
+    expect(await store.outcomes(query)).toBeNull();
+    await store.addOutcomes(delta, null);
+    const after = await store.outcomes(query);
+    expect(after?.enabled.total).toBe(1);
+    expect(after?.counters).not.toBe(before?.counters);
+  });
 
   it('remembers a request for a day', async () => {
     let now = 1_000_000;

@@ -498,19 +498,52 @@ describe('what must fit together', () => {
     expect(problemsOf(prometheusDocument(`${metric}    compare: false\n`))).toHaveLength(1);
   });
 
+  const specOf = (target: string): string =>
+    `apiVersion: sluice.dev/v1\nkind: Release\nmetadata: { name: a }\nspec:\n  target: { ${target} }\n`;
+  const FLAG = 'flag: { name: a, environment: b }';
+
   it('a target without counters of its own needs a source', () => {
-    const head =
-      'apiVersion: sluice.dev/v1\nkind: Release\nmetadata: { name: a }\nspec:\n  target: { flag: { name: a, environment: b } }\n';
+    const head = specOf('kubernetes: { deployment: a, service: a, traffic: { replicas: {} } }');
 
     expect(problemsOf(head)[0]).toContain(
-      'release.yaml:4:1: spec: the key "analysis" is missing: a flag target has no counters of its own.',
+      'release.yaml:4:1: spec: the key "analysis" is missing: a kubernetes target has no counters of its own.',
     );
     expect(problemsOf(`${head}  analysis: { interval: 5s }\n`)[0]).toContain(
-      'spec.analysis: a flag target has no counters of its own, and nothing says where measurements come from.',
+      'spec.analysis: a kubernetes target has no counters of its own, and nothing says where measurements come from.',
     );
-    expect(problemsOf(`${head}  analysis: { source: { router: {} } }\n`)[0]).toContain(
+    expect(problemsOf(`${head}  analysis: { source: { flag: {} } }\n`)[0]).toContain(
+      'spec.analysis.source.flag: outcomes exist only for a flag target, and this one is kubernetes.',
+    );
+  });
+
+  it('counters are those of the target', () => {
+    expect(problemsOf(specOf(FLAG))).toEqual([]);
+    expect(problemsOf(`${specOf(FLAG)}  analysis: { source: { flag: {} } }\n`)).toEqual([]);
+    expect(problemsOf(`${specOf(FLAG)}  analysis: { source: { router: {} } }\n`)[0]).toContain(
       "spec.analysis.source.router: the router's counters exist only for a router target, and this one is flag.",
     );
+    expect(problemsOf(routerDocument('  analysis: { source: { flag: {} } }\n'))[0]).toContain(
+      'spec.analysis.source.flag: outcomes exist only for a flag target, and this one is router.',
+    );
+  });
+
+  it.each([
+    [
+      'preset: http',
+      "spec.analysis.preset: the preset http needs a Prometheus, but the source is the flag's own outcomes. Allowed: flag.",
+    ],
+    [
+      'routingCheck: rollback',
+      'spec.analysis.routingCheck: "rollback" could never come about: outcomes do not tell how users were divided. Allowed: off, or a Prometheus.',
+    ],
+    [
+      'metrics: [{ name: own, query: up, unit: count, max: 1 }]',
+      "spec.analysis.metrics[0].query: the flag's own outcomes answer no PromQL. Allowed: the metrics error-rate, p50-latency, p95-latency, p99-latency, requests.",
+    ],
+  ])('analysis of a flag by its outcomes: %s', (analysis, expected) => {
+    expect(
+      problemsOf(`${specOf(FLAG)}  analysis: { ${analysis} }\n`).map((line) => line.replace(/^\S+ /, '')),
+    ).toContain(expected);
   });
 
   it.each([

@@ -440,6 +440,24 @@ describe('describePlan', () => {
     expect(latency?.queries.map(({ part }) => part)).toEqual([...parts, ...parts]);
   });
 
+  it('judges a flag by its outcomes where no source is named', () => {
+    const flag = plan(validSpec(FLAG_DOCUMENT), 'on');
+
+    expect(flag.analysis).toMatchObject({
+      source: { kind: 'flag' },
+      routingCheck: 'off',
+      metrics: [
+        { name: 'error-rate', query: { kind: 'builtin', metric: 'error-rate' }, counters: { kind: 'builtin' } },
+        { name: 'p95-latency', query: { kind: 'builtin', metric: 'latency', quantile: 0.95 } },
+      ],
+    });
+    expect(flag.analysis.evidence).not.toBeNull();
+    expect(describePlan(flag).metrics[0]?.queries.map(({ query }) => query)).toEqual([
+      'error-rate of users with the flag, by the outcomes posted to the flag service',
+      'error-rate of users without the flag, by the outcomes posted to the flag service',
+    ]);
+  });
+
   it("names the router's own counters where no query is sent", () => {
     const [errorRate] = describePlan(plan(validSpec(routerDocument()), 'v2')).metrics;
 
@@ -454,3 +472,10 @@ function isDeeplyFrozen(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return true;
   return Object.isFrozen(value) && Object.values(value).every(isDeeplyFrozen);
 }
+
+const FLAG_DOCUMENT = `apiVersion: sluice.dev/v1
+kind: Release
+metadata: { name: checkout }
+spec:
+  target: { flag: { name: new-checkout, environment: production } }
+`;

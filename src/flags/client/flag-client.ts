@@ -1,8 +1,11 @@
 import { FlagChecks } from '../checks';
 import type { Checked } from '../checks';
 import { FlagDefaults } from '../defaults';
+import { evaluateFlag } from '../evaluate';
 import { consoleFlagLogger } from '../logger';
 import type { FlagLogger } from '../logger';
+import { countOutcomes, OutcomeRecorder } from '../outcome-recorder';
+import type { Side } from '../outcomes';
 import { Ruleset } from '../ruleset';
 import type { RulesetState } from '../ruleset';
 import type { FlagStore } from '../store';
@@ -21,6 +24,16 @@ export interface FlagClientOptions {
   readonly patienceMs?: number;
 }
 
+/** How it went for a user of a flag. */
+export interface ReportedOutcome {
+  readonly userId: string | null;
+  readonly ok: boolean;
+  /** Milliseconds. */
+  readonly latencyMs?: number;
+  /** What the flag had answered; left out: what it answers this user now, which is another when it has changed meanwhile. */
+  readonly enabled?: boolean;
+}
+
 /** Flags in this process: asked without a network, kept up in the background. */
 export interface FlagClient {
   /**
@@ -32,13 +45,23 @@ export interface FlagClient {
   check(flag: string, userId: string | null, environment?: string): Checked;
   /** The share of users for whom a flag is on, as far as it is a matter of percent; null when that is not known. */
   percentage(flag: string, environment?: string): number | null;
+  /**
+   * Counts how it went for a user of a flag, for a release that is judged by outcomes. Never throws, never waits: written
+   * within a second and at a close.
+   */
+  reportOutcome(flag: string, outcome: ReportedOutcome, environment?: string): void;
+  /**
+   * Outcomes that could not be counted: of a flag that is not known, or of nobody where the answer
+   * depends on the user; or without a possible latency.
+   */
+  readonly lostOutcomes: number;
   /** How good what is known is. */
   readonly state: RulesetState;
   /** Since the store was last heard of, milliseconds; null before the first time. */
   readonly ageMs: number | null;
   /** Calls back after every change. Returns how to stop it. */
   onChange(listener: () => void): () => void;
-  /** Writes the last usage, and closes the store. */
+  /** Writes the last usage and the last outcomes, and closes the store. */
   close(): Promise<void>;
 }
 
@@ -48,6 +71,8 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
   const ruleset = new Ruleset({ source: store, logger });
   const usage = options.usage === false ? null : new UsageRecorder({ store, logger });
   const checks = new FlagChecks(ruleset, usage);
+  const outcomes = new OutcomeRecorder({ store, logger });
+  let lostOutcomes = 0;
   await ruleset.start(options.patienceMs ?? FlagDefaults.startPatienceMs);
   const check = (flag: string, userId: string | null, named: string = environment): Checked =>
     checks.check(flag, { userId, environment: named });
@@ -63,6 +88,16 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
       const on = flag.enabled && (flag.environments === null || flag.environments.has(named));
       return on ? (flag.percentage ?? 100) : 0;
     },
+    reportOutcome: (name, { userId, ok, latencyMs = null, enabled }, named = environment) => {
+      const isLatency = latencyMs === null || (latencyMs >= 0 && latencyMs <= FlagDefaults.maxLatencyMs);
+      const side = isLatency ? sideOf(ruleset, name, { userId, enabled, environment: named }) : null;
+      const isTaken =
+        side !== null && outcomes.add({ flag: name, environment: named, ...countOutcomes([{ side, ok, latencyMs }]) });
+      if (!isTaken) lostOutcomes += 1;
+    },
+    get lostOutcomes() {
+      return lostOutcomes;
+    },
     get state() {
       return ruleset.state;
     },
@@ -73,7 +108,22 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
     close: async () => {
       await ruleset.stop();
       await usage?.close();
+      await outcomes.close();
       await store.close();
     },
   };
+}
+
+/** null: not known. */
+function sideOf(
+  ruleset: Ruleset,
+  name: string,
+  { enabled, ...subject }: { userId: string | null; enabled: boolean | undefined; environment: string },
+): Side | null {
+  const flag = ruleset.flag(name);
+  if (flag === undefined) return null;
+  if (enabled !== undefined) return enabled ? 'enabled' : 'disabled';
+  const evaluation = evaluateFlag(flag, subject);
+  if (evaluation.rule === 'user-missing') return null;
+  return evaluation.enabled ? 'enabled' : 'disabled';
 }

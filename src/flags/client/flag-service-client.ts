@@ -1,7 +1,16 @@
 import { z } from 'zod';
 import { messageOf } from '../../errors';
-import { AuditPage, CheckAnswer, Explanation, FlagAnswer, FlagPage, StatsAnswer } from '../answers';
-import type { CreateFlag, SetRollout, UpdateFlag } from '../flag';
+import {
+  AuditPage,
+  CheckAnswer,
+  Explanation,
+  FlagAnswer,
+  FlagPage,
+  OutcomesAccepted,
+  OutcomesAnswer,
+  StatsAnswer,
+} from '../answers';
+import type { CreateFlag, PostOutcomes, SetRollout, UpdateFlag } from '../flag';
 
 export interface FlagServiceClientOptions {
   /** Where the flag service is, such as `http://127.0.0.1:8014`. */
@@ -31,6 +40,8 @@ export type NewFlag = z.input<typeof CreateFlag>;
 export type FlagUpdate = z.input<typeof UpdateFlag>;
 /** A percentage, and the fence of the release that sets it. */
 export type Rollout = z.input<typeof SetRollout>;
+/** How it went for users of a flag, at most 1,000 of them at once. */
+export type NewOutcomes = z.input<typeof PostOutcomes>;
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
@@ -112,6 +123,22 @@ export class FlagServiceClient {
 
   stats(name: string, days = 7, options: AskOptions = {}): Promise<StatsAnswer> {
     return this.#ask(StatsAnswer, 'GET', `${flagPath(name, 'stats')}?days=${days}`, { options });
+  }
+
+  /** One request; an `OutcomeReporter` collects outcomes, and repeats what was not answered. */
+  postOutcomes(name: string, outcomes: NewOutcomes, options: WriteOptions = {}): Promise<OutcomesAccepted> {
+    return this.#ask(OutcomesAccepted, 'POST', flagPath(name, 'outcomes'), { body: outcomes, options });
+  }
+
+  outcomes(
+    name: string,
+    { environment, windowSeconds }: { readonly environment?: string; readonly windowSeconds?: number } = {},
+    options: AskOptions = {},
+  ): Promise<OutcomesAnswer> {
+    const query = new URLSearchParams();
+    if (environment !== undefined) query.set('environment', environment);
+    if (windowSeconds !== undefined) query.set('window', String(windowSeconds));
+    return this.#ask(OutcomesAnswer, 'GET', `${flagPath(name, 'outcomes')}?${query.toString()}`, { options });
   }
 
   audit(name: string, page: { readonly limit?: number; readonly cursor?: string } = {}): Promise<AuditPage> {

@@ -1,14 +1,24 @@
 import { z } from 'zod';
 import { environmentOf, may, requireFlagRole } from '../access';
 import type { Principal } from '../access';
-import { AuditPage, CheckAnswer, Explanation, FlagAnswer, FlagPage, StatsAnswer } from '../answers';
+import {
+  AuditPage,
+  CheckAnswer,
+  Explanation,
+  FlagAnswer,
+  FlagPage,
+  OutcomesAccepted,
+  OutcomesAnswer,
+  StatsAnswer,
+} from '../answers';
 import type { FlagChecks } from '../checks';
 import { FlagDefaults } from '../defaults';
 import { evaluateFlag, explainFlag } from '../evaluate';
-import { CheckFlag, CreateFlag, ListUser, SetRollout, UpdateFlag } from '../flag';
+import { CheckFlag, CreateFlag, EnvironmentName, ListUser, PostOutcomes, SetRollout, UpdateFlag } from '../flag';
 import type { StoredFlag } from '../flag';
 import { checkedName, flagETag, flagNotFound } from '../flag-service';
 import type { FlagService, WriteAnswer } from '../flag-service';
+import type { OutcomeService } from '../outcome-service';
 import { FlagProblem } from '../problem';
 import { usageDays } from '../store';
 import type { FlagStore } from '../store';
@@ -31,11 +41,17 @@ const PageQuery = z.strictObject({
 });
 const StatsQuery = z.strictObject({ days: whole(1, FlagDefaults.usageDays).default(FlagDefaults.usageDays) });
 
+const OutcomesQuery = z.strictObject({
+  environment: EnvironmentName.optional(),
+  window: whole(1, FlagDefaults.outcomeWindowSeconds).default(FlagDefaults.outcomeWindow),
+});
+
 export interface ApiParts {
   readonly service: FlagService;
   readonly checks: FlagChecks;
   readonly store: FlagStore;
   readonly usage: UsageRecorder;
+  readonly outcomes: OutcomeService;
   readonly environment: string;
   readonly now: () => number;
 }
@@ -211,6 +227,37 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       problems: [...OF_FLAG, 'store-unavailable'],
       handle: ({ principal, params, query }) =>
         stats(parts, principal, { name: params['name'] ?? '', days: query.days }),
+    }),
+    endpoint({
+      ...common,
+      method: 'POST',
+      path: `${FLAGS}/{name}/outcomes`,
+      id: 'postOutcomes',
+      summary: 'Tell how it went for users of a flag, with it and without it',
+      role: 'report',
+      body: PostOutcomes,
+      writes: true,
+      answers: { 202: { description: 'They are counted within a second.', schema: OutcomesAccepted } },
+      problems: [...OF_FLAG, 'key-reused', 'store-unavailable'],
+      handle: async ({ write, params, body }) => {
+        const { replayed, ...accepted } = await parts.outcomes.post(write(), params['name'] ?? '', body);
+        return { status: 202, headers: replayed ? { 'idempotent-replayed': 'true' } : {}, body: accepted };
+      },
+    }),
+    endpoint({
+      ...common,
+      method: 'GET',
+      path: `${FLAGS}/{name}/outcomes`,
+      id: 'flagOutcomes',
+      summary: 'What the outcomes come to: since they are counted, and within the last seconds',
+      role: 'read',
+      query: OutcomesQuery,
+      answers: { 200: { description: 'Both sides, of one moment.', schema: OutcomesAnswer } },
+      problems: [...OF_FLAG, 'store-unavailable'],
+      handle: async ({ principal, params, query }) => ({
+        status: 200,
+        body: await parts.outcomes.read(principal, params['name'] ?? '', query),
+      }),
     }),
     endpoint({
       ...common,

@@ -3,13 +3,15 @@ import type { AddressInfo } from 'node:net';
 import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
 import { messageOf, ReleaseError } from '../../errors';
-import { Access } from '../access';
+import { Access, ROLES } from '../access';
 import type { AccessOptions, Principal } from '../access';
 import { FlagChecks } from '../checks';
 import { FlagDefaults } from '../defaults';
 import { FlagService } from '../flag-service';
 import type { WriteRequest } from '../flag-service';
 import type { FlagLogger } from '../logger';
+import { OutcomeRecorder } from '../outcome-recorder';
+import { OutcomeService } from '../outcome-service';
 import { FlagProblem, problemDocument } from '../problem';
 import { Ruleset } from '../ruleset';
 import { StoreUnavailable } from '../store';
@@ -82,6 +84,8 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
   const checks = new FlagChecks(ruleset, usage);
   const service = new FlagService({ store, ruleset, requireIfMatch: options.requireIfMatch ?? false, now });
   const environment = options.environment ?? FlagDefaults.environment;
+  const recorder = new OutcomeRecorder({ store, logger });
+  const outcomes = new OutcomeService({ service, ruleset, store, recorder, environment });
   const ofrep: OfrepParts = {
     checks,
     access,
@@ -93,7 +97,7 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
     version: rulesetVersion(ofrep),
     revision: ruleset.head?.revision ?? 0,
   }));
-  const endpoints = flagEndpoints({ service, checks, store, usage, environment, now });
+  const endpoints = flagEndpoints({ service, checks, store, usage, outcomes, environment, now });
 
   const app = createApp(logger);
   refuseStrangers(app, access);
@@ -113,6 +117,7 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
     clearTimeout(patience);
     await ruleset.stop();
     await usage.close();
+    await recorder.close();
     await store.close();
   };
   try {
@@ -274,7 +279,10 @@ function answer(
 ): FastifyReply | Promise<FastifyReply> {
   const principal = principalOf(request);
   if (!principal.grants.some(({ role }) => ranks(role) >= ranks(endpoint.role))) {
-    throw new FlagProblem('forbidden', `${principal.id} may not ${endpoint.role} flags anywhere.`);
+    throw new FlagProblem(
+      'forbidden',
+      `${principal.id} may not ${endpoint.role === 'report' ? 'report outcomes of' : endpoint.role} flags anywhere.`,
+    );
   }
   const answered = endpoint.handle({
     principal,
@@ -287,7 +295,7 @@ function answer(
 }
 
 function ranks(role: Endpoint['role']): number {
-  return role === 'read' ? 0 : role === 'write' ? 1 : 2;
+  return ROLES.indexOf(role);
 }
 
 function addGuarded(

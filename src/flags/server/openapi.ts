@@ -74,6 +74,9 @@ function cleaned(schema: object): Record<string, unknown> {
   );
 }
 
+/** What adds something is made from no state of a flag. */
+const ADDING: ReadonlySet<string> = new Set(['createFlag', 'postOutcomes']);
+
 function operation(endpoint: Endpoint): Record<string, unknown> {
   const { id, summary, path, body, query, answers, writes, problems } = endpoint;
   const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
@@ -84,7 +87,7 @@ function operation(endpoint: Endpoint): Record<string, unknown> {
   }));
   const headers = writes
     ? [
-        ...(id === 'createFlag' ? [] : [header('If-Match', 'The ETag of the state this change was made from, or *.')]),
+        ...(ADDING.has(id) ? [] : [header('If-Match', 'The ETag of the state this change was made from, or *.')]),
         header('Idempotency-Key', 'The same key with the same request is carried out once, for 24 hours.'),
       ]
     : [];
