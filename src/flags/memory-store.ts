@@ -31,7 +31,8 @@ interface Outcomes {
   readonly counters: string;
   readonly since: string;
   total: SideCounts;
-  recent: { readonly at: number; readonly counts: SideCounts }[];
+  /** In the order in which they came. */
+  readonly recent: { readonly at: number; readonly counts: SideCounts }[];
   lastAt: number;
 }
 
@@ -180,7 +181,9 @@ export class MemoryFlagStore implements FlagStore {
     ofFlag.set(environment, held);
     const counts = { enabled, disabled };
     held.total = addSides(held.total, counts);
-    held.recent = [...held.recent.filter(({ at }) => at > now - OUTCOME_WINDOW_MS), { at: now, counts }];
+    const kept = held.recent.findIndex(({ at }) => at > now - OUTCOME_WINDOW_MS);
+    held.recent.splice(0, kept === -1 ? held.recent.length : kept);
+    held.recent.push({ at: now, counts });
     held.lastAt = now;
     if (idempotency !== null) this.#remember(idempotency.key, { ...idempotency, revision: this.#revision });
     return Promise.resolve({ kind: 'added' });

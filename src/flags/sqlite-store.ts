@@ -325,7 +325,12 @@ class SqliteFlagStore implements FlagStore {
       packed(total.enabled),
       packed(total.disabled),
     );
-    this.#run('DELETE FROM recent_outcomes WHERE flag = ? AND at <= ?', flag, now - OUTCOME_WINDOW_MS);
+    this.#run(
+      'DELETE FROM recent_outcomes WHERE flag = ? AND environment = ? AND at <= ?',
+      flag,
+      environment,
+      now - OUTCOME_WINDOW_MS,
+    );
     this.#run(
       'INSERT INTO recent_outcomes VALUES (?, ?, ?, ?, ?)',
       flag,
