@@ -78,7 +78,7 @@ describe('the release of a flag that is judged by outcomes alone', () => {
     await server?.close();
   });
 
-  const deploy = (name: string): Promise<unknown> =>
+  const deploy = (name: string, metrics = ''): Promise<unknown> =>
     stack.client.deploy(
       planOf(
         `apiVersion: sluice.dev/v1
@@ -94,7 +94,7 @@ spec:
     minRequests: 5
     minMeasurements: 2
     onNoData: { extend: 30s, then: pause }
-`,
+${metrics}`,
         'on',
       ),
       { actor: ada },
@@ -111,16 +111,20 @@ spec:
     const metrics = status.measurements.flatMap((measurement) => measurement.metrics);
     expect(new Set(metrics.map(({ name }) => name))).toEqual(new Set(['error-rate', 'p95-latency']));
     // Those without it had outcomes, too, and the evidence judge compared both.
-    expect(metrics.some(({ name, stable }) => name === 'error-rate' && stable === 0)).toBe(true);
+    const compared = metrics.flatMap(({ evidence }) => evidence ?? []);
+    expect(compared.some(({ canary, stable }) => canary.total > 0 && stable.total > 0)).toBe(true);
     expect(JSON.stringify(status.measurements)).toContain('/outcomes?environment=production');
   });
 
   it('takes it back to where it was when those who have it fail', async () => {
-    await deploy('bad-till');
+    // No fixed limit stands in the way: only the comparison with those who have it not can tell.
+    await deploy('bad-till', '    metrics: [{ name: error-rate, max: 100% }]\n');
     const status = await ended(stack.client, 'bad-till');
 
     expect(status.outcome).toBe('rolledBack');
     expect(status.message).toMatch(/^Rolled back to 10 %: /);
+    const [evidence] = status.measurements.flatMap(({ metrics }) => metrics[0]?.evidence ?? []).slice(-1);
+    expect(evidence?.logEvidence).toBeGreaterThanOrEqual(evidence?.limit ?? Infinity);
     expect(await service.get('bad-till')).toMatchObject({ rollout_percentage: 10, fence: { hold: false } });
     expect(tills.map(({ lost }) => lost)).toEqual([0, 0]);
   });
