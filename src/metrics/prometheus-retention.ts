@@ -22,34 +22,75 @@ const UNITS_MS: Readonly<Record<string, number>> = {
   y: 31_536_000_000,
 };
 
+/** A server's settings change with a restart of it: asked again after a while, and not at every look. */
+const REMEMBERED_MS = 10 * 60_000;
+
+/** How long a server keeps samples, milliseconds; null when it does not say. */
+type AskRetention = (signal: AbortSignal | undefined) => Promise<number | null>;
+
+/** Says of a window why it is too long; null when it is not. */
+export type CheckRetention = (window: {
+  readonly windowMs: number;
+  readonly signal?: AbortSignal | undefined;
+}) => Promise<string | null>;
+
 /**
- * A clause about a window of which the server no longer has the beginning, so that its answer would be about less than
+ * Makes the check: a clause about a window of which the server no longer has the beginning, so that its answer would be about less than
  * was asked; null when it has all of it, or does not say how long it keeps samples (as the likes of Thanos and Mimir,
  * which keep them elsewhere).
  */
-export async function beyondRetention(
-  client: HttpClient,
-  { url }: PrometheusAddress,
-  { windowMs, signal }: { readonly windowMs: number; readonly signal?: AbortSignal | undefined },
-): Promise<string | null> {
-  if (windowMs <= ALWAYS_KEPT_MS) return null;
-  const keptMs = await retentionOf(client, url, signal);
-  if (keptMs === null || windowMs <= Math.max(keptMs, ALWAYS_KEPT_MS)) return null;
-  return `the window of ${formatDuration(windowMs)} is longer than Prometheus at ${displayUrl(url)} keeps samples (${formatDuration(keptMs)}); shorten the soak or let it keep them longer`;
+export function createRetentionCheck(client: HttpClient, { url }: PrometheusAddress): CheckRetention {
+  const ask = remembered(client, url);
+  return async ({ windowMs, signal }) => {
+    if (windowMs <= ALWAYS_KEPT_MS) return null;
+    const keptMs = await ask(signal);
+    if (keptMs === null || windowMs <= Math.max(keptMs, ALWAYS_KEPT_MS)) return null;
+    return `the window of ${formatDuration(windowMs)} is longer than Prometheus at ${displayUrl(url)} keeps samples (${formatDuration(keptMs)}); shorten the soak or let it keep them longer`;
+  };
 }
 
-async function retentionOf(client: HttpClient, url: string, signal: AbortSignal | undefined): Promise<number | null> {
+/** What a server said is remembered, and questions of one moment share an answer; a failure is not remembered. */
+function remembered(client: HttpClient, url: string): AskRetention {
+  let known: { readonly keptMs: number | null; readonly until: number } | null = null;
+  let underWay: Promise<Told> | null = null;
+  const askAnew = async (signal: AbortSignal | undefined): Promise<Told> => {
+    try {
+      const told = await retentionOf(client, url, signal);
+      if (told.kind === 'answer') known = { keptMs: told.keptMs, until: performance.now() + REMEMBERED_MS };
+      return told;
+    } finally {
+      underWay = null;
+    }
+  };
+  return async (signal) => {
+    for (;;) {
+      if (known !== null && performance.now() < known.until) return known.keptMs;
+      const isOwn = underWay === null;
+      underWay ??= askAnew(signal);
+      const told = await underWay;
+      if (told.kind === 'answer') return told.keptMs;
+      // Who asked has given up; that says nothing about the server.
+      if (isOwn || told.kind === 'failure') return null;
+    }
+  };
+}
+
+type Told = { readonly kind: 'answer'; readonly keptMs: number | null } | { readonly kind: 'failure' | 'given-up' };
+
+async function retentionOf(client: HttpClient, url: string, signal: AbortSignal | undefined): Promise<Told> {
   try {
     const { status, json } = await client.request({
       method: 'GET',
       url: `${url.replace(/\/+$/, '')}/api/v1/status/runtimeinfo`,
       ...(signal === undefined ? {} : { signal }),
     });
+    if (status >= 500) return { kind: 'failure' };
     const read = RuntimeInfo.safeParse(json);
-    return status === 200 && read.success ? readRetention(read.data.data.storageRetention) : null;
+    const keptMs = status === 200 && read.success ? readRetention(read.data.data.storageRetention) : null;
+    return { kind: 'answer', keptMs };
   } catch (error) {
     // A server that cannot be asked says so at the query itself, which follows.
-    if (error instanceof HttpFailure) return null;
+    if (error instanceof HttpFailure) return { kind: error.kind === 'cancelled' ? 'given-up' : 'failure' };
     throw error;
   }
 }

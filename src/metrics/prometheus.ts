@@ -8,7 +8,8 @@ import { mapBounded } from './pool';
 import { readAnswer, readPairs, type QueryResult, type SeriesResult } from './prometheus-answer';
 import { countSeries } from './prometheus-counts';
 import { observeRatio, observeValue, type Answered } from './prometheus-observation';
-import { beyondRetention } from './prometheus-retention';
+import { createRetentionCheck } from './prometheus-retention';
+import type { CheckRetention } from './prometheus-retention';
 import { askOrSay, createPrometheusClient, seconds, type PrometheusOptions } from './prometheus-request';
 
 /** Enough to fill a round trip, and no burst worth mentioning for a shared Prometheus. */
@@ -17,13 +18,20 @@ const CONCURRENT_QUERIES = 4;
 /** Metrics from a Prometheus (or anything with its query API), by instant queries at the time asked for. */
 export function createPrometheusSource(options: PrometheusOptions): ClosableMetricSource {
   const client = createPrometheusClient(options);
+  const server: Server = { client, options, beyondRetention: createRetentionCheck(client, options) };
   return {
-    sample: (request) => sample(client, options, request),
-    routed: (request) => routed(client, options, request),
+    sample: (request) => sample(server, request),
+    routed: (request) => routed(server, request),
     count: (request) =>
       countSeries((query, from, to) => askPairs(client, options, { ...request, from, to }, query), request),
     close: () => client.close(),
   };
+}
+
+interface Server {
+  readonly client: HttpClient;
+  readonly options: PrometheusOptions;
+  readonly beyondRetention: CheckRetention;
 }
 
 interface PreparedAnswer {
@@ -31,11 +39,11 @@ interface PreparedAnswer {
   readonly result: QueryResult;
 }
 
-async function sample(client: HttpClient, options: PrometheusOptions, request: SampleRequest): Promise<Sample> {
+async function sample({ client, options, beyondRetention }: Server, request: SampleRequest): Promise<Sample> {
   const queries = request.metrics.flatMap((metric) =>
     (['canary', 'stable'] as const).flatMap((track) => prepare(metric, track, request)),
   );
-  const beyond = await beyondRetention(client, options, request);
+  const beyond = await beyondRetention(request);
   const results = await mapBounded(queries, CONCURRENT_QUERIES, async (query): Promise<PreparedAnswer> => {
     if (query.problem !== null) return { query, result: query.problem };
     if (beyond !== null && asksOverWindow(query.template)) return { query, result: { kind: 'error', message: beyond } };
@@ -63,14 +71,14 @@ async function sample(client: HttpClient, options: PrometheusOptions, request: S
 const EXTRAPOLATED = 2;
 
 /** The requests of each track in one window that begins with the weight: by the metric that counts them. */
-async function routed(client: HttpClient, options: PrometheusOptions, request: RoutedRequest): Promise<Routed> {
+async function routed({ client, options, beyondRetention }: Server, request: RoutedRequest): Promise<Routed> {
   const { service, namespace, versions } = request;
   const template = request.metrics.flatMap(({ query }) => requestsOf(query) ?? []).find(asksOverWindow);
   if (template === undefined) {
     return { kind: 'no-data', query: '', message: 'no metric counts its requests over {{window}}' };
   }
   const windowMs = request.at - request.since;
-  const beyond = await beyondRetention(client, options, { windowMs, signal: request.signal });
+  const beyond = await beyondRetention({ windowMs, signal: request.signal });
   if (beyond !== null) return { kind: 'error', query: template, message: beyond };
   const count = async (track: Track): Promise<{ text: string; result: QueryResult }> => {
     const name = request.tracks?.[track] ?? track;

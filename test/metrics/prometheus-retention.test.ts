@@ -73,4 +73,65 @@ describe('a window', () => {
   ])('is asked for at a server %s', async (_, info) => {
     expect((await observe(7 * HOUR_MS, info)).observed[0]).toMatchObject({ value: 1 });
   });
+
+  describe('of many looks at one source', () => {
+    const routed = { ...requestOf([ERROR_RATE]), since: AT - 7 * HOUR_MS };
+    const long = { windowMs: 7 * HOUR_MS };
+
+    it('asks how long samples are kept once, for all looks and for both questions of a look', async () => {
+      let asked = 0;
+      const server = await startFakeServer(({ path }, response) => {
+        if (!path.startsWith('/api/v1/status')) return json(response, vector('10'));
+        asked += 1;
+        return json(response, { status: 'success', data: { storageRetention: '6h' } });
+      });
+      const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
+      try {
+        const [sample, routing] = await Promise.all([
+          source.sample(requestOf([ERROR_RATE], long)),
+          source.routed(routed),
+        ]);
+        const later = await source.sample(requestOf([ERROR_RATE], { ...long, at: AT + 5_000 }));
+
+        const beyond = expect.stringContaining('keeps samples (6h)') as string;
+        expect(routing).toMatchObject({ kind: 'error', message: beyond });
+        for (const { metrics } of [sample, later])
+          expect(metrics[0]?.canary.problem).toMatchObject({ message: beyond });
+        expect(asked).toBe(1);
+      } finally {
+        source.close();
+        await server.close();
+      }
+    });
+
+    it('asks again after a failure, and for whom another gave up', async () => {
+      let asked = 0;
+      const arrived: (() => void)[] = [];
+      const first = new Promise<void>((resolve) => arrived.push(resolve));
+      const server = await startFakeServer(({ path }, response) => {
+        if (!path.startsWith('/api/v1/status')) return json(response, vector('10'));
+        asked += 1;
+        if (asked === 1) return arrived[0]?.();
+        if (asked === 2) return json(response, {}, 503);
+        return json(response, { status: 'success', data: { storageRetention: '6h' } });
+      });
+      const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
+      try {
+        const givesUp = new AbortController();
+        const given = source.sample(requestOf([ERROR_RATE], { ...long, signal: givesUp.signal }));
+        const waits = source.routed(routed);
+        await first;
+        givesUp.abort();
+
+        // Neither the one that was given up nor the server at its start told anything.
+        expect((await given).metrics[0]?.canary.problem?.message).not.toContain('keeps samples');
+        expect(await waits).toMatchObject({ kind: 'counts' });
+        expect(await source.routed(routed)).toMatchObject({ message: expect.stringContaining('6h') as string });
+        expect(asked).toBe(3);
+      } finally {
+        source.close();
+        await server.close();
+      }
+    });
+  });
 });
