@@ -153,7 +153,7 @@ const SPREAD_DEGREES = 30;
  * Bad events of one cause: as many as the policy says, or as were seen between stable's processes where that is more.
  * Of batches before the one that it is used for alone, so that its evidence is still expected at 1 or less.
  */
-function clustersOf(policy: GatheringPolicy, { chiSquared, degrees }: Spread): number {
+export function clustersOf(policy: Pick<GatheringPolicy, 'clusters'>, { chiSquared, degrees }: Spread): number {
   return degrees < SPREAD_DEGREES ? policy.clusters : Math.max(policy.clusters, chiSquared / degrees);
 }
 

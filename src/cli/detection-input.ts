@@ -41,8 +41,8 @@ export function detectionInput(plan: Plan, traffic: PresentTraffic, steps: reado
   return {
     policy: policyOf(plan.analysis, steps),
     requestsPerSecond: traffic.requestsPerSecond,
-    metrics: traffic.metrics.map(({ name, kind, base }) => ({
-      ...{ name, kind, base },
+    metrics: traffic.metrics.map(({ name, kind, base, clusters }) => ({
+      ...{ name, kind, base, clusters },
       boundaries: kind === 'latency' ? boundaries : 1,
     })),
     steps,

@@ -60,7 +60,7 @@ export function detectionLines({ traffic, problem, steps, falseRollBacks }: Plan
       ? ['Of a latency, a rise is that many times as many requests slower than its quantile is now.']
       : []),
     ...(steps.every(isCompared) ? [] : ['At 100 % nothing is left to compare with: fixed limits alone hold there.']),
-    ...traffic.metrics.flatMap(({ note }) => note ?? []),
+    ...traffic.metrics.flatMap(({ note, clustersNote }) => [note, clustersNote].filter((each) => each !== null)),
     `A healthy version is rolled back for one of these metrics with a chance of at most ${formatPercent(falseRollBacks.bound)}; in ${falseRollBacks.failed} of ${falseRollBacks.releases} simulated releases it was.`,
   ];
   for (const note of notes) lines.push(...wrap(safeText(note), look.width));
@@ -105,6 +105,7 @@ function suggestedYaml(
   const lines = [
     `# Soaks with which a rise of ${rise} times is found with ${100 * PROBABILITY} % probability,`,
     `# with ${describeTraffic(traffic)}.`,
+    ...traffic.metrics.flatMap(({ clustersNote }) => (clustersNote === null ? [] : `# ${safeText(clustersNote)}`)),
     'steps:',
   ];
   let weights = 0;

@@ -2,11 +2,15 @@ import { countOf } from '../analysis/format';
 import { requestsOf } from '../analysis/observed-share';
 import type { Observation, Sample } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
+import { DEFAULTS } from '../spec/defaults';
 import type { MetricPlan, Plan } from '../spec/plan-types';
 import { comparedAs, quantileOf } from './detection-input';
 import { lazy } from './lazy';
+import { presentClusters } from './present-clusters';
+import type { PresentClusters } from './present-clusters';
 import { askInstances } from './router-admin';
 import type { Session } from './session';
+import { isPair, trackNames } from './track-names';
 import { formatDuration } from './units';
 
 /** The traffic that a service has now, as far as it says what a release can find. */
@@ -24,6 +28,10 @@ export interface MetricBase {
   readonly base: number;
   /** Why the base is not simply what was counted, as a sentence; null where it is. */
   readonly note: string | null;
+  /** Bad events of one cause that its evidence is divided by: the plan's, or as many as are seen to come together. */
+  readonly clusters: number;
+  /** Why that is not simply the plan's, as a sentence; null where it is. */
+  readonly clustersNote: string | null;
 }
 
 /** What is known beforehand, and need not be asked for. */
@@ -54,8 +62,8 @@ export async function presentTraffic(session: Session, plan: Plan, given: GivenT
   }
   const { requestsPerSecond, base } = given;
   if (requestsPerSecond !== null && (base !== null || compared.every(({ kind }) => kind === 'latency'))) {
-    const metrics = compared.map((each) => basedOn(each, base ?? 0, null));
-    return { ok: true, source: 'given', traffic: { requestsPerSecond, metrics } };
+    const bases = compared.map((each) => basedOn(each, base ?? 0, null));
+    return { ok: true, source: 'given', traffic: { requestsPerSecond, metrics: withClusters(plan, bases, new Map()) } };
   }
   if (given.offline) {
     const problem = 'The present traffic was not asked for (--offline), so what each step can find is not known.';
@@ -66,42 +74,50 @@ export async function presentTraffic(session: Session, plan: Plan, given: GivenT
       'The present traffic was not asked for: the queries name a version, and which one is stable a release alone finds out.';
     return { ok: false, code: 'unsupported', problem };
   }
+  const metrics = compared.map(({ metric }) => metric);
   try {
-    const sample = await ask(
-      session,
-      plan,
-      compared.map(({ metric }) => metric),
-    );
-    return readSample(sample, compared, given);
+    const asked: Asked = { versions: await stableVersion(plan), signal: AbortSignal.timeout(PATIENCE_MS) };
+    const [sample, clusters] = await Promise.all([
+      ask(session, plan, metrics, asked),
+      presentClusters(session, plan, metrics, { ...asked, tracks: isPair(plan) ? ['stable', 'canary'] : ['stable'] }),
+    ]);
+    const answer = readSample(sample, compared, given);
+    if (!answer.ok) return answer;
+    return { ...answer, traffic: { ...answer.traffic, metrics: withClusters(plan, answer.traffic.metrics, clusters) } };
   } catch (error) {
     return unanswered(`The present traffic could not be asked for: ${sentence(messageOf(error))}`);
   }
 }
 
-async function ask(session: Session, plan: Plan, metrics: readonly MetricPlan[]): Promise<Sample> {
+interface Asked {
+  readonly versions: { readonly canary: string; readonly stable: string };
+  readonly signal: AbortSignal;
+}
+
+async function ask(
+  session: Session,
+  plan: Plan,
+  metrics: readonly MetricPlan[],
+  { versions, signal }: Asked,
+): Promise<Sample> {
   const { cli } = session;
-  const versions = await stableVersion(plan);
+  const names = trackNames(plan);
   const source = lazy.metrics().createMetricSource(plan.analysis.source, plan.target, cli.env);
   try {
     return await source.sample({
       service: plan.service,
       namespace: plan.namespace,
       versions,
-      ...(isPair(plan) ? { tracks: { canary: 'green', stable: 'blue' } } : {}),
+      ...(names === null ? {} : { tracks: names }),
       metrics,
       at: cli.now(),
       windowMs: PRESENT_WINDOW_MS,
       weight: 0,
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal,
     });
   } finally {
     source.close();
   }
-}
-
-/** Which of the colours has the users is not asked for: both are, and what they had is added up. */
-function isPair({ target }: Plan): boolean {
-  return target.kind === 'kubernetes' && target.strategy === 'blueGreen';
 }
 
 /** Of a router target the instances say what is stable; elsewhere the plan's version stands in queries that name one. */
@@ -130,7 +146,28 @@ function comparedOf({ analysis }: Plan): Compared[] {
   });
 }
 
-function readSample(sample: Sample, compared: readonly Compared[], given: GivenTraffic): TrafficAnswer {
+interface Based {
+  readonly ok: true;
+  readonly source: 'asked';
+  readonly traffic: Pick<PresentTraffic, 'requestsPerSecond'> & { readonly metrics: readonly Base[] };
+}
+
+type Base = Omit<MetricBase, 'clusters' | 'clustersNote'>;
+type Unanswered = Extract<TrafficAnswer, { ok: false }>;
+
+function withClusters(
+  { analysis }: Plan,
+  bases: readonly Base[],
+  found: ReadonlyMap<string, PresentClusters>,
+): MetricBase[] {
+  const planned = (analysis.evidence ?? DEFAULTS.analysis.evidence).clusters;
+  return bases.map((base) => {
+    const { clusters, note } = found.get(base.name) ?? { clusters: planned, note: null };
+    return { ...base, clusters, clustersNote: note };
+  });
+}
+
+function readSample(sample: Sample, compared: readonly Compared[], given: GivenTraffic): Based | Unanswered {
   const seen = compared.map((each) => {
     const found = sample.metrics.find(({ name }) => name === each.metric.name);
     return { each, arms: [found?.canary, found?.stable].filter((arm) => arm !== undefined && arm !== null) };
@@ -144,7 +181,7 @@ function readSample(sample: Sample, compared: readonly Compared[], given: GivenT
         sample.windowMs,
       ),
     );
-  const bases: MetricBase[] = [];
+  const bases: Base[] = [];
   for (const { each, arms } of seen) {
     const base =
       each.kind === 'latency' || given.base !== null ? basedOn(each, given.base ?? 0, null) : baseOf(each, arms);
@@ -155,7 +192,7 @@ function readSample(sample: Sample, compared: readonly Compared[], given: GivenT
 }
 
 /** The share of errors of the arm with the users: a canary that is there already may be what is to be found. */
-function baseOf(each: Compared, arms: readonly Observation[]): MetricBase | null {
+function baseOf(each: Compared, arms: readonly Observation[]): Base | null {
   const busiest = arms.toSorted((a, b) => (requestsOf(b) ?? 0) - (requestsOf(a) ?? 0))[0];
   const total = requestsOf(busiest ?? null) ?? 0;
   const value = busiest?.value ?? null;
@@ -166,12 +203,12 @@ function baseOf(each: Compared, arms: readonly Observation[]): MetricBase | null
   return basedOn(each, 1 / total, note);
 }
 
-function unanswered(problem: string): TrafficAnswer {
+function unanswered(problem: string): Unanswered {
   return { ok: false, code: 'unreachable', problem };
 }
 
-function namesVersion({ query }: MetricPlan): boolean {
-  return JSON.stringify(query).includes('{{version}}');
+function namesVersion({ query, counters }: MetricPlan): boolean {
+  return JSON.stringify([query, counters]).includes('{{version}}');
 }
 
 /** What a success rate does not count is bad. */
@@ -183,7 +220,7 @@ function countsGood({ counters }: MetricPlan): boolean {
 const USUAL_QUANTILE = 0.95;
 
 /** By definition one in twenty requests is slower than the p95. */
-function basedOn({ metric, kind }: Compared, errors: number, note: string | null): MetricBase {
+function basedOn({ metric, kind }: Compared, errors: number, note: string | null): Base {
   if (kind === 'errors') return { name: metric.name, kind, base: errors, note };
   return { name: metric.name, kind, base: Number((1 - (quantileOf(metric) ?? USUAL_QUANTILE)).toPrecision(12)), note };
 }

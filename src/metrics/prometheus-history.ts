@@ -45,6 +45,8 @@ interface AskedService {
   readonly namespace: string;
   /** What stands for {{version}}. */
   readonly versions: { readonly canary: string; readonly stable: string };
+  /** What stands for {{track}}, where that is not `canary` and `stable`: the colours of a blue-green pair. */
+  readonly trackNames?: { readonly canary: string; readonly stable: string };
   readonly signal: AbortSignal;
 }
 
@@ -101,7 +103,8 @@ interface TrackQueries {
 function queriesOf(metric: MetricPlan, track: Track, asked: AskedService, windowMs: number): TrackQueries {
   const fill = (template: string): string => {
     try {
-      return resolveQuery(template, { ...asked, track, version: asked.versions[track], windowMs });
+      const name = asked.trackNames?.[track] ?? track;
+      return resolveQuery(template, { ...asked, track: name, version: asked.versions[track], windowMs });
     } catch (error) {
       throw new ReleaseError(
         'invalid-spec',

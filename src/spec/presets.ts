@@ -63,6 +63,9 @@ const ROUTER_NAMES: SeriesNames = {
   selector: ['cohort="{{track}}"', 'version="{{version}}"'],
 };
 
+/** What stands for {{track}} of a flag, and is the variant: users with it, and those without. */
+export const FLAG_TRACKS = { canary: 'on', stable: 'off' } as const;
+
 const NAMES: Readonly<Record<PresetName, SeriesNames>> = {
   http: HTTP_NAMES,
   router: ROUTER_NAMES,

@@ -11,6 +11,8 @@ interface Numbers {
   readonly requests: number;
   readonly errors: number;
   readonly canary?: number;
+  /** So many bad events come together, at one of stable's two processes. */
+  readonly clusters?: number | 'unknown';
 }
 
 let directory: string;
@@ -19,10 +21,16 @@ let prometheus: FakeServer;
 
 beforeAll(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'sluice-plan-'));
-  prometheus = await startFakeServer(({ body }, response) => {
+  prometheus = await startFakeServer(({ body, path }, response) => {
     if (answers === 'silent') return;
     if (answers === 'refusing') return json(response, { status: 'error', errorType: 'bad_data', error: 'no' }, 400);
-    const query = new URLSearchParams(body).get('query') ?? '';
+    const form = new URLSearchParams(body);
+    const query = form.get('query') ?? '';
+    if (path.endsWith('/query_range')) {
+      const { clusters = 0 } = answers;
+      const refusal = { status: 'error', errorType: 'execution', error: 'out of order' };
+      return clusters === 'unknown' ? json(response, refusal, 422) : json(response, rangeOf(form, clusters));
+    }
     const { requests, errors, canary } = answers;
     const of = query.includes('track="stable"') || query.includes('track="blue"') ? requests : (canary ?? 0);
     const value = query.includes('5..') ? (errors * of) / requests : of;
@@ -38,12 +46,32 @@ beforeEach(() => {
   answers = { requests: 30_000, errors: 150 };
 });
 
+/** Two processes of stable with 500 requests between two looks each, and in turns one of them with all bad ones. */
+function rangeOf(form: URLSearchParams, clusters: number): object {
+  const [start, end, step] = ['start', 'end', 'step'].map((key) => Number(form.get(key)));
+  const of = form.get('query') ?? '';
+  const moments = Math.round(((end ?? 0) - (start ?? 0)) / (step ?? 1)) + 1;
+  const known = of.includes('track="stable"') || of.includes('track="green"');
+  const result = !known
+    ? []
+    : ['a', 'b'].map((instance, index) => ({
+        metric: { job: 'shop', instance },
+        values: Array.from({ length: moments }, (_, at): [number, string] => [
+          (start ?? 0) + at * (step ?? 1),
+          String(of.includes('5..') ? Math.floor((at + index) / 2) * clusters : at * 500),
+        ]),
+      }));
+  return { status: 'success', data: { resultType: 'matrix', result } };
+}
+
 const STEPS = `
     - match: { header: { x-canary: "true" } }
     - { weight: 5, soak: 5m }
     - approve: { by: [oncall], timeout: 4h }
     - { weight: 50, soak: 1m }
     - { weight: 100, soak: 1m }`;
+
+const SHORT = '\n    - { weight: 10, soak: 1m }\n    - { weight: 100, soak: 1m }';
 
 async function release(
   options: { url?: string; steps?: string; analysis?: string; target?: string; timeout?: string } = {},
@@ -124,6 +152,55 @@ describe('what sluice plan says of what each step can find', () => {
     expect(given).toEqual(await steps());
     expect(await steps('--traffic', '100/s')).toEqual(given);
     expect(await steps('--base', '0.5%')).toEqual(given);
+  });
+
+  it("reckons with the clusters that are seen between stable's processes now, where they are more than the plan says", async () => {
+    const file = await release();
+    const metricsOf = async (...args: string[]): Promise<Record<string, unknown>[][]> => {
+      const { detection } = JSON.parse((await plan(file, ...args, '-o', 'json')).out) as {
+        detection: { traffic: { metrics: Record<string, unknown>[] }; steps: { metrics: Record<string, unknown>[] }[] };
+      };
+      return [detection.traffic.metrics, detection.steps[0]?.metrics ?? []];
+    };
+    answers = { requests: 30_000, errors: 150, clusters: 2 };
+    const [few = [], before = []] = await metricsOf();
+    answers = { requests: 30_000, errors: 150, clusters: 10 };
+    const [many = [], after = []] = await metricsOf();
+    const { out } = await plan(file);
+
+    // Pearson's chi-squared of ten of 500 beside none of 500 is 10 / (1 - 10 / 1000), with one degree of freedom.
+    expect(few[0]).toMatchObject({ name: 'error-rate', clusters: expect.closeTo(2 / (1 - 2 / 1000), 9) as number });
+    expect(many[0]).toMatchObject({ name: 'error-rate', clusters: expect.closeTo(10 / (1 - 10 / 1000), 9) as number });
+    // Of a histogram nothing is known of clusters.
+    expect(many[1]).toMatchObject({ name: 'p95-latency', clusters: 2, clustersNote: null });
+    expect(after[0]?.['smallestRise'] ?? Infinity).toBeGreaterThan(before[0]?.['smallestRise'] as number);
+    expect(after[1]).toEqual(before[1]);
+    expect(out.replace(/\s+/gu, ' ')).toContain(
+      "error-rate: bad events come in clusters of about 10.1 between stable's processes now; evidence is reckoned with that, as in a release, and not with the 2 of the plan.",
+    );
+    expect((await plan(file, '--suggest')).out).toContain('# error-rate: bad events come in clusters of about 10.1');
+  });
+
+  it('keeps to the clusters of the plan where fewer are seen, and both colours of a pair are asked', async () => {
+    answers = { requests: 30_000, errors: 150, clusters: 1 };
+    const fewer = await plan(await release({ steps: SHORT }));
+    const target = 'strategy: blueGreen, traffic: { gatewayAPI: { httpRoute: checkout } }';
+    answers = { requests: 30_000, errors: 150, clusters: 10 };
+    const pair = await plan(await release({ target, steps: SHORT }));
+
+    expect(fewer.out).not.toContain('clusters');
+    expect(pair.out).toContain('error-rate: bad events come in clusters of about 10.1');
+  });
+
+  it('says when the clusters could not be asked for, and goes by those of the plan', async () => {
+    answers = { requests: 30_000, errors: 150, clusters: 'unknown' };
+    const { code, out } = await plan(await release({ steps: SHORT }));
+
+    expect(code).toBe(0);
+    expect(out).toMatch(/^10 % +600 +error-rate +\d+x/mu);
+    expect(out.replace(/\s+/gu, ' ')).toMatch(
+      /error-rate: how bad events cluster between stable's processes could not be asked for, so evidence is reckoned with the 2 of the plan: The history of error-rate cannot be read: Prometheus at \S+: Prometheus refused the query \(execution\): out of order\./u,
+    );
   });
 
   it('takes both colours of a blue-green pair together, whichever has the users', async () => {

@@ -31,6 +31,8 @@ export interface DetectionMetric {
    * the evidence is none.
    */
   readonly boundaries: number;
+  /** Bad events of one cause, where more of them were seen together than the policy says; absent: the policy's. */
+  readonly clusters?: number;
 }
 
 export interface DetectionStep {
@@ -207,7 +209,8 @@ function lookOptions({ policy, requestsPerSecond }: DetectionInput, { weight, so
   return { share: weight / 100, requestsPerSecond, startMs, intervalMs, lengthMs: soakMs };
 }
 
-function designOf({ tolerate, clusters, onset }: DetectionPolicy, { kind }: DetectionMetric): EvidenceDesign {
+function designOf(policy: DetectionPolicy, { kind, clusters = policy.clusters }: DetectionMetric): EvidenceDesign {
+  const { tolerate, onset } = policy;
   const alternatives = kind === 'errors' ? ERROR_ALTERNATIVES : LATENCY_ALTERNATIVES;
   return { alternatives, tolerate, clusters, onset };
 }

@@ -2,6 +2,7 @@ import { FlagServiceClient, FlagServiceError } from '../../flags/client/flag-ser
 import { flagServiceOf } from '../../flags/client/service-of';
 import type { FlagDocument } from '../../flags/flag';
 import type { FlagTargetPlan } from '../../spec/plan-types';
+import { FLAG_TRACKS } from '../../spec/presets';
 import { TargetFailure } from '../target';
 import type {
   Reassertion,
@@ -15,9 +16,6 @@ import type {
 
 /** One answer comes from the service's memory, or from one write of its store. */
 const TIMEOUT_MS = 5_000;
-
-/** What exposure is labelled with, in the place of the tracks: users with the flag, and those without. */
-const TRACKS = { canary: 'on', stable: 'off' } as const;
 
 /**
  * A feature flag as a target: its percentage is the weight. What it was before the release is its stable version, and
@@ -106,7 +104,7 @@ class FlagTarget implements Target {
       flag = await this.#look(signal);
     } catch (error) {
       if (!(error instanceof TargetFailure) || error.kind !== 'unreachable') throw error;
-      return { foreignEdits: [], guardTripped: null, unreachable: [error.message], tracks: TRACKS };
+      return { foreignEdits: [], guardTripped: null, unreachable: [error.message], tracks: FLAG_TRACKS };
     }
     const { fence: held } = flag;
     if (held !== null && held.owner !== fence.release && held.epoch >= fence.epoch) {
@@ -114,17 +112,17 @@ class FlagTarget implements Target {
     }
     if (!flag.enabled) {
       const guardTripped = `${this.#shown()} was switched off by hand.`;
-      return { foreignEdits: [], guardTripped, unreachable: [], tracks: TRACKS };
+      return { foreignEdits: [], guardTripped, unreachable: [], tracks: FLAG_TRACKS };
     }
     const wanted = Math.max(weight, formerOf(flag, fence));
     const now = percentageOf(flag);
     const isOurs = held?.owner === fence.release && held.hold;
-    if (now === wanted && isOurs) return { foreignEdits: [], guardTripped: null, unreachable: [], tracks: TRACKS };
+    if (now === wanted && isOurs) return { foreignEdits: [], guardTripped: null, unreachable: [], tracks: FLAG_TRACKS };
     await this.#roll({ percentage: weight === 0 ? null : wanted, hold: true, fence, signal });
     const edit = isOurs
       ? `${this.#shown()} was at ${now} %; put back to ${wanted} %.`
       : `${this.#shown()} was not held by this release any more; it is again, at ${wanted} %.`;
-    return { foreignEdits: [edit], guardTripped: null, unreachable: [], tracks: TRACKS };
+    return { foreignEdits: [edit], guardTripped: null, unreachable: [], tracks: FLAG_TRACKS };
   }
 
   async promote({ fence, signal }: TargetWrite): Promise<string> {
