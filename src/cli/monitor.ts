@@ -1,7 +1,8 @@
 import { countOf } from '../analysis/format';
-import type { Observation, Sample } from '../analysis/sample';
+import { requestsOf } from '../analysis/observed-share';
+import type { Observation } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
-import type { ClosableMetricSource } from '../metrics/metric-source';
+import type { ClosableMetricSource, SampleRequest } from '../metrics/metric-source';
 import type { MonitorReport } from '../report/monitor-report';
 import type { MetricPlan, Plan, SimulatedPhase } from '../spec/plan-types';
 import { safeText } from './display-width';
@@ -9,12 +10,22 @@ import { EXIT } from './exit-codes';
 import type { ExitCode } from './exit-codes';
 import { listenForInterrupt } from './interrupt';
 import { lazy } from './lazy';
+import {
+  beginComparison,
+  comparedSentence,
+  namesVersion,
+  nearest,
+  provenOf,
+  whyNotCompared,
+} from './monitor-comparison';
+import type { ComparedMetric, Comparison } from './monitor-comparison';
 import { API_VERSION, renderTable } from './output';
 import { askInstances, rollBackInstances } from './router-admin';
 import { Screen } from './screen';
 import { refName } from './service-ref';
 import type { Session } from './session';
 import { glyphs, paint } from './style';
+import { isPair, trackNames } from './track-names';
 import { pause } from './turn';
 import { formatDuration, formatPercent, formatSeconds } from './units';
 
@@ -52,27 +63,46 @@ interface Look {
   readonly valid: boolean;
   /** Which thresholds it broke, as clauses. */
   readonly broken: readonly string[];
+  /** What the evidence of all looks so far says of each metric that is compared with stable. */
+  readonly compared: readonly ComparedMetric[];
+  /** What of that is proven against the canary, as clauses. */
+  readonly proven: readonly string[];
   readonly problem: string | null;
 }
 
 /** The router's metrics, or those of the spec that go by these names, whatever they are called in the source. */
 const METRIC_NAMES = { errorRate: 'error-rate', p95: 'p95-latency', requests: 'requests' } as const;
 
-/** Looks at the metrics for the given time, printing a line for each look, and judges by the thresholds. */
+/**
+ * Looks at the metrics for the given time, printing a line for each look, and judges by the thresholds; a canary that has
+ * a stable track beside it by the default judge's evidence, too. Either alone is enough to fail it.
+ */
 export async function runMonitor(session: Session, path: string, settings: MonitorSettings): Promise<MonitorResult> {
   const { cli } = session;
   const { target } = await cli.spec.identify(path);
   const version = settings.version ?? (target === 'kubernetes' ? PLACEHOLDER_IMAGE : PLACEHOLDER_VERSION);
   const plan = await cli.spec.plan(path, version, settings.simulate);
   const thresholds = chooseThresholds(plan, settings);
-  const watched = await chooseTrack(plan, settings);
   const source = lazy.metrics().createMetricSource(plan.analysis.source, plan.target, cli.env);
   const interruption = listenForInterrupt(cli);
   const looks: Look[] = [];
   let rollback: string | null = null;
   const show = createLooker(session, settings.durationMs);
-  const started = cli.now();
+  let watched: Watched;
+  let started: number;
+  let uncompared: string | null;
   try {
+    watched = await chooseTrack(session, plan, { settings, source });
+    started = cli.now();
+    uncompared = watched.track === 'canary' ? whyNotCompared(plan) : null;
+    const comparison =
+      watched.track === 'canary' && uncompared === null
+        ? beginComparison({
+            ...{ plan, source, versions: watched.versions, startedAt: started },
+            minRequests: settings.minRequests ?? plan.analysis.minRequests,
+            plannedLooks: Math.floor(settings.durationMs / settings.intervalMs),
+          })
+        : null;
     for (let due = settings.intervalMs; due <= settings.durationMs; due += settings.intervalMs) {
       await pause(Math.max(0, started + due - cli.now()), interruption.signal);
       if (interruption.signal.aborted) break;
@@ -83,13 +113,14 @@ export async function runMonitor(session: Session, path: string, settings: Monit
         settings,
         thresholds,
         watched,
+        comparison,
         elapsedMs: due,
         signal: interruption.signal,
       });
       if (interruption.signal.aborted) break;
       looks.push(look);
       show.look(look);
-      if (look.broken.length > 0 && settings.autoRollback) {
+      if (isBad(look) && settings.autoRollback) {
         rollback = await rollBack(session, plan, settings, look);
         break;
       }
@@ -110,7 +141,10 @@ export async function runMonitor(session: Session, path: string, settings: Monit
     track: watched.track,
     simulated: settings.simulate !== undefined,
     thresholds,
+    compared: looks.at(-1)?.compared ?? [],
+    notCompared: uncompared,
     verdict: verdict.verdict,
+    decidedBy: verdict.decidedBy,
     message: verdict.sentence,
     rollback,
     looks: looks.length,
@@ -127,9 +161,10 @@ export async function runMonitor(session: Session, path: string, settings: Monit
     message: verdict.sentence,
     rollback,
     thresholds,
+    notCompared: uncompared,
     looks,
   };
-  return { document, lines: resultLines(session, looks, verdict, rollback), code, report };
+  return { document, lines: resultLines(session, { looks, verdict, rollback, uncompared }), code, report };
 }
 
 /** For queries that ask for no version; a plan cannot be made without one. */
@@ -159,13 +194,24 @@ interface Watched {
   readonly versions: { readonly stable: string; readonly canary: string };
 }
 
-/** The canary while there is one that gets traffic, else stable; of a router target the instances say which those are. */
-async function chooseTrack(plan: Plan, settings: MonitorSettings): Promise<Watched> {
+/**
+ * The canary while there is one that gets traffic, else stable. Of a router target the instances say which those are;
+ * elsewhere the metric source says whether a canary had requests.
+ */
+async function chooseTrack(
+  session: Session,
+  plan: Plan,
+  { settings, source }: { readonly settings: MonitorSettings; readonly source: ClosableMetricSource },
+): Promise<Watched> {
   const given = settings.version ?? '';
   if (settings.simulate !== undefined)
     return { track: settings.track ?? 'canary', versions: { stable: given, canary: given } };
-  if (plan.target.kind !== 'router')
-    return { track: settings.track ?? 'stable', versions: { stable: given, canary: given } };
+  if (plan.target.kind !== 'router') {
+    const versions = { stable: given, canary: given };
+    const track =
+      settings.track ?? ((await canaryHasRequests(session, plan, { settings, source })) ? 'canary' : 'stable');
+    return { track, versions };
+  }
   const answers = await askInstances(plan.target);
   const first = answers.find((answer) => answer.ok);
   if (first === undefined) {
@@ -184,6 +230,33 @@ async function chooseTrack(plan: Plan, settings: MonitorSettings): Promise<Watch
   return { track, versions: { stable: versions.stable, canary: versions.canary ?? '' } };
 }
 
+/** Whether the source counted requests of a canary in the last window; not where its queries cannot tell the tracks apart. */
+async function canaryHasRequests(
+  { cli }: Session,
+  plan: Plan,
+  { settings, source }: { readonly settings: MonitorSettings; readonly source: ClosableMetricSource },
+): Promise<boolean> {
+  const metrics = metricsToAsk(plan);
+  const templates = JSON.stringify(metrics.map(({ query }) => query));
+  if (isPair(plan) || namesVersion(metrics) || !templates.includes('{{track}}')) return false;
+  const names = trackNames(plan);
+  const { service, namespace } = plan;
+  const versions = { canary: '', stable: '' };
+  const windowMs = settings.windowMs ?? plan.analysis.windowMs;
+  const at = cli.now();
+  const sample = await source.sample({
+    ...{ service, namespace, versions, metrics, at, windowMs },
+    ...(names === null ? {} : { tracks: names }),
+  });
+  return sample.metrics.some(({ canary }) => (requestsOf(canary) ?? 0) > 0);
+}
+
+/** Flags name their tracks otherwise; the colours of a pair are asked for by the plain names, as before. */
+function namesOf(plan: Plan): Pick<SampleRequest, 'tracks'> {
+  const names = isPair(plan) ? null : trackNames(plan);
+  return names === null ? {} : { tracks: names };
+}
+
 interface LookContext {
   readonly session: Session;
   readonly plan: Plan;
@@ -191,28 +264,32 @@ interface LookContext {
   readonly settings: MonitorSettings;
   readonly thresholds: Thresholds;
   readonly watched: Watched;
+  readonly comparison: Comparison | null;
   readonly elapsedMs: number;
   readonly signal: AbortSignal;
 }
 
 async function takeLook(context: LookContext): Promise<Look> {
-  const { session, plan, source, settings, thresholds, watched, elapsedMs, signal } = context;
+  const { session, plan, source, settings, thresholds, watched, comparison, elapsedMs, signal } = context;
   const { cli } = session;
   const windowMs = settings.windowMs ?? plan.analysis.windowMs;
-  let sample: Sample;
-  try {
-    sample = await source.sample({
-      service: plan.service,
-      namespace: plan.namespace,
-      versions: watched.versions,
-      metrics: metricsToAsk(plan),
-      at: cli.now(),
-      windowMs,
-      signal,
-    });
-  } catch (error) {
-    if (error instanceof ReleaseError) throw error;
-    return { elapsedMs, errorRate: null, p95: null, rps: null, valid: false, broken: [], problem: messageOf(error) };
+  const at = cli.now();
+  const request: SampleRequest = {
+    ...{ service: plan.service, namespace: plan.namespace, versions: watched.versions },
+    ...namesOf(plan),
+    ...{ metrics: metricsToAsk(plan), at, windowMs, signal },
+  };
+  const [sample, compared] = await Promise.all([
+    source.sample(request).catch((error: unknown) => {
+      if (error instanceof ReleaseError) throw error;
+      return messageOf(error);
+    }),
+    comparison?.look(at, signal) ?? [],
+  ]);
+  const evidence = { compared, proven: provenOf(compared) };
+  if (typeof sample === 'string') {
+    const nothing = { errorRate: null, p95: null, rps: null, valid: false, broken: [] };
+    return { elapsedMs, ...nothing, ...evidence, problem: sample };
   }
   const of = (name: string): Observation | null => {
     const metric = sample.metrics.find((each) => each.name === name);
@@ -242,8 +319,19 @@ async function takeLook(context: LookContext): Promise<Look> {
     rps: requests === null ? null : requests / (sample.windowMs / 1000),
     valid,
     broken,
+    ...evidence,
     problem: problem ?? (enough ? null : `${requests ?? 'no'} requests, fewer than needed for a verdict`),
   };
+}
+
+/** It broke a threshold, or the canary is proven worse than stable. */
+function isBad({ broken, proven }: Look): boolean {
+  return broken.length > 0 || proven.length > 0;
+}
+
+/** What is wrong, and by which judge. */
+function whyBad({ broken, proven }: Look): string {
+  return [...broken, ...proven.map((clause) => `by the evidence, ${clause}`)].join(' and ');
 }
 
 /** Error rate and p95 as the spec resolves them, and for a source that has them built in, those it has. */
@@ -265,7 +353,7 @@ function metricsToAsk(plan: Plan): MetricPlan[] {
 }
 
 async function rollBack(session: Session, plan: Plan, settings: MonitorSettings, look: Look): Promise<string> {
-  const reason = settings.reason ?? `sluice monitor: ${look.broken.join(' and ')}`;
+  const reason = settings.reason ?? `sluice monitor: ${whyBad(look)}`;
   const actor = session.actor();
   let why: string;
   try {
@@ -301,6 +389,8 @@ async function rollBack(session: Session, plan: Plan, settings: MonitorSettings,
 
 interface MonitorVerdict {
   readonly verdict: 'pass' | 'fail' | 'insufficient-data';
+  /** By what it was decided; empty where nothing was. */
+  readonly decidedBy: readonly ('thresholds' | 'evidence')[];
   readonly sentence: string;
   readonly code: ExitCode;
 }
@@ -309,10 +399,26 @@ interface MonitorVerdict {
 function judge(looks: readonly Look[], settings: MonitorSettings, plan: Plan): MonitorVerdict {
   const broken = looks.filter((look) => look.broken.length > 0);
   const [first] = broken;
-  if (first !== undefined) {
+  const proven = looks.find((look) => look.proven.length > 0);
+  if (first !== undefined || proven !== undefined) {
+    const sentences: string[] = [];
+    if (first !== undefined) {
+      const after = formatDuration(first.elapsedMs);
+      sentences.push(
+        `${broken.length} of ${looks.length} looks broke a threshold, the first after ${after}: ${first.broken.join(' and ')}.`,
+      );
+    }
+    if (proven !== undefined) {
+      const after = formatDuration(proven.elapsedMs);
+      sentences.push(`The evidence failed the canary after ${after}: ${proven.proven.join(' and ')}.`);
+    }
     return {
       verdict: 'fail',
-      sentence: `${broken.length} of ${looks.length} looks broke a threshold, the first after ${formatDuration(first.elapsedMs)}: ${first.broken.join(' and ')}.`,
+      decidedBy: [
+        ...(first === undefined ? [] : (['thresholds'] as const)),
+        ...(proven === undefined ? [] : (['evidence'] as const)),
+      ],
+      sentence: sentences.join(' '),
       code: EXIT.rolledBack,
     };
   }
@@ -320,15 +426,32 @@ function judge(looks: readonly Look[], settings: MonitorSettings, plan: Plan): M
   const possible = Math.floor(settings.durationMs / settings.intervalMs);
   const needed = Math.max(1, Math.min(plan.analysis.minMeasurements, possible));
   if (valid >= needed) {
-    return {
-      verdict: 'pass',
-      sentence: `${valid} of ${looks.length} looks had data, and all kept the thresholds.`,
-      code: EXIT.ok,
-    };
+    const kept = `${valid} of ${looks.length} looks had data, and all kept the thresholds`;
+    const compared = (looks.at(-1)?.compared ?? []).filter(({ dryRun }) => !dryRun);
+    const failed = compared.find(({ outcome }) => outcome === 'error');
+    if (failed !== undefined) {
+      const why = `${failed.name} could not be compared with stable: ${failed.why ?? ''}`;
+      return {
+        verdict: 'insufficient-data',
+        decidedBy: [],
+        sentence: `${kept}, but ${why}: no verdict.`,
+        code: EXIT.error,
+      };
+    }
+    const open = compared.find(({ outcome }) => outcome !== 'kept');
+    const pass = { verdict: 'pass', code: EXIT.ok } as const;
+    if (compared.length === 0) return { ...pass, decidedBy: ['thresholds'], sentence: `${kept}.` };
+    if (open === undefined) {
+      const sentence = `${kept}; nothing is proven against the canary beside stable.`;
+      return { ...pass, decidedBy: ['thresholds', 'evidence'], sentence };
+    }
+    const why = `${open.name}: ${open.why ?? ''}`;
+    return { ...pass, decidedBy: ['thresholds'], sentence: `${kept}; the evidence had no say (${why}).` };
   }
   const last = looks.at(-1)?.problem ?? null;
   return {
     verdict: 'insufficient-data',
+    decidedBy: [],
     sentence: `Only ${valid} of ${looks.length} looks had enough data, at least ${needed} must: no verdict${last === null ? '' : ` (${last})`}.`,
     code: EXIT.error,
   };
@@ -358,9 +481,17 @@ function statistic(values: readonly (number | null)[]): Statistic | null {
 
 function resultLines(
   session: Session,
-  looks: readonly Look[],
-  verdict: MonitorVerdict,
-  rollback: string | null,
+  {
+    looks,
+    verdict,
+    rollback,
+    uncompared,
+  }: {
+    readonly looks: readonly Look[];
+    readonly verdict: MonitorVerdict;
+    readonly rollback: string | null;
+    readonly uncompared: string | null;
+  },
 ): string[] {
   const { look } = session;
   const row = (name: string, values: Statistic | null, format: (value: number) => string): string[] =>
@@ -381,6 +512,8 @@ function resultLines(
       ],
       look,
     ),
+    ...(looks.at(-1)?.compared ?? []).map((metric) => safeText(`Beside stable, ${comparedSentence(metric)}`)),
+    ...(uncompared === null ? [] : [`Not compared with stable: ${uncompared}.`]),
     paint(`${symbol} ${safeText(verdict.sentence)}`, tone, look),
     ...(rollback === null ? [] : [safeText(rollback)]),
   ];
@@ -408,10 +541,10 @@ function liveLine(session: Session, look: Look, durationMs: number): string {
   const known = (value: number | null, format: (value: number) => string): string =>
     value === null ? 'none' : format(value);
   const numbers = `error ${known(look.errorRate, formatPercent)} p95 ${known(look.p95, formatSeconds)} rps ${known(look.rps, (value) => value.toFixed(1))}`;
-  const remark =
-    look.broken.length > 0 ? look.broken.join(' and ') : look.valid ? '' : `no data: ${look.problem ?? 'no values'}`;
-  const painted = paint(safeText(remark), look.broken.length > 0 ? 'bad' : 'warn', session.look);
-  return `[${seconds(look.elapsedMs)}/${seconds(durationMs)}] ${numbers}${remark === '' ? '' : `  ${painted}`}`;
+  const evidence = nearest(look.compared);
+  const remark = isBad(look) ? whyBad(look) : look.valid ? '' : `no data: ${look.problem ?? 'no values'}`;
+  const painted = paint(safeText(remark), isBad(look) ? 'bad' : 'warn', session.look);
+  return `[${seconds(look.elapsedMs)}/${seconds(durationMs)}] ${numbers}${evidence === null ? '' : ` ${evidence}`}${remark === '' ? '' : `  ${painted}`}`;
 }
 
 function seconds(ms: number): string {

@@ -6,6 +6,7 @@ import { DEFAULTS } from '../spec/defaults';
 import type { MetricPlan, Plan } from '../spec/plan-types';
 import { comparedAs, quantileOf } from './detection-input';
 import { lazy } from './lazy';
+import { namesVersion } from './monitor-comparison';
 import { presentClusters } from './present-clusters';
 import type { PresentClusters } from './present-clusters';
 import { askInstances } from './router-admin';
@@ -69,7 +70,7 @@ export async function presentTraffic(session: Session, plan: Plan, given: GivenT
     const problem = 'The present traffic was not asked for (--offline), so what each step can find is not known.';
     return { ok: false, code: 'usage', problem };
   }
-  if (plan.target.kind !== 'router' && compared.some(({ metric }) => namesVersion(metric))) {
+  if (plan.target.kind !== 'router' && namesVersion(compared.map(({ metric }) => metric))) {
     const problem =
       'The present traffic was not asked for: the queries name a version, and which one is stable a release alone finds out.';
     return { ok: false, code: 'unsupported', problem };
@@ -205,10 +206,6 @@ function baseOf(each: Compared, arms: readonly Observation[]): Base | null {
 
 function unanswered(problem: string): Unanswered {
   return { ok: false, code: 'unreachable', problem };
-}
-
-function namesVersion({ query, counters }: MetricPlan): boolean {
-  return JSON.stringify([query, counters]).includes('{{version}}');
 }
 
 /** What a success rate does not count is bad. */

@@ -1,6 +1,8 @@
 import { formatCount, formatValue } from '../analysis/format';
+import type { EvidenceReport } from '../analysis/gather-evidence';
 import { formatDuration } from '../spec/units';
 import { date, table } from './elements';
+import { evidencePlot } from './evidence-plot';
 import { markup, renderPage } from './html';
 import type { Html } from './html';
 import { renderPlot } from './plot';
@@ -19,6 +21,8 @@ export interface MonitorReport {
   /** What became of the roll back that it asked for; null when it asked for none. */
   readonly rollback: string | null;
   readonly thresholds: { readonly errorRate: number; readonly p95Seconds: number };
+  /** Why a canary that was watched was not compared with stable, as a clause; null where it was, or was not watched. */
+  readonly notCompared: string | null;
   readonly looks: readonly MonitoredLook[];
 }
 
@@ -32,6 +36,10 @@ export interface MonitoredLook {
   readonly rps: number | null;
   /** Which thresholds it broke, as clauses. */
   readonly broken: readonly string[];
+  /** What the evidence of all looks so far says, beside stable; empty where nothing is compared. */
+  readonly compared: readonly { readonly name: string; readonly evidence: EvidenceReport }[];
+  /** What of it is proven against the canary, as clauses. */
+  readonly proven: readonly string[];
   readonly problem: string | null;
 }
 
@@ -51,11 +59,24 @@ export function renderMonitorReport(report: MonitorReport): string {
       <p>${report.message}</p>
       ${report.rollback === null ? null : markup`<p>${report.rollback}</p>`}
     </section>
+    ${beside(report)}
     <h2>Metrics</h2>
     ${looks.length === 0 ? markup`<p class="soft">Nothing was looked at.</p>` : plotsOf(report).map(renderPlot)}
     <h2>Looks</h2>
     ${looksTable(report)}`;
   return renderPage(`${title}: ${WORDS[verdict].toLowerCase()}`, body);
+}
+
+/** The default judge's last word on each metric. */
+function beside({ looks, notCompared }: MonitorReport): Html | null {
+  if (notCompared !== null) return markup`<p class="soft">Not compared with stable: ${notCompared}.</p>`;
+  const compared = looks.at(-1)?.compared ?? [];
+  if (compared.length === 0) return null;
+  return markup`<h2>Beside stable</h2>
+    ${compared.map(
+      ({ evidence: { sentence, query } }) => markup`<p>${sentence}</p>
+        ${query === '' ? null : markup`<p class="soft">Counted by: <code>${query}</code></p>`}`,
+    )}`;
 }
 
 function plotsOf({ looks, startedAt, thresholds, track }: MonitorReport): Plot[] {
@@ -90,23 +111,33 @@ function plotsOf({ looks, startedAt, thresholds, track }: MonitorReport): Plot[]
       format: (value) => formatValue(value, 'count'),
       lines: [{ name: track, colour: track, shape: 'line', points: points(({ rps }) => rps) }],
     },
+    ...[...new Set(looks.flatMap(({ compared }) => compared.map(({ name }) => name)))].map((name) => {
+      const seen = looks.flatMap(({ elapsedMs, compared }) =>
+        compared.flatMap((each) =>
+          each.name === name ? [{ at: startedAt + elapsedMs, evidence: each.evidence }] : [],
+        ),
+      );
+      return evidencePlot(name, seen, range);
+    }),
   ];
 }
 
 function marksOf(looks: readonly MonitoredLook[], startedAt: number): Plot['marks'] {
-  const first = looks.find(({ broken }) => broken.length > 0);
+  const first = looks.find(({ broken, proven }) => broken.length + proven.length > 0);
   return first === undefined ? [] : [{ at: startedAt + first.elapsedMs, label: 'broken' }];
 }
 
 function looksTable({ looks, startedAt }: MonitorReport): Html {
   return table(
     ['Time', 'Error rate', 'p95', 'Requests/s', 'Why'],
-    looks.map(({ elapsedMs, errorRate, p95, rps, broken, problem }) => [
+    looks.map(({ elapsedMs, errorRate, p95, rps, broken, proven, problem }) => [
       date(startedAt + elapsedMs),
       errorRate === null ? 'none' : formatValue(errorRate, 'ratio', 3),
       p95 === null ? 'none' : formatValue(p95, 'seconds', 3),
       rps === null ? 'none' : rps < 10 ? formatValue(rps, 'count') : formatCount(rps),
-      broken.length > 0 ? markup`<span class="bad">${broken.join(' and ')}</span>` : (problem ?? ''),
+      broken.length + proven.length > 0
+        ? markup`<span class="bad">${[...broken, ...proven.map((clause) => `by the evidence, ${clause}`)].join(' and ')}</span>`
+        : (problem ?? ''),
     ]),
   );
 }

@@ -4,6 +4,7 @@ import type { MetricVerdict, Verdict } from '../analysis/verdict';
 import { formatDuration } from '../spec/units';
 import type { EventType, Measurement, ReleaseEvent, ReleaseStatus, StepStatus } from '../workflows/api';
 import { date, table } from './elements';
+import { evidencePlot, round } from './evidence-plot';
 import { markup, renderPage } from './html';
 import type { Html, Part } from './html';
 import { renderPlot } from './plot';
@@ -144,8 +145,8 @@ function plotsOf(status: ReleaseStatus, measurements: readonly Measurement[], no
       return metric === undefined ? [] : [{ at, metric }];
     });
     plots.push(metricPlot(name, seen, range));
-    const evidence = evidencePlot(name, seen, range);
-    if (evidence !== null) plots.push(evidence);
+    const counted = seen.flatMap(({ at, metric: { evidence } }) => (evidence === undefined ? [] : [{ at, evidence }]));
+    if (counted.length > 0) plots.push(evidencePlot(name, counted, range));
   }
   return plots;
 }
@@ -185,33 +186,6 @@ function metricPlot(name: string, seen: readonly SeenMetric[], range: Range): Pl
     title: limits.length === 0 ? name : `${name} (${limits.join('; ')})`,
     format: (value) => formatValue(value, unit, 3),
     lines: [line('canary'), line('stable')],
-  };
-}
-
-function evidencePlot(name: string, seen: readonly SeenMetric[], range: Range): Plot | null {
-  const found = seen.flatMap(({ at, metric }) => {
-    const { evidence } = metric;
-    return evidence === undefined ? [] : [{ at, evidence }];
-  });
-  if (found.length === 0) return null;
-  return {
-    ...range,
-    title: `Evidence against the canary, of ${name}`,
-    format: round,
-    lines: [
-      {
-        name: 'ln E',
-        colour: 'canary',
-        shape: 'line',
-        points: found.map(({ at, evidence }) => [at, evidence.logEvidence] as const),
-      },
-      {
-        name: 'fails at',
-        colour: 'limit',
-        shape: 'dashed',
-        points: found.map(({ at, evidence }) => [at, evidence.limit] as const),
-      },
-    ],
   };
 }
 
@@ -311,8 +285,4 @@ function verdictTone(verdict: Verdict): string {
 
 function seconds(ms: number): string {
   return ms < 1_000 ? `${Math.max(0, Math.round(ms))}ms` : formatDuration(Math.round(ms / 1_000) * 1_000);
-}
-
-function round(value: number): string {
-  return String(Number(value.toFixed(2)));
 }

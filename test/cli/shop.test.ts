@@ -15,6 +15,7 @@ import type { Shop } from '../../src/cli/demo/shop';
 import { Session } from '../../src/cli/session';
 import { createCli } from '../../src/cli/create-cli';
 import { PassThrough } from 'node:stream';
+import { beginComparison } from '../../src/cli/monitor-comparison';
 import { FakeSluice } from './fake-client';
 import { run, start } from './harness';
 import type { Ran } from './harness';
@@ -309,6 +310,69 @@ describe('sluice monitor', () => {
       /No release could be rolled back \(.+\); the canary was taken to 0 on 1 instance of the router/u,
     );
     expect((await buy('user-1')).version).toBe('v1');
+  });
+
+  it('takes a canary back that is proven worse than stable, whatever the thresholds say', async () => {
+    await canaryAt('v3', 50);
+    await Promise.all(Array.from({ length: 200 }, (_, index) => buy(`user-${index}`)));
+    const lenient = ['--max-error-rate', '99%', '--max-p95', '1m', '--auto-rollback', '--json'];
+
+    const ran = await run(['monitor', spec, ...quick, ...lenient], { now, client: new FakeSluice(), env });
+
+    expect(ran.code).toBe(3);
+    expect(JSON.parse(ran.out)).toMatchObject({
+      track: 'canary',
+      decidedBy: ['evidence'],
+      message: expect.stringMatching(
+        /^The evidence failed the canary after \S+: error-rate proven worse than stable: /u,
+      ),
+      rollback: expect.stringContaining('the canary was taken to 0 on 1 instance of the router'),
+      // It was watched once, and what it was sent since its weight was set counts.
+      looks: 1,
+    });
+    expect((await buy('user-1')).version).toBe('v1');
+  });
+
+  it('counts a router anew at each weight, and not at all where nobody has the canary', async () => {
+    const asked: { weight: number | undefined; since: number; cursors: string[] }[] = [];
+    const comparison = beginComparison({
+      plan: await createCli({}).spec.plan(spec, 'v2'),
+      source: {
+        ...{
+          sample: () => Promise.reject(new Error('not asked')),
+          routed: () => Promise.reject(new Error('not asked')),
+        },
+        count: ({ metrics, weight, since, cursors, at }) => {
+          asked.push({ weight, since, cursors: Object.keys(cursors) });
+          return Promise.resolve(
+            metrics.map(({ name }) => ({
+              ...{ name, query: 'q', kind: 'batch' as const, dropped: [], cursor: { kind: 'time' as const, at } },
+              ...(name === 'error-rate'
+                ? { canary: { bad: 0, total: 30 }, stable: { bad: 0, total: 30 } }
+                : { canary: { cumulative: [30, 30] }, stable: { cumulative: [30, 30] }, boundaries: [1] }),
+            })),
+          );
+        },
+      },
+      ...{ versions: { canary: 'v2', stable: 'v1' }, minRequests: 10, startedAt: 1_000, plannedLooks: 10 },
+    });
+    const look = (at: number): ReturnType<typeof comparison.look> => comparison.look(at, new AbortController().signal);
+
+    expect(await look(2_000)).toEqual([]);
+    await canaryAt('v2', 5);
+    expect(await look(3_000)).toMatchObject([{ outcome: 'kept', evidence: { batches: 1 } }, {}]);
+    await canaryAt('v2', 25);
+    expect((await look(4_000))[0]).toMatchObject({ outcome: 'insufficient', evidence: { batches: 1 } });
+    expect((await look(5_000))[0]).toMatchObject({ outcome: 'kept', evidence: { batches: 2 } });
+    expect((await look(6_000))[0]).toMatchObject({ evidence: { batches: 3 } });
+    await canaryAt('v2', 100);
+    expect((await look(7_000))[0]).toMatchObject({ outcome: 'impossible' });
+
+    expect(asked).toEqual([
+      { weight: 5, since: 1_000, cursors: [] },
+      { weight: 25, since: 4_000, cursors: [] },
+      { weight: 25, since: 4_000, cursors: ['error-rate', 'p95-latency'] },
+    ]);
   });
 
   it('says when no instance answers', async () => {

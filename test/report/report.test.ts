@@ -20,10 +20,29 @@ const MONITORED: MonitorReport = {
   message: '1 of 3 looks broke a threshold, the first after 10s: error rate 7 % is above 5 %.',
   rollback: null,
   thresholds: { errorRate: 0.05, p95Seconds: 1 },
+  notCompared: null,
   looks: [
-    { elapsedMs: 5_000, errorRate: 0.01, p95: 0.2, rps: 120, broken: [], problem: null },
-    { elapsedMs: 10_000, errorRate: 0.07, p95: 0.3, rps: 110, broken: ['error rate 7 % is above 5 %'], problem: null },
-    { elapsedMs: 15_000, errorRate: null, p95: null, rps: null, broken: [], problem: 'the query matched no series' },
+    { elapsedMs: 5_000, errorRate: 0.01, p95: 0.2, rps: 120, broken: [], compared: [], proven: [], problem: null },
+    {
+      elapsedMs: 10_000,
+      errorRate: 0.07,
+      p95: 0.3,
+      rps: 110,
+      broken: ['error rate 7 % is above 5 %'],
+      compared: [],
+      proven: [],
+      problem: null,
+    },
+    {
+      elapsedMs: 15_000,
+      errorRate: null,
+      p95: null,
+      rps: null,
+      broken: [],
+      compared: [],
+      proven: [],
+      problem: 'the query matched no series',
+    },
   ],
 };
 

@@ -22,14 +22,14 @@ interface MonitorCommandOptions {
   readonly report?: string;
 }
 
-/** `sluice monitor`: watches a service's metrics without a release. */
+/** `sluice monitor`: watches a service's metrics, and a canary beside stable, without a release. */
 export function addMonitorCommand(registry: Registry): void {
   registry
     .add('monitor <release.yaml>', "Watch a service's metrics without a release", [
       'sluice monitor release.yaml',
       'sluice monitor release.yaml --duration 10m --max-error-rate 1% --max-p95 500ms',
       'sluice monitor release.yaml --report monitored.html',
-      'sluice monitor release.yaml --auto-rollback   # takes a running release back when a threshold is broken',
+      'sluice monitor release.yaml --auto-rollback   # takes a running release back when it is broken, or proven worse',
     ])
     .option('--duration <duration>', 'how long', '60s')
     .option('--interval <duration>', 'between two looks', '5s')
@@ -39,7 +39,10 @@ export function addMonitorCommand(registry: Registry): void {
     .option('--min-requests <number>', "a look with fewer requests counts as no data (default: the spec's)")
     .option('--track <track>', 'stable or canary (default: canary while there is one, else stable)')
     .option('--version <version>', 'the version the queries ask for, where they name one')
-    .option('--auto-rollback', 'when broken, roll the running release back; without one, tell a router target itself')
+    .option(
+      '--auto-rollback',
+      'when broken or proven worse than stable, roll the running release back; without one, tell a router target itself',
+    )
     .option('--reason <text>', 'what the record says of that roll back')
     .option('--simulate <script>', 'numbers from a script: healthy, failing, no-data, or a file')
     .option('--report <file>', 'write what was seen as a page with plots, too')
