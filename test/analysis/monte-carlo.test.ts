@@ -30,6 +30,7 @@ describe('the evidence in simulated releases (bench/analysis has the long ones)'
     ['scrapes fail', { gaps: 0.2 }, USUAL],
     ['the router delivers another share', { share: (weight) => weight * 1.4 }, USUAL],
     ['there is hardly any traffic', {}, { ...USUAL, rps: 1 }],
+    ['nothing fails at all', {}, { ...USUAL, base: 0 }],
   ])('rolls hardly a healthy canary back when %s', (_what, disturbance, traffic) => {
     expect(Math.max(...alarms(disturbance, traffic))).toBeLessThanOrEqual(MOST);
   });

@@ -203,6 +203,26 @@ describe('what sluice plan says of what each step can find', () => {
     );
   });
 
+  it('asks for a flag by its variants', async () => {
+    answers = { requests: 0, errors: 0 };
+    const file = path.join(directory, 'flag.yaml');
+    const text = await readFile(await release({ analysis: 'preset: flag' }), 'utf8');
+    await writeFile(
+      file,
+      text
+        .replace(/^ {4}kubernetes: .*$/mu, '    flag: { name: new-checkout, environment: production }')
+        .replace(/^ +- match: .*\n/mu, ''),
+    );
+    const before = prometheus.requests.length;
+
+    const ran = await run(['plan', file, '--version', 'v2'], { tty: 120 });
+
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    const asked = prometheus.requests.slice(before).map(({ body }) => decodeURIComponent(body));
+    for (const variant of ['on', 'off']) expect(asked.some((body) => body.includes(`variant="${variant}"`))).toBe(true);
+    expect(asked.filter((body) => /variant="(?:stable|canary)"/u.test(body))).toEqual([]);
+  });
+
   it('takes both colours of a blue-green pair together, whichever has the users', async () => {
     answers = { requests: 20_000, errors: 100, canary: 10_000 };
     const steps = '\n    - { weight: 10, soak: 1m }\n    - { weight: 100, soak: 1m }';
