@@ -47,6 +47,7 @@ export function whyNotCompared(plan: Plan): string | null {
       return 'its source counts no events';
     case 'prometheus':
     case 'router':
+    case 'flag':
       break;
     default:
       return analysis.source satisfies never;
