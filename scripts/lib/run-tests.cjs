@@ -11,7 +11,7 @@ const { cacheDirectory } = require('../../dist/devserver/cache-directory.js');
 const { findTemporalCli } = require('../../dist/devserver/find-temporal.js');
 const { findTestServer } = require('../../dist/devserver/find-test-server.js');
 const { findPrometheus } = require('./find-prometheus.cjs');
-const { findOfrepPython } = require('./find-ofrep-python.cjs');
+const { findFlagsPython } = require('./find-flags-python.cjs');
 const { findRedis } = require('./find-redis.cjs');
 require('./ts-register.cjs');
 const { whyNoLab } = require('../../test/lab/machine.ts');
@@ -79,7 +79,7 @@ async function servers() {
     findTestServer({ onProgress: say }),
     findPrometheus({ cacheDir: cacheDirectory(), onProgress: say }),
     findRedis({ cacheDir: cacheDirectory(), onProgress: say }),
-    findOfrepPython({ cacheDir: cacheDirectory(), onProgress: say }),
+    findFlagsPython({ cacheDir: cacheDirectory(), onProgress: say }),
     findCompose(),
   ]);
   const env = { ...process.env, SLUICE_TEMPORAL_CLI: cli.path, SLUICE_TEMPORAL_TEST_SERVER: testServer.path };
@@ -93,10 +93,10 @@ async function servers() {
     delete env.SLUICE_REDIS_SERVER;
     say(`tests against a real Redis are skipped: ${redis.reason}`);
   }
-  if ('path' in python) env.SLUICE_OFREP_PYTHON = python.path;
+  if ('path' in python) env.SLUICE_FLAGS_PYTHON = python.path;
   else {
-    delete env.SLUICE_OFREP_PYTHON;
-    say(`the test of the Python provider is skipped: ${python.reason}`);
+    delete env.SLUICE_FLAGS_PYTHON;
+    say(`the tests with Python (OFREP's provider, Schemathesis) are skipped: ${python.reason}`);
   }
   if ('command' in compose) env.SLUICE_DOCKER_COMPOSE = compose.command;
   else {

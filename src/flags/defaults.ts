@@ -49,6 +49,7 @@ export const FlagDefaults = {
   usageKeptDays: 8,
   /** Audit entries kept by a store. */
   auditKept: 100_000,
+  maxIdempotencyKeyLength: 255,
   /** How long an Idempotency-Key is remembered, seconds. */
   idempotencySeconds: 24 * 60 * 60,
   /** Tries of a write that loses against others, when its caller did not say which state it was made from. */

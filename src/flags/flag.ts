@@ -10,6 +10,7 @@ export const flagSchemas = z.registry<{
   readonly pattern?: string;
   readonly minLength?: number;
   readonly maxLength?: number;
+  readonly anyOf?: readonly object[];
 }>();
 
 /**
@@ -214,7 +215,10 @@ export const SetRollout = z
     path: ['percentage'],
     message: 'null stands for what a release found, so it needs its fence; without one it is a whole number, 0 to 100',
   })
-  .register(flagSchemas, { id: 'SetRollout' });
+  .register(flagSchemas, {
+    id: 'SetRollout',
+    anyOf: [{ properties: { percentage: { type: 'integer' } } }, { required: ['fence'] }],
+  });
 export type SetRollout = z.infer<typeof SetRollout>;
 
 /** Body of the whitelist's and the blacklist's POST. */

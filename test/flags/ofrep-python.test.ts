@@ -1,8 +1,6 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDirectory } from '../../src/devserver/cache-directory';
+import { describeWithPython, flagsPython } from './flags-python';
 import { serveFlags, stopServers } from './serve';
 
 /** Evaluates each type with OpenFeature's SDK for Python, and prints what came of it. */
@@ -38,23 +36,14 @@ const FLAGS = [
   { name: 'config', enabled: true, variants: { values: { a: {}, b: { size: 3 } }, on: 'b', default: 'a' } },
 ];
 
-const python = [process.env['SLUICE_OFREP_PYTHON'], join(cacheDirectory(), 'ofrep-python', 'bin', 'python')].find(
-  (file) => file !== undefined && existsSync(file),
-);
-if (python === undefined) {
-  process.stderr.write(
-    'skipped "OpenFeature for Python": no Python with its OFREP provider; ./scripts/test fetches it\n',
-  );
-}
-
-(python === undefined ? describe.skip : describe)('OpenFeature for Python, with the OFREP provider as it is', () => {
+describeWithPython('OpenFeature for Python, with the OFREP provider as it is', () => {
   afterEach(stopServers);
 
   it('evaluates every type, and takes its default where it should', async () => {
     const access = { adminKey: KEY };
     const { url } = await serveFlags(FLAGS, { access }, { authorization: `Bearer ${KEY}` });
 
-    const { stdout } = await promisify(execFile)(python ?? '', ['-c', PROGRAM, url, KEY], { timeout: 60_000 });
+    const { stdout } = await promisify(execFile)(flagsPython, ['-c', PROGRAM, url, KEY], { timeout: 60_000 });
 
     expect(JSON.parse(stdout)).toEqual({
       boolean: [true, 'SPLIT', 'on', null],

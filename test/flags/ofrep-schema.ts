@@ -77,6 +77,71 @@ const definitions = {
   },
 };
 
+/** What the protocol lets a client send; null, for no context or no user, is what some SDKs send, and the service takes. */
+const request = {
+  type: 'object',
+  properties: { context: { type: ['object', 'null'], properties: { targetingKey: { type: ['string', 'null'] } } } },
+};
+
+/** The protocol's two evaluations as an OpenAPI document, with each status it has for them. */
+export function ofrepDocument(): Record<string, unknown> {
+  const answer = (description: string, kind?: keyof typeof definitions): object => ({
+    description,
+    ...(kind === undefined
+      ? {}
+      : { content: { 'application/json': { schema: { $ref: `#/components/schemas/${kind}` } } } }),
+  });
+  const requestBody = { content: { 'application/json': { schema: request } } };
+  const common = {
+    401: answer('nobody is known by this key'),
+    403: answer('not allowed with this key'),
+    500: answer('the service failed', 'bulkFailure'),
+  };
+  return {
+    openapi: '3.1.0',
+    info: { title: 'OFREP', version: '0.3.0' },
+    security: [{ bearer: [] }, { apiKey: [] }],
+    paths: {
+      '/ofrep/v1/evaluate/flags/{key}': {
+        post: {
+          operationId: 'one',
+          parameters: [{ name: 'key', in: 'path', required: true, schema: { type: 'string' } }],
+          requestBody,
+          responses: {
+            200: answer('evaluated', 'success'),
+            400: answer('not evaluated', 'failure'),
+            404: answer('no such flag', 'notFound'),
+            ...common,
+          },
+        },
+      },
+      '/ofrep/v1/evaluate/flags': {
+        post: {
+          operationId: 'all',
+          parameters: [{ name: 'If-None-Match', in: 'header', schema: { type: 'string' } }],
+          requestBody,
+          responses: {
+            200: {
+              ...answer('evaluated', 'bulk'),
+              headers: { ETag: { required: true, schema: { type: 'string' } } },
+            },
+            304: answer('as it was'),
+            400: answer('not evaluated', 'bulkFailure'),
+            ...common,
+          },
+        },
+      },
+    },
+    components: {
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer' },
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+      },
+      schemas: JSON.parse(JSON.stringify(definitions).replaceAll('#/definitions/', '#/components/schemas/')) as object,
+    },
+  };
+}
+
 const ajv = new Ajv2020({ strict: false });
 ajv.addSchema({ $id: 'ofrep', definitions });
 

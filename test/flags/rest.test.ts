@@ -209,6 +209,28 @@ describe('a list', () => {
   });
 });
 
+describe('the document', () => {
+  it('says what numbers of a query, keys of a repeat and a percentage of null have to be', async () => {
+    const { server } = await serve();
+
+    const { body } = await send(`${server.url}/api/openapi.json`, 'GET');
+
+    const list = { parameters: expect.arrayContaining([expect.objectContaining({ name: 'limit', schema: LIMIT })]) };
+    const key = { name: 'Idempotency-Key', schema: { type: 'string', minLength: 1, maxLength: 255 } };
+    expect(body).toMatchObject({
+      paths: {
+        '/api/feature-flags': {
+          get: list,
+          post: { parameters: [key] },
+        },
+      },
+      components: { schemas: { SetRollout: { anyOf: [{ properties: {} }, { required: ['fence'] }] } } },
+    });
+  });
+});
+
+const LIMIT = { type: 'integer', minimum: 1, maximum: 500, default: 50 };
+
 describe('two who write', () => {
   it('are told apart by If-Match', async () => {
     const { ask, flags } = await serve();
@@ -412,7 +434,10 @@ describe('what is wrong', () => {
       headers: { 'content-type': 'text/plain' },
     });
     expect(form).toMatchObject({ status: 415, body: { code: 'not-json-type' } });
-    expect(await ask('PATCH', flags())).toMatchObject({ status: 405, body: { code: 'method-not-allowed' } });
+    const wrongMethod = await ask('PATCH', flags());
+    expect(wrongMethod).toMatchObject({ status: 405, body: { code: 'method-not-allowed' } });
+    expect(wrongMethod.headers.get('allow')).toBe('GET, POST');
+    expect((await ask('QUERY', flags())).status).toBe(405);
     expect(await ask('GET', '/api/nothing')).toMatchObject({ status: 404, body: { code: 'no-such-endpoint' } });
     expect((await ask('GET', flags('/%E0%A4%A'))).status).toBe(400);
   });

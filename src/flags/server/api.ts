@@ -35,9 +35,15 @@ const whole = (least: number, most: number) =>
     .transform(Number)
     .pipe(z.int().min(least).max(most));
 
-const PageQuery = z.strictObject({
-  limit: whole(1, FlagDefaults.maxPageSize).default(FlagDefaults.pageSize),
-  cursor: z.string().max(500).optional(),
+const limit = whole(1, FlagDefaults.maxPageSize).default(FlagDefaults.pageSize);
+const BAD_CURSOR = 'a cursor is taken from next_cursor of the page before';
+const PageQuery = z.strictObject({ limit, cursor: z.string().max(500).optional() });
+const AuditQuery = z.strictObject({
+  limit,
+  cursor: z
+    .string()
+    .regex(/^\d{1,20}(-\d{1,20})?$/, BAD_CURSOR)
+    .optional(),
 });
 const StatsQuery = z.strictObject({ days: whole(1, FlagDefaults.usageDays).default(FlagDefaults.usageDays) });
 
@@ -266,7 +272,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       id: 'flagAudit',
       summary: 'Who changed this flag, newest first; of a deleted one, too',
       role: 'read',
-      query: PageQuery,
+      query: AuditQuery,
       answers: { 200: { description: 'One page.', schema: AuditPage } },
       problems: ['invalid-name', 'store-unavailable'],
       handle: async (asked) => {
@@ -283,7 +289,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       id: 'audit',
       summary: 'Who changed which flag, newest first',
       role: 'admin',
-      query: PageQuery,
+      query: AuditQuery,
       answers: { 200: { description: 'One page.', schema: AuditPage } },
       problems: ['forbidden', 'store-unavailable'],
       handle: (asked) => {
@@ -385,11 +391,10 @@ async function stats(
 
 async function audit(
   { store }: ApiParts,
-  { query }: Asked<unknown, z.output<typeof PageQuery>>,
+  { query }: Asked<unknown, z.output<typeof AuditQuery>>,
   flag: string | null,
 ): Promise<Answer> {
   const { cursor, limit } = query;
-  if (cursor !== undefined && !/^\d{1,20}(-\d{1,20})?$/.test(cursor)) throw badCursor();
   const { items, next } = await store.audit({ flag, before: cursor ?? null, limit });
   return { status: 200, body: { entries: items, next_cursor: next } };
 }
@@ -414,10 +419,6 @@ function cursorOf(name: string): string {
 
 function nameOfCursor(cursor: string): string {
   const name = Buffer.from(cursor, 'base64url').toString();
-  if (cursorOf(name) !== cursor) throw badCursor();
+  if (cursorOf(name) !== cursor) throw new FlagProblem('invalid-request', `The query is not valid: ${BAD_CURSOR}.`);
   return name;
-}
-
-function badCursor(): FlagProblem {
-  return new FlagProblem('invalid-request', 'The cursor is none of ours; take it from next_cursor of the page before.');
 }

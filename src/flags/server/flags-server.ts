@@ -66,7 +66,6 @@ export interface FlagsServer {
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
-const MAX_IDEMPOTENCY_KEY = 255;
 
 /** Starts the flag service. Flags that cannot be loaded yet are off; it loads them as soon as the store answers. */
 export async function startFlagsServer(options: FlagsServerOptions): Promise<FlagsServer> {
@@ -175,6 +174,11 @@ function createApp(logger: FlagLogger): FastifyInstance {
     }
   });
   app.setErrorHandler((error, request, reply) => {
+    // No endpoint takes QUERY; without a type of content it is refused before that is looked up.
+    if (codeOf(error) === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE') {
+      sendNoSuch(app, request, reply);
+      return;
+    }
     const problem = problemOf(error);
     if (problem.code === 'internal') {
       logger.error('a request failed', {
@@ -190,20 +194,24 @@ function createApp(logger: FlagLogger): FastifyInstance {
     }
     sendProblem(reply, problem);
   });
-  app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?')[0] ?? '';
-    const methods = (['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const).filter(
-      (method) => app.findRoute({ method, url: path }) !== null,
-    );
-    const shown = path.length > 100 ? `${path.slice(0, 99)}…` : path;
-    sendProblem(
-      reply,
-      methods.length > 0
-        ? new FlagProblem('method-not-allowed', `${shown} answers ${methods.join(', ')}, not ${request.method}.`)
-        : new FlagProblem('no-such-endpoint', `There is no endpoint ${shown}; /api/openapi.json lists them.`),
-    );
-  });
+  app.setNotFoundHandler((request, reply) => sendNoSuch(app, request, reply));
   return app;
+}
+
+/** There is no such endpoint, or it has no such method. */
+function sendNoSuch(app: FastifyInstance, request: FastifyRequest, reply: FastifyReply): void {
+  const path = request.url.split('?')[0] ?? '';
+  const methods = (['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const).filter(
+    (method) => app.findRoute({ method, url: path }) !== null,
+  );
+  const shown = path.length > 100 ? `${path.slice(0, 99)}…` : path;
+  if (methods.length > 0) void reply.header('allow', methods.join(', '));
+  sendProblem(
+    reply,
+    methods.length > 0
+      ? new FlagProblem('method-not-allowed', `${shown} answers ${methods.join(', ')}, not ${request.method}.`)
+      : new FlagProblem('no-such-endpoint', `There is no endpoint ${shown}; /api/openapi.json lists them.`),
+  );
 }
 
 /** Without keys, a page of any origin could have this machine's browser ask: only names of this machine are answered. */
@@ -371,12 +379,15 @@ function sendProblem(reply: FastifyReply, problem: FlagProblem): void {
     .send(JSON.stringify(problemDocument(problem)));
 }
 
+function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : '';
+}
+
 /** Anything that was thrown, as a problem. */
 function problemOf(error: unknown): FlagProblem {
   if (error instanceof FlagProblem) return error;
   if (error instanceof StoreUnavailable) return new FlagProblem('store-unavailable', error.message);
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : '';
-  switch (code) {
+  switch (codeOf(error)) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new FlagProblem('body-too-large', 'The body is larger than this endpoint takes.');
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
@@ -390,8 +401,9 @@ function problemOf(error: unknown): FlagProblem {
 
 function writeRequestOf(request: FastifyRequest, principal: Principal): WriteRequest {
   const { 'if-match': ifMatch, 'idempotency-key': key, 'x-request-id': requestId } = request.headers;
-  if (Array.isArray(key) || (key !== undefined && (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY))) {
-    throw new FlagProblem('invalid-request', `An Idempotency-Key has 1 to ${MAX_IDEMPOTENCY_KEY} characters.`);
+  const most = FlagDefaults.maxIdempotencyKeyLength;
+  if (Array.isArray(key) || (key !== undefined && (key.length === 0 || key.length > most))) {
+    throw new FlagProblem('invalid-request', `An Idempotency-Key has 1 to ${most} characters.`);
   }
   return {
     principal,

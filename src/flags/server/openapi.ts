@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { FlagDefaults } from '../defaults';
 import { flagSchemas } from '../flag';
 import { PROBLEMS } from '../problem';
 import type { ProblemCode } from '../problem';
@@ -88,7 +89,10 @@ function operation(endpoint: Endpoint): Record<string, unknown> {
   const headers = writes
     ? [
         ...(ADDING.has(id) ? [] : [header('If-Match', 'The ETag of the state this change was made from, or *.')]),
-        header('Idempotency-Key', 'The same key with the same request is carried out once, for 24 hours.'),
+        header('Idempotency-Key', 'The same key with the same request is carried out once, for 24 hours.', {
+          minLength: 1,
+          maxLength: FlagDefaults.maxIdempotencyKeyLength,
+        }),
       ]
     : [];
   return {
@@ -113,13 +117,18 @@ function operation(endpoint: Endpoint): Record<string, unknown> {
   };
 }
 
-function header(name: string, description: string): Record<string, unknown> {
-  return { name, in: 'header', description, schema: { type: 'string' } };
+function header(
+  name: string,
+  description: string,
+  bounds: { minLength?: number; maxLength?: number } = {},
+): Record<string, unknown> {
+  return { name, in: 'header', description, schema: { type: 'string', ...bounds } };
 }
 
 function queryParameters(query: z.ZodType | null): Record<string, unknown>[] {
   if (query === null) return [];
-  const { properties = {} } = z.toJSONSchema(query, { io: 'input', unrepresentable: 'any' });
+  // As what they are read as: a number in a query is a text only on its way.
+  const { properties = {} } = z.toJSONSchema(query, { io: 'output', unrepresentable: 'any' });
   return Object.entries(properties).map(([name, schema]) => ({ name, in: 'query', schema }));
 }
 
