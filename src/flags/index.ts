@@ -15,7 +15,7 @@ export {
 } from './client/flag-service-client';
 export { flagWeight, type FlagWeight } from './client/flag-weight';
 export { OutcomeReporter, type OutcomeReporterOptions, type OutcomeToReport } from './client/outcome-reporter';
-export { createFlagProvider } from './client/openfeature-provider';
+export { createFlagProvider, type FlagProviderOptions } from './client/openfeature-provider';
 export type {
   AuditPage,
   CheckAnswer,

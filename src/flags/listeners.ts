@@ -1,15 +1,15 @@
 /** Who wants to be told. */
-export class Listeners {
-  readonly #all = new Set<() => void>();
+export class Listeners<Told = void> {
+  readonly #all = new Set<(told: Told) => void>();
 
-  add(listener: () => void): () => void {
+  add(listener: (told: Told) => void): () => void {
     // An entry of its own, so that the same function added twice is removed once.
-    const entry = (): void => listener();
+    const entry = (told: Told): void => listener(told);
     this.#all.add(entry);
     return () => this.#all.delete(entry);
   }
 
-  tell(): void {
-    for (const listener of [...this.#all]) listener();
+  tell(told: Told): void {
+    for (const listener of [...this.#all]) listener(told);
   }
 }

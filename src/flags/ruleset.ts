@@ -39,7 +39,8 @@ export class Ruleset {
   readonly #pollMs: number;
   readonly #staleMs: number;
   readonly #monotonic: () => number;
-  readonly #listeners = new Listeners();
+  readonly #changes = new Listeners<readonly string[]>();
+  readonly #states = new Listeners<RulesetState>();
   readonly #stopped = new AbortController();
   #flags: ReadonlyMap<string, CompiledFlag> = new Map();
   #sorted: readonly CompiledFlag[] | null = null;
@@ -50,6 +51,7 @@ export class Ruleset {
   #unsubscribe: () => void = () => undefined;
   #polling: Promise<void> = Promise.resolve();
   #failing = false;
+  #toldState: RulesetState = 'empty';
   #emptied = false;
   #fallbacks = 0;
 
@@ -105,8 +107,14 @@ export class Ruleset {
     });
   }
 
-  onChange(listener: () => void): () => void {
-    return this.#listeners.add(listener);
+  /** Calls back after every change, with the names of the flags that are new, other than before, or gone. */
+  onChange(listener: (flags: readonly string[]) => void): () => void {
+    return this.#changes.add(listener);
+  }
+
+  /** Calls back when the state has become another; that it is stale is seen at the next look that fails. */
+  onState(listener: (state: RulesetState) => void): () => void {
+    return this.#states.add(listener);
   }
 
   /** Begins to follow. Resolves with the first load, or after `patienceMs` without it; goes on trying either way. */
@@ -143,6 +151,7 @@ export class Ruleset {
     }
     this.#refreshing = this.#refresh().finally(() => {
       this.#refreshing = null;
+      this.#tellState();
     });
     return this.#refreshing;
   }
@@ -193,14 +202,25 @@ export class Ruleset {
     this.#emptied = false;
     const told: CompiledFlag[] = [];
     const changes = await this.#source.changes(known, (flag) => told.push(compileFlag(flag)));
-    const flags = new Map(changes.complete ? [] : this.#flags);
+    const before = this.#flags;
+    const flags = new Map(changes.complete ? [] : before);
     for (const name of changes.deleted) flags.delete(name);
     for (const flag of told) flags.set(flag.name, flag);
     this.#flags = flags;
     this.#sorted = null;
     this.#head = changes.head;
     this.#contactMs = this.#monotonic();
-    this.#listeners.tell();
+    this.#changes.tell([
+      ...told.filter(({ name, revision }) => before.get(name)?.revision !== revision).map(({ name }) => name),
+      ...[...before.keys()].filter((name) => !flags.has(name)),
+    ]);
+  }
+
+  #tellState(): void {
+    const { state } = this;
+    if (state === this.#toldState) return;
+    this.#toldState = state;
+    this.#states.tell(state);
   }
 
   async #poll(): Promise<void> {

@@ -22,6 +22,8 @@ export interface FlagClientOptions {
   readonly logger?: FlagLogger;
   /** How long `createFlagClient` waits for the flags, milliseconds; default 3 s. */
   readonly patienceMs?: number;
+  /** Without contact to the store for so long the flags are called stale, milliseconds; default 5 minutes. */
+  readonly staleMs?: number;
 }
 
 /** How it went for a user of a flag. */
@@ -59,8 +61,10 @@ export interface FlagClient {
   readonly state: RulesetState;
   /** Since the store was last heard of, milliseconds; null before the first time. */
   readonly ageMs: number | null;
-  /** Calls back after every change. Returns how to stop it. */
-  onChange(listener: () => void): () => void;
+  /** Calls back after every change, with the names of the flags. Returns how to stop it. */
+  onChange(listener: (flags: readonly string[]) => void): () => void;
+  /** Calls back when `state` has become another. Returns how to stop it. */
+  onState(listener: (state: RulesetState) => void): () => void;
   /** Writes the last usage and the last outcomes, and closes the store. */
   close(): Promise<void>;
 }
@@ -68,7 +72,8 @@ export interface FlagClient {
 /** Loads the flags and follows them. Resolves without them when the store does not answer in time; it goes on trying. */
 export async function createFlagClient(options: FlagClientOptions): Promise<FlagClient> {
   const { store, logger = consoleFlagLogger, environment = FlagDefaults.environment } = options;
-  const ruleset = new Ruleset({ source: store, logger });
+  const { staleMs } = options;
+  const ruleset = new Ruleset({ source: store, logger, ...(staleMs === undefined ? {} : { staleMs }) });
   const usage = options.usage === false ? null : new UsageRecorder({ store, logger });
   const checks = new FlagChecks(ruleset, usage);
   const outcomes = new OutcomeRecorder({ store, logger });
@@ -105,6 +110,7 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
       return ruleset.ageMs;
     },
     onChange: (listener) => ruleset.onChange(listener),
+    onState: (listener) => ruleset.onState(listener),
     close: async () => {
       await ruleset.stop();
       await usage?.close();

@@ -16,13 +16,30 @@ import type { FlagClient } from './flag-client';
 /** OpenFeature's codes; its own names for them are an enum, and importing that would make the SDK a dependency. */
 type Code = `${ErrorCode}`;
 
+export interface FlagProviderOptions {
+  /**
+   * What a flag that is switched off is answered with: its default variant (`off`, the default), or the default in the
+   * code (`code-default`). The reason is `DISABLED` either way.
+   */
+  readonly disabled?: 'off' | 'code-default';
+}
+
 /**
  * Flags of this process as a provider of OpenFeature's server SDK: evaluated in memory, so that an evaluation is no
- * request. A change of any flag is told as `PROVIDER_CONFIGURATION_CHANGED`. Shutting the SDK down closes the client.
+ * request. A change is told as `PROVIDER_CONFIGURATION_CHANGED` with the flags' names, a store that was away for too long
+ * as `PROVIDER_STALE`, and its return as `PROVIDER_READY`. Shutting the SDK down closes the client.
  */
-export function createFlagProvider(client: FlagClient): Provider {
+export function createFlagProvider(client: FlagClient, { disabled = 'off' }: FlagProviderOptions = {}): Provider {
   const events = new ProviderEvents();
-  const stop = client.onChange(() => events.emit('PROVIDER_CONFIGURATION_CHANGED' as AnyProviderEvent));
+  const emit = (event: `${AnyProviderEvent}`, context?: EventContext): void =>
+    events.emit(event as AnyProviderEvent, context);
+  const stops = [
+    client.onChange((flagsChanged) => emit('PROVIDER_CONFIGURATION_CHANGED', { flagsChanged: [...flagsChanged] })),
+    client.onState((state) => {
+      if (state === 'fresh') emit('PROVIDER_READY');
+      else emit('PROVIDER_STALE', { message: 'the flag store does not answer; flags are answered as last known' });
+    }),
+  ];
   return {
     runsOn: 'server',
     metadata: { name: 'sluice' },
@@ -30,17 +47,23 @@ export function createFlagProvider(client: FlagClient): Provider {
     initialize: () =>
       client.state === 'empty' ? Promise.reject(new Error('no flags could be loaded yet')) : Promise.resolve(),
     onClose: async () => {
-      stop();
+      for (const stop of stops) stop();
       await client.close();
     },
     resolveBooleanEvaluation: (flag, byDefault, context) =>
-      Promise.resolve(resolve(client, { flag, byDefault, context, is: (value) => typeof value === 'boolean' })),
+      Promise.resolve(
+        resolve(client, { flag, byDefault, context, disabled, is: (value) => typeof value === 'boolean' }),
+      ),
     resolveStringEvaluation: (flag, byDefault, context) =>
-      Promise.resolve(resolve(client, { flag, byDefault, context, is: (value) => typeof value === 'string' })),
+      Promise.resolve(
+        resolve(client, { flag, byDefault, context, disabled, is: (value) => typeof value === 'string' }),
+      ),
     resolveNumberEvaluation: (flag, byDefault, context) =>
-      Promise.resolve(resolve(client, { flag, byDefault, context, is: (value) => typeof value === 'number' })),
+      Promise.resolve(
+        resolve(client, { flag, byDefault, context, disabled, is: (value) => typeof value === 'number' }),
+      ),
     resolveObjectEvaluation: <T extends JsonValue>(flag: string, byDefault: T, context: EvaluationContext) =>
-      Promise.resolve(resolve<T>(client, { flag, byDefault, context, is: isObjectOf<T> })),
+      Promise.resolve(resolve<T>(client, { flag, byDefault, context, disabled, is: isObjectOf<T> })),
   };
 }
 
@@ -48,10 +71,11 @@ interface Wanted<T> {
   readonly flag: string;
   readonly byDefault: T;
   readonly context: EvaluationContext;
+  readonly disabled: 'off' | 'code-default';
   readonly is: (value: unknown) => boolean;
 }
 
-function resolve<T>(client: FlagClient, { flag, byDefault, context, is }: Wanted<T>): ResolutionDetails<T> {
+function resolve<T>(client: FlagClient, { flag, byDefault, context, disabled, is }: Wanted<T>): ResolutionDetails<T> {
   const { targetingKey, environment } = context;
   const named = typeof environment === 'string' ? environment : undefined;
   const checked = client.check(flag, targetingKey === undefined || targetingKey === '' ? null : targetingKey, named);
@@ -60,6 +84,7 @@ function resolve<T>(client: FlagClient, { flag, byDefault, context, is }: Wanted
       const { value, variant, reason, rule, bucket } = checked.evaluation;
       if (!is(value)) return failed(byDefault, 'TYPE_MISMATCH', `${flag} is a ${typeof value}.`);
       const flagMetadata = { rule, ...(bucket === null ? {} : { bucket }) };
+      if (reason === 'DISABLED' && disabled === 'code-default') return { value: byDefault, reason, flagMetadata };
       return { value: value as VariantValue as T, variant, reason, flagMetadata };
     }
     case 'unknown':
