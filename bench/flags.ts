@@ -1,11 +1,10 @@
-import { fork } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
 import { FlagServiceClient } from '../src/flags/client/flag-service-client';
 import { createFlagClient } from '../src/flags/client/flag-client';
 import { openRedisFlagStore } from '../src/flags/redis-store';
 import { quiet } from './flags/flags';
 import { loadHttp } from './flags/http-load';
 import { inProcess, memory } from './flags/in-process';
+import { withServer } from './flags/served';
 import { atLeast, below, told } from './lib/result';
 import type { BenchResult, Figure } from './lib/result';
 import { percentile } from './lib/statistics';
@@ -91,26 +90,5 @@ async function propagation(redisUrl: string): Promise<Figure[]> {
       below('change to seen in another process, p99', percentile(samples, 99), 100, 'ms'),
       told('the same, p50', percentile(samples, 50), 'ms'),
     ];
-  });
-}
-
-async function withServer<T>(env: Record<string, string>, use: (url: string) => Promise<T>): Promise<T> {
-  const { SLUICE_REDIS_URL: _, SLUICE_API_KEY: __, ...inherited } = process.env;
-  const child = fork(require.resolve('./flags/server-process'), { env: { ...inherited, ...env } });
-  try {
-    return await use(await addressOf(child));
-  } finally {
-    if (child.connected) {
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.disconnect();
-      await ended;
-    }
-  }
-}
-
-function addressOf(child: ChildProcess): Promise<string> {
-  return new Promise((resolve, reject) => {
-    child.once('message', (message: { url: string }) => resolve(message.url));
-    child.once('exit', (code) => reject(new Error(`the flag service of the benchmark ended with ${code}`)));
   });
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { analysis } from './analysis';
 import { defaultRelease } from './default-release';
+import { flagPeers } from './flag-peers';
 import { flags } from './flags';
 import { kubernetes, KUBERNETES_PARTS } from './kubernetes';
 import type { BenchResult } from './lib/result';
@@ -40,10 +41,11 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write('--only chooses parts of kubernetes: name it too.\n');
     return 2;
   }
-  // Those that need a lab that runs, or a Prometheus, only by their names.
+  // Those that need a lab that runs, a Prometheus, or packages of others, only by their names.
   const known: typeof BENCHES = {
     ...BENCHES,
     kubernetes: () => kubernetes(only),
+    'flag-peers': flagPeers,
     'live-analysis': liveAnalysis,
     'ways-back': waysBack,
   };
@@ -85,7 +87,7 @@ function print(results: readonly BenchResult[]): void {
       figure.met === null ? '' : figure.met ? 'met' : 'MISSED',
     ]),
   );
-  printTable([['figure', 'measured', 'goal', ''], ...rows]);
+  if (rows.length > 0) printTable([['figure', 'measured', 'goal', ''], ...rows]);
   for (const { headings, rows: others } of results.flatMap(({ tables }) => tables ?? [])) {
     process.stdout.write('\n');
     printTable([headings, ...others]);

@@ -13,6 +13,8 @@ export interface Load {
   readonly port: number;
   readonly path: string;
   readonly bodyOf: (i: number) => string;
+  /** Beside the usual ones. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly connections: number;
   readonly seconds: number;
   /** Requests a second over all connections; left out: as many as come. */
@@ -30,6 +32,7 @@ export async function loadHttp(load: Load): Promise<LoadResult> {
   let sent = 0;
   const start = performance.now();
   const end = start + load.seconds * 1000;
+  const more = Object.entries(load.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
   const gapMs = load.rate === undefined ? 0 : (load.connections / load.rate) * 1000;
   const worker = async (index: number): Promise<void> => {
     const socket = await open(load.port);
@@ -43,7 +46,7 @@ export async function loadHttp(load: Load): Promise<LoadResult> {
       const body = load.bodyOf((sent += 1));
       const answer = await exchange(
         socket,
-        `POST ${load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+        `POST ${load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n${more.join('')}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
       );
       if (!answer.startsWith('HTTP/1.1 200')) failed += 1;
       latenciesMs.push(performance.now() - begun);
