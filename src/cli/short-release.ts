@@ -82,7 +82,7 @@ export async function startShort(
   options: ShortOptions,
 ): Promise<ExitCode> {
   const { cli, look } = session;
-  checkStartOptions(options);
+  await checkStartOptions(options);
   if (options.dryRun !== true) requireConfirmable(cli, options.yes === true);
   if (file === undefined) {
     throw new ReleaseError('usage', 'It is not said which service is meant.', {

@@ -8,6 +8,7 @@ import type { ExitCode } from './exit-codes';
 import { chooseView, follow, reportEnd } from './follow';
 import type { FollowEnd } from './follow';
 import { API_VERSION } from './output';
+import { checkReportPath, REPORT_OPTION, writeReleaseReport } from './report-file';
 import { refName } from './service-ref';
 import type { Session } from './session';
 import { summaryLines } from './summary';
@@ -24,6 +25,7 @@ export interface StartOptions {
   readonly timeout?: string;
   readonly onConflict?: OnConflict;
   readonly reason?: string;
+  readonly report?: string;
 }
 
 export function addStartOptions(command: Command): Command {
@@ -40,12 +42,14 @@ export function addStartOptions(command: Command): Command {
         'supersede',
       ]),
     )
+    .addOption(new Option(...REPORT_OPTION).conflicts('detach'))
     .option('--reason <text>', 'why, for the record');
 }
 
 /** @throws ReleaseError `usage`; asked before anything else is done, and of a --dry-run, too. */
-export function checkStartOptions({ timeout }: StartOptions): void {
+export async function checkStartOptions({ timeout, report }: StartOptions): Promise<void> {
   if (timeout !== undefined) parseDurationArgument(timeout, '--timeout');
+  if (report !== undefined) await checkReportPath(report);
 }
 
 /** Starts the release of a plan, and by default on a terminal watches it. */
@@ -79,6 +83,7 @@ export async function startRelease(session: Session, plan: Plan, options: StartO
     follows,
     timeoutMs,
     stopOnHold: options.exitOnHold === true,
+    report: options.report,
   });
 }
 
@@ -88,10 +93,11 @@ interface Following {
   readonly follows: 'wait' | 'watch';
   readonly timeoutMs: number | undefined;
   readonly stopOnHold: boolean;
+  readonly report: string | undefined;
 }
 
 async function followDeployment(session: Session, client: SluiceClient, following: Following): Promise<ExitCode> {
-  const { plan, started, follows, timeoutMs, stopOnHold } = following;
+  const { plan, started, follows, timeoutMs, stopOnHold, report } = following;
   const ref: ServiceRef = { service: plan.service, namespace: plan.namespace, release: started.release };
   const begun = session.cli.now();
   if (started.state === 'queued') {
@@ -107,6 +113,7 @@ async function followDeployment(session: Session, client: SluiceClient, followin
   });
   const code = reportEnd(session, ref, end);
   printEnd(session, end, view === 'frame');
+  if (end.status !== null && report !== undefined) await writeReleaseReport(session, report, end.status);
   return code;
 }
 
@@ -121,7 +128,8 @@ function chooseFollowing(session: Session, options: StartOptions): 'wait' | 'wat
   if (options.detach === true) return 'detach';
   if (options.wait === true) return 'wait';
   if (options.watch === true || session.cli.stdout.isTTY === true) return 'watch';
-  return options.timeout === undefined && options.exitOnHold !== true ? 'detach' : 'wait';
+  const asksToFollow = options.timeout !== undefined || options.exitOnHold === true || options.report !== undefined;
+  return asksToFollow ? 'wait' : 'detach';
 }
 
 function startedLines(plan: Plan, started: DeployResult, supersedes: boolean): string[] {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { renderReleaseReport } from '../../src/report/release-report';
 import { dangersOf, readPage } from '../report/page';
 import { FakeSluice } from './fake-client';
-import { run } from './harness';
+import { run, start } from './harness';
 import { aRolledBackStatus, START } from './statuses';
 
 const EXAMPLE = path.join(__dirname, '../../examples/shop/release.yaml');
@@ -38,6 +38,41 @@ describe('sluice explain --report', () => {
 
     expect(ran).toEqual(await run(args, { client }));
     expect((await stat(file('quiet.html'))).size).toBeGreaterThan(10_000);
+  });
+});
+
+describe('--report of the commands that follow a release', () => {
+  it.each(['wait', 'watch'])('%s writes the page when the release has ended', async (name) => {
+    const target = file(`${name}.html`);
+    const client = new FakeSluice(aRolledBackStatus());
+
+    const ran = await run([name, 'shop/checkout', '--report', target], { client });
+
+    expect(ran.code).toBe(3);
+    expect(ran.err).toContain(`Report: ${target}\n`);
+    expect(await readFile(target, 'utf8')).toBe(renderReleaseReport(aRolledBackStatus(), START + 191_000));
+  });
+
+  it('deploy waits for the end, without a terminal, too, and writes it then', async () => {
+    const target = file('deploy.html');
+    const client = new FakeSluice();
+    const running = start(['deploy', EXAMPLE, '--version', 'v2', '--report', target], { client });
+
+    await running.wrote('alice started the release');
+    client.update('shop-0001', { phase: 'promoted', outcome: 'promoted', message: 'v2 is stable.', endedAt: 1 });
+    const ran = await running.ended;
+
+    expect(ran.code).toBe(0);
+    expect(ran.err).toContain(`Report: ${target}\n`);
+    expect(readPage(await readFile(target, 'utf8')).text()).toContain('v2 is stable.');
+  });
+
+  it('is refused where nobody waits for the end', async () => {
+    const client = new FakeSluice(aRolledBackStatus());
+    const ran = await run(['deploy', EXAMPLE, '--version', 'v2', '--detach', '--report', file('x.html')], { client });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain("Option '--report <file>' cannot be used with option '--detach'.");
   });
 });
 

@@ -43,7 +43,7 @@ export function addDeployCommand(registry: Registry): void {
 
 export async function deploy(session: Session, path: string, options: DeployCommandOptions): Promise<ExitCode> {
   const { cli } = session;
-  checkStartOptions(options);
+  await checkStartOptions(options);
   const plan = await makePlan(session, path, options);
   if (options.dryRun === true) {
     session.result(plan, () => planLines(plan, cli.spec.describe(plan), session.look));

@@ -3,11 +3,10 @@ import type { EvidenceReport } from '../../analysis/gather-evidence';
 import type { Measurement, ReleaseStatus, RoutingReport, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
 import { safeText, wrap } from '../display-width';
-import { lazy } from '../lazy';
 import { metricNumbers, verdictLook } from '../live-view';
 import { API_VERSION } from '../output';
 import type { Registry } from '../registry';
-import { checkReportPath, writeReport } from '../report-file';
+import { checkReportPath, writeReleaseReport } from '../report-file';
 import { resolveServiceRef } from '../service-ref';
 import { glyphs, paint } from '../style';
 import type { Look } from '../style';
@@ -54,10 +53,7 @@ export function addExplainCommand(registry: Registry): void {
           steps: chosen.map(({ number, step }) => ({ number, ...step })),
         };
         session.result(document, () => explainLines(status, chosen, session.look));
-        if (options.report !== undefined) {
-          const page = lazy.releaseReport().renderReleaseReport(status, session.cli.now());
-          await writeReport(session, options.report, page);
-        }
+        if (options.report !== undefined) await writeReleaseReport(session, options.report, status);
       });
     });
 }

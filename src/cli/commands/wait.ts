@@ -5,6 +5,7 @@ import { EXIT, exitCodeOfStatus } from '../exit-codes';
 import type { ExitCode } from '../exit-codes';
 import { follow, reportEnd } from '../follow';
 import type { Registry } from '../registry';
+import { checkReportPath, REPORT_OPTION, writeReleaseReport } from '../report-file';
 import { resolveServiceRef } from '../service-ref';
 import { phaseLook } from '../live-view';
 import { glyphs, paint } from '../style';
@@ -16,6 +17,7 @@ interface WaitOptions {
   readonly timeout?: string;
   readonly release?: string;
   readonly exitOnHold?: boolean;
+  readonly report?: string;
 }
 
 const GOALS = ['completed', 'promoted', 'rolled-back', 'paused', 'approval', 'step=N'];
@@ -32,11 +34,13 @@ export function addWaitCommand(registry: Registry): void {
     .option('--timeout <duration>', 'wait no longer than this (code 124, or 8 when it waits for a person)')
     .option('--exit-on-hold', 'end with code 8 as soon as it waits for a person')
     .option('--release <id>', 'a certain release instead of the newest')
+    .option(...REPORT_OPTION)
     .action(async (service: string, options: WaitOptions, command) => {
       await registry.run(command, async (session) => {
         const reached = parseGoal(options.for);
         const timeoutMs =
           options.timeout === undefined ? undefined : parseDurationArgument(options.timeout, '--timeout');
+        if (options.report !== undefined) await checkReportPath(options.report);
         const ref = await resolveServiceRef(service, session.cli.spec, options.release);
         const client = await session.client();
         await warnWithoutWorker(session, client);
@@ -53,6 +57,7 @@ export function addWaitCommand(registry: Registry): void {
             return [`${paint(symbol, tone, session.look)} ${safeText(status.message)}`];
           });
         }
+        if (status !== null && options.report !== undefined) await writeReleaseReport(session, options.report, status);
         if (end.kind === 'ended') return failedGoalCode(end.status);
         return reportEnd(session, ref, end);
       });
