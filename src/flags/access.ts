@@ -1,4 +1,5 @@
 import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { ReleaseError } from '../errors';
 import { FlagDefaults } from './defaults';
@@ -107,10 +108,10 @@ export class Access {
    *
    * @throws FlagProblem when nobody is known by them.
    */
-  identify(headers: { readonly authorization?: string; readonly apiKey?: string }): Principal | Promise<Principal> {
+  identify(headers: IncomingHttpHeaders): Principal | Promise<Principal> {
     if (this.open) return ANYBODY;
-    const token = bearerOf(headers.authorization) ?? headers.apiKey;
-    if (token === undefined || token === '') {
+    const token = bearerOf(headers.authorization) ?? headers['x-api-key'];
+    if (typeof token !== 'string' || token === '') {
       throw new FlagProblem(
         'unauthenticated',
         'Send an API key as "Authorization: Bearer KEY" or as "X-API-Key: KEY".',
@@ -160,11 +161,20 @@ export class Access {
 
 /** Whether a principal may do so in an environment. */
 export function may(principal: Principal, role: Role, environment: string): boolean {
-  return principal.grants.some(
-    (grant) =>
-      (grant.environment === '*' || grant.environment === environment) &&
-      ROLES.indexOf(grant.role) >= ROLES.indexOf(role),
-  );
+  for (const grant of principal.grants) {
+    const there = grant.environment === '*' || grant.environment === environment;
+    if (there && includes(grant.role, role)) return true;
+  }
+  return false;
+}
+
+/** Whether there is any environment in which a principal may do so. */
+export function mayAnywhere(principal: Principal, role: Role): boolean {
+  return principal.grants.some((grant) => includes(grant.role, role));
+}
+
+function includes(granted: Role, role: Role): boolean {
+  return ROLES.indexOf(granted) >= ROLES.indexOf(role);
 }
 
 /** Refuses what a principal may not do with a flag: it counts in all its environments, so all of them have to be granted. */
@@ -188,11 +198,15 @@ export function maySee(principal: Principal, flag: Pick<FlagDocument, 'environme
 
 /** The environment of a question that names none: the only one of the key, else the server's. */
 export function environmentOf(principal: Principal, named: string | undefined, byDefault: string): string {
-  const environments = new Set(principal.grants.map(({ environment }) => environment));
-  const [only] = environments;
-  const environment = named ?? (environments.size === 1 && only !== undefined && only !== '*' ? only : byDefault);
+  const environment = named ?? onlyEnvironment(principal) ?? byDefault;
   if (may(principal, 'read', environment)) return environment;
   throw new FlagProblem('forbidden', `${principal.id} may not read flags in ${environment}.`);
+}
+
+/** The one that all its grants are for; null: they are for several, or for all. */
+function onlyEnvironment({ grants }: Principal): string | null {
+  const only = grants[0]?.environment ?? '*';
+  return only !== '*' && grants.every(({ environment }) => environment === only) ? only : null;
 }
 
 function parseGrant(text: string): Grant {

@@ -74,6 +74,10 @@ export const FlagDefaults = {
   startPatienceMs: 3_000,
   /** How long a stop waits for requests under way; one that is never read to its end does not keep a server. */
   stopPatienceMs: 5_000,
+  /** A connection that asks nothing for so long is closed. */
+  keepAliveMs: 72_000,
+  /** For a request to arrive as a whole. */
+  requestMs: 30_000,
   /** How long a link to the event stream works: browsers open it at once and again after a lost connection. */
   streamTokenSeconds: 24 * 60 * 60,
 } as const;

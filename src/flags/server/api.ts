@@ -63,7 +63,7 @@ export interface ApiParts {
 }
 
 /** What most endpoints of a flag have in common. */
-const common = { body: null, query: null, bodyLimit: FlagDefaults.maxBodyBytes, writes: false } as const;
+const common = { body: null, query: null, bodyLimit: FlagDefaults.maxBodyBytes, writes: false, hot: false } as const;
 const OF_FLAG = ['invalid-name', 'flag-not-found'] as const;
 const OF_WRITE = [
   ...OF_FLAG,
@@ -159,6 +159,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       role: 'read',
       body: CheckFlag,
       bodyLimit: FlagDefaults.maxContextBytes,
+      hot: true,
       answers: { 200: { description: 'The answer and the rule that decided.', schema: CheckAnswer } },
       problems: OF_FLAG,
       handle: ({ principal, params, body }) => check(parts, principal, { name: params['name'] ?? '', ...body }),

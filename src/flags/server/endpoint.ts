@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { mayAnywhere } from '../access';
 import type { Principal, Role } from '../access';
 import type { WriteRequest } from '../flag-service';
 import { FlagProblem } from '../problem';
@@ -14,7 +15,7 @@ export interface Asked<Body, Query> {
   readonly write: () => WriteRequest;
 }
 
-/** What an endpoint answers; a body that is a text is sent as it is. */
+/** What an endpoint answers; the headers may name another type than JSON's. */
 export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -37,6 +38,8 @@ export interface Endpoint {
   /** Takes If-Match and Idempotency-Key. */
   readonly writes: boolean;
   readonly problems: readonly ProblemCode[];
+  /** A POST about one flag that comes so often that it is answered before anything else looks at it. */
+  readonly hot: boolean;
   readonly handle: (asked: Asked<unknown, unknown>) => Answer | Promise<Answer>;
 }
 
@@ -55,8 +58,26 @@ export function endpoint<Body extends z.ZodType, Query extends z.ZodType>(
 /** Problems named of one body; a list of ten thousand wrong users needs not more. */
 const MAX_FIELDS = 20;
 
+/** What a request asks of an endpoint, if it may and is in bounds. */
+export function carryOut(endpoint: Endpoint, asked: Asked<unknown, unknown>): Answer | Promise<Answer> {
+  const { principal, body, query } = asked;
+  if (!mayAnywhere(principal, endpoint.role)) {
+    throw new FlagProblem(
+      'forbidden',
+      `${principal.id} may not ${endpoint.role === 'report' ? 'report outcomes of' : endpoint.role} flags anywhere.`,
+    );
+  }
+  return endpoint.handle({
+    principal,
+    params: asked.params,
+    body: endpoint.body === null ? undefined : parsed(endpoint.body, body, 'body'),
+    query: endpoint.query === null ? undefined : parsed(endpoint.query, query, 'query'),
+    write: asked.write,
+  });
+}
+
 /** Parses, or refuses with one sentence about everything that is wrong. */
-export function parsed(schema: z.ZodType, value: unknown, where: 'body' | 'query'): unknown {
+function parsed(schema: z.ZodType, value: unknown, where: 'body' | 'query'): unknown {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const fields = result.error.issues.slice(0, MAX_FIELDS).map(({ path, message }): ProblemField => ({

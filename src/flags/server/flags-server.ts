@@ -1,9 +1,11 @@
+import { createServer } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
 import { messageOf, ReleaseError } from '../../errors';
-import { Access, ROLES } from '../access';
+import { Access } from '../access';
 import type { AccessOptions, Principal } from '../access';
 import { FlagChecks } from '../checks';
 import { FlagDefaults } from '../defaults';
@@ -12,15 +14,26 @@ import type { WriteRequest } from '../flag-service';
 import type { FlagLogger } from '../logger';
 import { OutcomeRecorder } from '../outcome-recorder';
 import { OutcomeService } from '../outcome-service';
-import { FlagProblem, problemDocument } from '../problem';
+import { FlagProblem } from '../problem';
 import { Ruleset } from '../ruleset';
-import { StoreUnavailable } from '../store';
 import type { FlagStore } from '../store';
 import { UsageRecorder } from '../usage';
 import { flagEndpoints } from './api';
-import { parsed } from './endpoint';
+import { carryOut } from './endpoint';
 import type { Answer, Endpoint } from './endpoint';
 import { EventStreams } from './event-streams';
+import { HotPath } from './hot-path';
+import type { HotRoute } from './hot-path';
+import {
+  codeOf,
+  isLoopback,
+  JSON_TYPE,
+  parseJsonBody,
+  problemAnswer,
+  problemOf,
+  refuseStranger,
+  unreadablePath,
+} from './http';
 import { flagMetricsText, METRICS_CONTENT_TYPE } from './metrics-text';
 import { evaluateAll, evaluateOne, OFREP, ofrepProblem, rulesetVersion } from './ofrep';
 import type { DisabledBehavior, OfrepParts } from './ofrep';
@@ -64,9 +77,6 @@ export interface FlagsServer {
   close(): Promise<void>;
 }
 
-const JSON_TYPE = 'application/json; charset=utf-8';
-const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
-
 /** Starts the flag service. Flags that cannot be loaded yet are off; it loads them as soon as the store answers. */
 export async function startFlagsServer(options: FlagsServerOptions): Promise<FlagsServer> {
   const { store, logger } = options;
@@ -98,8 +108,17 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
   }));
   const endpoints = flagEndpoints({ service, checks, store, usage, outcomes, environment, now });
 
-  const app = createApp(logger);
-  refuseStrangers(app, access);
+  const cors: Cors = ({ origin }) => corsHeaders(origin, options.corsOrigins ?? null);
+  const hot = new HotPath({
+    access,
+    logger,
+    routes: [...endpoints.filter((one) => one.hot).map(hotEndpoint), hotEvaluation(ofrep, cors)],
+  });
+  const app = createApp(logger, hot);
+  app.addHook('onRequest', (request, _reply, done) => {
+    refuseStranger(access, request.headers.host);
+    done();
+  });
   addHealth(app, { store, ruleset });
   addEndpoints(app, access, endpoints);
   const document = JSON.stringify(openApiDocument(endpoints, options.version ?? '0'));
@@ -107,10 +126,11 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
   addGuarded(app, access, '/metrics', (reply) =>
     reply.type(METRICS_CONTENT_TYPE).send(flagMetricsText(checks, streams)),
   );
-  addOfrep(app, { ofrep, streams, origins: options.corsOrigins ?? null });
+  addOfrep(app, { ofrep, streams, cors });
 
   const close = async (): Promise<void> => {
     streams.close();
+    hot.stop();
     const patience = setTimeout(() => app.server.closeAllConnections(), FlagDefaults.stopPatienceMs);
     await app.close();
     clearTimeout(patience);
@@ -143,40 +163,67 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
   return { url, ruleset, open: access.open, close };
 }
 
-function createApp(logger: FlagLogger): FastifyInstance {
+/** What a page of another origin is told. */
+type Cors = (asked: IncomingHttpHeaders) => Readonly<Record<string, string>>;
+
+const NO_HEADERS = {};
+
+function hotEndpoint(endpoint: Endpoint): HotRoute {
+  return {
+    path: endpoint.path,
+    bodyLimit: endpoint.bodyLimit,
+    answer: (principal, { flag, body }) =>
+      carryOut(endpoint, { principal, params: { name: flag }, body, query: undefined, write: noWrite }),
+    refuse: problemAnswer,
+    headers: () => NO_HEADERS,
+  };
+}
+
+function noWrite(): never {
+  throw new Error('an endpoint of the hot path writes');
+}
+
+function hotEvaluation(ofrep: OfrepParts, cors: Cors): HotRoute {
+  return {
+    path: OFREP.single,
+    bodyLimit: FlagDefaults.maxContextBytes,
+    answer: (principal, { flag, body }) => evaluateOne(ofrep, principal, { key: flag, body }),
+    refuse: ofrepProblem,
+    headers: cors,
+  };
+}
+
+function createApp(logger: FlagLogger, hot: HotPath): FastifyInstance {
   const app = fastify({
+    serverFactory: (listener) =>
+      createServer(
+        { keepAliveTimeout: FlagDefaults.keepAliveMs, requestTimeout: FlagDefaults.requestMs },
+        hot.before(listener),
+      ),
     bodyLimit: FlagDefaults.maxBodyBytes,
     // A name that is too long is refused by a sentence, not by a path that is not found.
     routerOptions: { maxParamLength: 2_048 },
     // Idle connections do not hold up a stop.
     forceCloseConnections: 'idle',
-    requestTimeout: 30_000,
     return503OnClosing: true,
     frameworkErrors: (error, _request, reply) => {
       // Of a path that is no path; nothing is known of what was asked.
-      sendProblem(
-        reply as FastifyReply,
-        new FlagProblem('invalid-request', `The path cannot be read: ${error.message}.`),
-      );
+      sendAnswer(reply as FastifyReply, problemAnswer(unreadablePath(error.message)));
     },
   });
   app.decorateRequest('flagPrincipal', null);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text, done) => {
-    if (text === '') {
-      done(null, undefined);
-      return;
-    }
     try {
-      done(null, JSON.parse(text as string));
+      done(null, parseJsonBody(text as string));
     } catch (error) {
-      done(new FlagProblem('not-json', `The body is not JSON: ${messageOf(error)}.`), undefined);
+      done(error as FlagProblem, undefined);
     }
   });
   app.setErrorHandler((error, request, reply) => {
     // No endpoint takes QUERY; without a type of content it is refused before that is looked up.
     if (codeOf(error) === 'FST_ERR_ROUTE_MISSING_CONTENT_TYPE') {
-      sendNoSuch(app, request, reply);
+      sendNoSuch(app, { hot, request, reply });
       return;
     }
     const problem = problemOf(error);
@@ -192,36 +239,28 @@ function createApp(logger: FlagLogger): FastifyInstance {
       sendAnswer(reply, ofrepProblem(problem, key ?? null));
       return;
     }
-    sendProblem(reply, problem);
+    sendAnswer(reply, problemAnswer(problem));
   });
-  app.setNotFoundHandler((request, reply) => sendNoSuch(app, request, reply));
+  app.setNotFoundHandler((request, reply) => sendNoSuch(app, { hot, request, reply }));
   return app;
 }
 
 /** There is no such endpoint, or it has no such method. */
-function sendNoSuch(app: FastifyInstance, request: FastifyRequest, reply: FastifyReply): void {
+function sendNoSuch(
+  app: FastifyInstance,
+  { hot, request, reply }: { hot: HotPath; request: FastifyRequest; reply: FastifyReply },
+): void {
   const path = request.url.split('?')[0] ?? '';
   const methods = (['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const).filter(
-    (method) => app.findRoute({ method, url: path }) !== null,
+    (method) => app.findRoute({ method, url: path }) !== null || (method === 'POST' && hot.takes(path)),
   );
   const shown = path.length > 100 ? `${path.slice(0, 99)}…` : path;
   if (methods.length > 0) void reply.header('allow', methods.join(', '));
-  sendProblem(
-    reply,
+  const problem =
     methods.length > 0
       ? new FlagProblem('method-not-allowed', `${shown} answers ${methods.join(', ')}, not ${request.method}.`)
-      : new FlagProblem('no-such-endpoint', `There is no endpoint ${shown}; /api/openapi.json lists them.`),
-  );
-}
-
-/** Without keys, a page of any origin could have this machine's browser ask: only names of this machine are answered. */
-function refuseStrangers(app: FastifyInstance, access: Access): void {
-  if (!access.open) return;
-  app.addHook('onRequest', (request, _reply, done) => {
-    const name = request.hostname.replace(/^\[|\]$/g, '');
-    if (name === 'localhost' || isLoopback(name)) done();
-    else done(new FlagProblem('forbidden', 'Without a key this service answers to 127.0.0.1 and localhost only.'));
-  });
+      : new FlagProblem('no-such-endpoint', `There is no endpoint ${shown}; /api/openapi.json lists them.`);
+  sendAnswer(reply, problemAnswer(problem));
 }
 
 function addHealth(app: FastifyInstance, { store, ruleset }: { store: FlagStore; ruleset: Ruleset }): void {
@@ -248,6 +287,7 @@ function addHealth(app: FastifyInstance, { store, ruleset }: { store: FlagStore;
 
 function addEndpoints(app: FastifyInstance, access: Access, endpoints: readonly Endpoint[]): void {
   for (const endpoint of endpoints) {
+    if (endpoint.hot) continue;
     app.route({
       method: endpoint.method,
       url: fastifyPath(endpoint.path),
@@ -266,7 +306,7 @@ function identify(access: Access): onRequestHookHandler {
       done();
     };
     try {
-      const principal = access.identify(credentials(request));
+      const principal = access.identify(request.headers);
       if (principal instanceof Promise) principal.then(known, (error: Error) => done(error));
       else known(principal);
     } catch (error) {
@@ -286,24 +326,14 @@ function answer(
   reply: FastifyReply,
 ): FastifyReply | Promise<FastifyReply> {
   const principal = principalOf(request);
-  if (!principal.grants.some(({ role }) => ranks(role) >= ranks(endpoint.role))) {
-    throw new FlagProblem(
-      'forbidden',
-      `${principal.id} may not ${endpoint.role === 'report' ? 'report outcomes of' : endpoint.role} flags anywhere.`,
-    );
-  }
-  const answered = endpoint.handle({
+  const answered = carryOut(endpoint, {
     principal,
     params: request.params as Record<string, string>,
-    body: endpoint.body === null ? undefined : parsed(endpoint.body, request.body, 'body'),
-    query: endpoint.query === null ? undefined : parsed(endpoint.query, request.query, 'query'),
+    body: request.body,
+    query: request.query,
     write: () => writeRequestOf(request, principal),
   });
   return answered instanceof Promise ? answered.then((one) => sendAnswer(reply, one)) : sendAnswer(reply, answered);
-}
-
-function ranks(role: Endpoint['role']): number {
-  return ROLES.indexOf(role);
 }
 
 function addGuarded(
@@ -319,20 +349,15 @@ function addGuarded(
 
 function addOfrep(
   app: FastifyInstance,
-  { ofrep, streams, origins }: { ofrep: OfrepParts; streams: EventStreams; origins: readonly string[] | null },
+  { ofrep, streams, cors }: { ofrep: OfrepParts; streams: EventStreams; cors: Cors },
 ): void {
   const { access } = ofrep;
-  const cors = (request: FastifyRequest): Record<string, string> => corsHeaders(request.headers.origin, origins);
   void app.register((scope, _options, done) => {
     scope.addHook('onRequest', (request, reply, next) => {
-      void reply.headers(cors(request));
+      void reply.headers(cors(request.headers));
       next();
     });
     const guarded = { bodyLimit: FlagDefaults.maxContextBytes, onRequest: identify(access) };
-    scope.post(fastifyPath(OFREP.single), guarded, (request, reply) => {
-      const { key = '' } = request.params as { key?: string };
-      return sendAnswer(reply, evaluateOne(ofrep, principalOf(request), { key, body: request.body }));
-    });
     scope.post(OFREP.bulk, guarded, (request, reply) => {
       const asked = { body: request.body, ifNoneMatch: request.headers['if-none-match'] };
       return sendAnswer(reply, evaluateAll(ofrep, principalOf(request), asked));
@@ -340,11 +365,11 @@ function addOfrep(
     scope.get(OFREP.stream, async (request, reply) => {
       const { token } = request.query as { token?: unknown };
       const linked = typeof token === 'string' && access.acceptsStreamToken(token, ofrep.now());
-      if (!linked) await access.identify(credentials(request));
+      if (!linked) await access.identify(request.headers);
       streams.admit();
       const last = request.headers['last-event-id'];
       reply.hijack();
-      streams.add(reply.raw, typeof last === 'string' ? last : undefined, cors(request));
+      streams.add(reply.raw, typeof last === 'string' ? last : undefined, cors(request.headers));
     });
     for (const path of [fastifyPath(OFREP.single), OFREP.bulk, OFREP.stream]) {
       scope.options(path, (_request, reply) => reply.code(204).send());
@@ -353,8 +378,8 @@ function addOfrep(
   });
 }
 
-function corsHeaders(origin: string | undefined, origins: readonly string[] | null): Record<string, string> {
-  if (origin === undefined || (origins !== null && !origins.includes(origin))) return {};
+function corsHeaders(origin: string | undefined, origins: readonly string[] | null): Readonly<Record<string, string>> {
+  if (origin === undefined || (origins !== null && !origins.includes(origin))) return NO_HEADERS;
   return {
     'access-control-allow-origin': origins === null ? '*' : origin,
     'access-control-allow-methods': 'POST, GET, OPTIONS',
@@ -366,37 +391,10 @@ function corsHeaders(origin: string | undefined, origins: readonly string[] | nu
 }
 
 function sendAnswer(reply: FastifyReply, { status, headers, body }: Answer): FastifyReply {
+  void reply.code(status);
+  if (body !== null) void reply.header('content-type', JSON_TYPE);
   if (headers !== undefined) void reply.headers(headers);
-  if (body === null) return reply.code(status).send();
-  return reply.code(status).header('content-type', JSON_TYPE).send(JSON.stringify(body));
-}
-
-function sendProblem(reply: FastifyReply, problem: FlagProblem): void {
-  if (problem.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer');
-  void reply
-    .code(problem.status)
-    .header('content-type', PROBLEM_TYPE)
-    .send(JSON.stringify(problemDocument(problem)));
-}
-
-function codeOf(error: unknown): unknown {
-  return typeof error === 'object' && error !== null && 'code' in error ? error.code : '';
-}
-
-/** Anything that was thrown, as a problem. */
-function problemOf(error: unknown): FlagProblem {
-  if (error instanceof FlagProblem) return error;
-  if (error instanceof StoreUnavailable) return new FlagProblem('store-unavailable', error.message);
-  switch (codeOf(error)) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new FlagProblem('body-too-large', 'The body is larger than this endpoint takes.');
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new FlagProblem('not-json-type', 'Send the body as Content-Type: application/json.');
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new FlagProblem('invalid-request', 'The body is not as long as Content-Length says.');
-    default:
-      return new FlagProblem('internal', 'The flag service failed; its log says how.');
-  }
+  return body === null ? reply.send() : reply.send(JSON.stringify(body));
 }
 
 function writeRequestOf(request: FastifyRequest, principal: Principal): WriteRequest {
@@ -414,18 +412,6 @@ function writeRequestOf(request: FastifyRequest, principal: Principal): WriteReq
   };
 }
 
-function credentials({ headers }: FastifyRequest): { authorization?: string; apiKey?: string } {
-  const apiKey = headers['x-api-key'];
-  return {
-    ...(headers.authorization === undefined ? {} : { authorization: headers.authorization }),
-    ...(typeof apiKey === 'string' ? { apiKey } : {}),
-  };
-}
-
 function fastifyPath(path: string): string {
   return path.replaceAll(/\{(\w+)\}/g, ':$1');
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -49,6 +49,9 @@ class OfrepFailure extends Error {
   }
 }
 
+const ContextUser = UserId.nullable();
+const ContextEnvironment = EnvironmentName.optional();
+
 interface Context {
   readonly userId: string | null;
   readonly environment: string;
@@ -182,14 +185,14 @@ function contextOf(parts: OfrepParts, principal: Principal, body: unknown): Cont
   const { targetingKey, environment } = whole;
   // An SDK without a user sends none, or an empty one.
   const userId = targetingKey === undefined || targetingKey === null || targetingKey === '' ? null : targetingKey;
-  const user = UserId.nullable().safeParse(userId);
+  const user = ContextUser.safeParse(userId);
   if (!user.success) {
     throw new OfrepFailure(
       'INVALID_CONTEXT',
       `The targetingKey is a text of at most ${FlagDefaults.maxUserIdLength} characters without control characters.`,
     );
   }
-  const named = EnvironmentName.optional().safeParse(environment);
+  const named = ContextEnvironment.safeParse(environment);
   if (!named.success) {
     throw new OfrepFailure('INVALID_CONTEXT', "The context's environment is the name of one, such as production.");
   }

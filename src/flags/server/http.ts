@@ -1,0 +1,77 @@
+import { isIP } from 'node:net';
+import { messageOf } from '../../errors';
+import type { Access } from '../access';
+import { FlagProblem, problemDocument } from '../problem';
+import { StoreUnavailable } from '../store';
+import type { Answer } from './endpoint';
+
+export const JSON_TYPE = 'application/json; charset=utf-8';
+const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
+
+/** A body's value; an empty one has none. */
+export function parseJsonBody(text: string): unknown {
+  if (text === '') return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new FlagProblem('not-json', `The body is not JSON: ${messageOf(error)}.`);
+  }
+}
+
+export function bodyTooLarge(): FlagProblem {
+  return new FlagProblem('body-too-large', 'The body is larger than this endpoint takes.');
+}
+
+export function notJsonType(): FlagProblem {
+  return new FlagProblem('not-json-type', 'Send the body as Content-Type: application/json.');
+}
+
+export function unreadablePath(why: string): FlagProblem {
+  return new FlagProblem('invalid-request', `The path cannot be read: ${why}.`);
+}
+
+/** Without keys, a page of any origin could have this machine's browser ask: only names of this machine are answered. */
+export function refuseStranger(access: Access, host: string | undefined): void {
+  if (!access.open) return;
+  const name = (host ?? '').replace(/:\d*$/, '').replace(/^\[|\]$/g, '');
+  if (isLoopback(name)) return;
+  throw new FlagProblem('forbidden', 'Without a key this service answers to 127.0.0.1 and localhost only.');
+}
+
+/** A name or address of this machine alone. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** Of an error of the framework. */
+export function codeOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'code' in error ? error.code : '';
+}
+
+/** Anything that was thrown, as a problem. */
+export function problemOf(error: unknown): FlagProblem {
+  if (error instanceof FlagProblem) return error;
+  if (error instanceof StoreUnavailable) return new FlagProblem('store-unavailable', error.message);
+  switch (codeOf(error)) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return bodyTooLarge();
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return notJsonType();
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new FlagProblem('invalid-request', 'The body is not as long as Content-Length says.');
+    default:
+      return new FlagProblem('internal', 'The flag service failed; its log says how.');
+  }
+}
+
+/** A problem as it leaves the service. */
+export function problemAnswer(problem: FlagProblem): Answer {
+  return {
+    status: problem.status,
+    headers: {
+      'content-type': PROBLEM_TYPE,
+      ...(problem.code === 'unauthenticated' ? { 'www-authenticate': 'Bearer' } : {}),
+    },
+    body: problemDocument(problem),
+  };
+}
