@@ -13,6 +13,20 @@ export const FlagPage = z
   .register(flagSchemas, { id: 'FlagPage' });
 export type FlagPage = z.infer<typeof FlagPage>;
 
+export const RulesetAnswer = z
+  .object({
+    /** Where the flags stand: `since` of the next question is `incarnation.revision`. */
+    incarnation: z.string(),
+    revision: z.int(),
+    /** The flags are all there are, with those of the next pages: what else is known is gone. */
+    complete: z.boolean(),
+    flags: z.array(FlagAnswer),
+    deleted: z.array(z.string()),
+    next_cursor: z.string().nullable(),
+  })
+  .register(flagSchemas, { id: 'Ruleset' });
+export type RulesetAnswer = z.infer<typeof RulesetAnswer>;
+
 const RULES = ['disabled', 'environment', 'blacklist', 'whitelist', 'percentage', 'default', 'unavailable'] as const;
 
 export const CheckAnswer = z

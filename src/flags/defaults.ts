@@ -54,6 +54,18 @@ export const FlagDefaults = {
   idempotencySeconds: 24 * 60 * 60,
   /** Tries of a write that loses against others, when its caller did not say which state it was made from. */
   writeTries: 20,
+  /** Flags of one answer of a ruleset; of more, a follower gets all in pages. */
+  rulesetPageSize: 100,
+  /** A service that last heard of its store longer ago does not say that nothing has changed. */
+  rulesetHeardMs: 5_000,
+  /** Between two looks of a client at a flag service; its event stream tells of a change long before. */
+  servicePollMs: 5_000,
+  /** For one answer of a flag service to a client that follows it, milliseconds. */
+  serviceTimeoutMs: 5_000,
+  /** Between two tries to open a flag service's event stream again. */
+  serviceRetryMs: 500,
+  /** An event stream that is silent for so long is dead: it has a heartbeat. */
+  streamSilenceMs: 45_000,
   /** For one answer of Redis, milliseconds. */
   redisTimeoutMs: 2_000,
   /** Between two tries to reach Redis again: a return is seen well within a second. */

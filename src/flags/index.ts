@@ -1,5 +1,13 @@
 /** Feature flags, published as `sluice/flags`: asked in this process, by OpenFeature, or over the service's endpoints. */
-export { createFlagClient, type FlagClient, type FlagClientOptions, type ReportedOutcome } from './client/flag-client';
+export {
+  createFlagClient,
+  type FlagClient,
+  type FlagClientCommonOptions,
+  type FlagClientOptions,
+  type FlagsFromService,
+  type FlagsFromStore,
+  type ReportedOutcome,
+} from './client/flag-client';
 export {
   FlagServiceClient,
   FlagServiceError,
@@ -24,6 +32,7 @@ export type {
   FlagPage,
   OutcomesAccepted,
   OutcomesAnswer,
+  RulesetAnswer,
   StatsAnswer,
 } from './answers';
 export { flagBucket } from './bucket';

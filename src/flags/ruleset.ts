@@ -120,19 +120,22 @@ export class Ruleset {
   /** Begins to follow. Resolves with the first load, or after `patienceMs` without it; goes on trying either way. */
   async start(patienceMs: number): Promise<void> {
     this.#unsubscribe = this.#source.subscribe(() => void this.refresh());
-    const first = this.refresh();
-    this.#polling = this.#poll();
     const patience = new AbortController();
+    const loaded = this.#load(patience.signal);
+    this.#polling = this.#poll();
     try {
-      await Promise.race([first, delay(patienceMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
-      const deadline = this.#monotonic() + patienceMs;
-      // A source that is only just connecting refuses at once and answers a moment later.
-      while (this.#head === null && this.#monotonic() < deadline && !this.#stopped.signal.aborted) {
-        await delay(20);
-        await this.refresh();
-      }
+      await Promise.race([loaded, delay(patienceMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
     } finally {
       patience.abort();
+    }
+  }
+
+  async #load(signal: AbortSignal): Promise<void> {
+    await this.refresh();
+    // A source that is only just connecting refuses at once and answers a moment later.
+    while (this.#head === null && !signal.aborted && !this.#stopped.signal.aborted) {
+      await delay(20);
+      await this.refresh();
     }
   }
 

@@ -10,19 +10,37 @@ import { Ruleset } from '../ruleset';
 import type { RulesetState } from '../ruleset';
 import type { FlagStore } from '../store';
 import { UsageRecorder } from '../usage';
+import { FlagServiceClient } from './flag-service-client';
+import type { FlagServiceClientOptions } from './flag-service-client';
+import { ServiceFlagSource } from './service-source';
 
-export interface FlagClientOptions {
-  /** Where flags are kept: the store that the flag service has, too. Closed with the client. */
+export type FlagClientOptions = FlagClientCommonOptions & (FlagsFromStore | FlagsFromService);
+
+/** Follows the store that the flag service has, too. */
+export interface FlagsFromStore {
+  /** Closed with the client. */
   readonly store: FlagStore;
-  /** The environment of questions that name none; default production. */
-  readonly environment?: string;
+  readonly service?: never;
   /** Whether checks count as usage; default true. */
   readonly usage?: boolean;
+}
+
+/** Follows a flag service, where the store cannot be reached. What is asked here is not counted as usage then, and outcomes are for an `OutcomeReporter`. */
+export interface FlagsFromService {
+  /** Its address, and a key that may read. */
+  readonly service: Pick<FlagServiceClientOptions, 'url' | 'apiKey'>;
+  readonly store?: never;
+  readonly usage?: never;
+}
+
+export interface FlagClientCommonOptions {
+  /** The environment of questions that name none; default production. */
+  readonly environment?: string;
   /** Default: one JSON object a line on stderr. */
   readonly logger?: FlagLogger;
   /** How long `createFlagClient` waits for the flags, milliseconds; default 3 s. */
   readonly patienceMs?: number;
-  /** Without contact to the store for so long the flags are called stale, milliseconds; default 5 minutes. */
+  /** Without contact to the store or the service for so long the flags are called stale, milliseconds; default 5 minutes. */
   readonly staleMs?: number;
 }
 
@@ -54,17 +72,20 @@ export interface FlagClient {
   reportOutcome(flag: string, outcome: ReportedOutcome, environment?: string): void;
   /**
    * Outcomes that could not be counted: of a flag that is not known, or of nobody where the answer
-   * depends on the user; or without a possible latency.
+   * depends on the user; or without a possible latency; and all of
+   * them where a service is followed, which is told by an `OutcomeReporter`.
    */
   readonly lostOutcomes: number;
   /** How good what is known is. */
   readonly state: RulesetState;
-  /** Since the store was last heard of, milliseconds; null before the first time. */
+  /** Since the store or the service was last heard of, milliseconds; null before the first time. */
   readonly ageMs: number | null;
   /** Calls back after every change, with the names of the flags. Returns how to stop it. */
   onChange(listener: (flags: readonly string[]) => void): () => void;
   /** Calls back when `state` has become another. Returns how to stop it. */
   onState(listener: (state: RulesetState) => void): () => void;
+  /** Answers that were off because nothing could be loaded yet. */
+  readonly fallbacks: number;
   /** Writes the last usage and the last outcomes, and closes the store. */
   close(): Promise<void>;
 }
@@ -72,11 +93,10 @@ export interface FlagClient {
 /** Loads the flags and follows them. Resolves without them when the store does not answer in time; it goes on trying. */
 export async function createFlagClient(options: FlagClientOptions): Promise<FlagClient> {
   const { store, logger = consoleFlagLogger, environment = FlagDefaults.environment } = options;
-  const { staleMs } = options;
-  const ruleset = new Ruleset({ source: store, logger, ...(staleMs === undefined ? {} : { staleMs }) });
-  const usage = options.usage === false ? null : new UsageRecorder({ store, logger });
+  const ruleset = rulesetOf(options, logger);
+  const usage = store === undefined || options.usage === false ? null : new UsageRecorder({ store, logger });
   const checks = new FlagChecks(ruleset, usage);
-  const outcomes = new OutcomeRecorder({ store, logger });
+  const outcomes = store === undefined ? null : new OutcomeRecorder({ store, logger });
   let lostOutcomes = 0;
   await ruleset.start(options.patienceMs ?? FlagDefaults.startPatienceMs);
   const check = (flag: string, userId: string | null, named: string = environment): Checked =>
@@ -97,7 +117,9 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
       const isLatency = latencyMs === null || (latencyMs >= 0 && latencyMs <= FlagDefaults.maxLatencyMs);
       const side = isLatency ? sideOf(ruleset, name, { userId, enabled, environment: named }) : null;
       const isTaken =
-        side !== null && outcomes.add({ flag: name, environment: named, ...countOutcomes([{ side, ok, latencyMs }]) });
+        side !== null &&
+        outcomes !== null &&
+        outcomes.add({ flag: name, environment: named, ...countOutcomes([{ side, ok, latencyMs }]) });
       if (!isTaken) lostOutcomes += 1;
     },
     get lostOutcomes() {
@@ -109,13 +131,16 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
     get ageMs() {
       return ruleset.ageMs;
     },
+    get fallbacks() {
+      return ruleset.fallbacks;
+    },
     onChange: (listener) => ruleset.onChange(listener),
     onState: (listener) => ruleset.onState(listener),
     close: async () => {
       await ruleset.stop();
       await usage?.close();
-      await outcomes.close();
-      await store.close();
+      await outcomes?.close();
+      await store?.close();
     },
   };
 }
@@ -132,4 +157,12 @@ function sideOf(
   const evaluation = evaluateFlag(flag, subject);
   if (evaluation.rule === 'user-missing') return null;
   return evaluation.enabled ? 'enabled' : 'disabled';
+}
+
+function rulesetOf({ store, service, staleMs }: FlagClientOptions, logger: FlagLogger): Ruleset {
+  const common = { logger, ...(staleMs === undefined ? {} : { staleMs }) };
+  if (service === undefined) return new Ruleset({ ...common, source: store });
+  const client = new FlagServiceClient({ ...service, timeoutMs: FlagDefaults.serviceTimeoutMs });
+  const source = new ServiceFlagSource({ service: client, logger });
+  return new Ruleset({ ...common, source, pollMs: FlagDefaults.servicePollMs });
 }

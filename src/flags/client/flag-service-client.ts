@@ -8,9 +8,12 @@ import {
   FlagPage,
   OutcomesAccepted,
   OutcomesAnswer,
+  RulesetAnswer,
   StatsAnswer,
 } from '../answers';
+import { FlagDefaults } from '../defaults';
 import type { CreateFlag, PostOutcomes, SetRollout, UpdateFlag } from '../flag';
+import type { StoreHead } from '../store';
 
 export interface FlagServiceClientOptions {
   /** Where the flag service is, such as `http://127.0.0.1:8014`. */
@@ -148,11 +151,63 @@ export class FlagServiceClient {
     return this.#ask(AuditPage, 'GET', `${flagPath(name, 'audit')}?${query.toString()}`, { options: {} });
   }
 
+  /**
+   * The flags, a page at a time; with `since`, what has changed of them, or all of them where that is too much. null:
+   * nothing has.
+   */
+  async ruleset(
+    page: { readonly since?: StoreHead; readonly cursor?: string } = {},
+    options: AskOptions = {},
+  ): Promise<RulesetAnswer | null> {
+    const query = new URLSearchParams();
+    const since = page.since === undefined ? undefined : `${page.since.incarnation}.${page.since.revision}`;
+    if (since !== undefined) query.set('since', since);
+    if (page.cursor !== undefined) query.set('cursor', page.cursor);
+    const asked = { ...options, ...(since === undefined ? {} : { ifNoneMatch: `"${since}"` }) };
+    const answer = RulesetAnswer.optional();
+    return (await this.#ask(answer, 'GET', `/ruleset?${query.toString()}`, { options: asked })) ?? null;
+  }
+
+  /**
+   * Listens to the event stream: calls back when it begins and with every change of a flag. Resolves when the service
+   * ends it; rejects when it does not begin, breaks, or is silent for too long.
+   */
+  async listen(onEvent: () => void, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    const silence = new AbortController();
+    const alive = setTimeout(
+      () => silence.abort(new Error('it was silent for too long')),
+      FlagDefaults.streamSilenceMs,
+    );
+    try {
+      const url = `${this.#base.slice(0, -'/api'.length)}/ofrep/v1/sse`;
+      const headers = { ...this.#headers, accept: 'text/event-stream' };
+      const response = await fetch(url, {
+        headers,
+        redirect: 'error',
+        signal: AbortSignal.any([signal, silence.signal]),
+      });
+      if (!response.ok || response.body === null) {
+        throw new FlagServiceError('unexpected', `${url} answered ${response.status}.`, { status: response.status });
+      }
+      onEvent();
+      let text = '';
+      for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+        alive.refresh();
+        text += chunk;
+        const blocks = text.split('\n\n');
+        text = blocks.pop() ?? '';
+        if (blocks.some((block) => /^data:/m.test(block))) onEvent();
+      }
+    } finally {
+      clearTimeout(alive);
+    }
+  }
+
   async #ask<T>(
     answer: z.ZodType<T>,
     method: string,
     path: string,
-    { body, options }: { body?: unknown; options: WriteOptions },
+    { body, options }: { body?: unknown; options: WriteOptions & { readonly ifNoneMatch?: string } },
   ): Promise<T> {
     const url = `${this.#base}${path}`;
     const deadline = AbortSignal.timeout(this.#timeoutMs);
@@ -162,6 +217,7 @@ export class FlagServiceClient {
         ...this.#headers,
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(options.revision === undefined ? {} : { 'if-match': `"${options.revision}"` }),
+        ...(options.ifNoneMatch === undefined ? {} : { 'if-none-match': options.ifNoneMatch }),
         ...(options.idempotencyKey === undefined ? {} : { 'idempotency-key': options.idempotencyKey }),
         ...(options.requestId === undefined ? {} : { 'x-request-id': options.requestId }),
       },
@@ -170,7 +226,7 @@ export class FlagServiceClient {
       signal: options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]),
     });
     const json = parseJson(text);
-    if (!response.ok) {
+    if (!response.ok && response.status !== 304) {
       const problem = Problem.safeParse(json);
       throw problem.success
         ? new FlagServiceError(problem.data.code, problem.data.detail, { status: response.status })

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { environmentOf, may, requireFlagRole } from '../access';
+import { environmentOf, may, maySee, requireFlagRole } from '../access';
 import type { Principal } from '../access';
 import {
   AuditPage,
@@ -9,6 +9,7 @@ import {
   FlagPage,
   OutcomesAccepted,
   OutcomesAnswer,
+  RulesetAnswer,
   StatsAnswer,
 } from '../answers';
 import type { FlagChecks } from '../checks';
@@ -21,10 +22,11 @@ import type { FlagService, WriteAnswer } from '../flag-service';
 import type { OutcomeService } from '../outcome-service';
 import { FlagProblem } from '../problem';
 import { usageDays } from '../store';
-import type { FlagStore } from '../store';
+import type { FlagStore, StoreHead } from '../store';
 import type { UsageRecorder } from '../usage';
 import { endpoint } from './endpoint';
 import type { Answer, Asked, Endpoint } from './endpoint';
+import { matches } from './http';
 
 const FLAGS = '/api/feature-flags';
 
@@ -45,6 +47,18 @@ const AuditQuery = z.strictObject({
     .regex(/^\d{1,20}(-\d{1,20})?$/, BAD_CURSOR)
     .optional(),
 });
+/** Where a follower stands, as `incarnation.revision`. */
+const Since = z
+  .string()
+  .regex(/^[0-9a-zA-Z-]{0,64}\.\d{1,15}$/, 'incarnation.revision of an answer before')
+  .transform((text): StoreHead => {
+    const [incarnation = '', revision] = text.split('.');
+    return { incarnation, revision: Number(revision) };
+  });
+const RulesetQuery = z.strictObject({
+  since: Since.optional(),
+  cursor: z.string().max(500).optional(),
+});
 const StatsQuery = z.strictObject({ days: whole(1, FlagDefaults.usageDays).default(FlagDefaults.usageDays) });
 
 const OutcomesQuery = z.strictObject({
@@ -63,7 +77,14 @@ export interface ApiParts {
 }
 
 /** What most endpoints of a flag have in common. */
-const common = { body: null, query: null, bodyLimit: FlagDefaults.maxBodyBytes, writes: false, hot: false } as const;
+const common = {
+  body: null,
+  query: null,
+  bodyLimit: FlagDefaults.maxBodyBytes,
+  writes: false,
+  conditional: false,
+  hot: false,
+} as const;
 const OF_FLAG = ['invalid-name', 'flag-not-found'] as const;
 const OF_WRITE = [
   ...OF_FLAG,
@@ -286,6 +307,22 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
     endpoint({
       ...common,
       method: 'GET',
+      path: '/api/ruleset',
+      id: 'ruleset',
+      summary: 'All flags this key may see, or what has changed of them: for who evaluates by itself',
+      role: 'read',
+      query: RulesetQuery,
+      conditional: true,
+      answers: {
+        200: { description: 'The first page of all, or every change.', schema: RulesetAnswer },
+        304: { description: 'Nothing has changed.', schema: null },
+      },
+      problems: ['store-unavailable'],
+      handle: (asked) => ruleset(parts, asked),
+    }),
+    endpoint({
+      ...common,
+      method: 'GET',
       path: '/api/feature-flag-audit',
       id: 'audit',
       summary: 'Who changed which flag, newest first',
@@ -388,6 +425,65 @@ async function stats(
       by_day: byDay,
     },
   };
+}
+
+/**
+ * Changes come from the store, so a follower never goes back to what an instance has not heard of yet; that there is none
+ * is said from memory, so that a thousand followers are no load on the store.
+ */
+async function ruleset(
+  { service, checks, store }: ApiParts,
+  { principal, query, ifNoneMatch }: Asked<unknown, z.output<typeof RulesetQuery>>,
+): Promise<Answer> {
+  const { head: heard, ageMs } = checks.ruleset;
+  const recent = heard !== null && ageMs !== null && ageMs <= FlagDefaults.rulesetHeardMs;
+  if (recent && ifNoneMatch !== undefined && matches(ifNoneMatch, headETag(heard))) {
+    return { status: 304, headers: headHeaders(heard), body: null };
+  }
+  const { since, cursor } = query;
+  if (since !== undefined && cursor === undefined) {
+    const told: StoredFlag[] = [];
+    // One more than fits, to know that it does not.
+    const { head, complete, deleted } = await store.changes(since, (flag) => {
+      if (told.length <= FlagDefaults.rulesetPageSize) told.push(flag);
+    });
+    if (!complete && told.length <= FlagDefaults.rulesetPageSize) {
+      const seen = told.filter(({ flag }) => maySee(principal, flag));
+      // A flag that was taken out of all the key's environments is gone for it.
+      const unseen = told.filter(({ flag }) => !maySee(principal, flag)).map(({ flag }) => flag.name);
+      const body = {
+        ...head,
+        complete,
+        flags: seen.map(presented),
+        deleted: [...deleted, ...unseen],
+        next_cursor: null,
+      };
+      return { status: 200, headers: headHeaders(head), body };
+    }
+  }
+  // Before the pages: what is written while they are read is told as a change of it.
+  const head = await store.head();
+  const after = cursor === undefined ? null : nameOfCursor(cursor);
+  const { items, next } = await service.list(principal, { after, limit: FlagDefaults.rulesetPageSize });
+  return {
+    status: 200,
+    headers: headHeaders(head),
+    body: {
+      ...head,
+      complete: true,
+      flags: items.map(presented),
+      deleted: [],
+      next_cursor: next === null ? null : cursorOf(next),
+    },
+  };
+}
+
+function headHeaders(head: StoreHead): Record<string, string> {
+  return { etag: headETag(head), 'cache-control': 'no-cache' };
+}
+
+function headETag({ incarnation, revision }: StoreHead): string {
+  return `"${incarnation}.${revision}"`;
 }
 
 async function audit(

@@ -11,6 +11,7 @@ export interface Asked<Body, Query> {
   readonly params: Readonly<Record<string, string>>;
   readonly body: Body;
   readonly query: Query;
+  readonly ifNoneMatch: string | undefined;
   /** What a write needs to know beside its body. */
   readonly write: () => WriteRequest;
 }
@@ -37,6 +38,8 @@ export interface Endpoint {
   readonly answers: Readonly<Record<number, { readonly description: string; readonly schema: z.ZodType | null }>>;
   /** Takes If-Match and Idempotency-Key. */
   readonly writes: boolean;
+  /** Takes If-None-Match. */
+  readonly conditional: boolean;
   readonly problems: readonly ProblemCode[];
   /** A POST about one flag that comes so often that it is answered before anything else looks at it. */
   readonly hot: boolean;
@@ -70,6 +73,7 @@ export function carryOut(endpoint: Endpoint, asked: Asked<unknown, unknown>): An
   return endpoint.handle({
     principal,
     params: asked.params,
+    ifNoneMatch: asked.ifNoneMatch,
     body: endpoint.body === null ? undefined : parsed(endpoint.body, body, 'body'),
     query: endpoint.query === null ? undefined : parsed(endpoint.query, query, 'query'),
     write: asked.write,

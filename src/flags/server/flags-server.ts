@@ -173,7 +173,14 @@ function hotEndpoint(endpoint: Endpoint): HotRoute {
     path: endpoint.path,
     bodyLimit: endpoint.bodyLimit,
     answer: (principal, { flag, body }) =>
-      carryOut(endpoint, { principal, params: { name: flag }, body, query: undefined, write: noWrite }),
+      carryOut(endpoint, {
+        principal,
+        params: { name: flag },
+        body,
+        query: undefined,
+        ifNoneMatch: undefined,
+        write: noWrite,
+      }),
     refuse: problemAnswer,
     headers: () => NO_HEADERS,
   };
@@ -331,6 +338,7 @@ function answer(
     params: request.params as Record<string, string>,
     body: request.body,
     query: request.query,
+    ifNoneMatch: request.headers['if-none-match'],
     write: () => writeRequestOf(request, principal),
   });
   return answered instanceof Promise ? answered.then((one) => sendAnswer(reply, one)) : sendAnswer(reply, answered);

@@ -38,6 +38,11 @@ export function refuseStranger(access: Access, host: string | undefined): void {
   throw new FlagProblem('forbidden', 'Without a key this service answers to 127.0.0.1 and localhost only.');
 }
 
+/** Whether an If-None-Match names what there is. */
+export function matches(ifNoneMatch: string, etag: string): boolean {
+  return ifNoneMatch.split(',').some((one) => one.trim().replace(/^W\//, '') === etag || one.trim() === '*');
+}
+
 /** A name or address of this machine alone. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));

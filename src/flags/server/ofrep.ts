@@ -8,6 +8,7 @@ import type { CompiledFlag, Evaluation } from '../evaluate';
 import { EnvironmentName, UserId } from '../flag';
 import { FlagProblem } from '../problem';
 import type { Answer } from './endpoint';
+import { matches } from './http';
 
 /** Paths of the OpenFeature Remote Evaluation Protocol, version 0.3. */
 export const OFREP = {
@@ -216,10 +217,6 @@ function missingKey(flag: string): string {
 
 function streamUri({ access, now }: OfrepParts, environment: string): string {
   return access.open ? OFREP.stream : `${OFREP.stream}?token=${access.streamToken(environment, now())}`;
-}
-
-function matches(ifNoneMatch: string, etag: string): boolean {
-  return ifNoneMatch.split(',').some((one) => one.trim().replace(/^W\//, '') === etag || one.trim() === '*');
 }
 
 /** JSON whose keys are in order, so that two contexts that say the same are the same. */

@@ -94,7 +94,9 @@ function operation(endpoint: Endpoint): Record<string, unknown> {
           maxLength: FlagDefaults.maxIdempotencyKeyLength,
         }),
       ]
-    : [];
+    : endpoint.conditional
+      ? [header('If-None-Match', 'The ETag of what is known already.')]
+      : [];
   return {
     operationId: id,
     summary,
