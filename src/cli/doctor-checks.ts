@@ -1,23 +1,17 @@
 import type { Observation } from '../analysis/sample';
 import type { SluiceClient } from '../client/client-types';
-import { messageOf, ReleaseError } from '../errors';
+import { messageOf } from '../errors';
 import type { KubernetesTargetPlan, Plan } from '../spec/plan-types';
 import type { Cluster } from '../targets/kubernetes/cluster';
+import { bad, ok } from './check';
+import type { Check } from './check';
+import { flagServiceChecks } from './doctor-flags';
 import { lazy } from './lazy';
 import { askInstances, askPath, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
 import type { Session } from './session';
 import { ANY_IMAGE } from './spec-source';
 import { formatDuration } from './units';
-
-/** One thing looked at. */
-export interface Check {
-  readonly name: string;
-  readonly state: 'ok' | 'bad' | 'warn';
-  readonly sentence: string;
-  /** What to do. */
-  readonly hint: string | null;
-}
 
 export interface CheckOptions {
   readonly path: string | undefined;
@@ -34,6 +28,7 @@ const CLUSTER_PATIENCE_MS = 15_000;
 export async function* runChecks(session: Session, options: CheckOptions): AsyncGenerator<Check> {
   yield* temporalChecks(session);
   if (options.path !== undefined) yield* specChecks(session, options.path);
+  else yield* flagServiceChecks(session, null);
   if (options.slack) yield* slackChecks(session);
 }
 
@@ -85,6 +80,7 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
     yield* agreementChecks(answers);
     yield* tokenChecks(session, plan.target, answers);
   }
+  yield* flagServiceChecks(session, plan.target.kind === 'flag' ? plan.target : null);
   if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, path, plan.target);
   yield* sourceChecks(session, plan, answers);
   // Last: these are requests like those of users, and would be the only data of an app that nobody uses.
@@ -258,15 +254,4 @@ async function* slackChecks(session: Session): AsyncGenerator<Check> {
     const hint = `Check ${SLACK_TOKEN_ENV}. A failing Slack never holds a release up.`;
     yield bad('Slack', `the token is not taken: ${messageOf(error)}.`, hint);
   }
-}
-
-function ok(name: string, sentence: string): Check {
-  return { name, state: 'ok', sentence, hint: null };
-}
-
-function bad(name: string, problem: unknown, hint: string | null): Check {
-  if (problem instanceof ReleaseError) {
-    return { name, state: 'bad', sentence: problem.message, hint: problem.hint ?? hint };
-  }
-  return { name, state: 'bad', sentence: messageOf(problem), hint };
 }

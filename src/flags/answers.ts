@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ROLES } from './access';
 import { FlagDocument, flagSchemas } from './flag';
 import { AUDIT_ACTIONS } from './store';
 
@@ -12,6 +13,14 @@ export const FlagPage = z
   .object({ flags: z.array(FlagAnswer), next_cursor: z.string().nullable() })
   .register(flagSchemas, { id: 'FlagPage' });
 export type FlagPage = z.infer<typeof FlagPage>;
+
+export const KeyAnswer = z
+  .object({
+    id: z.string(),
+    grants: z.array(z.object({ role: z.enum(ROLES), environment: z.string() })),
+  })
+  .register(flagSchemas, { id: 'Key', description: 'Who asks, and what they may do where; `*` is everywhere.' });
+export type KeyAnswer = z.infer<typeof KeyAnswer>;
 
 export const RulesetAnswer = z
   .object({

@@ -30,6 +30,7 @@ export type {
   Explanation,
   FlagAnswer,
   FlagPage,
+  KeyAnswer,
   OutcomesAccepted,
   OutcomesAnswer,
   RulesetAnswer,

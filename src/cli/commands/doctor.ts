@@ -1,6 +1,6 @@
+import type { Check } from '../check';
 import { safeText } from '../display-width';
 import { runChecks } from '../doctor-checks';
-import type { Check } from '../doctor-checks';
 import { EXIT } from '../exit-codes';
 import { API_VERSION } from '../output';
 import type { Registry } from '../registry';

@@ -6,6 +6,7 @@ import {
   Explanation,
   FlagAnswer,
   FlagPage,
+  KeyAnswer,
   OutcomesAccepted,
   OutcomesAnswer,
   RulesetAnswer,
@@ -149,6 +150,11 @@ export class FlagServiceClient {
     if (page.limit !== undefined) query.set('limit', String(page.limit));
     if (page.cursor !== undefined) query.set('cursor', page.cursor);
     return this.#ask(AuditPage, 'GET', `${flagPath(name, 'audit')}?${query.toString()}`, { options: {} });
+  }
+
+  /** What the key of this client may do. */
+  key(options: AskOptions = {}): Promise<KeyAnswer> {
+    return this.#ask(KeyAnswer, 'GET', '/key', { options });
   }
 
   /**

@@ -7,6 +7,7 @@ import {
   Explanation,
   FlagAnswer,
   FlagPage,
+  KeyAnswer,
   OutcomesAccepted,
   OutcomesAnswer,
   RulesetAnswer,
@@ -303,6 +304,17 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
         requireFlagRole(asked.principal, 'read', stored?.flag ?? { name, environments: [] });
         return audit(parts, asked, name);
       },
+    }),
+    endpoint({
+      ...common,
+      method: 'GET',
+      path: '/api/key',
+      id: 'key',
+      summary: 'What the key of this request may do',
+      role: 'read',
+      answers: { 200: { description: 'Its name and grants.', schema: KeyAnswer } },
+      problems: [],
+      handle: ({ principal: { id, grants } }) => ({ status: 200, body: { id, grants } }),
     }),
     endpoint({
       ...common,
