@@ -111,7 +111,8 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       body: CreateFlag,
       writes: true,
       answers: { 201: { description: 'The new flag.', schema: FlagAnswer } },
-      problems: ['flag-exists', 'key-reused', 'store-unavailable'],
+      // A repeat is answered with the flag as it is then, and it may be gone.
+      problems: ['flag-exists', 'flag-not-found', 'key-reused', 'store-unavailable'],
       handle: async ({ write, body }) => {
         const answer = await service.create(write(), body);
         return written(answer, { location: `${FLAGS}/${body.name}` });
