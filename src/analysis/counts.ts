@@ -41,6 +41,27 @@ export interface Spread {
 
 export const NO_SPREAD: Spread = { chiSquared: 0, degrees: 0 };
 
+/** Of what each process counted in one batch; nothing where no event was bad, or all were. */
+export function spreadOf(counted: readonly ArmCounts[]): Spread {
+  const asked = counted.filter(({ total }) => total > 0);
+  const { bad, total } = sumOf(asked);
+  if (asked.length < 2 || bad === 0 || bad === total) return NO_SPREAD;
+  const share = bad / total;
+  const chiSquared = asked.reduce(
+    (sum, each) => sum + (each.bad - each.total * share) ** 2 / (each.total * share * (1 - share)),
+    0,
+  );
+  return { chiSquared, degrees: asked.length - 1 };
+}
+
+/** What several processes counted together. */
+export function sumOf(counted: readonly ArmCounts[]): ArmCounts {
+  return counted.reduce((sum, { bad, total }) => ({ bad: sum.bad + bad, total: sum.total + total }), {
+    bad: 0,
+    total: 0,
+  });
+}
+
 export function addSpread(sum: Spread, more: Spread): Spread {
   return { chiSquared: sum.chiSquared + more.chiSquared, degrees: sum.degrees + more.degrees };
 }
@@ -69,6 +90,8 @@ export type CountCursor =
       readonly counters: readonly string[];
       readonly canary: ArmBatch;
       readonly stable: ArmBatch;
+      /** Stable's events, process by process in the order of `counters`; absent where they are not known apart. */
+      readonly stableParts?: readonly ArmCounts[];
     };
 
 /** What a source counted of one metric since the cursor it was given. */

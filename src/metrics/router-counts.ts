@@ -1,5 +1,6 @@
-import { minus } from '../analysis/counts';
-import type { ArmBatch, CountCursor, Counted } from '../analysis/counts';
+import { minus, spreadOf } from '../analysis/counts';
+import type { ArmBatch, CountCursor, Counted, Spread } from '../analysis/counts';
+import type { ArmCounts } from '../analysis/event-evidence';
 import type { Cohort } from '../router/protocol';
 import { sumHistograms, type CumulativeHistogram } from './histogram';
 import { displayUrl } from './http';
@@ -37,6 +38,8 @@ interface Reading {
   readonly counters: readonly string[];
   readonly canary: TrackReading;
   readonly stable: TrackReading;
+  /** Stable's events, instance by instance in the order of `counters`. */
+  readonly stableParts: readonly ArmCounts[];
 }
 
 interface TrackReading {
@@ -70,7 +73,11 @@ function readCounts(answers: readonly InstanceAnswer[], request: CountRequest): 
   const canary = sumReadings(parts.canary);
   const stable = sumReadings(parts.stable);
   if (canary === null || stable === null) return 'the instances have histograms with different bounds';
-  return { counters, canary, stable };
+  return { counters, canary, stable, stableParts: parts.stable.map(eventsOf) };
+}
+
+function eventsOf({ requests, errors }: TrackReading): ArmCounts {
+  return { bad: errors, total: requests };
 }
 
 function sumReadings(parts: readonly TrackReading[]): TrackReading | null {
@@ -88,11 +95,12 @@ function sinceCursor(
   metric: 'errors' | 'latency',
   cursor: CountCursor | undefined,
 ): Without<Exclude<Counted, { kind: 'problem' }>, 'name' | 'query'> {
-  const batchOf = ({ requests, errors, histogram }: TrackReading): ArmBatch =>
-    metric === 'errors' ? { bad: errors, total: requests } : { cumulative: histogram.cumulative };
-  const { counters } = reading;
+  const batchOf = (track: TrackReading): ArmBatch =>
+    metric === 'errors' ? eventsOf(track) : { cumulative: track.histogram.cumulative };
+  const { counters, stableParts } = reading;
   const now = { canary: batchOf(reading.canary), stable: batchOf(reading.stable) };
-  const next: CountCursor = { kind: 'reading', counters, ...now };
+  const apart = metric === 'errors' ? { stableParts } : {};
+  const next: CountCursor = { kind: 'reading', counters, ...now, ...apart };
   const isSame = cursor?.kind === 'reading' && cursor.counters.join() === counters.join();
   if (cursor !== undefined && !isSame) return { kind: 'begin', why: 'an instance counts anew', cursor: next };
   const boundaries = metric === 'errors' ? {} : { boundaries: reading.canary.histogram.bounds.map((ms) => ms / 1000) };
@@ -101,7 +109,21 @@ function sinceCursor(
     canary: isSame ? minus(now.canary, cursor.canary) : now.canary,
     stable: isSame ? minus(now.stable, cursor.stable) : now.stable,
     ...boundaries,
+    ...(metric === 'errors' ? spreadSince(stableParts, isSame ? cursor.stableParts : []) : {}),
     dropped: [],
     cursor: next,
   };
+}
+
+/** How unevenly stable's errors fell on its instances; unknown where an earlier version of Sluice did not keep them apart. */
+function spreadSince(
+  now: readonly ArmCounts[],
+  before: readonly ArmCounts[] | undefined,
+): { readonly spread?: Spread } {
+  if (before === undefined) return {};
+  const grown = now.map(({ bad, total }, index) => {
+    const earlier = before[index] ?? { bad: 0, total: 0 };
+    return { bad: bad - earlier.bad, total: total - earlier.total };
+  });
+  return { spread: spreadOf(grown) };
 }

@@ -1,3 +1,4 @@
+import { spreadOf, sumOf } from '../analysis/counts';
 import type { Spread } from '../analysis/counts';
 import type { ArmCounts } from '../analysis/event-evidence';
 import { numberIn, type SeriesPair, type SeriesValue } from './prometheus-answer';
@@ -71,26 +72,6 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
     const counts = { ...sumOf(counted), spread: spreadOf(counted) };
     return { kind: 'batch', counts: totals.size === 0 ? null : counts, dropped, appeared };
   });
-}
-
-function sumOf(counted: readonly ArmCounts[]): ArmCounts {
-  return counted.reduce((sum, { bad, total }) => ({ bad: sum.bad + bad, total: sum.total + total }), {
-    bad: 0,
-    total: 0,
-  });
-}
-
-/** Pearson's chi-squared of a two-row table, by target; nothing where no event was bad, or all were. */
-function spreadOf(counted: readonly ArmCounts[]): Spread {
-  const asked = counted.filter(({ total }) => total > 0);
-  const { bad, total } = sumOf(asked);
-  if (asked.length < 2 || bad === 0 || bad === total) return { chiSquared: 0, degrees: 0 };
-  const share = bad / total;
-  const chiSquared = asked.reduce(
-    (sum, each) => sum + (each.bad - each.total * share) ** 2 / (each.total * share * (1 - share)),
-    0,
-  );
-  return { chiSquared, degrees: asked.length - 1 };
 }
 
 /** A histogram, classic (by `le`) or native; null without a single series. */

@@ -342,6 +342,33 @@ describe('what is counted since the weight changed', () => {
     ]);
   });
 
+  it("tells how unevenly stable's errors fell on the instances, batch by batch", async () => {
+    const [a, b] = [await startInstance(), await startInstance()];
+    const urls = [a.server.url, b.server.url];
+    a.serve('stable', 100, 10);
+    b.serve('stable', 100, 0);
+    const first = await countAt(urls);
+    a.serve('stable', 50, 5);
+    b.serve('stable', 50, 5);
+    const { cursor } = batchIn(first);
+    const second = await countAt(urls, { cursors: { 'error-rate': cursor } });
+    if (cursor.kind !== 'reading') throw new Error('A router only knows what it has counted so far.');
+    const { stableParts, ...older } = cursor;
+    const third = await countAt(urls, { cursors: { 'error-rate': older } });
+
+    // 5 expected at each of the two: 2 · 5² / (100 · 0.05 · 0.95).
+    expect(batchIn(first).spread?.chiSquared).toBeCloseTo(50 / 4.75, 9);
+    expect(batchIn(first).spread?.degrees).toBe(1);
+    expect(batchIn(second).spread).toEqual({ chiSquared: 0, degrees: 1 });
+    expect(stableParts).toEqual([
+      { bad: 10, total: 100 },
+      { bad: 0, total: 100 },
+    ]);
+    // What a worker of an earlier version remembered does not say it.
+    expect(batchIn(third).spread).toBeUndefined();
+    expect(batchIn(first, 'p95-latency').spread).toBeUndefined();
+  });
+
   it('begins anew with the weight, and does not count a request that was decided before', async () => {
     const { router, server, serve, pass } = await startInstance({ adminToken: 'secret-token-for-the-test' });
     serve('canary', 10, 0);
