@@ -36,6 +36,8 @@ export async function startBenchStack(): Promise<BenchStack> {
   const worker = spawn(process.execPath, [join(ROOT, 'dist', 'cli', 'main.js'), 'worker'], {
     env: {
       ...process.env,
+      // As the image has it.
+      MALLOC_ARENA_MAX: '2',
       TEMPORAL_ADDRESS: temporal.address,
       SLUICE_ROUTER_TOKEN: BENCH_TOKEN,
     },

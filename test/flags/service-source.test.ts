@@ -67,6 +67,31 @@ describe('flags in this process by a flag service', () => {
     expect(client.ageMs).toBeLessThan(60_000);
   });
 
+  it('tell the service how it went for their users', async () => {
+    const { url } = await serveFlags([
+      { name: 'f', enabled: true, rollout_percentage: 0, whitelist: ['in'] },
+      { name: 'same', enabled: true, variants: { values: { one: 1, two: 2 }, on: 'one', default: 'one' } },
+    ]);
+    const service = new FlagServiceClient({ url });
+    const { client } = await follow(url, { environment: 'staging' });
+
+    client.reportOutcome('f', { userId: 'in', ok: true, latencyMs: 5 });
+    client.reportOutcome('f', { userId: 'in', ok: false, enabled: false });
+    client.reportOutcome('f', { userId: null, ok: true, enabled: true }, 'production');
+    client.reportOutcome('same', { userId: 'u', ok: true });
+    client.reportOutcome('gone', { userId: 'in', ok: true });
+    client.reportOutcome('f', { userId: 'in', ok: true, latencyMs: Number.NaN });
+    await client.close();
+
+    expect(await service.outcomes('f', { environment: 'staging' })).toMatchObject({
+      enabled: { total: 1, failed: 0 },
+      disabled: { total: 1, failed: 1 },
+    });
+    expect(await service.outcomes('f', { environment: 'production' })).toMatchObject({ enabled: { total: 1 } });
+    expect(await service.outcomes('same', { environment: 'staging' })).toMatchObject({ enabled: { total: 1 } });
+    expect(client.lostOutcomes).toBe(2);
+  });
+
   it('come in pages where there are many, at the start and when many change at once', async () => {
     const flags = Array.from({ length: 230 }, (_, i) => ({ name: `flag-${i}`, enabled: true }));
     const { url } = await serveFlags(flags);

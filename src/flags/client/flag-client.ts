@@ -2,9 +2,9 @@ import { FlagChecks } from '../checks';
 import type { Checked } from '../checks';
 import { FlagDefaults } from '../defaults';
 import { evaluateFlag } from '../evaluate';
+import type { CompiledFlag } from '../evaluate';
 import { consoleFlagLogger } from '../logger';
 import type { FlagLogger } from '../logger';
-import { countOutcomes, OutcomeRecorder } from '../outcome-recorder';
 import type { Side } from '../outcomes';
 import { Ruleset } from '../ruleset';
 import type { RulesetState } from '../ruleset';
@@ -12,6 +12,8 @@ import type { FlagStore } from '../store';
 import { UsageRecorder } from '../usage';
 import { FlagServiceClient } from './flag-service-client';
 import type { FlagServiceClientOptions } from './flag-service-client';
+import { outcomesIntoStore, outcomesToService } from './outcome-sink';
+import type { OutcomeSink } from './outcome-sink';
 import { ServiceFlagSource } from './service-source';
 
 export type FlagClientOptions = FlagClientCommonOptions & (FlagsFromStore | FlagsFromService);
@@ -25,9 +27,9 @@ export interface FlagsFromStore {
   readonly usage?: boolean;
 }
 
-/** Follows a flag service, where the store cannot be reached. What is asked here is not counted as usage then, and outcomes are for an `OutcomeReporter`. */
+/** Follows a flag service, where the store cannot be reached. What is asked here is not counted as usage then. */
 export interface FlagsFromService {
-  /** Its address, and a key that may read. */
+  /** Its address, and a key that may read; and report, where outcomes are. */
   readonly service: Pick<FlagServiceClientOptions, 'url' | 'apiKey'>;
   readonly store?: never;
   readonly usage?: never;
@@ -67,13 +69,12 @@ export interface FlagClient {
   percentage(flag: string, environment?: string): number | null;
   /**
    * Counts how it went for a user of a flag, for a release that is judged by outcomes. Never throws, never waits: written
-   * within a second and at a close.
+   * to the store, or posted to the service, within a second and at a close.
    */
   reportOutcome(flag: string, outcome: ReportedOutcome, environment?: string): void;
   /**
-   * Outcomes that could not be counted: of a flag that is not known, or of nobody where the answer
-   * depends on the user; or without a possible latency; and all of
-   * them where a service is followed, which is told by an `OutcomeReporter`.
+   * Outcomes that could not be counted: of a flag that is not known, of nobody where the answer depends on the user, or
+   * without a possible latency; and those that a service refused, or that could not be posted to it.
    */
   readonly lostOutcomes: number;
   /** How good what is known is. */
@@ -93,10 +94,9 @@ export interface FlagClient {
 /** Loads the flags and follows them. Resolves without them when the store does not answer in time; it goes on trying. */
 export async function createFlagClient(options: FlagClientOptions): Promise<FlagClient> {
   const { store, logger = consoleFlagLogger, environment = FlagDefaults.environment } = options;
-  const ruleset = rulesetOf(options, logger);
+  const { ruleset, outcomes } = connect(options, logger);
   const usage = store === undefined || options.usage === false ? null : new UsageRecorder({ store, logger });
   const checks = new FlagChecks(ruleset, usage);
-  const outcomes = store === undefined ? null : new OutcomeRecorder({ store, logger });
   let lostOutcomes = 0;
   await ruleset.start(options.patienceMs ?? FlagDefaults.startPatienceMs);
   const check = (flag: string, userId: string | null, named: string = environment): Checked =>
@@ -115,15 +115,17 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
     },
     reportOutcome: (name, { userId, ok, latencyMs = null, enabled }, named = environment) => {
       const isLatency = latencyMs === null || (latencyMs >= 0 && latencyMs <= FlagDefaults.maxLatencyMs);
-      const side = isLatency ? sideOf(ruleset, name, { userId, enabled, environment: named }) : null;
+      const flag = ruleset.flag(name);
+      const side = flag === undefined ? null : sideOf(flag, { userId, enabled, environment: named });
       const isTaken =
+        isLatency &&
+        flag !== undefined &&
         side !== null &&
-        outcomes !== null &&
-        outcomes.add({ flag: name, environment: named, ...countOutcomes([{ side, ok, latencyMs }]) });
+        outcomes.take({ flag, environment: named, userId, side, ok, latencyMs });
       if (!isTaken) lostOutcomes += 1;
     },
     get lostOutcomes() {
-      return lostOutcomes;
+      return lostOutcomes + outcomes.lost;
     },
     get state() {
       return ruleset.state;
@@ -139,7 +141,7 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
     close: async () => {
       await ruleset.stop();
       await usage?.close();
-      await outcomes?.close();
+      await outcomes.close();
       await store?.close();
     },
   };
@@ -147,22 +149,28 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
 
 /** null: not known. */
 function sideOf(
-  ruleset: Ruleset,
-  name: string,
+  flag: CompiledFlag,
   { enabled, ...subject }: { userId: string | null; enabled: boolean | undefined; environment: string },
 ): Side | null {
-  const flag = ruleset.flag(name);
-  if (flag === undefined) return null;
   if (enabled !== undefined) return enabled ? 'enabled' : 'disabled';
   const evaluation = evaluateFlag(flag, subject);
   if (evaluation.rule === 'user-missing') return null;
   return evaluation.enabled ? 'enabled' : 'disabled';
 }
 
-function rulesetOf({ store, service, staleMs }: FlagClientOptions, logger: FlagLogger): Ruleset {
+/** What the flags come from, and where outcomes go: the same store or service. */
+function connect(
+  { store, service: address, staleMs }: FlagClientOptions,
+  logger: FlagLogger,
+): { readonly ruleset: Ruleset; readonly outcomes: OutcomeSink } {
   const common = { logger, ...(staleMs === undefined ? {} : { staleMs }) };
-  if (service === undefined) return new Ruleset({ ...common, source: store });
-  const client = new FlagServiceClient({ ...service, timeoutMs: FlagDefaults.serviceTimeoutMs });
-  const source = new ServiceFlagSource({ service: client, logger });
-  return new Ruleset({ ...common, source, pollMs: FlagDefaults.servicePollMs });
+  if (address === undefined) {
+    return { ruleset: new Ruleset({ ...common, source: store }), outcomes: outcomesIntoStore(store, logger) };
+  }
+  const service = new FlagServiceClient({ ...address, timeoutMs: FlagDefaults.serviceTimeoutMs });
+  const source = new ServiceFlagSource({ service, logger });
+  return {
+    ruleset: new Ruleset({ ...common, source, pollMs: FlagDefaults.servicePollMs }),
+    outcomes: outcomesToService(service, logger),
+  };
 }
