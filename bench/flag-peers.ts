@@ -1,7 +1,6 @@
 import { fork } from 'node:child_process';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { freePort } from '../src/devserver/free-port';
 import { messageOf } from '../src/errors';
 import { FlagServiceClient } from '../src/flags/client/flag-service-client';
 import { loadHttp } from './flags/http-load';
@@ -150,15 +149,4 @@ async function serves(address: string, { headers, bodyOf }: Pick<Load, 'headers'
     await delay(50);
   }
   throw new Error('unleash-server does not answer by its flag');
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '../../src/devserver/free-port';
 import { createFlagClient, FlagServiceClient } from '../../src/flags';
 import type { FlagClient } from '../../src/flags';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
@@ -36,14 +35,6 @@ async function follow(url: string, more: { apiKey?: string; environment?: string
   const client = await createFlagClient({ service, logger, ...rest });
   clients.push(client);
   return { client, logger };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 describe('flags in this process by a flag service', () => {
