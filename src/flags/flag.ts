@@ -49,14 +49,28 @@ export const FlagName = z
     maxLength: MAX_NAME_LENGTH,
   });
 
+const CONTROL_CHARACTER = /[\u0000-\u001f\u007f]/;
+const LONE_SURROGATE = /[\ud800-\udfff]/u;
+
 /** UTF-8, case-sensitive, not trimmed: what is hashed is what came. Control characters are nobody's id. */
 export const UserId = z
   .string()
   .min(1, 'a user id is not empty')
   .max(FlagDefaults.maxUserIdLength)
-  .refine((id) => !/[\u0000-\u001f\u007f]/.test(id), 'a user id has no control characters')
-  .refine((id) => !/[\ud800-\udfff]/u.test(id), 'a user id is well-formed Unicode')
+  .refine((id) => !CONTROL_CHARACTER.test(id), 'a user id has no control characters')
+  .refine((id) => !LONE_SURROGATE.test(id), 'a user id is well-formed Unicode')
   .register(flagSchemas, { id: 'UserId', example: 'user123', pattern: '^[^\\u0000-\\u001f\\u007f]+$' });
+
+/** The same rules without a word on which was broken, for who asks thousands of times a second. */
+export function isUserId(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value !== '' &&
+    value.length <= FlagDefaults.maxUserIdLength &&
+    !CONTROL_CHARACTER.test(value) &&
+    !LONE_SURROGATE.test(value)
+  );
+}
 
 /** What an environment may be called. */
 export const EnvironmentName = z

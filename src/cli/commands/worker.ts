@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import { pino } from 'pino';
 import { LOG_SERIALIZERS } from '../../worker/log-serializers';
+import { keepHeapsSmall } from '../../worker/small-heaps';
 import { EXIT } from '../exit-codes';
 import { listenForInterrupt } from '../interrupt';
 import type { Registry } from '../registry';
@@ -37,6 +38,7 @@ export function addWorkerCommand(registry: Registry): void {
             : pino({ level, serializers: LOG_SERIALIZERS }, { write: (line: string) => void cli.stderr.write(line) });
         const healthPort =
           options.healthPort === undefined ? undefined : parsePort(options.healthPort, '--health-port');
+        keepHeapsSmall();
         const worker = await cli.startWorker({
           ...session.connectChoice(),
           logger,

@@ -5,8 +5,9 @@ import type { FlagChecks } from '../checks';
 import { FlagDefaults } from '../defaults';
 import { evaluateFlag } from '../evaluate';
 import type { CompiledFlag, Evaluation } from '../evaluate';
-import { EnvironmentName, UserId } from '../flag';
+import { EnvironmentName, isUserId } from '../flag';
 import { FlagProblem } from '../problem';
+import type { StoreHead } from '../store';
 import type { Answer } from './endpoint';
 import { matches } from './http';
 
@@ -49,9 +50,6 @@ class OfrepFailure extends Error {
     this.code = code;
   }
 }
-
-const ContextUser = UserId.nullable();
-const ContextEnvironment = EnvironmentName.optional();
 
 interface Context {
   readonly userId: string | null;
@@ -151,8 +149,17 @@ export function ofrepProblem(problem: FlagProblem, key: string | null): Answer {
 /** The ruleset's own version, for people and for change events. */
 export function rulesetVersion({ checks }: Pick<OfrepParts, 'checks'>): string {
   const { head } = checks.ruleset;
-  return head === null ? '0' : `${head.incarnation.slice(0, 8)}-${head.revision}`;
+  if (head === null) return '0';
+  let version = versions.get(head);
+  if (version === undefined) {
+    version = `${head.incarnation.slice(0, 8)}-${head.revision}`;
+    versions.set(head, version);
+  }
+  return version;
 }
+
+/** Of each head once: every answer has it. */
+const versions = new WeakMap<StoreHead, string>();
 
 function success(
   parts: OfrepParts,
@@ -160,20 +167,12 @@ function success(
   { evaluation, environment }: { evaluation: Evaluation; environment: string },
 ): Record<string, unknown> {
   const { value, reason, variant, rule, bucket } = evaluation;
+  const metadata: Record<string, unknown> = { rule, version: rulesetVersion(parts), flagSetId: environment };
+  if (bucket !== null) metadata['bucket'] = bucket;
+  if (rule === 'percentage' && flag.percentage !== null) metadata['percentage'] = flag.percentage;
   const codeDefault = reason === 'DISABLED' && parts.disabledBehavior === 'code-default';
-  return {
-    key: flag.name,
-    ...(codeDefault ? {} : { value }),
-    reason,
-    variant,
-    metadata: {
-      rule,
-      version: rulesetVersion(parts),
-      flagSetId: environment,
-      ...(bucket === null ? {} : { bucket }),
-      ...(rule === 'percentage' && flag.percentage !== null ? { percentage: flag.percentage } : {}),
-    },
-  };
+  if (codeDefault) return { key: flag.name, reason, variant, metadata };
+  return { key: flag.name, value, reason, variant, metadata };
 }
 
 function contextOf(parts: OfrepParts, principal: Principal, body: unknown): Context {
@@ -186,18 +185,20 @@ function contextOf(parts: OfrepParts, principal: Principal, body: unknown): Cont
   const { targetingKey, environment } = whole;
   // An SDK without a user sends none, or an empty one.
   const userId = targetingKey === undefined || targetingKey === null || targetingKey === '' ? null : targetingKey;
-  const user = ContextUser.safeParse(userId);
-  if (!user.success) {
+  if (userId !== null && !isUserId(userId)) {
     throw new OfrepFailure(
       'INVALID_CONTEXT',
       `The targetingKey is a text of at most ${FlagDefaults.maxUserIdLength} characters without control characters.`,
     );
   }
-  const named = ContextEnvironment.safeParse(environment);
-  if (!named.success) {
+  if (environment !== undefined && !isEnvironmentName(environment)) {
     throw new OfrepFailure('INVALID_CONTEXT', "The context's environment is the name of one, such as production.");
   }
-  return { userId: user.data, environment: environmentOf(principal, named.data, parts.environment), whole };
+  return { userId, environment: environmentOf(principal, environment, parts.environment), whole };
+}
+
+function isEnvironmentName(value: unknown): value is string {
+  return EnvironmentName.safeParse(value).success;
 }
 
 function failure(error: unknown, key: string | null): Answer {
