@@ -4,11 +4,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { findTestServer } from '../../src/devserver/find-test-server';
 import { freePort } from '../../src/devserver/free-port';
+import { ClockGuard } from './clock-guard';
 import { requireListening } from '../../src/devserver/start-temporal';
 
 /** A time-skipping environment and the server that it talks to. */
 export interface TestServer {
   readonly env: TestWorkflowEnvironment;
+  readonly guard: ClockGuard;
   stop(): Promise<void>;
 }
 
@@ -41,9 +43,12 @@ export async function startTestServer(): Promise<TestServer> {
     const env = await TestWorkflowEnvironment.createTimeSkipping({
       server: { executable: { type: 'existing-path', path: IDLE }, port },
     });
+    const guard = new ClockGuard(env);
     return {
       env,
+      guard,
       stop: async () => {
+        guard.stop();
         await env.teardown();
         await stopServer();
       },

@@ -6,8 +6,6 @@ import type {
   WorkflowHandleWithSignaledRunId,
 } from '@temporalio/client';
 import { WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError } from '@temporalio/client';
-import type { google } from '@temporalio/proto';
-import { temporal } from '@temporalio/proto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { WorkerOptions, WorkflowBundleWithSourceMap } from '@temporalio/worker';
@@ -18,6 +16,7 @@ import type { Actor, MessageAck, ReleaseInput, ReleaseStatus, UpdateName } from 
 import { release } from '../../src/workflows/release';
 import { releaseQueue } from '../../src/workflows/release-queue';
 import type { Plan } from '../../src/spec/plan-types';
+import { isAtWork, isInTask } from './clock-guard';
 import type { FakeWorld } from './fake-world';
 import { startTestServer } from './test-server';
 import type { TestServer } from './test-server';
@@ -26,7 +25,6 @@ export type ReleaseHandle = WorkflowHandleWithFirstExecutionRunId<typeof release
 
 const TASK_QUEUE = 'sluice-test';
 const A_DAY_MS = 24 * 3_600_000;
-const STARTED = temporal.api.enums.v1.PendingActivityState.PENDING_ACTIVITY_STATE_STARTED;
 
 export const ADA: Actor = { name: 'ada', via: 'cli' };
 /** Of the group that `approve()` in plans.ts asks for. */
@@ -81,6 +79,11 @@ export class TimeSkipping {
   get env(): TestWorkflowEnvironment {
     if (this.#server === undefined) throw new Error('The test server does not run.');
     return this.#server.env;
+  }
+
+  /** How many holds on the clock that nobody had were given back. */
+  get freed(): number {
+    return this.#server?.guard.freed ?? 0;
   }
 
   /** Another server and worker, and the clock starts anew. */
@@ -240,10 +243,8 @@ export class TimeSkipping {
    */
   async quiet(handle: Pick<ReleaseHandle, 'describe' | 'fetchHistory'>): Promise<void> {
     for (let looks = 0; looks < LOOKS; looks += 1) {
-      const { raw, status } = await handle.describe();
-      if (status.name !== 'RUNNING') return;
-      const inTask = isInTask(await handle.fetchHistory());
-      if (!inTask && !(raw.pendingActivities ?? []).some((activity) => isAtWork(activity))) return;
+      // Slack is nobody's way.
+      if (!(await isAtWork(handle, ['notifySlack']))) return;
       await shortly();
     }
   }
@@ -288,11 +289,6 @@ function shortly(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-function isInTask({ events }: temporal.api.history.v1.IHistory): boolean {
-  const last = events?.at(-1);
-  return isSet(last?.workflowTaskScheduledEventAttributes) || isSet(last?.workflowTaskStartedEventAttributes);
-}
-
 /** The test server loses the answer to an update whose task continued as new: then it is asked for again. */
 const ASKED_AGAIN_MS = 4_000;
 /** A message that nobody has answered by then, however busy the machine is, is a defect. */
@@ -331,24 +327,6 @@ export async function refusalOf(sent: Promise<unknown>): Promise<{ type: string;
     return { type: error.cause.type ?? '', message: error.cause.message };
   }
   throw new Error('The message was accepted.');
-}
-
-/**
- * Slack is nobody's way, and one that waits for its next try waits for time. The test server still calls it started
- * while it waits: only the times of its attempts tell.
- */
-function isAtWork(activity: temporal.api.workflow.v1.IPendingActivityInfo): boolean {
-  if (activity.activityType?.name === 'notifySlack') return false;
-  if (!isSet(activity.lastFailure)) return true;
-  return activity.state === STARTED && nanosOf(activity.lastAttemptCompleteTime) < nanosOf(activity.lastStartedTime);
-}
-
-function nanosOf(time: google.protobuf.ITimestamp | null | undefined): bigint {
-  return BigInt(time?.seconds?.toString() ?? 0) * 1_000_000_000n + BigInt(time?.nanos ?? 0);
-}
-
-function isSet(value: unknown): boolean {
-  return value !== null && value !== undefined;
 }
 
 let installed = false;

@@ -1,0 +1,34 @@
+import { FakeWorld } from './fake-world';
+import { shortPlan } from './plans';
+import { TimeSkipping } from './time-skipping';
+
+let time: TimeSkipping;
+beforeAll(async () => {
+  time = await TimeSkipping.start();
+});
+afterAll(() => time.stop());
+
+describe('the guard of the clock', () => {
+  it('gives a hold back that nobody has, so that a test that waits for time goes on', async () => {
+    const before = await time.env.currentTimeMs();
+    await time.env.connection.testService?.lockTimeSkipping({});
+    await time.env.sleep(3_600_000);
+
+    expect(time.freed).toBe(1);
+    expect((await time.env.currentTimeMs()) - before).toBeGreaterThanOrEqual(3_600_000);
+  });
+
+  it('leaves the clock to an activity that is at work', async () => {
+    const world = new FakeWorld().hang('deploy');
+
+    await time.run(world, async (room) => {
+      const [handle, freed] = [await time.startRelease(room, shortPlan()), time.freed];
+      await world.begun('deploy');
+      // Longer than the guard's patience and its looks, in real time: the clock stands still meanwhile.
+      await time.env.sleep(14_000);
+      expect(time.freed).toBe(freed);
+      world.release();
+      await handle.result();
+    });
+  });
+});

@@ -1,0 +1,166 @@
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { temporal } from '@temporalio/proto';
+import type { google } from '@temporalio/proto';
+
+/** Real time for which a wait may stand still before it is looked into: far above what a busy machine needs. */
+const PATIENCE_MS = 8_000;
+const LOOK_EVERY_MS = 1_000;
+/** So many looks in a row that find nobody at work, because between two tasks nobody is for a moment. */
+const LOOKS = 3;
+
+type Calls = Pick<
+  NonNullable<TestWorkflowEnvironment['connection']['testService']>,
+  'lockTimeSkipping' | 'unlockTimeSkipping' | 'unlockTimeSkippingWithSleep'
+>;
+
+/**
+ * The test server skips time while nobody holds its clock: every workflow task and activity holds it once. It miscounts
+ * when an activity has ended while a retry of it was still to come: the retry's timer takes a hold for an activity that
+ * nobody knows any more (`TestWorkflowMutableStateImpl.addActivityRetryTimer` of sdk-java), and nobody gives it back.
+ * Time then runs no faster than the wall's clock, and a test that waits for minutes waits for minutes.
+ *
+ * The guard gives such a hold back. It does so only when the test waits for time to pass, the server's clock has gone no
+ * faster than the wall's, and no open workflow has a task or an activity at work: then nobody is left who could. What
+ * hangs for a reason of Sluice's own has something at work, or no timer to wait for, and goes on hanging.
+ */
+export class ClockGuard {
+  readonly #unlock: Calls['unlockTimeSkipping'];
+  readonly #timer: NodeJS.Timeout;
+  /** Waits for time that are under way. */
+  #waits = 0;
+  #since: { readonly real: number; readonly virtual: number } | null = null;
+  #idleLooks = 0;
+  #looking = false;
+  #freed = 0;
+
+  constructor(private readonly env: TestWorkflowEnvironment) {
+    const calls: Calls | null | undefined = env.connection.testService;
+    if (calls === null || calls === undefined) throw new Error('The environment has no test service.');
+    this.#unlock = calls.unlockTimeSkipping.bind(calls);
+    this.#count(calls);
+    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY_MS).unref();
+  }
+
+  /** How many holds it has given back. */
+  get freed(): number {
+    return this.#freed;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Every wait of the SDK's environment for time, `sleep` and `result`, goes through these three calls. */
+  #count(calls: Calls): void {
+    const lock = calls.lockTimeSkipping.bind(calls);
+    const sleep = calls.unlockTimeSkippingWithSleep.bind(calls);
+    const change = (by: 1 | -1): void => {
+      this.#waits = Math.max(0, this.#waits + by);
+      this.#anew();
+    };
+    calls.unlockTimeSkipping = ((request: temporal.api.testservice.v1.IUnlockTimeSkippingRequest) => {
+      change(1);
+      return this.#unlock(request);
+    }) as Calls['unlockTimeSkipping'];
+    calls.lockTimeSkipping = ((request: temporal.api.testservice.v1.ILockTimeSkippingRequest) => {
+      change(-1);
+      return lock(request);
+    }) as Calls['lockTimeSkipping'];
+    calls.unlockTimeSkippingWithSleep = (async (request: temporal.api.testservice.v1.ISleepRequest) => {
+      change(1);
+      try {
+        return await sleep(request);
+      } finally {
+        change(-1);
+      }
+    }) as Calls['unlockTimeSkippingWithSleep'];
+  }
+
+  #anew(): void {
+    this.#since = null;
+    this.#idleLooks = 0;
+  }
+
+  async #look(): Promise<void> {
+    if (this.#waits === 0 || this.#looking) return;
+    this.#looking = true;
+    try {
+      await this.#lookCloser();
+    } catch (error) {
+      // The server is being stopped under the look; anything else shows in the test, which asks the same server.
+      process.stderr.write(`clock guard: ${error instanceof Error ? error.message : String(error)}\n`);
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #lookCloser(): Promise<void> {
+    const now = { real: performance.now(), virtual: await this.env.currentTimeMs() };
+    const since = (this.#since ??= now);
+    const passed = now.real - since.real;
+    // Skipped meanwhile: it is not held.
+    if (now.virtual - since.virtual > 2 * passed + PATIENCE_MS) return this.#anew();
+    if (passed < PATIENCE_MS) return;
+    const isBusy = await this.#anyAtWork();
+    if (this.#since !== since) return;
+    this.#idleLooks = isBusy ? 0 : this.#idleLooks + 1;
+    if (this.#idleLooks < LOOKS) return;
+    const stood = Math.round(passed / 1000);
+    process.stderr.write(`clock guard: the clock was held for ${stood} s by nobody; the hold is given back\n`);
+    this.#freed += 1;
+    this.#anew();
+    await this.#unlock({});
+  }
+
+  async #anyAtWork(): Promise<boolean> {
+    const { executions } = await this.env.connection.workflowService.listOpenWorkflowExecutions({
+      namespace: 'default',
+    });
+    const handles = (executions ?? []).map(({ execution }) =>
+      this.env.client.workflow.getHandle(execution?.workflowId ?? '', execution?.runId ?? undefined),
+    );
+    return (await Promise.all(handles.map((handle) => isAtWork(handle)))).some(Boolean);
+  }
+}
+
+interface Looked {
+  describe(): Promise<{
+    readonly status: { readonly name: string };
+    readonly raw: { readonly pendingActivities?: temporal.api.workflow.v1.IPendingActivityInfo[] | null };
+  }>;
+  fetchHistory(): Promise<temporal.api.history.v1.IHistory>;
+}
+
+/** Whether a running workflow has a workflow task under way, or an activity other than those of `except`. */
+export async function isAtWork(handle: Looked, except: readonly string[] = []): Promise<boolean> {
+  const { raw, status } = await handle.describe();
+  if (status.name !== 'RUNNING') return false;
+  if (isInTask(await handle.fetchHistory())) return true;
+  return (raw.pendingActivities ?? []).some(
+    (activity) => !except.includes(activity.activityType?.name ?? '') && isActivityAtWork(activity),
+  );
+}
+
+export function isInTask({ events }: temporal.api.history.v1.IHistory): boolean {
+  const last = events?.at(-1);
+  return isSet(last?.workflowTaskScheduledEventAttributes) || isSet(last?.workflowTaskStartedEventAttributes);
+}
+
+const STARTED = temporal.api.enums.v1.PendingActivityState.PENDING_ACTIVITY_STATE_STARTED;
+
+/**
+ * One that waits for its next try waits for time. The test server still calls it started while it waits: only the times
+ * of its attempts tell.
+ */
+function isActivityAtWork(activity: temporal.api.workflow.v1.IPendingActivityInfo): boolean {
+  if (!isSet(activity.lastFailure)) return true;
+  return activity.state === STARTED && nanosOf(activity.lastAttemptCompleteTime) < nanosOf(activity.lastStartedTime);
+}
+
+function nanosOf(time: google.protobuf.ITimestamp | null | undefined): bigint {
+  return BigInt(time?.seconds?.toString() ?? 0) * 1_000_000_000n + BigInt(time?.nanos ?? 0);
+}
+
+function isSet(value: unknown): boolean {
+  return value !== null && value !== undefined;
+}
