@@ -220,7 +220,7 @@ const LINES_OF_A_FAILURE = 12;
 function inShort(messages) {
   const lines = messages
     .join('\n')
-    // eslint-disable-next-line no-control-regex -- the colours that jest puts into its messages
+    // The colours that jest puts into its messages.
     .replace(/\u001b\[[0-9;]*m/g, '')
     .split('\n')
     .filter((line) => line.trim() !== '')
