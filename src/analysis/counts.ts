@@ -114,6 +114,12 @@ export type Counted = { readonly name: string; /** What was asked, as sent. */ r
   | { readonly kind: 'problem'; readonly problem: { readonly kind: 'error' | 'no-data'; readonly message: string } }
 );
 
+/** `Omit` of each member of a union by itself. */
+type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+/** What was counted since a cursor, of whichever metric. */
+export type CountedSince = Without<Exclude<Counted, { kind: 'problem' }>, 'name' | 'query'>;
+
 /**
  * Both tracks as one batch of a metric. After a weight change nothing is counted until both had requests under the new
  * weight, and counting begins there; and a batch that would leave out for good what appeared after it began is begun

@@ -1,5 +1,5 @@
 import { minus } from '../analysis/counts';
-import type { ArmBatch, CountCursor, Counted } from '../analysis/counts';
+import type { ArmBatch, CountCursor, Counted, CountedSince } from '../analysis/counts';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { OutcomesAnswer } from '../flags/answers';
 import { FlagServiceClient, FlagServiceError } from '../flags/client/flag-service-client';
@@ -127,9 +127,6 @@ async function count(look: Look, request: CountRequest): Promise<readonly Counte
   });
 }
 
-/** `Omit` of each member of a union by itself. */
-type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
-
 /**
  * What came since the last look. Counters know nothing of percentages, so that counting begins at the first look after
  * one has changed; and anew where other counters answer, or where these have lost what they had.
@@ -138,7 +135,7 @@ function sinceCursor(
   answer: OutcomesAnswer & { readonly counters: string },
   metric: 'errors' | 'latency',
   cursor: CountCursor | undefined,
-): Without<Exclude<Counted, { kind: 'problem' }>, 'name' | 'query'> {
+): CountedSince {
   const batchOf = ({ total, failed, latency }: OutcomesAnswer['enabled']): ArmBatch =>
     metric === 'errors' ? { bad: failed, total } : { cumulative: latency };
   const now = { canary: batchOf(answer.enabled), stable: batchOf(answer.disabled) };

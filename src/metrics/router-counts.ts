@@ -1,5 +1,5 @@
 import { minus, spreadOf } from '../analysis/counts';
-import type { ArmBatch, CountCursor, Counted, Spread } from '../analysis/counts';
+import type { ArmBatch, CountCursor, Counted, CountedSince, Spread } from '../analysis/counts';
 import type { ArmCounts } from '../analysis/event-evidence';
 import type { Cohort } from '../router/protocol';
 import { sumHistograms, type CumulativeHistogram } from './histogram';
@@ -87,14 +87,7 @@ function sumReadings(parts: readonly TrackReading[]): TrackReading | null {
   return { requests: total('requests'), errors: total('errors'), histogram };
 }
 
-/** `Omit` of each member of a union by itself. */
-type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
-
-function sinceCursor(
-  reading: Reading,
-  metric: 'errors' | 'latency',
-  cursor: CountCursor | undefined,
-): Without<Exclude<Counted, { kind: 'problem' }>, 'name' | 'query'> {
+function sinceCursor(reading: Reading, metric: 'errors' | 'latency', cursor: CountCursor | undefined): CountedSince {
   const batchOf = (track: TrackReading): ArmBatch =>
     metric === 'errors' ? eventsOf(track) : { cumulative: track.histogram.cumulative };
   const { counters, stableParts } = reading;
