@@ -53,8 +53,8 @@ const CONCURRENT_WORKFLOW_TASKS = 100;
 
 /**
  * As many polls for workflow tasks as wait for one, by what the server says of its queue. The SDK's ten are too few for
- * 200 releases at once: their tasks waited 1.4 s at the median, and those that waited for longer than `STICKY_TIMEOUT`
- * were replayed, which made all others wait for longer still.
+ * 200 releases at once on a busy machine: their tasks waited 1.4 s at the median, and those that waited for longer than
+ * `STICKY_TIMEOUT` were replayed, which made all others wait for longer still.
  */
 const WORKFLOW_TASK_POLLS = { type: 'autoscaling', minimum: 5, initial: 10, maximum: 60 } as const;
 
