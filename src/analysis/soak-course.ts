@@ -77,3 +77,15 @@ function nextLook({ nextAt, endsAt }: SoakClock, now: number, interval: number):
   // The last one is at the end; another just before it would see nothing else.
   return next > endsAt - interval / 2 ? endsAt : next;
 }
+
+/** As many of the latest looks as their usual duration is told by; an odd number has a middle. */
+export const LOOKS_TIMED = 5;
+
+/**
+ * How long before the end of a soak its last look is begun, so that its answer is there when the soak ends: what looks
+ * took lately (the middle one of them), and never more than half of what lies between two.
+ */
+export function lastLookAhead(took: readonly number[], interval: number): number {
+  const middle = took.toSorted((a, b) => a - b)[Math.floor(took.length / 2)] ?? 0;
+  return Math.min(middle, interval / 2);
+}

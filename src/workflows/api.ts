@@ -312,6 +312,8 @@ export interface ReleaseState {
   step: number;
   steps: StepStatus[];
   soak: SoakProgress | null;
+  /** How late after its time the answers of the latest looks came, in milliseconds; older workers hand over none. */
+  looksTook?: number[];
   approval: ApprovalStatus | null;
   paused: PauseStatus | null;
   /** The old version is kept, although the release is promoted. */

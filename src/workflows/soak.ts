@@ -1,5 +1,5 @@
 import { condition } from '@temporalio/workflow';
-import { beginSoakClock, decideSoak } from '../analysis/soak-course';
+import { beginSoakClock, decideSoak, lastLookAhead, LOOKS_TIMED } from '../analysis/soak-course';
 import type { Verdict } from '../analysis/verdict';
 import type { WeightStep } from '../spec/plan-types';
 import type { SoakProgress } from './api';
@@ -32,14 +32,27 @@ export async function soak(run: Run, step: WeightStep): Promise<StepEnd> {
     if (endedByPerson(run, step)) return 'done';
     enter(run, 'soaking');
 
-    const wait = state.soak.nextAt - Date.now();
+    const { nextAt, endsAt } = state.soak;
+    const lead = nextAt === endsAt ? lastLookAhead(state.looksTook ?? [], run.plan.analysis.intervalMs) : 0;
+    // Always a timer where the look's time has not come: a history replayed here may be of a worker that knew no lead.
+    const wait = nextAt > Date.now() ? Math.max(nextAt - lead - Date.now(), 1) : 0;
+    const begun = Date.now() + wait;
     if (wait > 0 && (await condition(() => interrupted(run), wait, { summary: `soak at ${step.weight} %` }))) continue;
 
     const reading = await takeReading(run, state.soak.judge);
+    if (wait > 0 && !reading.lost)
+      state.looksTook = [...(state.looksTook ?? []), Date.now() - begun].slice(-LOOKS_TIMED);
+    const early = nextAt - Date.now();
+    if (early > EARLY_MS && reading.decision === 'continue') {
+      await condition(() => interrupted(run), early, { summary: `the end of the soak at ${step.weight} %` });
+    }
     const end = weigh(run, step, state.soak, reading);
     if (end !== null) return end;
   }
 }
+
+/** A last look that was faster than others ends the soak early by this at most: writing the next weight takes longer. */
+const EARLY_MS = 25;
 
 function interrupted(run: Run): boolean {
   const { paused, wishes } = run.state;
@@ -71,7 +84,8 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
 
   const decision = decideSoak(
     soak,
-    Date.now(),
+    // The last look is begun ahead of its time, and its answer may be there before it.
+    Math.max(Date.now(), soak.nextAt),
     {
       ...reading,
       decision: soak.lost > consecutiveErrorLimit && reading.decision === 'continue' ? 'error' : reading.decision,

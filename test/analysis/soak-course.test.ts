@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { beginSoakClock, decideSoak } from '../../src/analysis/soak-course';
+import { beginSoakClock, decideSoak, lastLookAhead } from '../../src/analysis/soak-course';
 import type { SoakClock, SoakLook } from '../../src/analysis/soak-course';
 
 const TIMES = { soak: 60, delay: 6, interval: 10, extension: 30 };
@@ -75,5 +75,17 @@ describe('the course of a soak', () => {
         expect(end).toBe('undecided');
       }),
     );
+  });
+});
+
+describe('how far ahead of its time the last look of a soak is begun', () => {
+  it('is what looks took lately, so that one that was slow or fast does not count', () => {
+    expect(lastLookAhead([], 10)).toBe(0);
+    expect(lastLookAhead([3], 10)).toBe(3);
+    expect(lastLookAhead([2, 1_000, 3, 1, 2], 10)).toBe(2);
+  });
+
+  it('is never more than half of what lies between two looks', () => {
+    expect(lastLookAhead([40, 60, 50], 10)).toBe(5);
   });
 });

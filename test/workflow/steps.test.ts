@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput } from '../../src/workflows/activity-types';
 import type { ReleaseStatus } from '../../src/workflows/api';
@@ -39,6 +40,35 @@ describe('a healthy release', () => {
       expect(status.events.filter((e) => e.type === 'stepPassed').every((e) => e.evidence?.verdict === 'pass')).toBe(
         true,
       );
+    });
+  });
+
+  it('begins the last look of a soak ahead of its time, once it knows what looks take', async () => {
+    const world = new FakeWorld();
+    // Real time, which passes for the release as well while an activity runs.
+    world.on('measure', () => delay(400));
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, testPlan({ steps: testSteps(weights(25, 100)) }));
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      const { events, steps } = await statusOf(handle);
+
+      const began = events.filter((event) => event.type === 'weightChanged').map((event) => event.at);
+      const lastLooks = [25, 100].map((weight) => {
+        const looks = world.calls
+          .map(({ input }) => input as Partial<MeasureInput>)
+          .filter((input) => 'analysis' in input);
+        return looks.findLast((look) => look.weight === weight)?.at ?? NaN;
+      });
+      lastLooks.forEach((at, index) => {
+        expect(at).toBeLessThan((began[index] ?? NaN) + 60_000);
+        expect(at).toBeGreaterThanOrEqual((began[index] ?? NaN) + 57_500);
+      });
+      for (const [index, step] of steps.filter(({ kind }) => kind === 'weight').entries()) {
+        expect(step.measurements).toBe(12);
+        // But for a few milliseconds, nothing is decided ahead of it.
+        expect(step.endedAt).toBeGreaterThanOrEqual((began[index] ?? NaN) + 60_000 - 25);
+      }
     });
   });
 
