@@ -37,6 +37,7 @@ export async function virtualTime(): Promise<BenchResult> {
       connection: env.nativeConnection,
       taskQueue: 'bench',
       workflowsPath: require.resolve('../src/workflows'),
+      interceptors: { workflowModules: [require.resolve('../src/workflows/interceptors')] },
       activities: createActivities(deps),
     });
     const rates: number[] = [];

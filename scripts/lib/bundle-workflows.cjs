@@ -8,6 +8,7 @@ const { bundleWorkflowCode } = require('@temporalio/worker');
 
 const root = path.resolve(__dirname, '../..');
 const workflowsPath = path.join(root, 'dist/workflows/index.js');
+const interceptors = path.join(root, 'dist/workflows/interceptors.js');
 const target = path.join(root, 'dist/workflow-bundle.js');
 
 /** The bundler reports every module it reads; only what a person has to act on is worth a line. */
@@ -26,7 +27,7 @@ async function main() {
   if (!existsSync(workflowsPath)) {
     throw new Error('dist/workflows/index.js is not there: compile first (npx tsc -p tsconfig.build.json).');
   }
-  const { code } = await bundleWorkflowCode({ workflowsPath, logger });
+  const { code } = await bundleWorkflowCode({ workflowsPath, workflowInterceptorModules: [interceptors], logger });
   // Under another name first: a worker that starts at this moment reads the old bundle or the new one, never half.
   writeFileSync(`${target}.${process.pid}`, code);
   renameSync(`${target}.${process.pid}`, target);

@@ -100,7 +100,6 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
       taskQueue: options.taskQueue ?? TASK_QUEUE,
       ...workflowCode(tracing !== null),
       activities: createActivities(options.deps ?? owned),
-      interceptors: { activity: [activityLogging] },
       ...(tracing === null ? {} : { plugins: [tracing.plugin] }),
       maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES,
       maxConcurrentWorkflowTaskExecutions: CONCURRENT_WORKFLOW_TASKS,
@@ -135,10 +134,14 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
 }
 
 /** The bundle made at build time; beside sources (tests), and for tracing, the worker bundles by itself. */
-function workflowCode(traced: boolean): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'> {
+function workflowCode(traced: boolean): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath' | 'interceptors'> {
+  const activity = [activityLogging];
   const codePath = join(__dirname, '..', 'workflow-bundle.js');
-  if (!traced && existsSync(codePath)) return { workflowBundle: { codePath } };
-  return { workflowsPath: require.resolve('../workflows/index') };
+  if (!traced && existsSync(codePath)) return { workflowBundle: { codePath }, interceptors: { activity } };
+  return {
+    workflowsPath: require.resolve('../workflows/index'),
+    interceptors: { activity, workflowModules: [require.resolve('../workflows/interceptors')] },
+  };
 }
 
 /** @throws ReleaseError `usage` for a setting that is not known. */

@@ -163,9 +163,19 @@ export function publishAttributes(run: Run): void {
   ]);
 }
 
-/** The Temporal UI's own view of the release, for those who have only that. */
+/** The release whose details are older than its state; the module is each workflow's own, as all of them are. */
+let outdated: Run | null = null;
+
+/** Has the Temporal UI's own view of the release made anew, once the workflow has nothing more to do for now. */
 export function showDetails(run: Run): void {
-  setCurrentDetails(renderDetails(statusOf(run)));
+  outdated = run;
+}
+
+/** A few tenths of a millisecond each; a roll back alone changes the state six times in one task. */
+export function renderOutdated(): void {
+  if (outdated === null) return;
+  setCurrentDetails(renderDetails(statusOf(outdated)));
+  outdated = null;
 }
 
 /** The place of the next write in the order of all writes. */

@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { Client, Connection } from '@temporalio/client';
 import { probe } from '../../src/cli/probe';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { builtSluice, BUILD_WITHIN_MS } from '../examples/built-sluice';
@@ -14,6 +15,17 @@ interface Dev {
   readonly pid: number;
   readonly address: string;
   readonly uiUrl: string;
+}
+
+/** What the Temporal UI shows of a workflow of the bundle that was built. */
+async function currentDetails(address: string, workflowId: string): Promise<string> {
+  const connection = await Connection.connect({ address });
+  try {
+    const handle = new Client({ connection }).workflow.getHandle(workflowId);
+    return (await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata')).currentDetails;
+  } finally {
+    await connection.close();
+  }
 }
 
 /** A release, two starts of Temporal and a dozen processes, on a machine that may be busy. */
@@ -109,6 +121,7 @@ describe('sluice dev, for real', () => {
       expect(ended.events.filter(({ type }) => type === 'weightChanged').map(({ weight }) => weight)).toEqual([
         25, 100,
       ]);
+      expect(await currentDetails(after.address, ended.workflowId)).toContain('v1 → v2 · **promoted**');
       expect(shop.router.snapshot()).toMatchObject({ stableVersion: 'v2' });
       expect(load.counts.stable.errors + load.counts.canary.errors + load.counts.lost).toBe(0);
       await stopDev(after);

@@ -5,7 +5,7 @@ import type { ReleaseStatus } from '../../src/workflows/api';
 import { failure, FakeWorld } from './fake-world';
 import type { ActivityName } from './fake-world';
 import { approve, shortPlan, testPlan, testSteps, weights } from './plans';
-import { ADA, ONCALL, refusalOf, send, statusOf, TimeSkipping } from './time-skipping';
+import { ADA, ask, ONCALL, refusalOf, send, statusOf, TimeSkipping } from './time-skipping';
 
 let time: TimeSkipping;
 beforeAll(async () => {
@@ -36,6 +36,11 @@ describe('a healthy release', () => {
         'promoted',
       ]);
       expect(status.events.map((e) => e.seq)).toEqual(status.events.map((_, index) => index + 1));
+      // What the Temporal UI shows of it.
+      const { currentDetails } = await ask<{ currentDetails: string }>(handle, '__temporal_workflow_metadata');
+      expect(currentDetails).toContain('v1 → v2 · **promoted** · weight 100 %');
+      expect(currentDetails).toContain('- ✔ weight 100 %: ');
+      expect(currentDetails).toMatch(/\| v2 is the stable version\. \| sluice \|$/);
       // Rule 8: what passed says by which numbers.
       expect(status.events.filter((e) => e.type === 'stepPassed').every((e) => e.evidence?.verdict === 'pass')).toBe(
         true,

@@ -352,7 +352,11 @@ function runWorker(worker: Worker): () => Promise<void> {
 }
 
 export function bundleWorkflows(path = '../../src/workflows/index.ts'): Promise<WorkflowBundleWithSourceMap> {
-  return bundleWorkflowCode({ workflowsPath: require.resolve(path), logger: new DefaultLogger('ERROR') });
+  return bundleWorkflowCode({
+    workflowsPath: require.resolve(path),
+    workflowInterceptorModules: [require.resolve('../../src/workflows/interceptors.ts')],
+    logger: new DefaultLogger('ERROR'),
+  });
 }
 
 function shorten(bundle: WorkflowBundleWithSourceMap): WorkflowBundleWithSourceMap {
