@@ -19,7 +19,10 @@ const rooms = {
   worker: ['activities', 'targets', 'metrics', 'notify', 'workflows', 'client', 'devserver'],
   client: ['workflows'],
   devserver: [],
-  cli: ['client', 'workflows', 'worker', 'devserver', 'metrics', 'router', 'targets', 'report', 'backtest', 'flags'],
+  cli: [
+    ...['client', 'workflows', 'worker', 'devserver', 'metrics', 'router', 'targets', 'report', 'backtest', 'flags'],
+    'server',
+  ],
   server: ['client', 'workflows', 'flags'],
   router: [],
   flags: [],

@@ -8,6 +8,7 @@ import type * as ConnectionOptions from '../client/connection-options';
 import type * as CreateDeps from '../worker/create-deps';
 import type * as FlagService from '../flags/client/flag-service-client';
 import type * as FlagsServerStart from '../flags/server/open-flags-server';
+import type * as Server from '../server/open-server';
 import type * as StartWorker from '../worker/start-worker';
 import type * as FindTemporal from '../devserver/find-temporal';
 import type * as StartTemporal from '../devserver/start-temporal';
@@ -34,6 +35,7 @@ export const lazy = {
   envconfig: (): typeof Envconfig => require('@temporalio/envconfig') as typeof Envconfig,
   flagService: (): typeof FlagService => require('../flags/client/flag-service-client') as typeof FlagService,
   flagsServer: (): typeof FlagsServerStart => require('../flags/server/open-flags-server') as typeof FlagsServerStart,
+  server: (): typeof Server => require('../server/open-server') as typeof Server,
   startWorker: (): typeof StartWorker => require('../worker/start-worker') as typeof StartWorker,
   findTemporal: (): typeof FindTemporal => require('../devserver/find-temporal') as typeof FindTemporal,
   startTemporal: (): typeof StartTemporal => require('../devserver/start-temporal') as typeof StartTemporal,

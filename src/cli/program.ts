@@ -32,6 +32,7 @@ import { addRejectCommand } from './commands/reject';
 import { addResumeCommand } from './commands/resume';
 import { addRollbackCommand } from './commands/rollback';
 import { addSchemaCommand } from './commands/schema';
+import { addServerCommand } from './commands/server';
 import { addSkipSoakCommand } from './commands/skip-soak';
 import { addStatusCommand } from './commands/status';
 import { addSwitchCommand } from './commands/switch';
@@ -62,7 +63,10 @@ const GROUPS: readonly (readonly [string, readonly ((registry: Registry) => void
   ],
   ['Flags:', [addFlagCommands]],
   ['Prepare:', [addInitCommand, addPlanCommand, addValidateCommand, addSchemaCommand, addRbacCommand]],
-  ['Run:', [addDevCommand, addWorkerCommand, addFlagsServerCommand, addDoctorCommand, addDemoCommand]],
+  [
+    'Run:',
+    [addDevCommand, addWorkerCommand, addServerCommand, addFlagsServerCommand, addDoctorCommand, addDemoCommand],
+  ],
   ['More:', [addCompletionCommand, addVersionCommand]],
 ];
 

@@ -30,15 +30,15 @@ export interface SluiceClient {
   /** Newest first. */
   list(options?: ListOptions): Promise<ReleaseSummary[]>;
   queue(service: ServiceRef): Promise<QueueStatus | null>;
-  approve(service: ServiceRef, message: ApproveMessage): Promise<MessageAck>;
-  reject(service: ServiceRef, message: ApproveMessage): Promise<MessageAck>;
-  pause(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
-  resume(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
-  promote(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
+  approve(service: ServiceRef, message: ApproveMessage, options?: MessageOptions): Promise<MessageAck>;
+  reject(service: ServiceRef, message: ApproveMessage, options?: MessageOptions): Promise<MessageAck>;
+  pause(service: ServiceRef, message: MessageBase, options?: MessageOptions): Promise<MessageAck>;
+  resume(service: ServiceRef, message: MessageBase, options?: MessageOptions): Promise<MessageAck>;
+  promote(service: ServiceRef, message: MessageBase, options?: MessageOptions): Promise<MessageAck>;
   /** One that only waits in the queue, named by `release`, is withdrawn. */
-  rollback(service: ServiceRef, message: RollbackMessage): Promise<MessageAck>;
-  setWeight(service: ServiceRef, message: SetWeightMessage): Promise<MessageAck>;
-  skipSoak(service: ServiceRef, message: MessageBase): Promise<MessageAck>;
+  rollback(service: ServiceRef, message: RollbackMessage, options?: MessageOptions): Promise<MessageAck>;
+  setWeight(service: ServiceRef, message: SetWeightMessage, options?: MessageOptions): Promise<MessageAck>;
+  skipSoak(service: ServiceRef, message: MessageBase, options?: MessageOptions): Promise<MessageAck>;
   /** Who polls the task queue; empty when nobody does. */
   workers(): Promise<WorkerInfo[]>;
   close(): Promise<void>;
@@ -49,6 +49,11 @@ export interface ServiceRef {
   readonly namespace: string;
   /** A certain release of the service, by id; the newest when left out. */
   readonly release?: string;
+}
+
+export interface MessageOptions {
+  /** The same id for the same release is the same message: it is carried out once, and answered as before. */
+  readonly updateId?: string;
 }
 
 export interface DeployOptions {

@@ -33,6 +33,7 @@ import type {
   DeployOptions,
   DeployResult,
   ListOptions,
+  MessageOptions,
   ReleaseSummary,
   ServiceRef,
   SluiceClient,
@@ -223,10 +224,14 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     };
   }
 
-  async function send(ref: ServiceRef, update: UpdateName, message: MessageBase): Promise<MessageAck> {
+  async function send(
+    ref: ServiceRef,
+    update: UpdateName,
+    { message, options }: { message: MessageBase; options: MessageOptions | undefined },
+  ): Promise<MessageAck> {
     const handle = client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service));
     // One id for all tries: what was carried out and not answered is not carried out twice.
-    const updateId = randomUUID();
+    const updateId = options?.updateId ?? randomUUID();
     const sentAt = Date.now();
     let deadline = sentAt + timeoutMs;
     let clocksAgree = true;
@@ -462,17 +467,17 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
 
     queue: (ref) => queues.running(ref),
 
-    approve: (ref, message) => send(ref, 'approve', message),
-    reject: (ref, message) => send(ref, 'reject', message),
-    pause: (ref, message) => send(ref, 'pause', message),
-    resume: (ref, message) => send(ref, 'resume', message),
-    promote: (ref, message) => send(ref, 'promote', message),
-    setWeight: (ref, message) => send(ref, 'setWeight', message),
-    skipSoak: (ref, message) => send(ref, 'skipSoak', message),
+    approve: (ref, message, options) => send(ref, 'approve', { message, options }),
+    reject: (ref, message, options) => send(ref, 'reject', { message, options }),
+    pause: (ref, message, options) => send(ref, 'pause', { message, options }),
+    resume: (ref, message, options) => send(ref, 'resume', { message, options }),
+    promote: (ref, message, options) => send(ref, 'promote', { message, options }),
+    setWeight: (ref, message, options) => send(ref, 'setWeight', { message, options }),
+    skipSoak: (ref, message, options) => send(ref, 'skipSoak', { message, options }),
 
-    async rollback(ref: ServiceRef, message: RollbackMessage): Promise<MessageAck> {
+    async rollback(ref: ServiceRef, message: RollbackMessage, options?: MessageOptions): Promise<MessageAck> {
       try {
-        return await send(ref, 'rollback', message);
+        return await send(ref, 'rollback', { message, options });
       } catch (error) {
         if (error instanceof ReleaseError && (error.code === 'conflict' || error.code === 'not-found')) {
           const withdrawn = await withdraw(ref, message);

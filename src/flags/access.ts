@@ -10,10 +10,22 @@ import { FlagProblem } from './problem';
 export const ROLES = ['read', 'report', 'write', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
 
-/** A role in one environment, or in all (`*`). */
+/** A role in one environment, or in all (`*`): for flags. */
 export interface Grant {
   readonly role: Role;
   readonly environment: string;
+}
+
+export const RELEASE_ROLES = ['read', 'write', 'admin'] as const;
+export type ReleaseRole = (typeof RELEASE_ROLES)[number];
+
+/**
+ * A role in one namespace of releases, or in all (`*`). Apart from the grants for flags: the key that an application asks
+ * its flags with is not to decide on releases.
+ */
+export interface ReleaseGrant {
+  readonly role: ReleaseRole;
+  readonly namespace: string;
 }
 
 /** Who asks. */
@@ -21,14 +33,17 @@ export interface Principal {
   /** For the audit. */
   readonly id: string;
   readonly grants: readonly Grant[];
+  readonly releases: readonly ReleaseGrant[];
+  /** For approvals that a group may give. */
+  readonly groups: readonly string[];
 }
 
-const GrantText = z
-  .string()
-  .regex(
-    /^(read|report|write|admin):(\*|[a-zA-Z0-9][a-zA-Z0-9._-]{0,63})$/,
-    'a grant is read, report, write or admin, ":" and an environment or *',
-  );
+const FLAG_GRANT = /^(read|report|write|admin):(\*|[a-zA-Z0-9][a-zA-Z0-9._-]{0,63})$/;
+const RELEASE_GRANT = /^releases:(read|write|admin):(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$/;
+const GrantText = z.string().refine((text) => FLAG_GRANT.test(text) || RELEASE_GRANT.test(text), {
+  message:
+    'a grant is read, report, write or admin, ":" and an environment or *; for releases "releases:", then read, write or admin, ":" and a namespace or *',
+});
 
 /** A file of keys: not the keys, but their SHA-256, so that who reads the file has none. */
 export const KeyFile = z.strictObject({
@@ -38,11 +53,13 @@ export const KeyFile = z.strictObject({
         id: z.string().min(1).max(200),
         sha256: z.string().regex(/^[0-9a-f]{64}$/, 'the SHA-256 of the key, 64 hex digits in lower case'),
         grants: z.array(GrantText).min(1),
+        /** Those an approval may name in place of the id. */
+        groups: z.array(z.string().min(1).max(200)).max(50).default([]),
       }),
     )
     .min(1),
 });
-export type KeyFile = z.infer<typeof KeyFile>;
+export type KeyFile = z.input<typeof KeyFile>;
 
 export interface JwtOptions {
   /** Where the issuer publishes its keys. */
@@ -58,8 +75,12 @@ export interface AccessOptions {
   readonly jwt?: JwtOptions;
 }
 
-const EVERYTHING: Principal['grants'] = [{ role: 'admin', environment: '*' }];
-const ANYBODY: Principal = { id: 'anonymous', grants: EVERYTHING };
+const EVERYTHING: Omit<Principal, 'id'> = {
+  grants: [{ role: 'admin', environment: '*' }],
+  releases: [{ role: 'admin', namespace: '*' }],
+  groups: [],
+};
+const ANYBODY: Principal = { id: 'anonymous', ...EVERYTHING };
 /** Longer ones are not looked at. */
 const MAX_TOKEN_LENGTH = 8192;
 /** Tokens whose signature was checked lately, so that it is not checked for each of thousands of requests a second. */
@@ -90,10 +111,10 @@ export class Access {
           hint: `Give it at least ${MIN_KEY_LENGTH}, such as the output of: openssl rand -hex 32`,
         });
       }
-      this.#principals.set(digestOf(adminKey), { id: 'SLUICE_API_KEY', grants: EVERYTHING });
+      this.#principals.set(digestOf(adminKey), { id: 'SLUICE_API_KEY', ...EVERYTHING });
     }
-    for (const { id, sha256, grants } of keys?.keys ?? []) {
-      this.#principals.set(sha256, { id, grants: grants.map(parseGrant) });
+    for (const { id, sha256, grants, groups = [] } of keys?.keys ?? []) {
+      this.#principals.set(sha256, { id, ...parseGrants(grants), groups });
     }
     this.#jwt = jwt;
     this.open = this.#principals.size === 0 && jwt === undefined;
@@ -168,9 +189,16 @@ export function may(principal: Principal, role: Role, environment: string): bool
   return false;
 }
 
-/** Whether there is any environment in which a principal may do so. */
-export function mayAnywhere(principal: Principal, role: Role): boolean {
-  return principal.grants.some((grant) => includes(grant.role, role));
+/** Whether there is any environment, or any namespace, in which a principal may do so. */
+export function mayAnywhere({ grants, releases }: Principal, role: Role, what: 'flags' | 'releases'): boolean {
+  return (what === 'flags' ? grants : releases).some((grant) => includes(grant.role, role));
+}
+
+/** Whether a principal may do so with the releases of a namespace. */
+export function mayRelease({ releases }: Principal, role: ReleaseRole, namespace: string): boolean {
+  return releases.some(
+    (grant) => (grant.namespace === '*' || grant.namespace === namespace) && includes(grant.role, role),
+  );
 }
 
 function includes(granted: Role, role: Role): boolean {
@@ -209,11 +237,31 @@ function onlyEnvironment({ grants }: Principal): string | null {
   return only !== '*' && grants.every(({ environment }) => environment === only) ? only : null;
 }
 
-function parseGrant(text: string): Grant {
-  const colon = text.indexOf(':');
-  const role = ROLES.find((one) => one === text.slice(0, colon));
-  if (role === undefined) throw new Error(`no role in ${text}`);
-  return { role, environment: text.slice(colon + 1) };
+/** Those of either kind; each text is one of a grant. */
+function parseGrants(texts: readonly string[]): Pick<Principal, 'grants' | 'releases'> {
+  const grants: Grant[] = [];
+  const releases: ReleaseGrant[] = [];
+  for (const text of texts) {
+    const [first = '', second = '', third] = text.split(':');
+    if (third !== undefined) releases.push({ role: roleOf(RELEASE_ROLES, second), namespace: third });
+    else grants.push({ role: roleOf(ROLES, first), environment: second });
+  }
+  return { grants, releases };
+}
+
+function roleOf<R extends string>(roles: readonly R[], text: string): R {
+  const role = roles.find((one) => one === text);
+  if (role === undefined) throw new Error(`no role is called ${text}`);
+  return role;
+}
+
+/** The grants of a token's scope: `flags:write:production`, `releases:write:shop`; what else it says is for others. */
+function grantsOfScope(scope: string): readonly string[] {
+  return scope.split(' ').flatMap((word) => {
+    if (RELEASE_GRANT.test(word)) return [word];
+    const ofFlags = word.startsWith('flags:') ? word.slice('flags:'.length) : '';
+    return FLAG_GRANT.test(ofFlags) ? [ofFlags] : [];
+  });
 }
 
 function bearerOf(header: string | undefined): string | undefined {
@@ -231,7 +279,13 @@ function unknownKey(): FlagProblem {
 /** The issuer did not answer, or not with keys. */
 const ISSUER_FAULTS = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID']);
 
-const Claims = z.object({ sub: z.string().min(1), exp: z.number(), scope: z.string() });
+const Claims = z.object({
+  sub: z.string().min(1),
+  exp: z.number(),
+  scope: z.string(),
+  /** Not every issuer writes them as a list; then the token names none. */
+  groups: z.array(z.string()).catch([]),
+});
 
 /** Checks tokens of one issuer. Its library is loaded with the first of them. */
 async function jwtVerifier({
@@ -245,12 +299,11 @@ async function jwtVerifier({
     try {
       const { payload } = await jose.jwtVerify(token, keys, { issuer, audience, algorithms: ALGORITHMS });
       const claims = Claims.parse(payload);
-      const grants = claims.scope
-        .split(' ')
-        .filter((scope) => scope.startsWith('flags:'))
-        .map((scope) => scope.slice('flags:'.length))
-        .filter((scope) => GrantText.safeParse(scope).success);
-      return { principal: { id: claims.sub, grants: grants.map(parseGrant) }, untilMs: claims.exp * 1000 };
+      const { sub: id, groups } = claims;
+      return {
+        principal: { id, ...parseGrants(grantsOfScope(claims.scope)), groups },
+        untilMs: claims.exp * 1000,
+      };
     } catch (error) {
       // Of the token itself; anything else is the issuer's fault, or the network's, and may be tried again.
       const ofToken = error instanceof jose.errors.JOSEError && !ISSUER_FAULTS.has(error.code);

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ROLES } from './access';
+import { RELEASE_ROLES, ROLES } from './access';
 import { FlagDocument, flagSchemas } from './flag';
 import { AUDIT_ACTIONS } from './store';
 
@@ -18,6 +18,9 @@ export const KeyAnswer = z
   .object({
     id: z.string(),
     grants: z.array(z.object({ role: z.enum(ROLES), environment: z.string() })),
+    // A service of an older version says nothing of these.
+    releases: z.array(z.object({ role: z.enum(RELEASE_ROLES), namespace: z.string() })).default([]),
+    groups: z.array(z.string()).default([]),
   })
   .register(flagSchemas, { id: 'Key', description: 'Who asks, and what they may do where; `*` is everywhere.' });
 export type KeyAnswer = z.infer<typeof KeyAnswer>;

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { FlagDefaults } from './defaults';
 
-/** The schemas that the OpenAPI document names. */
-export const flagSchemas = z.registry<{
+/** What the OpenAPI document says of a schema, beside what that says itself. */
+export interface SchemaMeta {
   readonly id: string;
   readonly description?: string;
   readonly example?: unknown;
@@ -11,7 +11,10 @@ export const flagSchemas = z.registry<{
   readonly minLength?: number;
   readonly maxLength?: number;
   readonly anyOf?: readonly object[];
-}>();
+}
+
+/** The schemas that the OpenAPI document names. */
+export const flagSchemas = z.registry<SchemaMeta>();
 
 /**
  * What a flag may be called. No `:`, because a bucket is the hash of `flag:user`, and `a:b` with user `c` would share

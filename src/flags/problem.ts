@@ -1,3 +1,9 @@
+/** What a problem is answered with. */
+export interface ProblemKind {
+  readonly status: number;
+  readonly title: string;
+}
+
 /** What can be wrong with a request, by its status. */
 export const PROBLEMS = {
   'invalid-request': { status: 400, title: 'The request is not valid' },
@@ -19,13 +25,16 @@ export const PROBLEMS = {
   'not-json-type': { status: 415, title: 'The body is not application/json' },
   'key-reused': { status: 422, title: 'The Idempotency-Key was used for another request' },
   'precondition-required': { status: 428, title: 'If-Match is needed' },
-  internal: { status: 500, title: 'The flag service failed' },
+  internal: { status: 500, title: 'The server failed' },
   'store-unavailable': { status: 503, title: 'The flag store does not answer' },
   'issuer-unavailable': { status: 503, title: 'The token cannot be checked now' },
   'too-many-streams': { status: 503, title: 'Too many event streams are open' },
-} as const satisfies Record<string, { status: number; title: string }>;
+} as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof PROBLEMS;
+
+/** Members of a problem's document beside the usual ones. */
+type ProblemExtra = Readonly<Record<string, unknown>>;
 
 /** One thing that is wrong with a body or a query. */
 export interface ProblemField {
@@ -34,25 +43,34 @@ export interface ProblemField {
   readonly message: string;
 }
 
-/** A request that is refused: a problem document (RFC 9457) when it leaves the service. */
-export class FlagProblem extends Error {
-  override readonly name = 'FlagProblem';
-  readonly code: ProblemCode;
+/** A request that is refused: a problem document (RFC 9457) when it leaves the server. */
+export class Problem extends Error {
+  override readonly name: string = 'Problem';
+  readonly code: string;
+  readonly status: number;
+  readonly title: string;
   readonly extra: Readonly<Record<string, unknown>>;
 
-  constructor(code: ProblemCode, detail: string, extra: Readonly<Record<string, unknown>> = {}) {
+  constructor(kind: ProblemKind & { readonly code: string }, detail: string, extra: ProblemExtra = {}) {
     super(detail);
-    this.code = code;
+    this.code = kind.code;
+    this.status = kind.status;
+    this.title = kind.title;
     this.extra = extra;
   }
+}
 
-  get status(): number {
-    return PROBLEMS[this.code].status;
+/** One of the flag service's own. */
+export class FlagProblem extends Problem {
+  override readonly name = 'FlagProblem';
+  declare readonly code: ProblemCode;
+
+  constructor(code: ProblemCode, detail: string, extra: ProblemExtra = {}) {
+    super({ code, ...PROBLEMS[code] }, detail, extra);
   }
 }
 
 /** The document of a problem. */
-export function problemDocument({ code, message, extra }: FlagProblem): Record<string, unknown> {
-  const { status, title } = PROBLEMS[code];
+export function problemDocument({ code, status, title, message, extra }: Problem): Record<string, unknown> {
   return { type: `urn:sluice:problem:${code}`, title, status, detail: message, code, ...extra };
 }

@@ -11,6 +11,8 @@ export const HTTP_METRICS_TOKEN_ENV = 'SLUICE_HTTP_METRICS_TOKEN';
 
 export const FLAGS_URL_ENV = 'SLUICE_FLAGS_URL';
 export const FLAGS_TOKEN_ENV = 'SLUICE_FLAGS_TOKEN';
+/** What a flag release releases, in the place of a version. */
+export const FLAG_VERSION = 'on';
 /** Where a flag service listens that was started without settings. */
 export const FLAGS_URL = 'http://127.0.0.1:8014';
 

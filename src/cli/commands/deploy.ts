@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import type { Plan } from '../../spec/plan-types';
 import { ReleaseError } from '../../errors';
+import { FLAG_VERSION } from '../../spec/defaults';
 import { EXIT } from '../exit-codes';
 import type { ExitCode } from '../exit-codes';
 import { planLines } from '../plan-lines';
@@ -51,9 +52,6 @@ export async function deploy(session: Session, path: string, options: DeployComm
   }
   return startRelease(session, plan, options);
 }
-
-/** What a flag release releases, in the place of a version. */
-export const FLAG_VERSION = 'on';
 
 /** The plan of a file for the version of the command line; with `--simulate`, over made-up numbers. */
 export async function makePlan(

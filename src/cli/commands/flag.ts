@@ -2,12 +2,13 @@ import { Option } from 'commander';
 import type { FlagServiceClient, FlagUpdate } from '../../flags/client/flag-service-client';
 import type { FlagAnswer } from '../../flags/answers';
 import { ReleaseError } from '../../errors';
+import { FLAG_VERSION } from '../../spec/defaults';
 import { askFlagService } from '../flag-service';
 import { checkLines, explanationLines, flagLines, flagTable, statsLines } from '../flag-lines';
 import type { Registry } from '../registry';
 import { addStartOptions } from '../start-release';
 import type { StartOptions } from '../start-release';
-import { deploy, FLAG_VERSION } from './deploy';
+import { deploy } from './deploy';
 
 interface SetOptions {
   readonly create?: boolean;

@@ -25,18 +25,11 @@ import { FlagProblem } from '../problem';
 import { usageDays } from '../store';
 import type { FlagStore, StoreHead } from '../store';
 import type { UsageRecorder } from '../usage';
-import { endpoint } from './endpoint';
+import { endpoint, whole } from './endpoint';
 import type { Answer, Asked, Endpoint } from './endpoint';
 import { matches } from './http';
 
 const FLAGS = '/api/feature-flags';
-
-const whole = (least: number, most: number) =>
-  z
-    .string()
-    .regex(/^\d{1,6}$/, 'a whole number')
-    .transform(Number)
-    .pipe(z.int().min(least).max(most));
 
 const limit = whole(1, FlagDefaults.maxPageSize).default(FlagDefaults.pageSize);
 const BAD_CURSOR = 'a cursor is taken from next_cursor of the page before';
@@ -79,10 +72,11 @@ export interface ApiParts {
 
 /** What most endpoints of a flag have in common. */
 const common = {
+  of: 'flags',
   body: null,
   query: null,
   bodyLimit: FlagDefaults.maxBodyBytes,
-  writes: false,
+  writes: null,
   conditional: false,
   hot: false,
 } as const;
@@ -109,7 +103,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       summary: 'Create a flag',
       role: 'write',
       body: CreateFlag,
-      writes: true,
+      writes: 'adds',
       answers: { 201: { description: 'The new flag.', schema: FlagAnswer } },
       // A repeat is answered with the flag as it is then, and it may be gone.
       problems: ['flag-exists', 'flag-not-found', 'key-reused', 'store-unavailable'],
@@ -156,7 +150,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       summary: 'Change a flag: what is named is replaced, the rest stays',
       role: 'write',
       body: UpdateFlag,
-      writes: true,
+      writes: 'changes',
       answers: FLAG_GIVEN,
       problems: [...OF_WRITE, 'release-holds'],
       handle: async ({ write, params, body }) => written(await service.update(write(), params['name'] ?? '', body)),
@@ -168,7 +162,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       id: 'deleteFlag',
       summary: 'Delete a flag and its usage',
       role: 'admin',
-      writes: true,
+      writes: 'changes',
       answers: { 204: { description: 'It is gone.', schema: null } },
       problems: [...OF_WRITE, 'release-holds'],
       handle: async ({ write, params }) => written(await service.delete(write(), params['name'] ?? '')),
@@ -208,7 +202,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       summary: 'Set the percentage',
       role: 'write',
       body: SetRollout,
-      writes: true,
+      writes: 'changes',
       answers: FLAG_GIVEN,
       problems: [...OF_WRITE, 'stale-fence', 'release-holds'],
       handle: async ({ write, params, body }) => written(await service.setRollout(write(), params['name'] ?? '', body)),
@@ -223,7 +217,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
         role: 'write',
         body: ListUser,
         bodyLimit: FlagDefaults.maxContextBytes,
-        writes: true,
+        writes: 'changes',
         answers: FLAG_GIVEN,
         problems: [...OF_WRITE, 'list-full'],
         handle: async ({ write, params, body }) =>
@@ -236,7 +230,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
         id: `removeFrom${list === 'whitelist' ? 'Whitelist' : 'Blacklist'}`,
         summary: `Take a user off the ${list}`,
         role: 'write',
-        writes: true,
+        writes: 'changes',
         answers: FLAG_GIVEN,
         problems: [...OF_WRITE, 'user-not-listed'],
         handle: async ({ write, params }) =>
@@ -266,7 +260,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       summary: 'Tell how it went for users of a flag, with it and without it',
       role: 'report',
       body: PostOutcomes,
-      writes: true,
+      writes: 'adds',
       answers: { 202: { description: 'They are counted within a second.', schema: OutcomesAccepted } },
       problems: [...OF_FLAG, 'key-reused', 'store-unavailable'],
       handle: async ({ write, params, body }) => {
@@ -315,7 +309,10 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       role: 'read',
       answers: { 200: { description: 'Its name and grants.', schema: KeyAnswer } },
       problems: [],
-      handle: ({ principal: { id, grants } }) => ({ status: 200, body: { id, grants } }),
+      handle: ({ principal: { id, grants, releases, groups } }) => ({
+        status: 200,
+        body: { id, grants, releases, groups },
+      }),
     }),
     endpoint({
       ...common,

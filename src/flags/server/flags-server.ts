@@ -3,22 +3,25 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { fastify } from 'fastify';
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify';
 import { messageOf, ReleaseError } from '../../errors';
 import { Access } from '../access';
 import type { AccessOptions, Principal } from '../access';
 import { FlagChecks } from '../checks';
 import { FlagDefaults } from '../defaults';
+import { flagSchemas } from '../flag';
 import { FlagService } from '../flag-service';
 import type { WriteRequest } from '../flag-service';
 import type { FlagLogger } from '../logger';
 import { OutcomeRecorder } from '../outcome-recorder';
 import { OutcomeService } from '../outcome-service';
 import { FlagProblem } from '../problem';
+import type { Problem } from '../problem';
 import { Ruleset } from '../ruleset';
 import type { FlagStore } from '../store';
 import { UsageRecorder } from '../usage';
 import { flagEndpoints } from './api';
+import type { Beside } from './beside';
 import { carryOut } from './endpoint';
 import type { Answer, Endpoint } from './endpoint';
 import { EventStreams } from './event-streams';
@@ -43,6 +46,14 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks, once that is known: before a body is read. */
     flagPrincipal: Principal | null;
+    /** Why it was refused. */
+    flagProblem: Problem | null;
+    /** What its endpoint noted for the audit. */
+    flagNotes: Readonly<Record<string, unknown>> | null;
+  }
+
+  interface FastifyContextConfig {
+    readonly endpoint?: Endpoint;
   }
 }
 
@@ -65,6 +76,8 @@ export interface FlagsServerOptions {
   /** For the OpenAPI document. */
   readonly version?: string;
   readonly now?: () => number;
+  /** Served by the same server. */
+  readonly beside?: Beside;
 }
 
 /** A flag service that listens. */
@@ -79,11 +92,12 @@ export interface FlagsServer {
 
 /** Starts the flag service. Flags that cannot be loaded yet are off; it loads them as soon as the store answers. */
 export async function startFlagsServer(options: FlagsServerOptions): Promise<FlagsServer> {
-  const { store, logger } = options;
+  const { store, logger, beside } = options;
+  const name = beside === undefined ? 'the flag service' : 'the server';
   const host = options.host ?? '127.0.0.1';
   const access = new Access(options.access);
   if (access.open && !isLoopback(host)) {
-    throw new ReleaseError('usage', `Without a key the flag service listens on loopback only, and not on ${host}.`, {
+    throw new ReleaseError('usage', `Without a key ${name} listens on loopback only, and not on ${host}.`, {
       hint: 'Set SLUICE_API_KEY, or give --keys or --jwks-url; or leave --host out.',
     });
   }
@@ -119,17 +133,25 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
     refuseStranger(access, request.headers.host);
     done();
   });
-  addHealth(app, { store, ruleset });
-  addEndpoints(app, access, endpoints);
-  const document = JSON.stringify(openApiDocument(endpoints, options.version ?? '0'));
+  if (beside !== undefined) addAudit(app, beside.audit);
+  addHealth(app, { store, ruleset, beside });
+  addEndpoints(app, access, [...endpoints, ...(beside?.api.endpoints ?? [])]);
+  const flagsApi = { endpoints, schemas: flagSchemas, parameters: FLAG_PARAMETERS, problems: {} };
+  const document = JSON.stringify(
+    openApiDocument(beside === undefined ? [flagsApi] : [flagsApi, beside.api], {
+      title: beside?.title ?? 'Sluice feature flags',
+      version: options.version ?? '0',
+    }),
+  );
   addGuarded(app, access, '/api/openapi.json', (reply) => reply.type(JSON_TYPE).send(document));
   addGuarded(app, access, '/metrics', (reply) =>
-    reply.type(METRICS_CONTENT_TYPE).send(flagMetricsText(checks, streams)),
+    reply.type(METRICS_CONTENT_TYPE).send(flagMetricsText(checks, streams, beside?.metrics() ?? [])),
   );
   addOfrep(app, { ofrep, streams, cors });
 
   const close = async (): Promise<void> => {
     streams.close();
+    beside?.endStreams();
     hot.stop();
     const patience = setTimeout(() => app.server.closeAllConnections(), FlagDefaults.stopPatienceMs);
     await app.close();
@@ -146,7 +168,7 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
     await close();
     throw new ReleaseError(
       'usage',
-      `The flag service cannot listen on ${host}:${options.port ?? 0}: ${messageOf(error)}.`,
+      `${name.charAt(0).toUpperCase()}${name.slice(1)} cannot listen on ${host}:${options.port ?? 0}: ${messageOf(error)}.`,
       {
         hint: 'Choose another with --port and --host.',
         cause: error,
@@ -156,9 +178,12 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
   const { port } = app.server.address() as AddressInfo;
   const url = `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
   if (access.open) {
-    logger.warn('no API key is configured: anybody on this machine may change flags, and nobody else reaches it', {
-      url,
-    });
+    logger.warn(
+      beside === undefined
+        ? 'no API key is configured: anybody on this machine may change flags, and nobody else reaches it'
+        : 'no API key is configured: anybody on this machine may change flags and releases, and nobody else reaches it',
+      { url },
+    );
   }
   return { url, ruleset, open: access.open, close };
 }
@@ -167,6 +192,9 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
 type Cors = (asked: IncomingHttpHeaders) => Readonly<Record<string, string>>;
 
 const NO_HEADERS = {};
+const YAML_TYPES = ['application/yaml', 'application/x-yaml', 'text/yaml'];
+/** The schema of each parameter in the paths. */
+const FLAG_PARAMETERS = { name: 'FlagName', user_id: 'UserId' };
 
 function hotEndpoint(endpoint: Endpoint): HotRoute {
   return {
@@ -179,7 +207,9 @@ function hotEndpoint(endpoint: Endpoint): HotRoute {
         body,
         query: undefined,
         ifNoneMatch: undefined,
+        lastEventId: undefined,
         write: noWrite,
+        note: () => undefined,
       }),
     refuse: problemAnswer,
     headers: () => NO_HEADERS,
@@ -219,6 +249,8 @@ function createApp(logger: FlagLogger, hot: HotPath): FastifyInstance {
     },
   });
   app.decorateRequest('flagPrincipal', null);
+  app.decorateRequest('flagProblem', null);
+  app.decorateRequest('flagNotes', null);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text, done) => {
     try {
@@ -234,6 +266,7 @@ function createApp(logger: FlagLogger, hot: HotPath): FastifyInstance {
       return;
     }
     const problem = problemOf(error);
+    request.flagProblem = problem;
     if (problem.code === 'internal') {
       logger.error('a request failed', {
         method: request.method,
@@ -270,7 +303,32 @@ function sendNoSuch(
   sendAnswer(reply, problemAnswer(problem));
 }
 
-function addHealth(app: FastifyInstance, { store, ruleset }: { store: FlagStore; ruleset: Ruleset }): void {
+/** Health checks and those who look are not asked what they want to change. */
+function addAudit(app: FastifyInstance, audit: Beside['audit']): void {
+  app.addHook('onResponse', (request, reply, done) => {
+    const { endpoint } = request.routeOptions.config;
+    if (endpoint !== undefined && endpoint.writes !== null && endpoint.role !== 'report') {
+      audit({
+        endpoint,
+        principal: request.flagPrincipal,
+        path: request.url.split('?')[0] ?? '',
+        requestId: requestIdOf(request),
+        status: reply.statusCode,
+        problem: request.flagProblem,
+        details: request.flagNotes ?? {},
+      });
+    }
+    done();
+  });
+}
+
+interface HealthParts {
+  readonly store: FlagStore;
+  readonly ruleset: Ruleset;
+  readonly beside: Beside | undefined;
+}
+
+function addHealth(app: FastifyInstance, { store, ruleset, beside }: HealthParts): void {
   app.get('/healthz', (_request, reply) => {
     void reply.type(JSON_TYPE).send(JSON.stringify({ status: 'ok' }));
   });
@@ -287,6 +345,7 @@ function addHealth(app: FastifyInstance, { store, ruleset }: { store: FlagStore;
           revision: head?.revision ?? null,
           flags: size,
           fallbacks,
+          ...beside?.ready(),
         }),
       );
   });
@@ -295,14 +354,31 @@ function addHealth(app: FastifyInstance, { store, ruleset }: { store: FlagStore;
 function addEndpoints(app: FastifyInstance, access: Access, endpoints: readonly Endpoint[]): void {
   for (const endpoint of endpoints) {
     if (endpoint.hot) continue;
-    app.route({
+    const route: RouteOptions = {
       method: endpoint.method,
       url: fastifyPath(endpoint.path),
       bodyLimit: endpoint.bodyLimit,
+      config: { endpoint },
+      // Whoever asks for the head alone does not want to wait for events.
+      exposeHeadRoute: endpoint.answers[200]?.type === undefined,
       onRequest: identify(access),
       handler: (request, reply) => answer(endpoint, request, reply),
-    });
+    };
+    const { yamlAs } = endpoint;
+    if (yamlAs === undefined) app.route(route);
+    else addYamlRoute(app, route, yamlAs);
   }
+}
+
+/** In a scope of its own: elsewhere YAML is as little a body as before. */
+function addYamlRoute(app: FastifyInstance, route: RouteOptions, name: string): void {
+  void app.register((scope, _options, done) => {
+    scope.addContentTypeParser(YAML_TYPES, { parseAs: 'string' }, (_request, text, parsed) => {
+      parsed(null, { [name]: text });
+    });
+    scope.route(route);
+    done();
+  });
 }
 
 /** Before the body is read: who is nobody cannot make the service read two megabytes. */
@@ -339,7 +415,11 @@ function answer(
     body: request.body,
     query: request.query,
     ifNoneMatch: request.headers['if-none-match'],
+    lastEventId: lastEventIdOf(request),
     write: () => writeRequestOf(request, principal),
+    note: (details) => {
+      request.flagNotes = { ...request.flagNotes, ...details };
+    },
   });
   return answered instanceof Promise ? answered.then((one) => sendAnswer(reply, one)) : sendAnswer(reply, answered);
 }
@@ -375,9 +455,8 @@ function addOfrep(
       const linked = typeof token === 'string' && access.acceptsStreamToken(token, ofrep.now());
       if (!linked) await access.identify(request.headers);
       streams.admit();
-      const last = request.headers['last-event-id'];
       reply.hijack();
-      streams.add(reply.raw, typeof last === 'string' ? last : undefined, cors(request.headers));
+      streams.add(reply.raw, lastEventIdOf(request), cors(request.headers));
     });
     for (const path of [fastifyPath(OFREP.single), OFREP.bulk, OFREP.stream]) {
       scope.options(path, (_request, reply) => reply.code(204).send());
@@ -398,7 +477,17 @@ function corsHeaders(origin: string | undefined, origins: readonly string[] | nu
   };
 }
 
-function sendAnswer(reply: FastifyReply, { status, headers, body }: Answer): FastifyReply {
+function lastEventIdOf({ headers }: FastifyRequest): string | undefined {
+  const last = headers['last-event-id'];
+  return typeof last === 'string' ? last : undefined;
+}
+
+function sendAnswer(reply: FastifyReply, { status, headers, body, stream }: Answer): FastifyReply {
+  if (stream !== undefined) {
+    reply.hijack();
+    stream(reply.raw);
+    return reply;
+  }
   void reply.code(status);
   if (body !== null) void reply.header('content-type', JSON_TYPE);
   if (headers !== undefined) void reply.headers(headers);
@@ -406,7 +495,7 @@ function sendAnswer(reply: FastifyReply, { status, headers, body }: Answer): Fas
 }
 
 function writeRequestOf(request: FastifyRequest, principal: Principal): WriteRequest {
-  const { 'if-match': ifMatch, 'idempotency-key': key, 'x-request-id': requestId } = request.headers;
+  const { 'if-match': ifMatch, 'idempotency-key': key } = request.headers;
   const most = FlagDefaults.maxIdempotencyKeyLength;
   if (Array.isArray(key) || (key !== undefined && (key.length === 0 || key.length > most))) {
     throw new FlagProblem('invalid-request', `An Idempotency-Key has 1 to ${most} characters.`);
@@ -416,8 +505,13 @@ function writeRequestOf(request: FastifyRequest, principal: Principal): WriteReq
     ifMatch: ifMatch === undefined ? null : ifMatch.trim() === '*' ? '*' : ifMatch.split(',').map((one) => one.trim()),
     idempotencyKey: key ?? null,
     request: `${request.method} ${request.url}\n${JSON.stringify(request.body ?? null)}`,
-    requestId: typeof requestId === 'string' ? requestId.slice(0, 200) : null,
+    requestId: requestIdOf(request),
   };
+}
+
+function requestIdOf({ headers }: FastifyRequest): string | null {
+  const id = headers['x-request-id'];
+  return typeof id === 'string' ? id.slice(0, 200) : null;
 }
 
 function fastifyPath(path: string): string {

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerRespo
 import { messageOf } from '../../errors';
 import type { Access, Principal } from '../access';
 import type { FlagLogger } from '../logger';
-import type { FlagProblem } from '../problem';
+import type { Problem } from '../problem';
 import type { Answer } from './endpoint';
 import { bodyTooLarge, JSON_TYPE, notJsonType, parseJsonBody, problemOf, refuseStranger, unreadablePath } from './http';
 
@@ -12,12 +12,12 @@ export interface HotRoute {
   readonly path: string;
   /** Bytes. */
   readonly bodyLimit: number;
-  /** May throw a FlagProblem. */
+  /** May throw a Problem. */
   readonly answer: (
     principal: Principal,
     asked: { readonly flag: string; readonly body: unknown },
   ) => Answer | Promise<Answer>;
-  readonly refuse: (problem: FlagProblem, flag: string) => Answer;
+  readonly refuse: (problem: Problem, flag: string) => Answer;
   /** For every answer, beside its own. */
   readonly headers: (asked: IncomingHttpHeaders) => Readonly<Record<string, string>>;
 }

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { messageOf } from '../../errors';
 import type { Access } from '../access';
-import { FlagProblem, problemDocument } from '../problem';
+import { FlagProblem, Problem, problemDocument } from '../problem';
 import { StoreUnavailable } from '../store';
 import type { Answer } from './endpoint';
 
@@ -54,8 +54,8 @@ export function codeOf(error: unknown): unknown {
 }
 
 /** Anything that was thrown, as a problem. */
-export function problemOf(error: unknown): FlagProblem {
-  if (error instanceof FlagProblem) return error;
+export function problemOf(error: unknown): Problem {
+  if (error instanceof Problem) return error;
   if (error instanceof StoreUnavailable) return new FlagProblem('store-unavailable', error.message);
   switch (codeOf(error)) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -65,12 +65,12 @@ export function problemOf(error: unknown): FlagProblem {
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new FlagProblem('invalid-request', 'The body is not as long as Content-Length says.');
     default:
-      return new FlagProblem('internal', 'The flag service failed; its log says how.');
+      return new FlagProblem('internal', 'The server failed; its log says how.');
   }
 }
 
 /** A problem as it leaves the service. */
-export function problemAnswer(problem: FlagProblem): Answer {
+export function problemAnswer(problem: Problem): Answer {
   return {
     status: problem.status,
     headers: {

@@ -5,7 +5,7 @@ import type { EventStreams } from './event-streams';
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** What the service knows of itself. Users are never a label. */
-export function flagMetricsText(checks: FlagChecks, streams: EventStreams): string {
+export function flagMetricsText(checks: FlagChecks, streams: EventStreams, beside: readonly string[]): string {
   const { ruleset } = checks;
   const answers = [...checks.answers()].map(
     ({ flag, variant, count }) => `sluice_flag_evaluations_total{flag="${flag}",variant="${variant}"} ${count}`,
@@ -31,6 +31,7 @@ export function flagMetricsText(checks: FlagChecks, streams: EventStreams): stri
     '# HELP sluice_flag_event_streams Open event streams.',
     '# TYPE sluice_flag_event_streams gauge',
     `sluice_flag_event_streams ${streams.size}`,
+    ...beside,
     '',
   ].join('\n');
 }

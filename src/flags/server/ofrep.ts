@@ -7,6 +7,7 @@ import { evaluateFlag } from '../evaluate';
 import type { CompiledFlag, Evaluation } from '../evaluate';
 import { EnvironmentName, isUserId } from '../flag';
 import { FlagProblem } from '../problem';
+import type { Problem } from '../problem';
 import type { StoreHead } from '../store';
 import type { Answer } from './endpoint';
 import { matches } from './http';
@@ -133,7 +134,7 @@ export function evaluateAll(
 }
 
 /** A refusal in the protocol's words: an SDK that looks for a key and details does not stumble over their absence. */
-export function ofrepProblem(problem: FlagProblem, key: string | null): Answer {
+export function ofrepProblem(problem: Problem, key: string | null): Answer {
   const code: FailureCode =
     problem.code === 'not-json' || problem.code === 'not-json-type' || problem.code === 'body-too-large'
       ? 'PARSE_ERROR'

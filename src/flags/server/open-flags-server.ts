@@ -11,6 +11,7 @@ import { openRedisFlagStore } from '../redis-store';
 import { openSqliteFlagStore } from '../sqlite-store';
 import { StoreUnavailable } from '../store';
 import type { FlagStore } from '../store';
+import type { Beside } from './beside';
 import { startFlagsServer } from './flags-server';
 import type { FlagsServer } from './flags-server';
 import type { DisabledBehavior } from './ofrep';
@@ -37,6 +38,8 @@ export interface FlagsServerChoice {
   readonly env: NodeJS.ProcessEnv;
   readonly logger: FlagLogger;
   readonly version: string;
+  /** Served by the same server. */
+  readonly beside?: Beside;
 }
 
 const DEFAULT_REDIS = 'redis://127.0.0.1:6379';
@@ -49,7 +52,7 @@ export async function openFlagsServer(choice: FlagsServerChoice): Promise<FlagsS
       hint: 'An environment has 1 to 64 letters, digits, ".", "_" and "-", such as production.',
     });
   }
-  const { host, environment, corsOrigins, disabledBehavior, requireIfMatch } = choice;
+  const { host, environment, corsOrigins, disabledBehavior, requireIfMatch, beside } = choice;
   return startFlagsServer({
     store: storeOf(choice),
     access,
@@ -61,6 +64,7 @@ export async function openFlagsServer(choice: FlagsServerChoice): Promise<FlagsS
     ...(corsOrigins === undefined ? {} : { corsOrigins }),
     ...(disabledBehavior === undefined ? {} : { disabledBehavior }),
     ...(requireIfMatch === undefined ? {} : { requireIfMatch }),
+    ...(beside === undefined ? {} : { beside }),
   });
 }
 
