@@ -91,7 +91,8 @@ function invalidSpec(problems: readonly SpecProblem[], placed: boolean): Problem
   }));
   const [first] = shown;
   const where = placed ? `line ${problems[0]?.line ?? 1}` : (first?.where ?? '');
-  const others = problems.length === 1 ? '' : ` There are ${problems.length - 1} more problems.`;
+  const more = problems.length - 1;
+  const others = more === 0 ? '' : more === 1 ? ' There is 1 more problem.' : ` There are ${more} more problems.`;
   const sentence = (first?.message ?? '').replace(/\.$/, '');
   return new Problem(
     { code: 'invalid-spec', ...RELEASE_PROBLEMS['invalid-spec'] },
