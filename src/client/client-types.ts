@@ -61,6 +61,8 @@ export interface DeployOptions {
   readonly reason?: string;
   /** Overrides the plan's. */
   readonly onConflict?: Plan['onConflict'];
+  /** Of this request: while the release that it began waits, or is the service's newest, a repeat is answered with that. */
+  readonly startKey?: string;
 }
 
 export interface DeployResult {
@@ -71,6 +73,8 @@ export interface DeployResult {
   readonly behind: string | null;
   /** That one is promoted and only keeps the old version, which it gives up now: a matter of seconds. */
   readonly endsKeeping?: true;
+  /** It was begun before, by a request with the same key. */
+  readonly repeated?: true;
 }
 
 export interface WatchOptions {

@@ -165,7 +165,8 @@ function withdrawal(release: string, { actor, reason }: MessageBase): WithdrawMe
   return { release, actor, ...(reason === undefined ? {} : { reason }) };
 }
 
-function waitingIn(memo: Record<string, unknown> | undefined): QueueMemo['waiting'] {
+/** Who waits, by a queue's memo. */
+export function waitingIn(memo: Record<string, unknown> | undefined): QueueMemo['waiting'] {
   const waiting = memo?.['waiting' satisfies keyof QueueMemo];
   return Array.isArray(waiting) ? (waiting as QueueMemo['waiting']) : [];
 }

@@ -11,6 +11,7 @@ import {
   releaseQueueWorkflowId,
   releaseWorkflowId,
   SEARCH_ATTRIBUTES,
+  START_KEY_MEMO,
   TASK_QUEUE,
 } from '../workflows/api';
 import type {
@@ -42,7 +43,7 @@ import type {
 } from './client-types';
 import { expires, timeOfRefusal, withFate } from './expiry';
 import { outcomeWords } from './outcome-words';
-import { createQueueClient, neverStarted } from './queue-client';
+import { createQueueClient, neverStarted, waitingIn } from './queue-client';
 import { newReleaseId } from './release-id';
 import { ensureSearchAttributes, searchAttributesMissing } from './search-attributes';
 
@@ -310,22 +311,43 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     );
   }
 
-  async function running(plan: Plan): Promise<{ release: string | null; queued: boolean; keepsOld: boolean }> {
-    const describe = async (workflowId: string): Promise<Record<string, unknown> | null> => {
+  /** What the service's newest release and its queue say in their memos; null where there is none. */
+  async function newest({ namespace, service }: Plan): Promise<{ release: NewestRun | null; queue: NewestRun | null }> {
+    const describe = async (workflowId: string): Promise<NewestRun | null> => {
       try {
-        const found = await client.workflow.getHandle(workflowId).describe();
-        return found.status.name === 'RUNNING' ? (found.memo ?? {}) : null;
+        const { status, memo = {} } = await client.workflow.getHandle(workflowId).describe();
+        return { running: status.name === 'RUNNING', memo };
       } catch (error) {
         if (isNotFound(error)) return null;
         throw error;
       }
     };
     const [release, queue] = await Promise.all([
-      describe(releaseWorkflowId(plan.namespace, plan.service)),
-      describe(releaseQueueWorkflowId(plan.namespace, plan.service)),
+      describe(releaseWorkflowId(namespace, service)),
+      describe(releaseQueueWorkflowId(namespace, service)),
     ]);
+    return { release, queue };
+  }
+
+  /** What an earlier request with the same key began. */
+  async function earlierStart(plan: Plan, startKey: string | undefined): Promise<DeployResult | null> {
+    if (startKey === undefined) return null;
+    const { release, queue } = await newest(plan);
+    const behind = release === null ? null : String(release.memo['release'] ?? 'unknown');
+    const begun = { workflowId: releaseWorkflowId(plan.namespace, plan.service), repeated: true } as const;
+    if (behind !== null && release?.memo[START_KEY_MEMO] === startKey) {
+      return { ...begun, release: behind, state: 'started', behind: null };
+    }
+    const waiting =
+      queue?.running === true ? waitingIn(queue.memo).find((one) => one.startKey === startKey) : undefined;
+    return waiting === undefined ? null : { ...begun, release: waiting.release, state: 'queued', behind };
+  }
+
+  async function running(plan: Plan): Promise<{ release: string | null; queued: boolean; keepsOld: boolean }> {
+    const found = await newest(plan);
+    const [release, queue] = [found.release, found.queue].map((one) => (one?.running === true ? one.memo : null));
     return {
-      release: release === null ? null : String(release['release'] ?? 'unknown'),
+      release: release ? String(release['release'] ?? 'unknown') : null,
       queued: queue !== null,
       keepsOld: typeof release?.[KEEPS_OLD_MEMO] === 'number',
     };
@@ -356,6 +378,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
         plan,
         startedBy: options.actor,
         ...(options.reason === undefined ? {} : { reason: options.reason }),
+        ...(options.startKey === undefined ? {} : { startKey: options.startKey }),
       };
       const policy = options.onConflict ?? plan.onConflict;
       const subject = `${plan.namespace}/${plan.service}`;
@@ -363,9 +386,14 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       const result = { release: input.release, workflowId: start.workflowId };
       await askTemporal(subject, prepare);
       return askTemporal(subject, async () => {
+        const earlier = await earlierStart(plan, options.startKey);
+        if (earlier !== null) return earlier;
         const now = await running(plan);
-        if (now.release === null && !now.queued && (await started(start, input))) {
-          return { ...result, state: 'started', behind: null };
+        if (now.release === null && !now.queued) {
+          if (await started(start, input)) return { ...result, state: 'started', behind: null };
+          // What was a moment earlier may be a try of the same request.
+          const other = await earlierStart(plan, options.startKey);
+          if (other !== null) return other;
         }
         const { release: behind, queued, keepsOld } = now.release === null ? await running(plan) : now;
         // A release that is promoted holds up nobody: told of the next one, it gives the old version up and ends.
@@ -568,6 +596,12 @@ function troubleOf(info: WorkflowExecutionDescription): string | null {
 /** Temporal's query language quotes with single quotes and escapes with a backslash. */
 function quoted(text: string): string {
   return text.replace(/[\\']/g, (character) => `\\${character}`);
+}
+
+/** What the last run under a workflow's id says without a worker. */
+interface NewestRun {
+  readonly running: boolean;
+  readonly memo: Record<string, unknown>;
 }
 
 /** What a list and a description of a workflow have in common, as far as it is read here. */

@@ -1,10 +1,10 @@
-import { hash } from 'node:crypto';
 import type { MessageOptions, ServiceRef, SluiceClient } from '../client/client-types';
 import { may } from '../flags/access';
 import type { Principal, ReleaseRole } from '../flags/access';
 import type { Answer, Asked } from '../flags/server/endpoint';
 import type { MessageAck, MessageBase } from '../workflows/api';
 import { actorOf, requireReleaseRole, requireTargetRole } from './release-access';
+import { repeatKeyOf } from './repeats';
 import { serviceOf } from './service-of';
 import type { TemporalLink } from './temporal-link';
 
@@ -35,13 +35,14 @@ export async function tellRelease(
   const { reason, release } = body;
   const ref = serviceOf(params, release);
   const { namespace, service } = ref;
-  asked.note({ namespace, service, ...(reason === undefined ? {} : { reason }) });
+  asked.note({ namespace, service, ...body });
   requireReleaseRole(principal, role, namespace);
-  const options = messageOptionsOf(asked);
+  const updateId = repeatKeyOf(asked);
   const client = await temporal.client();
   if (raises) await requireTargetOf(client, principal, ref);
   const content = { actor: actorOf(principal), ...(reason === undefined ? {} : { reason }) };
-  const ack = await send(client, { ref, content, options });
+  // A release carries out one message of an id.
+  const ack = await send(client, { ref, content, options: updateId === null ? {} : { updateId } });
   asked.note({ release: ack.release, seq: ack.seq });
   return { status: 200, body: { apiVersion: 'sluice.dev/v1', kind: 'MessageAck', namespace, service, ...ack } };
 }
@@ -52,11 +53,4 @@ async function requireTargetOf(client: SluiceClient, principal: Principal, ref: 
   const plan = await client.lastPlan(ref);
   // Without a plan there is no release, as the message will be told.
   if (plan !== null) requireTargetRole(principal, plan.target);
-}
-
-/** The same key with the same request of the same caller is one message, which a release carries out once. */
-function messageOptionsOf({ principal, write }: Asked<unknown, unknown>): MessageOptions {
-  const { idempotencyKey, request } = write();
-  if (idempotencyKey === null) return {};
-  return { updateId: `server:${hash('sha256', JSON.stringify([principal.id, idempotencyKey, request]))}` };
 }

@@ -8,6 +8,7 @@ import type { ReleaseSpec, SpecProblem } from '../spec/load';
 import { plan } from '../spec/plan';
 import { actorOf, requireReleaseRole, requireTargetRole } from './release-access';
 import { RELEASE_PROBLEMS } from './release-problems';
+import { repeatKeyOf } from './repeats';
 import type { StartQuery, StartRelease } from './schemas';
 import { ServerDefaults } from './server-defaults';
 import type { TemporalLink } from './temporal-link';
@@ -29,16 +30,21 @@ export async function startRelease(temporal: TemporalLink, asked: Asked<Start, I
   const planned = plan(spec, versionOf(spec, named));
   asked.note({ version: planned.version });
   requireTargetRole(principal, planned.target);
+  const startKey = repeatKeyOf(asked);
   const client = await temporal.client();
-  const started = await client.deploy(planned, {
+  const { repeated = false, ...started } = await client.deploy(planned, {
     actor: actorOf(principal),
     ...(reason === undefined ? {} : { reason }),
     ...(onConflict === undefined ? {} : { onConflict }),
+    ...(startKey === null ? {} : { startKey }),
   });
-  asked.note({ release: started.release, state: started.state });
+  asked.note({ release: started.release, state: started.state, ...(repeated ? { repeated } : {}) });
   return {
     status: started.state === 'started' ? 201 : 202,
-    headers: { location: `/api/releases/${namespace}/${service}?release=${started.release}` },
+    headers: {
+      location: `/api/releases/${namespace}/${service}?release=${started.release}`,
+      ...(repeated ? { 'idempotent-replayed': 'true' } : {}),
+    },
     body: {
       apiVersion: 'sluice.dev/v1',
       kind: 'Deployment',

@@ -3,11 +3,9 @@ import { messageOf } from '../errors';
 import type { FlagLogger } from '../flags/logger';
 import { ServerDefaults } from './server-defaults';
 
-/** Whether releases can be asked about, as far as is known. */
+/** Whether releases can be asked about, as far as is known. Shown to anybody: where Temporal is stands in the log alone. */
 export type TemporalState =
-  | { readonly state: 'unknown' }
-  | { readonly state: 'reachable'; readonly where: string; readonly workers: number }
-  | { readonly state: 'away'; readonly problem: string };
+  { readonly state: 'unknown' | 'away' } | { readonly state: 'reachable'; readonly workers: number };
 
 export interface TemporalLinkOptions {
   /** Throws a `ReleaseError` when Temporal is not there. */
@@ -78,11 +76,11 @@ export class TemporalLink {
     try {
       const client = await this.client();
       const workers = await client.workers();
-      this.#state = { state: 'reachable', where: client.where, workers: workers.length };
+      this.#state = { state: 'reachable', workers: workers.length };
       if (before !== 'reachable') this.#logger.info('Temporal is reachable', { where: client.where });
     } catch (error) {
       if (this.#closed) return;
-      this.#state = { state: 'away', problem: messageOf(error) };
+      this.#state = { state: 'away' };
       if (before !== 'away') this.#logger.warn('Temporal is away', { problem: messageOf(error) });
     }
   }

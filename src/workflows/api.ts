@@ -42,6 +42,8 @@ export const SEARCH_ATTRIBUTES: Readonly<Record<string, 'KEYWORD' | 'INT'>> = Ob
  * hold up the next release, which ends it.
  */
 export const KEEPS_OLD_MEMO = 'keepsOldUntil';
+/** In the memo of a release: the key of the request that started it, where that had one. */
+export const START_KEY_MEMO = 'startKey';
 
 /** Who did something, and by which door. */
 export interface Actor {
@@ -57,6 +59,8 @@ export interface ReleaseInput {
   readonly plan: Plan;
   readonly startedBy: Actor;
   readonly reason?: string;
+  /** Of the request that started it: a repeat of that is known by it. */
+  readonly startKey?: string;
   /** Only from one run of a release to its next (continue-as-new). */
   readonly carried?: ReleaseState;
   /** History length at which the release continues as new; for tests, 3,800 otherwise. */
@@ -460,6 +464,8 @@ export interface WaitingRelease {
   /** Epoch milliseconds. */
   readonly since: number;
   readonly by: Actor;
+  /** Of the request that it came of, where that had one. */
+  readonly startKey?: string;
 }
 
 /** A release that waited and never started, and why. */

@@ -176,8 +176,9 @@ function installHandlers(queue: Queue): void {
 }
 
 function waitingRelease({ input, supersede, since }: QueuedRelease): WaitingRelease {
-  const { release, plan, startedBy } = input;
-  return { release, version: plan.version, supersede, since: since ?? 0, by: startedBy };
+  const { release, plan, startedBy, startKey } = input;
+  const waiting = { release, version: plan.version, supersede, since: since ?? 0, by: startedBy };
+  return startKey === undefined ? waiting : { ...waiting, startKey };
 }
 
 function drop(queue: Queue, dropped: DroppedRelease): void {

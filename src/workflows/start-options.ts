@@ -1,5 +1,5 @@
 import type { SearchAttributePair } from '@temporalio/common';
-import { releaseWorkflowId, TASK_QUEUE } from './api';
+import { releaseWorkflowId, START_KEY_MEMO, TASK_QUEUE } from './api';
 import type { ReleaseInput } from './api';
 import { SEARCH_KEYS } from './search-attribute-keys';
 
@@ -47,6 +47,7 @@ export function releaseStartOptions(input: ReleaseInput, taskQueue: string = TAS
       planHash: plan.hash,
       startedBy: startedBy.name,
       ...(input.reason === undefined ? {} : { reason: input.reason }),
+      ...(input.startKey === undefined ? {} : { [START_KEY_MEMO]: input.startKey }),
     },
     // Temporal allows 200 bytes; a version is at most 255 characters.
     staticSummary: `${plan.service} → ${plan.version}`.slice(0, 190),

@@ -42,6 +42,7 @@ export class FakeSluice implements SluiceClient {
   closed = false;
   readonly #releases: ReleaseStatus[] = [];
   readonly #waiting = new Map<string, WaitingRelease[]>();
+  readonly #starts = new Map<string, DeployResult>();
   #changed = nextChange();
 
   constructor(...releases: ReleaseStatus[]) {
@@ -80,7 +81,16 @@ export class FakeSluice implements SluiceClient {
     return last;
   }
 
-  deploy(plan: Plan, options: DeployOptions): Promise<DeployResult> {
+  async deploy(plan: Plan, options: DeployOptions): Promise<DeployResult> {
+    const { startKey } = options;
+    const earlier = startKey === undefined ? undefined : this.#starts.get(startKey);
+    if (earlier !== undefined) return { ...earlier, repeated: true };
+    const result = await this.#deploy(plan, options);
+    if (startKey !== undefined) this.#starts.set(startKey, result);
+    return result;
+  }
+
+  #deploy(plan: Plan, options: DeployOptions): Promise<DeployResult> {
     this.plans.push(plan);
     const running = this.#releases.findLast((each) => nameOf(each) === nameOf(plan) && each.outcome === null);
     const release = `${plan.service}-${String(this.plans.length).padStart(4, '0')}`;

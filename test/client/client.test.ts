@@ -144,6 +144,33 @@ describe('the client', () => {
       await rollback(service);
     });
 
+    it('knows a repeat by its key: of what runs, of what waits, and of what is over and the newest', async () => {
+      const service = newService();
+      const [first, again] = await Promise.all(
+        [1, 2].map(() => client.deploy(long(service), { actor: ada, startKey: 'k1' })),
+      );
+      await soaking(service);
+      const waiting = { actor: ada, startKey: 'k2', onConflict: 'queue' } as const;
+      const queued = await client.deploy(quick(service), waiting);
+      await eventually(
+        async () => (await client.list({ service })).some((one) => one.phase === 'queued'),
+        'the queue has it in its memo',
+      );
+      const queuedAgain = await client.deploy(quick(service), waiting);
+      await rollback(service);
+      await begun(service, queued);
+      await ended(service);
+      const overAgain = await client.deploy(quick(service), waiting);
+
+      expect(again?.release).toBe(first?.release);
+      expect([first, again].filter((one) => one?.repeated === true)).toHaveLength(1);
+      const { release, workflowId } = queued;
+      expect(queued.repeated).toBeUndefined();
+      expect(queuedAgain).toEqual({ release, workflowId, state: 'queued', behind: first?.release, repeated: true });
+      expect(overAgain).toEqual({ release, workflowId, state: 'started', behind: null, repeated: true });
+      expect(await client.list({ service })).toHaveLength(2);
+    });
+
     it('queues a second one, which begins when the first is over', async () => {
       const service = newService();
       const first = await client.deploy(long(service), { actor: ada });

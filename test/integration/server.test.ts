@@ -60,10 +60,15 @@ spec:
 
   it('starts, approves and takes back a release, whose events are taken up again where they were left', async () => {
     await until(async () => JSON.stringify((await ask('GET', '/readyz')).body).includes('"workers":1'));
-    const started = await ask('POST', '/api/releases?version=v2&reason=the%20new%20till', spec(), {
-      'content-type': 'application/yaml',
-    });
+    const start = () =>
+      ask('POST', '/api/releases?version=v2&reason=the%20new%20till', spec(), {
+        'content-type': 'application/yaml',
+        'idempotency-key': 'start-1',
+      });
+    const [started, repeated] = await Promise.all([start(), start()]);
     expect(started).toMatchObject({ status: 201, body: { state: 'started', version: 'v2' } });
+    expect(repeated).toMatchObject({ status: 201, body: started.body });
+    expect(await start()).toMatchObject({ status: 201, body: started.body });
     const { release } = started.body as { release: string };
 
     const first = await readEvents(`${server.url}${SERVICE}/events`, AUTH);
