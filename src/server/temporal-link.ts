@@ -65,6 +65,7 @@ export class TemporalLink {
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    // An attempt that fails has told who asked for it, and leaves nothing to close.
     const client = await this.#client?.catch(() => null);
     // Ends a look that is under way, too.
     await client?.close();

@@ -191,6 +191,28 @@ describe('tokens', () => {
     expect((await ask('GET', '/api/feature-flags/f/audit')).body).toMatchObject({ entries: [{ actor: 'alice' }] });
   });
 
+  it('carry grants for releases and groups, of which nothing follows for flags', async () => {
+    const { url } = await serveTokens();
+    const key = async (claims: Record<string, unknown>) =>
+      (await send(`${url}/api/key`, 'GET', { headers: bearer(await sign(claims)) })).body;
+
+    expect(
+      await key({ scope: 'flags:read:production releases:write:shop releases:report:x', groups: ['oncall'] }),
+    ).toEqual({
+      id: 'alice',
+      grants: [{ role: 'read', environment: 'production' }],
+      releases: [{ role: 'write', namespace: 'shop' }],
+      groups: ['oncall'],
+    });
+    // Not a list, as some issuers write it: the token is good for what it says otherwise.
+    expect(await key({ scope: 'flags:read:*', groups: 'oncall' })).toMatchObject({ groups: [] });
+    // A grant for releases is none for flags, also where it is written as one.
+    const [one, other] = [await sign({ scope: 'releases:admin:*' }), await sign({ scope: 'flags:releases:admin:*' })];
+    for (const token of [one, other]) {
+      expect((await send(`${url}/api/feature-flags`, 'GET', { headers: bearer(token) })).status).toBe(403);
+    }
+  });
+
   it.each([
     ['of another issuer', { issuer: 'https://other.example' }],
     ['for somebody else', { audience: 'mail' }],

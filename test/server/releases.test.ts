@@ -127,7 +127,7 @@ describe('starting a release', () => {
     const asObject = await ask('POST', '/api/releases', { body: { spec: object, version: 'v2' } });
     const asYaml = await ask('POST', '/api/releases?image=v3&onConflict=queue&reason=again', {
       body: SPEC,
-      headers: { 'content-type': 'application/yaml' },
+      headers: { 'content-type': 'application/yaml; charset=utf-8' },
     });
 
     expect(started).toMatchObject({
@@ -245,7 +245,12 @@ describe('starting a release', () => {
       headers: { 'content-type': 'application/yaml' },
     });
 
-    expect([reply.status, elsewhere.status]).toEqual([415, 415]);
+    const sentence = (types: string): object => ({
+      status: 415,
+      body: { code: 'not-json-type', detail: `Send the body as Content-Type: ${types}.` },
+    });
+    expect(reply).toMatchObject(sentence('application/json or application/yaml'));
+    expect(elsewhere).toMatchObject(sentence('application/json'));
   });
 });
 

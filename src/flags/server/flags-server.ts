@@ -31,6 +31,7 @@ import {
   codeOf,
   isLoopback,
   JSON_TYPE,
+  notJsonType,
   parseJsonBody,
   problemAnswer,
   problemOf,
@@ -265,7 +266,9 @@ function createApp(logger: FlagLogger, hot: HotPath): FastifyInstance {
       sendNoSuch(app, { hot, request, reply });
       return;
     }
-    const problem = problemOf(error);
+    const takesYaml = request.routeOptions.config.endpoint?.yamlAs !== undefined;
+    const otherType = takesYaml && codeOf(error) === 'FST_ERR_CTP_INVALID_MEDIA_TYPE';
+    const problem = otherType ? notJsonType(takesYaml) : problemOf(error);
     request.flagProblem = problem;
     if (problem.code === 'internal') {
       logger.error('a request failed', {

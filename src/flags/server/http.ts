@@ -22,8 +22,9 @@ export function bodyTooLarge(): FlagProblem {
   return new FlagProblem('body-too-large', 'The body is larger than this endpoint takes.');
 }
 
-export function notJsonType(): FlagProblem {
-  return new FlagProblem('not-json-type', 'Send the body as Content-Type: application/json.');
+export function notJsonType(alsoYaml = false): FlagProblem {
+  const types = alsoYaml ? 'application/json or application/yaml' : 'application/json';
+  return new FlagProblem('not-json-type', `Send the body as Content-Type: ${types}.`);
 }
 
 export function unreadablePath(why: string): FlagProblem {
