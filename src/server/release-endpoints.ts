@@ -51,15 +51,16 @@ const common = {
 } as const;
 
 /** What the messages to a release have in common. */
-const message = {
+const told = {
   ...common,
-  method: 'POST',
   role: 'write',
-  bodyOptional: true,
   writes: 'adds',
   answers: { 200: { description: 'What was recorded.', schema: AckAnswer } },
   problems: ['not-found', 'conflict', 'superseded', 'withdrawn', 'unsupported', ...AWAY],
 } as const;
+
+/** Most of them say enough without a body. */
+const message = { ...told, method: 'POST', bodyOptional: true } as const;
 
 /** The endpoints of releases. */
 export function releaseEndpoints({ temporal, streams }: ReleaseParts): readonly Endpoint[] {
@@ -235,7 +236,7 @@ export function releaseEndpoints({ temporal, streams }: ReleaseParts): readonly 
         }),
     }),
     endpoint({
-      ...message,
+      ...told,
       method: 'PUT',
       path: `${RELEASE}/weight`,
       id: 'setReleaseWeight',

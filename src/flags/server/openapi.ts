@@ -143,7 +143,7 @@ function operation(
           {
             description,
             ...(schema === null ? {} : { content: { 'application/json': { schema: reference(schema) } } }),
-            ...(type === undefined ? {} : { content: { [type]: { schema: { type: 'string' } } } }),
+            ...(type === undefined ? {} : { content: { [type]: {} } }),
           },
         ]),
       ),
