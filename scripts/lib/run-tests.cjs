@@ -47,26 +47,26 @@ function runNode(args, { env = process.env, quiet = false, onStart } = {}) {
   });
 }
 
-/** The checks that need no server. Each counts as one, by the name it is printed with. */
-async function staticChecks() {
-  const results = [];
-  for (const [name, ...commands] of [
-    ['typecheck', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']],
-    ['lint', ['node_modules/eslint/bin/eslint.js', '.'], ['node_modules/prettier/bin/prettier.cjs', '--check', '.']],
-  ]) {
-    const started = Date.now();
-    say(`${name} ...`);
-    let ok = true;
-    for (const command of commands) {
-      const result = await runNode(command, { quiet: true });
-      if (result.ok) continue;
-      ok = false;
-      process.stdout.write(result.output.endsWith('\n') ? result.output : `${result.output}\n`);
-    }
-    say(`${name}: ${ok ? 'passed' : 'FAILED'} (${Math.round((Date.now() - started) / 1000)} s)`);
-    results.push({ name, ok });
-  }
-  return results;
+/** The checks that need no server, side by side. Each counts as one, by the name it is printed with. */
+function staticChecks() {
+  return Promise.all(
+    [
+      ['typecheck', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']],
+      ['lint', ['node_modules/eslint/bin/eslint.js', '.'], ['node_modules/prettier/bin/prettier.cjs', '--check', '.']],
+    ].map(async ([name, ...commands]) => {
+      const started = Date.now();
+      say(`${name} ...`);
+      let ok = true;
+      for (const command of commands) {
+        const result = await runNode(command, { quiet: true });
+        if (result.ok) continue;
+        ok = false;
+        process.stdout.write(result.output.endsWith('\n') ? result.output : `${result.output}\n`);
+      }
+      say(`${name}: ${ok ? 'passed' : 'FAILED'} (${Math.round((Date.now() - started) / 1000)} s)`);
+      return { name, ok };
+    }),
+  );
 }
 
 /**
@@ -152,7 +152,8 @@ async function runLabTests(env, why) {
   labIsOurs = ours;
   if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
   const others = ['--testPathIgnorePatterns', ...LAB_SUITES.outages];
-  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others]));
+  // They wait for pods and soaks most of their time: one more than there are cores.
+  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others], 3));
   results.push(await runJest(env, LAB_SUITES.outages, 1));
   if (ours && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
   labIsOurs = false;
