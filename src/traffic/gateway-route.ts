@@ -28,7 +28,7 @@ const Rule = z.looseObject({ matches: z.array(Match).optional(), backendRefs: z.
 
 const Route = z.looseObject({ spec: z.looseObject({ rules: z.array(Rule).optional() }) });
 
-const Origin = z.array(z.object({ stable: z.number(), hadCanary: z.boolean() }));
+const Origin = z.array(z.object({ stable: z.number().nullable(), hadCanary: z.boolean() }));
 
 /**
  * Weights of an HTTPRoute or GRPCRoute of the Gateway API: every rule that sends to the stable Service gets the canary
@@ -96,6 +96,8 @@ function backendAccess(services: Services): BackendAccess<Backend> {
     },
     weightOf: ({ weight }) => weight ?? 1,
     weighted: (backend, weight) => ({ ...backend, weight }),
+    isWeighted: ({ weight }) => weight !== undefined,
+    unweighted: ({ weight: _weight, ...backend }) => backend,
     toCanary: (stable) => ({ ...stable, name: services.canary }),
     describe: ({ kind, name }) => `${kind ?? 'Service'} ${name}`,
   };

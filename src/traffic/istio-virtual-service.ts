@@ -24,7 +24,7 @@ const Rule = z.looseObject({ match: z.array(Match).optional(), route: z.array(De
 
 const VirtualService = z.looseObject({ spec: z.looseObject({ http: z.array(Rule).optional() }) });
 
-const Origin = z.array(z.object({ stable: z.number(), hadCanary: z.boolean() }));
+const Origin = z.array(z.object({ stable: z.number().nullable(), hadCanary: z.boolean() }));
 
 const Status = z.looseObject({
   status: z.looseObject({
@@ -101,6 +101,8 @@ function destinationAccess(services: Services): BackendAccess<Destination> {
     // One destination alone gets everything and says nothing; among several, none stands for 0.
     weightOf: ({ weight }, siblings) => weight ?? (siblings === 1 ? 100 : 0),
     weighted: (destination, weight) => ({ ...destination, weight }),
+    isWeighted: ({ weight }) => weight !== undefined,
+    unweighted: ({ weight: _weight, ...destination }) => destination,
     toCanary: (stable) => {
       // Subsets are made by labels of stable's pods; the canary has a Service of its own.
       const { subset: _subset, ...destination } = stable.destination;

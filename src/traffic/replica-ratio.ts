@@ -11,9 +11,12 @@ export interface ReplicaRatioSettings {
   readonly namespace: string;
   readonly stableDeployment: string;
   readonly canaryDeployment: string;
-  /** Pods of both tracks together, while the release lasts. */
+  /** Pods of both tracks together, while the release lasts; what an object remembers of that counts more. */
   readonly total: number;
 }
+
+/** What a release remembers on both: stable's pods are made anew beside the canary's, and then the sum is another one. */
+const Origin = z.object({ total: z.number().int().positive() });
 
 /** What a weight comes to with whole pods. */
 export interface ReplicaSplit {
@@ -65,14 +68,15 @@ const Deployment = z.looseObject({
  * the same `put` goes on from there. How many pods there are is left as it is at the end.
  */
 export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatioSettings): TrafficUnit {
-  const { namespace, total } = settings;
+  const { namespace } = settings;
   const of = (name: string): TrafficObjectRef => ({ apiVersion: 'apps/v1', kind: 'Deployment', namespace, name });
   const refs = { stable: of(settings.stableDeployment), canary: of(settings.canaryDeployment) };
 
-  async function both(signal: AbortSignal): Promise<{ stable: TrafficObject; canary: TrafficObject }> {
+  /** Before a release has made its canary there is none, and it has no pods. */
+  async function both(signal: AbortSignal): Promise<{ stable: TrafficObject; canary: TrafficObject | null }> {
     const [stable, canary] = await Promise.all([
       findObject(cluster, refs.stable, signal, { fresh: true }),
-      findObject(cluster, refs.canary, signal, { fresh: true }),
+      cluster.find(refs.canary, { signal, fresh: true }),
     ]);
     return { stable, canary };
   }
@@ -82,22 +86,29 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
 
     async look({ signal }): Promise<UnitView> {
       const { stable, canary } = await both(signal);
-      return { ...readingOf(stable, canary), objects: [stable, canary], foreignEdits: edits(stable, canary) };
+      const objects = canary === null ? [stable] : [stable, canary];
+      return { ...readingOf(stable, canary), objects, foreignEdits: edits(stable, canary) };
     },
 
     async put({ document, ...write }): Promise<UnitPut> {
-      const wanted = splitReplicas(document.weight, total);
-      const held = { document, origin: null };
-      const resize = (
-        track: 'stable' | 'canary',
-        count: (live: TrafficObject) => number,
-      ): Promise<{ before: TrafficObject; after: TrafficObject; written: boolean }> =>
-        rewrite(cluster, refs[track], write, (live) => withHeld(withReplicas(live, count(live)), write.fence, held));
       let before: Reading | null = null;
       try {
         const live = await both(write.signal);
+        const total = totalOf(live.stable);
+        const wanted = splitReplicas(document.weight, total);
+        const held = { document, origin: { total } };
+        const resize = (
+          track: 'stable' | 'canary',
+          count: (one: TrafficObject) => number,
+        ): Promise<{ before: TrafficObject; after: TrafficObject; written: boolean }> =>
+          rewrite(cluster, refs[track], write, (one) => withHeld(withReplicas(one, count(one)), write.fence, held));
         before = readingOf(live.stable, live.canary);
         const foreignEdits = edits(live.stable, live.canary);
+        if (live.canary === null) {
+          if (wanted.canary > 0) throw new TrafficFailure('invalidRoute', absent());
+          const { written } = await resize('stable', () => wanted.stable);
+          return { before, written, foreignEdits, notes: [], error: null };
+        }
         const growing = wanted.canary >= replicasOf(live.canary) ? 'canary' : 'stable';
         const shrinking = growing === 'canary' ? 'stable' : 'canary';
         const grown = await resize(growing, () => wanted[growing]);
@@ -123,14 +134,20 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
 
     async verify({ document, signal }): Promise<Verification> {
       const live = await both(signal);
+      const total = totalOf(live.stable);
       const wanted = splitReplicas(document.weight, total);
       const pending: string[] = [];
       for (const track of ['canary', 'stable'] as const) {
-        const has = replicasOf(live[track]);
-        if (has < wanted[track]) return { kind: 'changed', reasons: [tooFew(live[track], wanted[track], cluster)] };
+        const found = live[track];
+        if (found === null) {
+          if (wanted[track] > 0) return { kind: 'changed', reasons: [absent()] };
+          continue;
+        }
+        const has = replicasOf(found);
+        if (has < wanted[track]) return { kind: 'changed', reasons: [tooFew(found, wanted[track], cluster)] };
         if (has > wanted[track])
           pending.push(`${describeObject(refs[track])} still has ${has} pods instead of ${wanted[track]}.`);
-        if (availableOf(live[track]) < wanted[track]) pending.push(waitingFor(live[track], wanted[track]));
+        if (availableOf(found) < wanted[track]) pending.push(waitingFor(found, wanted[track]));
       }
       if (pending.length > 0) return { kind: 'pending', reasons: pending };
       return { kind: 'confirmed', evidence: [`${wanted.canary} of ${total} available pods are the canary's`] };
@@ -146,19 +163,26 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
   };
 
   /** Fewer pods than the last document asked for; more are what is still to shrink. */
-  function edits(stable: TrafficObject, canary: TrafficObject): string[] {
-    const held = heldOn(stable) ?? heldOn(canary);
+  function edits(stable: TrafficObject, canary: TrafficObject | null): string[] {
+    const held = heldOn(stable) ?? (canary === null ? null : heldOn(canary));
     if (held === null) return [];
-    const wanted = splitReplicas(held.document.weight, total);
-    return [
-      ...(replicasOf(stable) < wanted.stable ? [tooFew(stable, wanted.stable, cluster)] : []),
-      ...(replicasOf(canary) < wanted.canary ? [tooFew(canary, wanted.canary, cluster)] : []),
-    ];
+    const wanted = splitReplicas(held.document.weight, totalOf(stable));
+    const found = replicasOf(stable) < wanted.stable ? [tooFew(stable, wanted.stable, cluster)] : [];
+    if (canary === null) return wanted.canary > 0 ? [...found, absent()] : found;
+    return replicasOf(canary) < wanted.canary ? [...found, tooFew(canary, wanted.canary, cluster)] : found;
+  }
+
+  function totalOf(stable: TrafficObject): number {
+    return Origin.safeParse(heldOn(stable)?.origin).data?.total ?? settings.total;
+  }
+
+  function absent(): string {
+    return `${describeObject(refs.canary)} does not exist.`;
   }
 }
 
-function readingOf(stable: TrafficObject, canary: TrafficObject): Reading {
-  const canaries = replicasOf(canary);
+function readingOf(stable: TrafficObject, canary: TrafficObject | null): Reading {
+  const canaries = canary === null ? 0 : replicasOf(canary);
   const all = canaries + replicasOf(stable);
   return { weight: all === 0 ? null : (100 * canaries) / all, match: [] };
 }

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { describeObject } from './cluster-access';
 import type { TrafficObject } from './cluster-access';
-import { refOf } from './held-object';
+import { heldOn, refOf } from './held-object';
 import type { RouteShape, Services } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import { hasStable, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
-import type { BackendAccess } from './weighted-pair';
+import type { BackendAccess, PairOrigin } from './weighted-pair';
 
 type Backend = z.infer<typeof Backend>;
 const Backend = z.looseObject({
@@ -19,9 +19,14 @@ const Weighted = z.looseObject({
   spec: z.looseObject({ weighted: z.looseObject({ services: z.array(Backend).optional() }).optional() }),
 });
 
-const Origin = z.object({ stable: z.number(), hadCanary: z.boolean() });
+const Origin = z.object({ stable: z.number().nullable(), hadCanary: z.boolean() });
 
-/** Weights of a Traefik TraefikService of the kind `weighted`. Traefik reports nothing about it: it is only read back. */
+/**
+ * Weights of a Traefik TraefikService of the kind `weighted`. Traefik reports nothing about it: it is only read back.
+ *
+ * Unless it is told to allow empty services, Traefik drops a TraefikService whole, for everybody, when one of its services
+ * has no ready pods, whatever that one's weight. So a canary that the release adds is named only while it has a share.
+ */
 export function traefikServiceShape(services: Services): RouteShape {
   const access = backendAccess(services);
   return {
@@ -35,11 +40,14 @@ export function traefikServiceShape(services: Services): RouteShape {
           `${where} has no weighted Service ${services.stable}, so there is nothing to split.`,
         );
       }
-      return withBackends(object, split(backends, access, weight, where));
+      const divided = split(backends, access, weight, where);
+      const ours = !(originOf(heldOn(object)?.origin) ?? pairOrigin(backends, access)).hadCanary;
+      const named = weight === 0 && ours ? divided.filter((backend) => access.trackOf(backend) !== 'canary') : divided;
+      return withBackends(object, named);
     },
     origin: (object) => pairOrigin(backendsOf(object), access),
     restore(object, origin) {
-      const before = Origin.safeParse(origin).data ?? { stable: 1, hadCanary: false };
+      const before = originOf(origin) ?? { stable: 1, hadCanary: false };
       return withBackends(object, unsplit(backendsOf(object), access, before));
     },
     status: (object) => ({
@@ -47,6 +55,10 @@ export function traefikServiceShape(services: Services): RouteShape {
       evidence: [`${describeObject(refOf(object))} says so; Traefik reports nothing about it`],
     }),
   };
+}
+
+function originOf(origin: unknown): PairOrigin | null {
+  return Origin.safeParse(origin).data ?? null;
 }
 
 function backendAccess(services: Services): BackendAccess<Backend> {
@@ -57,6 +69,8 @@ function backendAccess(services: Services): BackendAccess<Backend> {
     },
     weightOf: ({ weight }) => weight ?? 1,
     weighted: (backend, weight) => ({ ...backend, weight }),
+    isWeighted: ({ weight }) => weight !== undefined,
+    unweighted: ({ weight: _weight, ...backend }) => backend,
     toCanary: (stable) => ({ ...stable, name: services.canary }),
     describe: ({ kind, name }) => `${kind ?? 'Service'} ${name}`,
   };

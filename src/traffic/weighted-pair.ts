@@ -7,6 +7,9 @@ export interface BackendAccess<T> {
   /** Its share beside the others, with the kind's default where it names none. */
   weightOf(backend: T, siblings: number): number;
   weighted(backend: T, weight: number): T;
+  /** Whether it names one itself. */
+  isWeighted(backend: T): boolean;
+  unweighted(backend: T): T;
   /** The same as the stable backend, for the canary Service. */
   toCanary(stable: T): T;
   describe(backend: T): string;
@@ -14,8 +17,8 @@ export interface BackendAccess<T> {
 
 /** What a rule's backends were like before the release. */
 export interface PairOrigin {
-  /** The stable backend's weight. */
-  readonly stable: number;
+  /** The stable backend's weight; null for one that named none. */
+  readonly stable: number | null;
   /** False when the canary backend is the release's own addition. */
   readonly hadCanary: boolean;
 }
@@ -70,10 +73,11 @@ export function split<T>(backends: readonly T[], access: BackendAccess<T>, weigh
 }
 
 export function pairOrigin<T>(backends: readonly T[], access: BackendAccess<T>): PairOrigin {
-  const stable = weightsOf(backends, access).stable;
+  const { stable } = weightsOf(backends, access);
+  const named = backends.some((backend) => access.trackOf(backend) === 'stable' && access.isWeighted(backend));
   return {
     // A stable backend without any share would leave everybody without an answer.
-    stable: stable === 0 ? 100 : stable,
+    stable: stable === 0 ? 100 : named ? stable : null,
     hadCanary: backends.some((backend) => access.trackOf(backend) === 'canary'),
   };
 }
@@ -82,7 +86,9 @@ export function pairOrigin<T>(backends: readonly T[], access: BackendAccess<T>):
 export function unsplit<T>(backends: readonly T[], access: BackendAccess<T>, origin: PairOrigin): T[] {
   return backends.flatMap((backend) => {
     const track = access.trackOf(backend);
-    if (track === 'stable') return [access.weighted(backend, origin.stable)];
+    if (track === 'stable') {
+      return [origin.stable === null ? access.unweighted(backend) : access.weighted(backend, origin.stable)];
+    }
     if (track === 'canary') return origin.hadCanary ? [access.weighted(backend, 0)] : [];
     return [backend];
   });

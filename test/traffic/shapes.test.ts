@@ -2,6 +2,7 @@ import type { TrafficObject } from '../../src/traffic/cluster-access';
 import { gatewayRouteShape } from '../../src/traffic/gateway-route';
 import { gatewayStatus } from '../../src/traffic/gateway-status';
 import { virtualServiceShape } from '../../src/traffic/istio-virtual-service';
+import { withHeld } from '../../src/traffic/held-object';
 import { diff } from '../../src/traffic/json-patch';
 import { describeReach, splitReplicas } from '../../src/traffic/replica-ratio';
 import { traefikServiceShape } from '../../src/traffic/traefik-service';
@@ -84,7 +85,7 @@ describe('an HTTPRoute', () => {
 
     expect((restored['spec'] as { rules: unknown[] }).rules).toEqual([
       preview,
-      { backendRefs: [{ name: 'checkout', weight: 1 }] },
+      { backendRefs: [{ name: 'checkout' }] },
     ]);
   });
 
@@ -239,6 +240,50 @@ describe('a VirtualService', () => {
 });
 
 describe('a TraefikService', () => {
+  const weighted = (backends: readonly object[]): TrafficObject => ({
+    apiVersion: 'traefik.io/v1alpha1',
+    kind: 'TraefikService',
+    metadata: { name: 'x' },
+    spec: { weighted: { services: backends } },
+  });
+  const backendsOf = (object: TrafficObject): unknown =>
+    (object['spec'] as { weighted: { services: unknown } }).weighted.services;
+
+  it('names a canary of the release only while it has a share: Traefik drops all of it for a Service without pods', () => {
+    const shape = traefikServiceShape(services);
+    const live = weighted([{ name: 'checkout', port: 80 }]);
+    const none = shape.write(live, { weight: 0, match: [] }, []);
+    const some = shape.write(none, { weight: 30, match: [] }, []);
+    const held = withHeld(
+      some,
+      { release: 'r', epoch: 1, step: 1, attempt: 1 },
+      { document: { weight: 30, match: [] }, origin: shape.origin(live, []) },
+    );
+    const back = shape.write(held, { weight: 0, match: [] }, []);
+
+    expect(backendsOf(none)).toEqual([{ name: 'checkout', port: 80, weight: 100 }]);
+    expect(backendsOf(some)).toEqual([
+      { name: 'checkout', port: 80, weight: 70 },
+      { name: 'checkout-canary', port: 80, weight: 30 },
+    ]);
+    expect([shape.read(none, []).weight, shape.read(some, []).weight, shape.read(back, []).weight]).toEqual([0, 30, 0]);
+    expect(backendsOf(back)).toEqual([{ name: 'checkout', port: 80, weight: 100 }]);
+    expect(backendsOf(shape.restore(held, shape.origin(live, []), []))).toEqual([{ name: 'checkout', port: 80 }]);
+  });
+
+  it('keeps a canary that it named before the release', () => {
+    const shape = traefikServiceShape(services);
+    const own = weighted([
+      { name: 'checkout', port: 80, weight: 3 },
+      { name: 'checkout-canary', port: 80, weight: 0 },
+    ]);
+
+    expect(backendsOf(shape.write(own, { weight: 0, match: [] }, []))).toEqual([
+      { name: 'checkout', port: 80, weight: 100 },
+      { name: 'checkout-canary', port: 80, weight: 0 },
+    ]);
+  });
+
   it('that is not weighted cannot be split', () => {
     const live = {
       apiVersion: 'traefik.io/v1alpha1',

@@ -78,9 +78,10 @@ function ingress({ name, host }: InitSettings, metadata: object): Manifest {
 }
 
 function traefikService(settings: InitSettings, metadata: object): Manifest {
-  const services = weighted(settings).map((backend) => ({ ...backend, port: SERVICE_PORT }));
+  // Traefik drops the whole of one that names a Service without pods, as the canary's is without a release.
+  const services = [{ name: settings.name, weight: 100, port: SERVICE_PORT }];
   return {
-    comment: BY_RELEASES,
+    comment: 'Releases add the other track while it has a share, and take it out again.',
     object: { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', metadata, spec: { weighted: { services } } },
   };
 }

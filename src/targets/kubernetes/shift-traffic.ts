@@ -29,8 +29,11 @@ export async function shiftTraffic(
   },
 ): Promise<readonly string[]> {
   const { document, previous, signal, fence, timeoutMs } = write;
-  const { notes } = await traffic.apply({ document, fence, signal });
-  const why = await confirm(traffic, { document, signal, timeoutMs });
+  let { notes } = await traffic.apply({ document, fence, signal });
+  const again = async (): Promise<void> => {
+    ({ notes } = await traffic.apply({ document, fence, signal }));
+  };
+  const why = await confirm(traffic, { document, signal, timeoutMs, ...(goesOn(traffic) ? { again } : {}) });
   if (why === null) return notes;
   await traffic.apply({ document: previous, fence: { ...fence, attempt: fence.attempt + 1 }, signal });
   throw new TargetFailure(
@@ -39,14 +42,20 @@ export async function shiftTraffic(
   );
 }
 
-/** Null when the document is in force; why not, when the time is up. */
+/** Where pods are the share: each write does what is allowed by then, and the one after it goes on from there. */
+export function goesOn({ abilities }: TrafficRouter): boolean {
+  return abilities.weights === 'replicas';
+}
+
+/** Null when the document is in force; why not, when the time is up. `again` is done between two looks. */
 export async function confirm(
   traffic: TrafficRouter,
-  asked: VerifyRequest & { readonly timeoutMs: number },
+  asked: VerifyRequest & { readonly timeoutMs: number; readonly again?: () => Promise<void> },
 ): Promise<string | null> {
   const started = performance.now();
   let wait = FIRST_POLL_MS;
-  for (;;) {
+  for (let look = 1; ; look += 1) {
+    if (look > 1) await asked.again?.();
     const said = await traffic.verify(asked);
     if (said.kind === 'confirmed') return null;
     const passed = performance.now() - started;

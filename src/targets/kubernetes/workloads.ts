@@ -154,8 +154,10 @@ export async function replaceImage(
     readonly container: string;
     readonly image: string;
     readonly copies: Copies | null;
-    /** Pods for a service that had none. */
+    /** Pods for stable where it has none now. */
     readonly firstReplicas: number;
+    /** False where it has none only because the canary has them all: on the way back it is not to have none again. */
+    readonly hadNone: boolean;
   },
   write: WorkloadWrite,
 ): Promise<DeploymentView> {
@@ -170,7 +172,7 @@ export async function replaceImage(
             release: write.fence.release,
             images: Object.fromEntries(view.containers.map((one) => [one.name, one.image])),
             ...(copies === null ? {} : { copies: copiesIn(view.template) }),
-            ...(view.replicas === 0 ? { replicas: 0 } : {}),
+            ...(view.replicas === 0 && change.hadNone ? { replicas: 0 } : {}),
           };
     const replaced = withImage(view.template, change);
     const template = copies === null ? replaced : withCopies(replaced, copies);
@@ -216,6 +218,13 @@ export async function letGo(cluster: Cluster, ref: ObjectRef, write: WorkloadWri
     withoutTargetNote(annotate(withFence(object, write.fence), { [PROMOTION_ANNOTATION]: null })),
   );
   await disown(cluster, ref, write);
+}
+
+/** Gives back the fields of what a release made for good; an object of the user's own has none of them. */
+export async function giveBack(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
+  const told = await cluster.find(ref, { signal: write.signal });
+  const live = told ?? (await cluster.find(ref, { signal: write.signal, asked: true }));
+  if (live !== null && isMade(live)) await disown(cluster, ref, write);
 }
 
 /** Removes what a release made. False when it was not there, or is the user's own. */

@@ -14,7 +14,7 @@ import type { Copies, PodTemplate } from '../pod-config';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
-import { confirm, shiftTraffic } from '../shift-traffic';
+import { confirm, goesOn, shiftTraffic } from '../shift-traffic';
 import { withTargetNote } from '../target-note';
 import {
   adopted,
@@ -160,7 +160,8 @@ class CanaryTarget implements Target {
       const { tracks, routing, foreignEdits } = await this.#lookForEdits(write);
       refuseLate(routing, write, this.#plan);
       let guardTripped: string | null = null;
-      if (!this.#sharesByReplicas()) guardTripped = await this.#keepPods(tracks, write);
+      if (this.#sharesByReplicas()) await this.#keepVersion(tracks, write);
+      else guardTripped = await this.#keepPods(tracks, write);
       if (guardTripped === null && (routing.foreignEdits.length > 0 || differs(routing, document))) {
         await tracks.traffic.apply({ document, fence, signal });
       }
@@ -183,14 +184,17 @@ class CanaryTarget implements Target {
       const routing = await tracks.traffic.observe({ signal });
       refuseLate(routing, write, this.#plan);
       const document = { weight: 100, match: routing.match };
-      const why = await confirm(tracks.traffic, { document, signal, fresh: true, timeoutMs: CONFIRM_MS });
+      // Where pods are the share, those that an attempt before this one gave stable have a part of it already.
+      const begun = this.#sharesByReplicas() && isBeingPromoted(tracks.stableObject, write.fence.release);
+      const sure = { document, signal, fresh: true, timeoutMs: CONFIRM_MS };
+      const why = begun ? null : await confirm(tracks.traffic, sure);
       if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
-      if (this.#sharesByReplicas()) await resize(this.#cluster, ref, tracks.canary?.replicas ?? 1, write);
       const change = {
         container: tracks.container.name,
         image,
         copies: await this.#provenCopies(tracks, write),
         firstReplicas: Math.max(1, tracks.canary?.replicas ?? 1),
+        hadNone: !this.#sharesByReplicas(),
       };
       const asked = await replaceImage(this.#cluster, ref, change, write);
       const ready = await waitUntilReady(
@@ -240,7 +244,11 @@ class CanaryTarget implements Target {
       // No pods are taken from a track that may still get traffic.
       const said = await traffic.verify({ document: none, signal });
       if (said.kind !== 'confirmed' && (await this.#isReachable(tracks, signal))) {
-        const why = await confirm(traffic, { document: none, signal, timeoutMs: CONFIRM_BACK_MS });
+        const again = async (): Promise<void> => {
+          await traffic.apply({ document: none, fence, signal });
+        };
+        const how = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, ...(goesOn(traffic) ? { again } : {}) };
+        const why = await confirm(traffic, how);
         if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
       }
       await traffic.release({ fence, signal });
@@ -363,6 +371,13 @@ class CanaryTarget implements Target {
     if (canary.replicas < needed) await resize(this.#cluster, deploymentRef(namespace, canaryName), needed, write);
     if (canary.availableReplicas >= Math.min(needed, canary.replicas)) return null;
     return failureOfPods(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
+  }
+
+  /** Where the number of pods is the share: a canary that is gone or has another image is made anew, and then sized. */
+  async #keepVersion(tracks: TracksView, write: WeightWrite): Promise<void> {
+    const { canary, container } = tracks;
+    if (canary !== null && imageIn(canary, container.name) === imageOf(write)) return;
+    await this.#ensureCanary(tracks, write, 0);
   }
 
   /** What is there, and what of it somebody else has done; that is said of nobody by what a watch has told. */
