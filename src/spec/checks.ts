@@ -31,6 +31,13 @@ export function checkDocument(raw: unknown): {
       message: `"replicas" is not allowed with strategy blueGreen, which never mixes the pods of both versions. Allowed: serviceSelector, or one that splits.`,
     });
   }
+  if (splitter === 'replicas' && (field(spec, 'smokeTest') ?? false) !== false) {
+    problems.push({
+      path: ['spec', 'smokeTest'],
+      on: 'key',
+      message: `with "replicas" pods get their share of the traffic as soon as they are ready, so that none could be tested before. Allowed: a spec without smokeTest; let the readiness probe ask the same.`,
+    });
+  }
   if (target === 'flag') problems.push(...checkFlag(spec, steps ?? []));
   const warnings: Finding[] = serviceWarnings(raw, target);
   const analysis = field(spec, 'analysis');

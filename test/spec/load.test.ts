@@ -582,9 +582,9 @@ describe('what must fit together', () => {
     expect(problems(gateway, `${cookie}, { weight: 100 }`)).toEqual([
       'spec.steps[0].match: gatewayAPI cannot tell requests by a cookie. Allowed: header.',
     ]);
-    expect(problems('replicas: {}', `${header}, { weight: 100 }`)).toEqual([
+    expect(problems('replicas: {}', `${header}, { weight: 100 }`)).toContain(
       'spec.steps[0].match: replicas cannot tell requests by a header. Allowed: steps without match.',
-    ]);
+    );
     expect(problems(gateway, `{ match: { header: { a: "1", b: "2" } } }, { weight: 100 }`)[0]).toContain(
       'there must be exactly one header',
     );
@@ -595,12 +595,28 @@ describe('what must fit together', () => {
   });
 
   it('a blue-green release does not mix the pods of both versions', () => {
-    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}');
+    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}').replace(
+      '  smokeTest: { path: /healthz }\n',
+      '',
+    );
 
     expect(problemsOf(text)).toEqual([]);
     expect(problemsOf(text.replace('service: checkout', 'service: checkout\n      strategy: blueGreen'))[0]).toContain(
       '"replicas" is not allowed with strategy blueGreen',
     );
+  });
+
+  it('nothing is tested before its first user where the number of pods is the share', () => {
+    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}');
+    const path = 'smokeTest: { path: /healthz }';
+
+    expect(text).toContain(path);
+    expect(problemsOf(text)).toEqual([
+      expect.stringMatching(
+        /^release\.yaml:\d+:\d+: spec\.smokeTest: with "replicas" pods get their share .* Allowed: a spec without smokeTest/,
+      ),
+    ]);
+    expect(problemsOf(text.replace(path, 'smokeTest: false'))).toEqual([]);
   });
 
   it('warns where names may be mixed up, without refusing', () => {

@@ -17,8 +17,7 @@ spec:
   target:
     kubernetes:
 ${target(settings)}
-  # Asked of the new version before any user reaches it.
-  smokeTest: { path: ${JSON.stringify(healthPath)} }
+${smokeTest(settings.traffic, healthPath)}
 
   # How long the new version may take to be ready.
   deployTimeout: 10m
@@ -44,6 +43,14 @@ ${settings.strategy === 'blueGreen' ? stepsOfPair(settings.traffic) : steps(sett
   # The worker needs SLUICE_SLACK_TOKEN for this.
   # notify: { slack: { channel: "#deploys" } }
 `;
+}
+
+function smokeTest(traffic: TrafficKind, healthPath: string): string {
+  if (traffic === 'replicas') {
+    return `  # No smoke test: where nobody splits, pods have users as soon as their readiness probe passes.`;
+  }
+  return `  # Asked of the new version before any user reaches it.
+  smokeTest: { path: ${JSON.stringify(healthPath)} }`;
 }
 
 function target(settings: InitSettings): string {
