@@ -1,19 +1,16 @@
 import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
-import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
 import { readDeployment } from '../../../src/targets/kubernetes/deployment-view';
 import { describeRef, refOf } from '../../../src/targets/kubernetes/objects';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
-import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
+import type { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { waitUntilReady } from '../../../src/targets/kubernetes/wait-ready';
-import { watchObjects } from '../../../src/targets/kubernetes/watched-objects';
 import type { Target, TargetWrite } from '../../../src/targets/target';
-import { checkPermissions, rolePermissions } from '../../../src/targets/kubernetes/permissions';
-import { roleObjects } from '../../../src/targets/kubernetes/role';
-import { connectAs, describeWithApiServer, until } from './api-server';
+import { describeWithApiServer, until } from './api-server';
 import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
+import { requestsOfEach, sumOf, watchingWorker } from './watching-worker';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -93,35 +90,16 @@ describeWithApiServer('a release whose worker watches, against a real API server
 
   /** A worker whose account has the Role that `sluice rbac` prints, as far as it is not left out. */
   async function worker(without: readonly string[] = []): Promise<Worker> {
-    const account = { name: `sluice-${workers.length}`, namespace };
-    const permissions = rolePermissions(plan()).filter(
-      ({ verb, name }) => name === undefined || !without.includes(verb),
-    );
-    for (const object of roleObjects(permissions, { ...account, account })) await hand.create(object, { signal });
-    const counter = new RequestCounter();
-    const user = `system:serviceaccount:${namespace}:${account.name}`;
-    const cluster = watchObjects(connectAs(server(), user, { counter }));
+    const name = `sluice-${workers.length}`;
+    const { cluster, counter } = await watchingWorker(server(), hand, { plan: plan(), name, without });
     workers.push(cluster);
-    const asking = connectAs(server(), user);
-    await until(() => mayAll(asking));
-    asking.close();
     const target = createCanaryTarget(plan(), { cluster, resolve: (image) => Promise.resolve(image) });
     return { cluster, counter, target };
   }
 
-  /** The server's authorizer follows its own watch, a moment later; of who may ask about himself, too. */
-  async function mayAll(cluster: Cluster): Promise<boolean> {
-    try {
-      return (await checkPermissions(cluster, { plan: plan(), signal })).length === 0;
-    } catch (error) {
-      if (error instanceof ClusterFailure && error.kind === 'forbidden') return false;
-      throw error;
-    }
-  }
-
   /** Three weights with a look each, and an abort. */
-  async function course({ counter, target }: Worker): Promise<Record<string, Record<string, number>>> {
-    const steps: [string, () => Promise<unknown>][] = [
+  function course({ counter, target }: Worker): Promise<Record<string, Record<string, number>>> {
+    return requestsOfEach(counter, [
       ['observe', () => target.observe({ version: V2, signal })],
       ['deploy', () => target.deploy(write(1))],
       ['first weight', () => target.setWeight(shift(2, 5, 0))],
@@ -132,10 +110,7 @@ describeWithApiServer('a release whose worker watches, against a real API server
       ['third look', () => target.reassert(held(7, 50))],
       ['abort', () => target.setWeight(shift(8, 0, 50))],
       ['remove', () => target.removeCanary(write(9))],
-    ];
-    const took: Record<string, Record<string, number>> = {};
-    for (const [name, run] of steps) took[name] = await requestsOf(counter, run());
-    return took;
+    ]);
   }
 
   const availableOf = async (name: string): Promise<number> =>
@@ -147,9 +122,6 @@ describeWithApiServer('a release whose worker watches, against a real API server
   it('takes fewer than 40 requests with its three weights and an abort, of which the abort is one', async () => {
     const one = await worker();
     const took = await course(one);
-    const total = Object.values(took)
-      .flatMap((by) => Object.values(by))
-      .reduce((all, each) => all + each, 0);
 
     const patched = { 'patch ingresses.networking.k8s.io': 1 };
     // Nobody is sent to pods by what a watch has told alone.
@@ -166,12 +138,8 @@ describeWithApiServer('a release whose worker watches, against a real API server
     for (const weight of ['second weight', 'third weight']) expect(took[weight]).toEqual(raised);
     expect(took['abort']).toEqual(patched);
     // Each of six objects is listed and watched once.
-    const ofKind = (verb: string): number =>
-      Object.values(took)
-        .flatMap((by) => Object.entries(by))
-        .reduce((all, [key, each]) => (key.startsWith(`${verb} `) ? all + each : all), 0);
-    expect([ofKind('list'), ofKind('watch')]).toEqual([6, 6]);
-    expect(total).toBeLessThan(40);
+    expect([sumOf(took, 'list'), sumOf(took, 'watch')]).toEqual([6, 6]);
+    expect(sumOf(took)).toBeLessThan(40);
     expect(one.counter.openWatches()).toBe(6);
     one.cluster.close();
     expect(one.counter.openWatches()).toBe(0);

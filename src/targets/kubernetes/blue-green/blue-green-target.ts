@@ -1,6 +1,5 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
-import { fenceOn } from '../../../traffic/fence';
-import { rewrite, withHeld } from '../../../traffic/held-object';
+import { disown, rewrite, withHeld } from '../../../traffic/held-object';
 import { diff } from '../../../traffic/json-patch';
 import type { Newness } from '../../../traffic/cluster-access';
 import type { TrafficDocument, TrafficRouter, TrafficView } from '../../../traffic/traffic-router';
@@ -34,7 +33,7 @@ import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
 import { replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
-import { deploymentRef, ensure, isMade, letGo, resize, serviceRef } from '../workloads';
+import { deploymentRef, ensure, giveBack, isMade, letGo, resize, serviceRef } from '../workloads';
 import type { WorkloadWrite } from '../workloads';
 import { recolouredLabels } from './colours';
 import { describe, lookAtPair, splitTowards } from './pair-view';
@@ -182,7 +181,7 @@ class BlueGreenTarget implements Target {
       // Which side may lose its pods is the server's own word.
       const pair = await this.#look(write, { asked: true });
       const idle = this.#idleOf(pair);
-      const { split, active } = pair;
+      const { split } = pair;
       if (split !== null) {
         if (idle === pair.next) {
           await split.apply({ document: NONE, fence, signal });
@@ -193,7 +192,6 @@ class BlueGreenTarget implements Target {
         await split.release({ fence, signal });
       }
       if (idle.view !== null) await resize(this.#cluster, this.#refOf(idle), 0, write);
-      await active.release({ fence, signal });
       await this.#letGo(pair, write);
       return `Deployment ${this.#shown(idle.name)} is without pods; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.`;
     });
@@ -453,12 +451,16 @@ class BlueGreenTarget implements Target {
     );
   }
 
+  /** The Service last: by what is noted on it an attempt after this one knows the parts. */
   async #letGo({ old, next }: PairView, write: TargetWrite): Promise<void> {
     const { namespace, service } = this.#plan;
-    for (const side of [old, next]) await letGo(this.#cluster, this.#refOf(side), write);
-    await rewrite(this.#cluster, serviceRef(namespace, service), write, (live) =>
-      fenceOn(live)?.release === write.fence.release ? withoutRoles(live) : live,
-    );
+    for (const side of [old, next]) {
+      await letGo(this.#cluster, this.#refOf(side), write);
+      await giveBack(this.#cluster, serviceRef(namespace, side.preview), write);
+    }
+    const ref = serviceRef(namespace, service);
+    await rewrite(this.#cluster, ref, write, (live) => withoutRoles(withHeld(live, write.fence, null)));
+    await disown(this.#cluster, ref, write);
   }
 }
 
