@@ -1,10 +1,14 @@
 import { get } from 'node:http';
 import { describeWithLab } from '../lab/describe-with-lab';
+import { ask } from '../lab/shop';
 import { shopHost } from '../lab/shop-manifests';
 import type { ShopVersion } from '../lab/shop-images';
+import type { ReleaseStatus, RoutingReport } from '../../src/workflows/api';
+import { eventually } from './eventually';
+import type { LabShop } from './lab-shop';
 import { ADA, startReleaseStack } from './release-stack';
 import type { ReleaseStack } from './release-stack';
-import { eventually, Scenario, together } from './scenario';
+import { Scenario, together } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(600_000);
@@ -33,10 +37,13 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
       await one.expectAllOld(status, version);
     });
 
-  /** A version whose pods do not come up; why is said in their own words. */
-  const refused = (version: ShopVersion, why: RegExp): ((name: string) => Promise<void>) =>
+  /**
+   * A version whose pods do not come up; why is said in their own words. Without a deadline of its own it is one that is
+   * not waited for until then: that would take an hour.
+   */
+  const refused = (version: ShopVersion, why: RegExp, deployTimeout = '1h'): ((name: string) => Promise<void>) =>
     scenario(async (one) => {
-      await one.release(version, { deployTimeout: '25s' });
+      await one.release(version, { deployTimeout });
       const status = await one.ended();
 
       expect(status.outcome).toBe('rolledBack');
@@ -72,6 +79,12 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
           process.stderr.write(`e2e: at ${weight} %: ${v1} old, ${v2} new, chi-squared ${chiSquared.toFixed(2)}\n`);
           // One degree of freedom; a split that is right fails this once in a hundred thousand looks.
           expect(chiSquared).toBeLessThan(19.5);
+          // The release's own look at what the gateway served comes to the same.
+          const reports = ({ measurements }: ReleaseStatus): readonly RoutingReport[] =>
+            measurements.flatMap((one) => (one.weight === weight && one.routing !== undefined ? [one.routing] : []));
+          const looked = await one.until((status) => reports(status).at(-1)?.verdict === 'pass');
+          expect(reports(looked).map(({ verdict }) => verdict)).not.toContain('fail');
+          expect(reports(looked).at(-1)).toMatchObject({ asked: weight / 100 });
           await stack.client.skipSoak(one.ref, { actor: ADA });
         }
         await one.rollback();
@@ -81,9 +94,38 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
 
     'takes a version back by its error rate': takenBack('v3', /canary requests failed .* more than the allowed 10 %/),
     'takes a version back by its latency': takenBack('slow', /p95-latency/),
-    'refuses a version that crashes, before it gets any traffic': refused('crash', /exit code|CrashLoopBackOff|crash/i),
-    'refuses a version that is never ready': refused('unready', /ready/),
-    'refuses a version that takes too much memory': refused('oom', /memory|OOM/),
+    'refuses a version that crashes at once, before it gets any traffic': refused(
+      'crash',
+      /container shop crashes again and again \(exit code 1/,
+    ),
+    'refuses a version that is never ready, at its deadline': refused(
+      'unready',
+      /Not ready within 25 s: .*runs but is not ready: its probes do not pass yet/,
+      '25s',
+    ),
+    'refuses a version that takes too much memory at once': refused(
+      'oom',
+      /container shop was killed for using more memory than its limit \(OOMKilled/,
+    ),
+
+    'says in the scheduler’s words that no node takes the new pods, and does not wait for one': scenario(
+      async (one) => {
+        await one.release('v2', { deployTimeout: '1h' });
+        const status = await one.ended();
+
+        expect(status.outcome).toBe('rolledBack');
+        expect(status.message).toMatch(/finds no node for \d+ s: .*anti-affinity/);
+        await one.expectAllOld(status);
+      },
+      {
+        replicas: 1,
+        prepare: async (shop) => {
+          await standAlone(shop);
+          const answered = async (): Promise<boolean> => (await ask(lab, shopHost(shop.namespace))).version === 'v1';
+          await eventually(answered, 'the gateway leads to the shop again');
+        },
+      },
+    ),
 
     'says at once, before anything is changed, that an image is not there': scenario(async (one) => {
       await one.releaseImage(`${lab.registry}/shop:nothing`);
@@ -95,7 +137,8 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
     }),
 
     'fails in the kubelet’s words when an image cannot be pulled': scenario(async (one) => {
-      await one.releaseImage(`${lab.registry}/shop:nothing`, { kubernetes: '      resolveImage: never' });
+      const kubernetes = '      resolveImage: never';
+      await one.releaseImage(`${lab.registry}/shop:nothing`, { kubernetes, deployTimeout: '1h' });
       const status = await one.ended();
 
       expect(status.outcome).toBe('rolledBack');
@@ -120,6 +163,26 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
       await one.expectAllOld(status);
     }),
 
+    'takes a promotion back whose new pods cannot be made, while the canary carries the traffic': scenario(
+      async (one) => {
+        await one.release('v2', { weights: [100], deployTimeout: '1h' });
+        await one.until((status) => status.phase === 'soaking' && status.weight === 100);
+        // As many pods as there are: a rolling update has no room for its first.
+        const spec = { hard: { pods: '4' } };
+        await one.shop.create({ apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'no-more' }, spec });
+        await one.until((status) => status.phase === 'promoting');
+        const promoting = Date.now();
+        await one.until((status) => status.phase === 'rollingBack');
+        const meanwhile = one.load.countsSince(promoting);
+        const status = await one.ended();
+
+        expect(status.outcome).toBe('rolledBack');
+        expect(status.message).toMatch(/exceeded quota: no-more/);
+        expect(Object.keys(meanwhile)).toEqual(['v2']);
+        await one.expectAllOld(status);
+      },
+    ),
+
     'gives marked requests the new version before anybody else': scenario(async (one) => {
       await one.release('v2', {
         before: '    - match: { header: { x-canary: "true" } }\n    - approve: { by: [oncall], timeout: 5m }',
@@ -136,6 +199,18 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
     }),
   });
 });
+
+/** No pod of an app is on a node on which another one is; the lab has one node, and stable is there. */
+async function standAlone(shop: LabShop): Promise<void> {
+  const labelSelector = { matchExpressions: [{ key: 'app', operator: 'Exists' }] };
+  const terms = [{ labelSelector, topologyKey: 'kubernetes.io/hostname' }];
+  const affinity = { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: terms } };
+  const scale = (replicas: number) => ({ op: 'replace', path: '/spec/replicas', value: replicas }) as const;
+  await shop.patch('Deployment', [scale(0), { op: 'add', path: '/spec/template/spec/affinity', value: affinity }]);
+  await shop.settled();
+  await shop.patch('Deployment', [scale(1)]);
+  await shop.settled();
+}
 
 /** The version that serves a marked request. */
 function versionOfMarked(url: string, host: string): Promise<string | null> {

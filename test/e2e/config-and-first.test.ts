@@ -1,10 +1,11 @@
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import { configNamedBy } from '../../src/targets/kubernetes/pod-config';
 import { describeWithLab } from '../lab/describe-with-lab';
+import { eventually } from './eventually';
 import type { LabShop } from './lab-shop';
 import { startReleaseStack } from './release-stack';
 import type { ReleaseStack } from './release-stack';
-import { eventually, Scenario, together } from './scenario';
+import { Scenario, together } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(600_000);
@@ -64,6 +65,8 @@ describeWithLab('settings of a version, and the first version of a service, on a
         expect(second).not.toEqual(first);
         expect(await settings(one.shop)).toEqual([SETTINGS, ...second]);
         expect((await one.shop.find('ConfigMap', second[0]))?.['data']).toEqual({ SHOP_ERROR_SHARE: '0.01' });
+        // That it fails one of a hundred is its setting.
+        expect(one.lost('v1')).toEqual([]);
       }),
 
     'the first version gets traffic after its smoke test, all of it, and is promoted without a failed request':
@@ -88,8 +91,9 @@ describeWithLab('settings of a version, and the first version of a service, on a
         const tested = status.events.find(({ type }) => type === 'smokeTestPassed')?.at ?? 0;
         const answered = served.filter(({ status: code }) => code === 200);
         expect(answered.filter(({ at, version }) => version !== 'v2' || at < tested)).toEqual([]);
-        const first = served.indexOf(answered[0] ?? { at: 0, status: 0, version: null });
-        expect(served.slice(first).filter(({ status: code }) => code !== 200)).toEqual([]);
+        const [first] = answered;
+        // Before it there was nobody who could answer.
+        expect(one.lost(undefined, first?.at)).toEqual([]);
         expect(await one.shop.imageOf()).toBe(status.version.artifact);
         expect(await one.shop.replicas()).toBe(1);
         expect(await one.shop.objects()).toEqual(['Deployment/shop', 'HTTPRoute/shop', 'Service/shop']);
@@ -114,6 +118,9 @@ describeWithLab('settings of a version, and the first version of a service, on a
           'ten requests are answered',
         );
         expect(one.load.served.filter(({ at, version }) => at >= since && version !== null)).toEqual([]);
+        // Those of before and after it are lost by there being nobody, as they were before.
+        const lost = one.lost('v3');
+        expect(lost.filter(({ version }) => version !== null)).toEqual([]);
       },
     ),
   });
@@ -129,36 +136,12 @@ async function withSettings(shop: LabShop): Promise<void> {
   });
   const value = [{ configMapRef: { name: SETTINGS } }];
   await shop.patch('Deployment', [{ op: 'add', path: '/spec/template/spec/containers/0/envFrom', value }]);
-  await settled(shop);
+  await shop.settled();
 }
 
 async function withoutPods(shop: LabShop): Promise<void> {
   await shop.patch('Deployment', [{ op: 'replace', path: '/spec/replicas', value: 0 }]);
-  await settled(shop);
-}
-
-/** Its pods are those that are asked for, and the ones before have gone. */
-async function settled(shop: LabShop): Promise<void> {
-  await eventually(
-    async () => {
-      const deployment = await shop.find('Deployment');
-      const { spec, status, metadata } = deployment as unknown as {
-        spec: { replicas: number };
-        status: {
-          observedGeneration?: number;
-          replicas?: number;
-          updatedReplicas?: number;
-          availableReplicas?: number;
-        };
-        metadata: { generation: number };
-      };
-      const { replicas = 0, updatedReplicas = 0, availableReplicas = 0 } = status;
-      const seen = status.observedGeneration === metadata.generation;
-      return seen && [replicas, updatedReplicas, availableReplicas].every((count) => count === spec.replicas);
-    },
-    'the shop has settled',
-    120_000,
-  );
+  await shop.settled();
 }
 
 /** The gateway has noticed that the pods are gone. */

@@ -3,6 +3,7 @@ import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import type { Lab } from '../lab/lab';
 import { makeShop, removeShop, shopImage } from '../lab/shop';
 import type { ShopVersion } from '../lab/shop-images';
+import { eventually } from './eventually';
 
 /** Everything that a release could leave behind. */
 const KINDS = {
@@ -11,6 +12,8 @@ const KINDS = {
   ConfigMap: 'v1',
   Secret: 'v1',
   HTTPRoute: 'gateway.networking.k8s.io/v1',
+  Ingress: 'networking.k8s.io/v1',
+  TraefikService: 'traefik.io/v1alpha1',
   HorizontalPodAutoscaler: 'autoscaling/v2',
 } as const;
 export type Kind = keyof typeof KINDS;
@@ -81,6 +84,11 @@ export class LabShop {
     );
   }
 
+  async delete(kind: Kind, name = 'shop'): Promise<void> {
+    const ref = { apiVersion: KINDS[kind], kind, namespace: this.namespace, name };
+    await this.#cluster.delete(ref, { signal: AbortSignal.timeout(20_000) });
+  }
+
   async imageOf(name = 'shop'): Promise<string> {
     const spec = (await this.find('Deployment', name))?.['spec'] as DeploymentSpec | undefined;
     return spec?.template.spec.containers[0]?.image ?? '';
@@ -89,6 +97,21 @@ export class LabShop {
   async replicas(name = 'shop'): Promise<number | null> {
     const spec = (await this.find('Deployment', name))?.['spec'] as DeploymentSpec | undefined;
     return spec?.replicas ?? null;
+  }
+
+  /** Its pods are those that are asked for, and the ones before have gone. */
+  async settled(name = 'shop'): Promise<void> {
+    await eventually(
+      async () => {
+        const deployment = (await this.find('Deployment', name)) as unknown as SettlingDeployment;
+        const { spec, status, metadata } = deployment;
+        const { replicas = 0, updatedReplicas = 0, availableReplicas = 0 } = status;
+        const seen = status.observedGeneration === metadata.generation;
+        return seen && [replicas, updatedReplicas, availableReplicas].every((count) => count === spec.replicas);
+      },
+      `Deployment ${name} has settled`,
+      120_000,
+    );
   }
 
   /** The backends of the route with their weights. */
@@ -104,6 +127,17 @@ export class LabShop {
 }
 
 type PatchOperation = Extract<Parameters<Cluster['patch']>[1], { type: 'json' }>['operations'][number];
+
+interface SettlingDeployment {
+  readonly metadata: { readonly generation: number };
+  readonly spec: { readonly replicas: number };
+  readonly status: {
+    readonly observedGeneration?: number;
+    readonly replicas?: number;
+    readonly updatedReplicas?: number;
+    readonly availableReplicas?: number;
+  };
+}
 
 interface DeploymentSpec {
   readonly replicas: number;

@@ -9,10 +9,11 @@ import type { Lab } from '../lab/lab';
 import { readState } from '../lab/state';
 import { ApiProxy } from './api-proxy';
 import type { Fate } from './api-proxy';
+import { eventually } from './eventually';
 import type { LabShop } from './lab-shop';
 import { startReleaseStack } from './release-stack';
 import type { ReleaseStack, SpecChoices } from './release-stack';
-import { eventually, Scenario } from './scenario';
+import { Scenario } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(600_000);

@@ -21,7 +21,7 @@ export class Runbook {
     const text =
       title === undefined
         ? (this.#text.split(/^## /m)[0] ?? '')
-        : (new RegExp(`^## ${title}\n(.*?)(?=^## |(?![^]))`, 'ms').exec(this.#text)?.[1] ?? '');
+        : (new RegExp(`^##+ ${title}\n(.*?)(?=^##+ |(?![^]))`, 'ms').exec(this.#text)?.[1] ?? '');
     const blocks = [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map((match) =>
       // The page's example of a service; who gives the commands has a service of their own.
       (match[1] ?? '').replace(/^export NAMESPACE=.*\n/m, ''),

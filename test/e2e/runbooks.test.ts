@@ -4,10 +4,12 @@ import { BUILT, startWorkerProcess } from '../integration/worker-process';
 import type { WorkerProcess } from '../integration/worker-process';
 import { describeWithLab } from '../lab/describe-with-lab';
 import { ApiProxy } from './api-proxy';
+import { eventually } from './eventually';
+import { pairChoices } from './pair';
 import { labSpec, startReleaseStack } from './release-stack';
 import type { ReleaseStack, SpecChoices } from './release-stack';
 import { OnDuty, Runbook } from './runbook';
-import { eventually, Scenario, together } from './scenario';
+import { Scenario, together } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(600_000);
@@ -140,6 +142,29 @@ describeWithLab('the runbooks', (lab) => {
           cutOff.delete(one.namespace);
         });
       });
+    },
+
+    'a blue-green release is taken back after its switch, with kubectl alone': async (name) => {
+      const choices = pairChoices({ soak: '10m' });
+      const play = (one: Scenario): Promise<void> =>
+        withOnDuty(one, stack, choices, async (onDuty) => {
+          await one.release('v2', choices);
+          await soaking(one);
+          await onDuty.succeed(...BY_HAND.section('Blue and green'));
+          const status = await one.ended();
+          const since = Date.now();
+          await eventually(() => (one.load.countsSince(since)['v1'] ?? 0) >= 20, 'the gateway has answered');
+
+          expect(status).toMatchObject({ outcome: 'superseded' });
+          expect(Object.keys(one.load.countsSince(since))).toEqual(['v1']);
+          expect(await one.shop.replicas('shop-green')).toBe(0);
+          expect(one.lost()).toEqual([]);
+          // The next release finds the pair as it should be.
+          const { release } = await one.release('v2', pairChoices({ keepOld: '2s' }));
+          await one.until((next) => next.release === release);
+          await one.expectAllNew(await one.ended());
+        });
+      await Scenario.run(lab, stack, name, play, { pair: true });
     },
 
     'a cluster that only the worker cannot reach: taken back from where you are': async (name) => {

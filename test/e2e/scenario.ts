@@ -1,4 +1,5 @@
-import type { SluiceClient } from '../../src/client/client-types';
+import type { DeployResult, SluiceClient } from '../../src/client/client-types';
+import type { Colour } from '../../src/spec/plan-types';
 import { fenceOn } from '../../src/traffic/fence';
 import { OWNER_LABEL } from '../../src/targets/kubernetes/tracks';
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
@@ -6,16 +7,41 @@ import type { ReleaseStatus } from '../../src/workflows/api';
 import type { Lab } from '../lab/lab';
 import { shopHost } from '../lab/shop-manifests';
 import type { ShopVersion } from '../lab/shop-images';
+import { eventually } from './eventually';
 import { LabShop } from './lab-shop';
 import { Load } from './load';
 import type { Served } from './load';
+import { becomeBlue, MADE_FOR_GOOD, otherColour, selectedColour } from './pair';
 import { ADA, ended, labPlan, until } from './release-stack';
 import type { ReleaseStack, SpecChoices } from './release-stack';
 
-/** A fault that is over takes the gateway and the kubelet a moment; what is not so by then is not so. */
-const SETTLED_MS = 20_000;
-
 let count = 0;
+
+/** Where requests come in. */
+export interface Entrance {
+  readonly url: string;
+  /** The Host header that leads to the shop. */
+  readonly host: string;
+}
+
+export interface ScenarioChoices {
+  readonly replicas?: number;
+  readonly prepare?: (shop: LabShop) => Promise<void>;
+  /** A pair of Deployments, of which blue has the traffic, in the place of one. */
+  readonly pair?: boolean;
+  /** In the place of the gateway by the shop's HTTPRoute; `leave` when the scenario is over. */
+  readonly enter?: (shop: LabShop) => Promise<{ entrances: readonly Entrance[]; leave: () => Promise<void> }>;
+  /** Objects from before, by `kind/name`, whose spec is meant to be another one at the end: the test looks itself. */
+  readonly changing?: readonly string[];
+}
+
+interface Parts {
+  readonly lab: Lab;
+  readonly client: SluiceClient;
+  readonly shop: LabShop;
+  readonly loads: readonly Load[];
+  readonly before: ReadonlyMap<string, KubernetesObject>;
+}
 
 /**
  * One service under a bounded load through the real gateway, from before the release until after its end; and what must
@@ -23,23 +49,28 @@ let count = 0;
  */
 export class Scenario {
   readonly shop: LabShop;
+  readonly loads: readonly Load[];
+  /** Through the first entrance: the only one, unless the scenario has others made. */
   readonly load: Load;
   readonly #name: string;
   readonly #lab: Lab;
   readonly #client: SluiceClient;
   readonly #before: ReadonlyMap<string, KubernetesObject>;
+  readonly #pair: boolean;
+  readonly #changing: readonly string[];
 
-  private constructor(
-    name: string,
-    parts: { lab: Lab; client: SluiceClient; shop: LabShop; load: Load },
-    before: ReadonlyMap<string, KubernetesObject>,
-  ) {
+  private constructor(name: string, parts: Parts, { pair = false, changing = [] }: ScenarioChoices) {
+    const [load] = parts.loads;
+    if (load === undefined) throw new Error('A scenario has an entrance.');
     this.#name = name;
     this.#lab = parts.lab;
     this.#client = parts.client;
     this.shop = parts.shop;
-    this.load = parts.load;
-    this.#before = before;
+    this.loads = parts.loads;
+    this.load = load;
+    this.#before = parts.before;
+    this.#pair = pair;
+    this.#changing = changing;
   }
 
   /** Runs a scenario with a shop of its own, and takes that away afterwards, however it ends. */
@@ -48,17 +79,21 @@ export class Scenario {
     { client, cluster }: Pick<ReleaseStack, 'client' | 'cluster'>,
     name: string,
     play: (scenario: Scenario) => Promise<void>,
-    { replicas = 2, prepare }: { replicas?: number; prepare?: (shop: LabShop) => Promise<void> } = {},
+    choices: ScenarioChoices = {},
   ): Promise<void> {
+    const { replicas = 2, prepare, pair = false, enter } = choices;
     const shop = await LabShop.make(lab, cluster, `e2e-${process.pid}-${(count += 1)}`, replicas);
     try {
+      if (pair) await becomeBlue(lab, shop);
       await prepare?.(shop);
-      const load = new Load(lab.gatewayUrl, shopHost(shop.namespace), { perSecond: 20 });
+      const usual = { entrances: [{ url: lab.gatewayUrl, host: shopHost(shop.namespace) }], leave: () => undefined };
+      const { entrances, leave } = (await enter?.(shop)) ?? usual;
+      const loads = entrances.map(({ url, host }) => new Load(url, host, { perSecond: 20 }));
       try {
-        const scenario = new Scenario(name, { lab, client, shop, load }, await shop.found());
-        await play(scenario);
+        await play(new Scenario(name, { lab, client, shop, loads, before: await shop.found() }, choices));
       } finally {
-        await load.stop();
+        await Promise.all(loads.map((load) => load.stop()));
+        await leave();
       }
     } finally {
       await shop.remove();
@@ -73,11 +108,11 @@ export class Scenario {
     return { service: 'shop', namespace: this.namespace };
   }
 
-  release(version: ShopVersion, more: SpecChoices = {}): Promise<unknown> {
+  release(version: ShopVersion, more: SpecChoices = {}): Promise<DeployResult> {
     return this.releaseImage(this.shop.image(version), more);
   }
 
-  releaseImage(image: string, more: SpecChoices = {}): Promise<unknown> {
+  releaseImage(image: string, more: SpecChoices = {}): Promise<DeployResult> {
     return this.#client.deploy(labPlan(this.#lab, this.namespace, image, more), { actor: ADA });
   }
 
@@ -102,55 +137,106 @@ export class Scenario {
    * own failures are not held against the release.
    */
   async expectAllOld(status: ReleaseStatus | null, failing?: ShopVersion): Promise<void> {
-    expect(status?.outcome ?? 'rolledBack').toMatch(/^(rolledBack|aborted|rejected|superseded)$/);
-    await this.#expectSettled(status, this.shop.image('v1'), 'v1');
+    expect(status?.outcome ?? 'rolledBack').toMatch(/^(rolledBack|aborted|rejected|superseded|cleanedUp)$/);
+    const colour = this.#pair ? 'blue' : null;
+    await this.#expectSettled(status, { image: this.shop.image('v1'), version: 'v1', colour, isNew: false });
     expect(this.lost(failing)).toEqual([]);
   }
 
-  /** All-new: stable runs the digest that was resolved at the start, and nothing else is otherwise than before. */
-  async expectAllNew(status: ReleaseStatus, version: ShopVersion = 'v2', failing?: ShopVersion): Promise<void> {
+  /**
+   * All-new: stable runs the digest that was resolved at the start, and nothing else is otherwise than before. Of a pair
+   * the colour that the release went to has the traffic, and the other one no pods.
+   */
+  async expectAllNew(
+    status: ReleaseStatus,
+    version: ShopVersion = 'v2',
+    { failing, to = 'green' }: { failing?: ShopVersion; to?: Colour } = {},
+  ): Promise<void> {
     expect(`${status.outcome}: ${status.message}`).toMatch(/^promoted/);
     expect(status.version.artifact).toMatch(/\/shop@sha256:[0-9a-f]{64}$/);
-    await this.#expectSettled(status, status.version.artifact ?? '', version);
+    const colour = this.#pair ? to : null;
+    await this.#expectSettled(status, { image: status.version.artifact ?? '', version, colour, isNew: true });
     expect(this.lost(failing)).toEqual([]);
   }
 
   /** The requests that got no 200, and how many there were of all; said, so that a run shows its numbers. */
-  lost(failing?: ShopVersion): readonly Served[] {
-    const lost = this.load.served.filter(
-      (one) => one.status !== 200 && (failing === undefined || one.version !== failing),
-    );
-    const line = `${this.#name}: ${this.load.served.length} requests, ${lost.length} lost`;
+  lost(failing?: ShopVersion, since = 0): readonly Served[] {
+    const served = this.loads.flatMap((load) => load.served).filter(({ at }) => at >= since);
+    const lost = served.filter((one) => one.status !== 200 && (failing === undefined || one.version !== failing));
+    const line = `${this.#name}: ${served.length} requests, ${lost.length} lost`;
     process.stderr.write(`e2e: ${line}${failing === undefined ? '' : `, those of ${failing} itself apart`}\n`);
     return lost;
   }
 
-  async #expectSettled(status: ReleaseStatus | null, image: string, version: ShopVersion): Promise<void> {
+  async #expectSettled(
+    status: ReleaseStatus | null,
+    {
+      image,
+      version,
+      colour,
+      isNew,
+    }: {
+      readonly image: string;
+      readonly version: ShopVersion;
+      /** Which has the traffic; null where there are no colours. */
+      readonly colour: Colour | null;
+      readonly isNew: boolean;
+    },
+  ): Promise<void> {
     expect(status?.compensations ?? []).toEqual([]);
     expect(status?.events.filter((one) => one.type === 'leftOver') ?? []).toEqual([]);
     const objects = await this.shop.found();
-    expect([...objects.keys()]).toEqual([...this.#before.keys()]);
-    expect(await this.shop.imageOf()).toBe(image);
-    const route = (known: ReadonlyMap<string, KubernetesObject>): unknown => known.get('HTTPRoute/shop')?.['spec'];
-    expect(route(objects)).toEqual(route(this.#before));
-    for (const [name, object] of objects) expectReleased(name, object);
+    const stays = this.#pair ? MADE_FOR_GOOD : [];
+    expect([...objects.keys()]).toEqual([...new Set([...this.#before.keys(), ...stays])].sort());
+    const serving = colour === null ? 'shop' : `shop-${colour}`;
+    expect(await this.shop.imageOf(serving)).toBe(image);
+    const changing = [...this.#changing, ...(isNew ? [`Deployment/${serving}`, ...SIZED] : [])];
+    for (const [name, before] of this.#before) {
+      if (changing.includes(name)) continue;
+      const spec = colour === null || !isNew ? before['spec'] : specOfOther(name, before, colour);
+      expect({ name, spec: objects.get(name)?.['spec'] }).toEqual({ name, spec });
+    }
+    for (const [name, object] of objects) expectReleased(name, object, stays.includes(name));
+    if (colour !== null) {
+      expect(selectedColour(objects)).toBe(colour);
+      await this.#expectPods(`shop-${otherColour(colour)}`, 0);
+    }
+    await this.#expectPods(serving);
     await this.#expectServing(version);
   }
 
-  /** Stable has all its pods in this version, and they are who answers. */
-  async #expectServing(version: ShopVersion): Promise<void> {
+  /** A Deployment has all the pods that it is to have, all of its newest version, and no others. */
+  async #expectPods(name: string, count?: number): Promise<void> {
     await eventually(async () => {
-      const { spec, status } = (await this.shop.find('Deployment')) as unknown as DeploymentNumbers;
+      const { spec, status } = (await this.shop.find('Deployment', name)) as unknown as DeploymentNumbers;
       const { replicas = 0, updatedReplicas = 0, availableReplicas = 0 } = status;
-      return [replicas, updatedReplicas, availableReplicas].every((one) => one === spec.replicas);
-    }, `stable has all its pods, and no others`);
-    const since = Date.now();
-    await eventually(
-      () => Object.values(this.load.countsSince(since)).reduce((a, b) => a + b, 0) >= 10,
-      'the gateway has answered ten times',
-    );
-    expect(Object.keys(this.load.countsSince(since))).toEqual([version]);
+      const wanted = count ?? spec.replicas;
+      return [spec.replicas, replicas, updatedReplicas, availableReplicas].every((one) => one === wanted);
+    }, `Deployment ${name} has all its pods, and no others`);
   }
+
+  /** This version is who answers, whichever way a request comes in. */
+  async #expectServing(version: ShopVersion): Promise<void> {
+    const since = Date.now();
+    for (const load of this.loads) {
+      await eventually(
+        () => Object.values(load.countsSince(since)).reduce((a, b) => a + b, 0) >= 10,
+        'the gateway has answered ten times',
+      );
+      expect(Object.keys(load.countsSince(since))).toEqual([version]);
+    }
+  }
+}
+
+/** What an autoscaler of the user's is given by hand during a release. */
+const SIZED = ['HorizontalPodAutoscaler/shop'];
+
+/** What is meant to be left of an object once the other colour has won: the Service finds that, and this one has no pods. */
+function specOfOther(name: string, { spec }: KubernetesObject, colour: Colour): unknown {
+  if (name === `Deployment/shop-${otherColour(colour)}`) return { ...(spec as object), replicas: 0 };
+  if (name !== 'Service/shop') return spec;
+  const { selector } = spec as { readonly selector: Readonly<Record<string, string>> };
+  return { ...(spec as object), selector: { ...selector, color: colour } };
 }
 
 interface DeploymentNumbers {
@@ -163,29 +249,17 @@ interface DeploymentNumbers {
 }
 
 /** The release has let go of an object: nothing of it is left but the fence, and no field is its own. */
-function expectReleased(name: string, object: KubernetesObject): void {
+function expectReleased(name: string, object: KubernetesObject, madeForGood: boolean): void {
   const { labels = {}, annotations = {}, managedFields } = object.metadata;
   const managers = ((managedFields ?? []) as readonly { manager?: string }[]).map((entry) => entry.manager);
   const left = Object.keys(annotations).filter((key) => key.startsWith('sluice.dev/'));
-  expect({ name, owner: labels[OWNER_LABEL], left, ours: managers.includes('sluice') }).toEqual({
+  const owner = madeForGood ? undefined : labels[OWNER_LABEL];
+  expect({ name, owner, left, ours: managers.includes('sluice') }).toEqual({
     name,
     owner: undefined,
     left: fenceOn(object) === null ? [] : ['sluice.dev/fence'],
     ours: false,
   });
-}
-
-/** Looks until it is so. */
-export async function eventually(
-  holds: () => boolean | Promise<boolean>,
-  what: string,
-  withinMs = SETTLED_MS,
-): Promise<void> {
-  const deadline = Date.now() + withinMs;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`It did not come to be within ${withinMs / 1_000} s that ${what}.`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
 }
 
 /** So many shops at once; more would keep two cores busy with nothing but starting pods. */

@@ -3,132 +3,110 @@ import type { ShortWish } from '../../src/spec/short-plans';
 import type { Plan } from '../../src/spec/plan-types';
 import { imageToRelease, lookAtService } from '../../src/targets/kubernetes/service-look';
 import type { ServiceLook } from '../../src/targets/kubernetes/service-look';
-import { waitUntilReady } from '../../src/targets/kubernetes/wait-ready';
 import { describeWithLab } from '../lab/describe-with-lab';
-import { shopHost } from '../lab/shop-manifests';
 import type { ShopVersion } from '../lab/shop-images';
-import { Load } from './load';
-import { LabShop } from './lab-shop';
-import { ADA, ended, labPlan, startReleaseStack, until } from './release-stack';
+import type { LabShop } from './lab-shop';
+import { ADA, labPlan, startReleaseStack } from './release-stack';
 import type { ReleaseStack } from './release-stack';
+import { Scenario, together } from './scenario';
 
-jest.setTimeout(300_000);
+// A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
+jest.setTimeout(600_000);
 
 describeWithLab('short releases on a real cluster, with real traffic through a real gateway', (lab) => {
   let stack: ReleaseStack;
-  let shop: LabShop;
-  let load: Load;
-  let count = 0;
-
   beforeAll(async () => {
     stack = await startReleaseStack(lab);
   });
-  afterAll(() => stack.stop());
+  afterAll(() => stack?.stop());
 
-  beforeEach(async () => {
-    shop = await LabShop.make(lab, stack.cluster, `short-${process.pid}-${(count += 1)}`);
-    load = new Load(lab.gatewayUrl, shopHost(shop.namespace));
-  });
-  afterEach(async () => {
-    await load.stop();
-    await shop.remove();
-  });
+  /** Of a shop with a canary Deployment of the user's own, which stays, without pods. */
+  const scenario =
+    (version: ShopVersion, play: (scenario: Scenario) => Promise<void>) =>
+    (name: string): Promise<void> =>
+      Scenario.run(
+        lab,
+        stack,
+        name,
+        async (one) => {
+          await play(one);
+          expect((await look(one)).tracks[1]?.runs?.replicas).toEqual({ desired: 0, ready: 0 });
+          expect((await look(one)).leftovers).toEqual([]);
+        },
+        { prepare: (shop) => runCanary(shop, version), changing: ['Deployment/shop-canary'] },
+      );
 
-  const ref = (): { service: string; namespace: string } => ({ service: 'shop', namespace: shop.namespace });
-  const planOf = (image: string): Plan => labPlan(lab, shop.namespace, image);
+  const planOf = ({ namespace }: Scenario, image: string): Plan => labPlan(lab, namespace, image);
 
-  function look(): Promise<ServiceLook> {
-    const { target } = planOf(shop.image('v1'));
+  function look(one: Scenario): Promise<ServiceLook> {
+    const { target } = planOf(one, one.shop.image('v1'));
     if (target.kind !== 'kubernetes') throw new Error('the lab has Kubernetes');
     return lookAtService(stack.cluster, target, AbortSignal.timeout(20_000));
   }
 
-  /** A canary Deployment of the user's own, beside stable, that no release has made. */
-  async function runCanary(version: ShopVersion): Promise<void> {
-    const stable = await shop.deployment();
-    if (stable === null) throw new Error('there is no shop');
-    const spec = stable['spec'] as { template: { metadata: object; spec: { containers: object[] } } };
-    const labels = { app: 'shop-canary', 'sluice.dev/service': 'shop', 'sluice.dev/track': 'canary' };
-    const [container] = spec.template.spec.containers;
-    const template = {
-      ...spec.template,
-      // With stable's annotations: by them its pods are scraped.
-      metadata: { ...spec.template.metadata, labels },
-      spec: { ...spec.template.spec, containers: [{ ...container, image: shop.image(version) }] },
-    };
-    const signal = AbortSignal.timeout(120_000);
-    await stack.cluster.create(
-      {
-        apiVersion: 'apps/v1',
-        kind: 'Deployment',
-        metadata: { name: 'shop-canary', namespace: shop.namespace },
-        spec: { replicas: 1, selector: { matchLabels: labels }, template },
-      },
-      { signal },
-    );
-    const at = { namespace: shop.namespace, name: 'shop-canary' };
-    await waitUntilReady(stack.cluster, at, { needed: 1, complete: true, timeoutMs: 90_000, signal });
-  }
-
-  async function start(wish: ShortWish): Promise<string> {
-    const canary = (await look()).tracks.find((track) => track.name === 'canary')?.runs;
+  async function start(one: Scenario, wish: ShortWish): Promise<void> {
+    const canary = (await look(one)).tracks.find((track) => track.name === 'canary')?.runs;
     if (canary === null || canary === undefined) throw new Error('there is no canary');
-    const image = imageToRelease(canary);
-    await stack.client.deploy(shortPlan(planOf(image), wish), { actor: ADA });
-    return image;
+    await stack.client.deploy(shortPlan(planOf(one, imageToRelease(canary)), wish), { actor: ADA });
   }
 
-  it('promotes what the canary runs, and not one request fails', async () => {
-    await runCanary('v2');
-    const image = await start({ kind: 'promote' });
-    const status = await ended(stack.client, shop.namespace);
-    const served = await load.stop();
+  together({
+    'promotes what the canary runs, and not one request fails': scenario('v2', async (one) => {
+      await start(one, { kind: 'promote' });
 
-    expect(`${status.outcome}: ${status.message}`).toMatch(/^promoted/);
-    expect(served.filter((one) => one.status !== 200)).toEqual([]);
-    expect(served.at(-1)?.version).toBe('v2');
-    expect(await shop.stableImage()).toBe(status.version.artifact ?? image);
-    // The user's own Deployment stays, without pods.
-    expect((await look()).tracks[1]?.runs?.replicas).toEqual({ desired: 0, ready: 0 });
-    expect((await look()).leftovers).toEqual([]);
-  });
+      await one.expectAllNew(await one.ended());
+    }),
 
-  it('gives what the canary runs some traffic, holds, and takes it back by hand', async () => {
-    await runCanary('v2');
-    await start({ kind: 'traffic', weight: 30, holdMs: 300_000 });
-    await until(stack.client, shop.namespace, (status) => status.phase === 'awaitingApproval');
-    const held = await look();
-    await stack.client.rollback(ref(), { actor: ADA, reason: 'a hand' });
-    const status = await ended(stack.client, shop.namespace);
-    const served = await load.stop();
+    'gives what the canary runs some traffic, holds, and takes it back by hand': scenario('v2', async (one) => {
+      await start(one, { kind: 'traffic', weight: 30, holdMs: 300_000 });
+      await one.until((status) => status.phase === 'awaitingApproval');
+      const held = await look(one);
+      await one.rollback('a hand');
+      const status = await one.ended();
 
-    expect(held.traffic.weight).toBe(30);
-    expect(held.fence?.release).toBe(status.release);
-    expect(status).toMatchObject({ outcome: 'aborted' });
-    expect(served.filter((one) => one.status !== 200)).toEqual([]);
-    expect(await shop.stableImage()).toBe(shop.image('v1'));
-    expect(await shop.backends()).toEqual({ shop: 1 });
-  });
+      expect(held.traffic.weight).toBe(30);
+      expect(held.fence?.release).toBe(status.release);
+      expect(status).toMatchObject({ outcome: 'aborted' });
+      await one.expectAllOld(status);
+    }),
 
-  it('a failing version is taken back by its error rate', async () => {
-    await runCanary('v3');
-    await start({ kind: 'promote' });
-    const status = await ended(stack.client, shop.namespace);
+    'a failing version is taken back by its error rate': scenario('v3', async (one) => {
+      await start(one, { kind: 'promote' });
+      const status = await one.ended();
 
-    expect(status.outcome).toBe('rolledBack');
-    expect(await shop.stableImage()).toBe(shop.image('v1'));
-    expect(await shop.backends()).toEqual({ shop: 1 });
-  });
+      expect(status.outcome).toBe('rolledBack');
+      await one.expectAllOld(status, 'v3');
+    }),
 
-  it('cleans up what runs beside stable, and no request fails', async () => {
-    await runCanary('v2');
-    await start({ kind: 'cleanup', track: 'canary' });
-    const status = await ended(stack.client, shop.namespace);
-    const served = await load.stop();
+    'cleans up what runs beside stable, and no request fails': scenario('v2', async (one) => {
+      await start(one, { kind: 'cleanup', track: 'canary' });
+      const status = await one.ended();
 
-    expect(status).toMatchObject({ outcome: 'cleanedUp', compensations: [] });
-    expect(served.filter((one) => one.status !== 200 || one.version !== 'v1')).toEqual([]);
-    expect((await look()).tracks[1]?.runs?.replicas.desired).toBe(0);
-    expect(await shop.backends()).toEqual({ shop: 1 });
+      expect(status).toMatchObject({ outcome: 'cleanedUp', compensations: [] });
+      expect(one.load.served.filter(({ version }) => version !== 'v1')).toEqual([]);
+      await one.expectAllOld(status);
+    }),
   });
 });
+
+/** A canary Deployment of the user's own, beside stable, that no release has made. */
+async function runCanary(shop: LabShop, version: ShopVersion): Promise<void> {
+  const stable = await shop.deployment();
+  if (stable === null) throw new Error('there is no shop');
+  const spec = stable['spec'] as { template: { metadata: object; spec: { containers: object[] } } };
+  const labels = { app: 'shop-canary', 'sluice.dev/service': 'shop', 'sluice.dev/track': 'canary' };
+  const [container] = spec.template.spec.containers;
+  const template = {
+    ...spec.template,
+    // With stable's annotations: by them its pods are scraped.
+    metadata: { ...spec.template.metadata, labels },
+    spec: { ...spec.template.spec, containers: [{ ...container, image: shop.image(version) }] },
+  };
+  await shop.create({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'shop-canary' },
+    spec: { replicas: 1, selector: { matchLabels: labels }, template },
+  });
+  await shop.settled('shop-canary');
+}

@@ -5,9 +5,10 @@ import { fenceOn } from '../../src/traffic/fence';
 import { describeWithLab } from '../lab/describe-with-lab';
 import { ApiProxy } from './api-proxy';
 import type { Fate, SeenRequest } from './api-proxy';
+import { eventually } from './eventually';
 import { labPlan, startReleaseStack } from './release-stack';
 import type { ReleaseStack } from './release-stack';
-import { eventually, Scenario, together } from './scenario';
+import { Scenario, together } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(600_000);

@@ -3,12 +3,15 @@ import { BUILT, startWorkerProcess } from '../integration/worker-process';
 import type { WorkerProcess } from '../integration/worker-process';
 import { describeWithLab } from '../lab/describe-with-lab';
 import type { Lab } from '../lab/lab';
+import type { Colour } from '../../src/spec/plan-types';
 import type { Phase } from '../../src/workflows/api';
 import { ApiProxy } from './api-proxy';
 import type { SeenRequest } from './api-proxy';
+import { pairChoices } from './pair';
 import { startReleaseStack } from './release-stack';
 import type { ReleaseStack } from './release-stack';
 import { Scenario, together } from './scenario';
+import type { ScenarioChoices } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(600_000);
@@ -30,6 +33,15 @@ const write =
 const weight = (value: number): Moment['is'] =>
   write('PATCH', /\/httproutes\/shop$/, new RegExp(String.raw`\\"document\\":{\\"weight\\":${value}\b`));
 
+/** Each of several deaths in the deploy costs it the start of a worker. */
+const DEPLOY_TIMEOUT = '8m';
+
+/** The write by which the Service finds the pods of a colour. */
+const selects = (colour: Colour): RegExp => new RegExp(`"path":"/spec/selector/color","value":"${colour}"`);
+
+/** The release's last write to what it held. */
+const LETS_GO = /"remove","path":"\/metadata\/annotations\/sluice\.dev~1traffic"/;
+
 describeWithLab('a worker that is killed with SIGKILL', (lab) => {
   beforeAll(() => builtSluice(), BUILD_WITHIN_MS);
 
@@ -38,14 +50,16 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
       moments: readonly Moment[],
       begin: (scenario: Scenario) => Promise<unknown>,
       check: (scenario: Scenario) => Promise<void>,
+      choices: ScenarioChoices = {},
     ) =>
     async (name: string): Promise<void> => {
       const mortal = await MortalWorker.start(lab, moments);
       try {
-        await Scenario.run(lab, mortal.stack, name, async (one) => {
+        const play = async (one: Scenario): Promise<void> => {
           await begin(one);
           await Promise.all([mortal.watch(one), check(one)]);
-        });
+        };
+        await Scenario.run(lab, mortal.stack, name, play, choices);
         expect(mortal.deaths).toEqual(moments.map(({ step }) => step));
       } finally {
         await mortal.stop();
@@ -79,7 +93,7 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
         { step: 'weight 0', is: weight(0) },
         {
           step: 'let the route go',
-          is: write('PATCH', /\/httproutes\/shop$/, /"remove","path":"\/metadata\/annotations\/sluice\.dev~1traffic"/),
+          is: write('PATCH', /\/httproutes\/shop$/, LETS_GO),
         },
         { step: 'remove the Deployment', is: write('DELETE', /\/deployments\/shop-canary$/) },
         { step: 'remove the Service', is: write('DELETE', /\/services\/shop-canary$/) },
@@ -91,6 +105,46 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
         expect(status.message).toMatch(/canary requests failed/);
         await one.expectAllOld(status, 'v3');
       },
+    ),
+
+    'at each step of a blue-green release is replaced, and the release is promoted with no request lost': killedAt(
+      [
+        { step: 'hold the Service', is: write('PATCH', /\/services\/shop$/, /blue-green/) },
+        { step: 'make a preview', is: write('POST', /\/services$/) },
+        { step: 'make the idle colour', is: write('POST', /\/deployments$/) },
+        { step: 'give it its pods', is: write('PATCH', /\/deployments\/shop-green$/, /\/spec\/replicas/) },
+        { step: 'smoke test', is: ({ path }) => /\/services\/shop-green:http\/proxy/.test(path) },
+        { step: 'switch', is: write('PATCH', /\/services\/shop$/, selects('green')) },
+        {
+          step: 'soak',
+          phase: 'soaking',
+          is: ({ method, path }) => method === 'GET' && /\/services\/shop$/.test(path),
+        },
+        // Looks write nothing where everything is as it was asked for.
+        { step: 'promote', is: write('PATCH', /\/services\/shop$/) },
+        { step: 'lay the old colour down', is: write('PATCH', /\/deployments\/shop-blue$/, /\/spec\/replicas/) },
+        { step: 'let the Service go', is: write('PATCH', /\/services\/shop$/, LETS_GO) },
+      ],
+      (one) => one.release('v2', pairChoices({ keepOld: '4s', deployTimeout: DEPLOY_TIMEOUT })),
+      async (one) => one.expectAllNew(await one.ended()),
+      { pair: true },
+    ),
+
+    'at each step of the way back of a blue-green release is replaced, and everything is as it was': killedAt(
+      [
+        { step: 'switch', is: write('PATCH', /\/services\/shop$/, selects('green')) },
+        { step: 'switch back', is: write('PATCH', /\/services\/shop$/, selects('blue')) },
+        { step: 'lay the new colour down', is: write('PATCH', /\/deployments\/shop-green$/, /\/spec\/replicas/) },
+        { step: 'let the Service go', is: write('PATCH', /\/services\/shop$/, LETS_GO) },
+      ],
+      (one) => one.release('v3', pairChoices({ soak: '5m', deployTimeout: DEPLOY_TIMEOUT })),
+      async (one) => {
+        const status = await one.ended();
+
+        expect(status.message).toMatch(/canary requests failed/);
+        await one.expectAllOld(status, 'v3');
+      },
+      { pair: true },
     ),
   });
 });

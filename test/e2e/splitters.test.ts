@@ -1,0 +1,158 @@
+import { describeWithLab } from '../lab/describe-with-lab';
+import { ask } from '../lab/shop';
+import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
+import { eventually } from './eventually';
+import type { LabShop } from './lab-shop';
+import { ADA, startReleaseStack } from './release-stack';
+import type { ReleaseStack, SpecChoices } from './release-stack';
+import { Scenario, together } from './scenario';
+import type { ScenarioChoices } from './scenario';
+
+// A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
+jest.setTimeout(600_000);
+
+const TRAEFIK: SpecChoices = { traffic: '{ traefik: { traefikService: shop } }' };
+const SELECTOR: SpecChoices = { traffic: '{ serviceSelector: {} }', weights: [100] };
+/** A first weight for as long as a test wants it, and then all. */
+const first = (weight: number): SpecChoices => ({ before: `    - { weight: ${weight}, soak: 5m }`, weights: [100] });
+/** Of four pods one is a quarter. */
+const REPLICAS: SpecChoices = { traffic: '{ replicas: {} }', smokeTest: 'false' };
+
+describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traffic', (lab) => {
+  let stack: ReleaseStack;
+  beforeAll(async () => {
+    stack = await startReleaseStack(lab);
+  });
+  afterAll(() => stack?.stop());
+
+  const scenario =
+    (choices: ScenarioChoices, play: (scenario: Scenario) => Promise<void>) =>
+    (name: string): Promise<void> =>
+      Scenario.run(lab, stack, name, play, choices);
+
+  /** The share of one weight by the next answers, beside what it should be. */
+  async function expectShare(one: Scenario, weight: number): Promise<void> {
+    // Traefik takes a changed configuration at most every two seconds.
+    const since = Date.now() + 2_500;
+    const answers = (): number => Object.values(one.load.countsSince(since)).reduce((a, b) => a + b, 0);
+    await one.until((status) => answers() >= 300 || status.weight !== weight);
+    const { v1 = 0, v2 = 0, ...others } = one.load.countsSince(since);
+    expect(others).toEqual({});
+    expect(v1 + v2).toBeGreaterThanOrEqual(300);
+    const share = weight / 100;
+    const chiSquared = (v2 - (v1 + v2) * share) ** 2 / ((v1 + v2) * share * (1 - share));
+    process.stderr.write(`e2e: at ${weight} %: ${v1} old, ${v2} new, chi-squared ${chiSquared.toFixed(2)}\n`);
+    // One degree of freedom; a split that is right fails this once in a hundred thousand looks.
+    expect(chiSquared).toBeLessThan(19.5);
+  }
+
+  const soaks =
+    (weight: number) =>
+    (status: { phase: string; weight: number }): boolean =>
+      status.phase === 'soaking' && status.weight === weight;
+
+  /** By Traefik's own kinds, beside the shop's HTTPRoute. */
+  const byTraefik: ScenarioChoices = {
+    prepare: async (shop) => {
+      for (const object of traefikObjects(shop)) await shop.create(object);
+    },
+    enter: async (shop) => {
+      const host = traefikHost(shop);
+      await eventually(async () => (await ask(lab, host)).version === 'v1', 'the IngressRoute leads to the shop');
+      return { entrances: [{ url: lab.gatewayUrl, host }], leave: () => Promise.resolve() };
+    },
+  };
+
+  together({
+    'a TraefikService is split as it was asked to, and promoted with not one failed request': scenario(
+      byTraefik,
+      async (one) => {
+        await one.release('v2', { ...TRAEFIK, ...first(30) });
+        await one.until(soaks(30));
+        await expectShare(one, 30);
+        await stack.client.skipSoak(one.ref, { actor: ADA });
+
+        await one.expectAllNew(await one.ended());
+      },
+    ),
+
+    'a TraefikService takes a failing version back': scenario(byTraefik, async (one) => {
+      await one.release('v3', TRAEFIK);
+      const status = await one.ended();
+
+      expect(status.outcome).toBe('rolledBack');
+      await one.expectAllOld(status, 'v3');
+    }),
+
+    'the number of pods is the share, and stable has as many as before after the promotion': scenario(
+      { replicas: 4 },
+      async (one) => {
+        await one.release('v2', { ...REPLICAS, ...first(25) });
+        await one.until(soaks(25));
+        const sizes = [await one.shop.replicas('shop'), await one.shop.replicas('shop-canary')];
+        await expectShare(one, 25);
+        await stack.client.skipSoak(one.ref, { actor: ADA });
+
+        expect(sizes).toEqual([3, 1]);
+        await one.expectAllNew(await one.ended());
+        expect(await one.shop.replicas()).toBe(4);
+      },
+    ),
+
+    'the number of pods takes a failing version back': scenario({ replicas: 4 }, async (one) => {
+      await one.release('v3', { ...REPLICAS, weights: [25, 100] });
+      const status = await one.ended();
+
+      expect(status.outcome).toBe('rolledBack');
+      await one.expectAllOld(status, 'v3');
+    }),
+
+    'a canary by the Service’s selector gets all of the traffic in one write, and not one request fails': scenario(
+      {},
+      async (one) => {
+        await one.release('v2', SELECTOR);
+
+        await one.expectAllNew(await one.ended());
+      },
+    ),
+
+    'a canary by the Service’s selector that fails is taken back': scenario({}, async (one) => {
+      await one.release('v3', SELECTOR);
+      const status = await one.ended();
+
+      expect(status.outcome).toBe('rolledBack');
+      await one.expectAllOld(status, 'v3');
+    }),
+  });
+});
+
+function traefikHost({ namespace }: LabShop): string {
+  return `traefik.${namespace}.example`;
+}
+
+function traefikObjects(shop: LabShop): KubernetesObject[] {
+  const apiVersion = 'traefik.io/v1alpha1';
+  return [
+    {
+      apiVersion,
+      kind: 'TraefikService',
+      metadata: { name: 'shop' },
+      spec: { weighted: { services: [{ name: 'shop', port: 80, weight: 1 }] } },
+    },
+    {
+      apiVersion,
+      kind: 'IngressRoute',
+      metadata: { name: 'shop' },
+      spec: {
+        entryPoints: ['web'],
+        routes: [
+          {
+            match: `Host(\`${traefikHost(shop)}\`)`,
+            kind: 'Rule',
+            services: [{ name: 'shop', kind: 'TraefikService' }],
+          },
+        ],
+      },
+    },
+  ];
+}
