@@ -263,7 +263,7 @@ function expectReleased(name: string, object: KubernetesObject, madeForGood: boo
 }
 
 /** So many shops at once; more would keep two cores busy with nothing but starting pods. */
-const AT_ONCE = 4;
+const AT_ONCE = 3;
 
 /**
  * Scenarios that need nothing of each other, played side by side: each is a test of its own, and what one comes to is
