@@ -84,7 +84,7 @@ export interface SpecChoices {
   readonly before?: string;
   /** Lines after them, indented by four. */
   readonly after?: string;
-  /** Of the path / by default, up to five times. */
+  /** Of /healthz by default, up to five times: of / a version may fail by its nature, and by chance five times. */
   readonly smokeTest?: string;
   /** By the HTTPRoute by default. */
   readonly traffic?: string;
@@ -106,7 +106,7 @@ export function labPlan(lab: Lab, namespace: string, version: string, more: Spec
 export function labSpec(lab: Lab, namespace: string, more: SpecChoices = {}): string {
   const { weights = [25, 50, 100], soak = '8s', before = '', after = '', kubernetes = '' } = more;
   const { deployTimeout = '90s', errors = '10%', deployment = 'shop' } = more;
-  const { traffic = '{ gatewayAPI: { httpRoute: shop } }', smokeTest = '{ path: /, attempts: 5 }' } = more;
+  const { traffic = '{ gatewayAPI: { httpRoute: shop } }', smokeTest = '{ path: /healthz, attempts: 5 }' } = more;
   return `
 apiVersion: sluice.dev/v1
 kind: Release
