@@ -49,6 +49,7 @@ export async function act(session: Session, service: string, options: ActOptions
     ...(options.reason === undefined ? {} : { reason: options.reason }),
     ...(release === undefined ? {} : { release }),
   });
+  if (ack.simulated === true) session.markSimulated();
   const document = { apiVersion: API_VERSION, kind: 'MessageAck', ...plainRef(ref), ...ack };
   session.result(document, () => [`${paint(glyphs(session.look).ok, 'good', session.look)} ${safeText(ack.message)}`]);
   return EXIT.ok;

@@ -21,7 +21,7 @@ export const EXIT_CODE_TABLE: readonly (readonly [ExitCode, string])[] = [
   [EXIT.ok, 'the desired state was reached'],
   [EXIT.error, 'an error: something failed or could not be asked'],
   [EXIT.usage, 'wrong usage, or a release.yaml that does not validate'],
-  [EXIT.rolledBack, 'rolled back by itself: a step failed, or its evidence (monitor: a threshold was broken)'],
+  [EXIT.rolledBack, 'rolled back by itself: a step failed, or its evidence (monitor: a threshold, or the evidence)'],
   [EXIT.forbidden, 'forbidden: you may not do that'],
   [EXIT.aborted, 'aborted, rejected, superseded or withdrawn by a person'],
   [EXIT.pending, 'still pending: it waits for a person (paused or awaiting approval) or is in progress'],

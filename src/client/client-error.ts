@@ -92,6 +92,14 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
     });
   }
   switch (grpcCode(error)) {
+    case GRPC.failedPrecondition:
+      // Passes with the next try that succeeds: a worker that had too much to do, or one of a version with a defect.
+      if (!/workflow task in failed state/i.test(details)) break;
+      return new ReleaseError(
+        'no-worker',
+        `No worker gets on with the release of ${context.subject}: its last workflow task failed, and is tried again.`,
+        { hint: "The worker's log says why it failed, and so does the history in the Temporal UI.", cause: error },
+      );
     case GRPC.unavailable:
     case GRPC.deadlineExceeded:
       return unreachable(context.where, error);

@@ -105,6 +105,8 @@ export interface ReleaseSummary {
   readonly workflowId: string;
   /** Null while it waits in the queue. */
   readonly runId: string | null;
+  /** Its metrics are a script's; absent from any other, and while it waits in the queue. */
+  readonly simulated?: true;
 }
 
 export interface WorkerInfo {

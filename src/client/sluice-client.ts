@@ -11,6 +11,7 @@ import {
   releaseQueueWorkflowId,
   releaseWorkflowId,
   SEARCH_ATTRIBUTES,
+  SIMULATED_MEMO,
   START_KEY_MEMO,
   TASK_QUEUE,
 } from '../workflows/api';
@@ -631,6 +632,7 @@ function summaryOf(info: KnownRun): ReleaseSummary {
     endedAt: info.closeTime?.getTime() ?? null,
     workflowId: info.workflowId,
     runId: info.runId,
+    ...(info.memo?.[SIMULATED_MEMO] === true ? { simulated: true } : {}),
   };
 }
 

@@ -18,12 +18,12 @@ const VERSION = '1.38.0';
 export interface TestServerBinary {
   /** Absolute path of an executable, usable as `{ type: 'existing-path', path }` with `@temporalio/testing`. */
   readonly path: string;
-  readonly origin: 'env' | 'cache' | 'download' | 'build';
+  readonly origin: 'env' | 'path' | 'cache' | 'download' | 'build';
 }
 
 /**
  * Finds Temporal's time-skipping test server, which the tests and rehearsals need: `SLUICE_TEMPORAL_TEST_SERVER`, the
- * cache, the SDK's own download, and last the Java packages from the Maven repository, which need Java to run. What was
+ * PATH, the cache, the SDK's own download, and last the Java packages from the Maven repository, which need Java to run. What was
  * fetched is kept in the cache.
  *
  * @throws ReleaseError `unsupported`, in one sentence that lists what was tried, with the way out as its hint
@@ -41,6 +41,9 @@ export async function findTestServer(options: FindServerOptions): Promise<TestSe
     });
   }
 
+  const [onPath] = await findExecutables(ARTIFACT, env);
+  if (onPath !== undefined) return { path: onPath, origin: 'path' };
+
   const downloaded = path.join(cache, 'sdk', ARTIFACT);
   const packages = path.join(cache, VERSION, ARTIFACT);
   return obtainServer<TestServerBinary>({
@@ -48,7 +51,7 @@ export async function findTestServer(options: FindServerOptions): Promise<TestSe
     cache,
     env,
     onProgress,
-    tried: [],
+    tried: ['none is on the PATH'],
     fromCache: async () => {
       if (await isExecutable(downloaded)) return { path: downloaded, origin: 'cache' };
       // Only a script around Java: without Java it would be no use, and the reason would be hard to see later.

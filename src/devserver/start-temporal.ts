@@ -70,7 +70,7 @@ const REQUEST_TIMEOUT_MS = 2_000;
  * Limits meant for a shared cluster. On one machine the only tenant is Sluice, and hundreds of releases that each poll,
  * measure and get listed would run into them.
  */
-const DYNAMIC_CONFIG = {
+export const DYNAMIC_CONFIG = {
   'frontend.rps': 20_000,
   'frontend.namespaceRPS': 20_000,
   'frontend.namespaceRPS.visibility': 1_000,

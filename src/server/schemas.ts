@@ -204,6 +204,8 @@ export const ListAnswer = z
         endedAt: Moment.nullable(),
         workflowId: z.string(),
         runId: z.string().nullable(),
+        /** Its metrics are a script's. */
+        simulated: z.literal(true).optional(),
       }),
     ),
     /** There are older ones than these. */
@@ -237,4 +239,6 @@ export const AckAnswer = ReleaseName.extend({
   seq: z.int(),
   /** What was recorded. */
   message: z.string(),
+  /** The metrics of the release are a script's. */
+  simulated: z.literal(true).optional(),
 }).register(releaseSchemas, { id: 'MessageAck' });

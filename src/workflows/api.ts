@@ -42,6 +42,9 @@ export const SEARCH_ATTRIBUTES: Readonly<Record<string, 'KEYWORD' | 'INT'>> = Ob
  * hold up the next release, which ends it.
  */
 export const KEEPS_OLD_MEMO = 'keepsOldUntil';
+/** In the memo of a release whose metrics are a script's, for lists; absent from any other. */
+export const SIMULATED_MEMO = 'simulated';
+
 /** In the memo of a release: the key of the request that started it, where that had one. */
 export const START_KEY_MEMO = 'startKey';
 
@@ -420,6 +423,8 @@ export interface MessageAck {
   readonly release: string;
   readonly seq: number;
   readonly message: string;
+  /** Of a release whose metrics are a script's; absent from any other. */
+  readonly simulated?: true;
 }
 
 export const UPDATES = [

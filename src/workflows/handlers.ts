@@ -390,7 +390,12 @@ function update<Message extends MessageBase>(
       if (known !== undefined) return known;
       const sentence = room.act(message);
       showDetails(run);
-      const ack: MessageAck = { release: input.release, seq: state.events.length, message: sentence };
+      const ack: MessageAck = {
+        release: input.release,
+        seq: state.events.length,
+        message: sentence,
+        ...(run.plan.analysis.source.kind === 'simulated' ? { simulated: true } : {}),
+      };
       if (id !== undefined) remember(state.handledUpdates, id, ack);
       return ack;
     },

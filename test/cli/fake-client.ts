@@ -173,7 +173,11 @@ export class FakeSluice implements SluiceClient {
       .filter((each) => options.service === undefined || each.service === options.service)
       .filter((each) => options.namespace === undefined || each.namespace === options.namespace)
       .filter((each) => options.open !== true || each.outcome === null)
-      .map((each): ReleaseSummary => ({ ...each, version: each.version.to }));
+      .map(({ simulated, version, ...each }): ReleaseSummary => ({
+        ...each,
+        version: version.to,
+        ...(simulated ? { simulated } : {}),
+      }));
     for (const [name, waiting] of this.#waiting) {
       const [namespace = '', service = ''] = name.split('/');
       for (const { release, version, since: startedAt } of waiting) {
@@ -279,7 +283,12 @@ export class FakeSluice implements SluiceClient {
     if (why !== null) return refuse('conflict', `The release ${why}.`);
     this.sent.push({ name, ref, message });
     const seq = (status.events.at(-1)?.seq ?? 0) + 1;
-    return Promise.resolve({ release: status.release, seq, message: `The wish of ${message.actor.name} is recorded.` });
+    return Promise.resolve({
+      release: status.release,
+      seq,
+      message: `The wish of ${message.actor.name} is recorded.`,
+      ...(status.simulated ? { simulated: true } : {}),
+    });
   }
 }
 

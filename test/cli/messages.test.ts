@@ -43,6 +43,13 @@ describe.each([
     expect(client.closed).toBe(true);
   });
 
+  it('says so where the metrics are made up', async () => {
+    const client = new FakeSluice(aStatus({ ...status, simulated: true }));
+
+    expect((await run([...args, ...yes], { client, env })).out).toBe('[simulated] ✔ The wish of tester is recorded.\n');
+    expect((await run(['list'], { client })).out).toContain('[simulated]');
+  });
+
   it('answers in JSON with one document', async () => {
     const ran = await run([...args, ...yes, '--json'], { client: new FakeSluice(aStatus(status)), env });
 

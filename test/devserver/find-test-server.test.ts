@@ -54,6 +54,13 @@ describe('findTestServer', () => {
     ).rejects.toMatchObject({ code: 'usage', message: expect.stringContaining('/nowhere/server') as string });
   });
 
+  it('takes one from the PATH, before the cache and what could be fetched', async () => {
+    const file = shellScript(path.join(place, 'bin/temporal-test-server'), 'true');
+    fakeMaven('exit 1');
+
+    expect(await findTestServer(options())).toEqual({ path: file, origin: 'path' });
+  });
+
   it('fetches the packages with Maven and starts them with Java, handing the arguments on', async () => {
     fakeJava();
     fakeMaven(COPIES);
@@ -78,7 +85,7 @@ describe('findTestServer', () => {
 
     await expect(findTestServer(options())).rejects.toMatchObject({
       code: 'unsupported',
-      message: `Temporal's test server cannot be had: none is in the cache; the download was not allowed; Maven: ${reason}.`,
+      message: `Temporal's test server cannot be had: none is on the PATH; none is in the cache; the download was not allowed; Maven: ${reason}.`,
       hint: expect.stringContaining('install Java >= 11 and Maven') as string,
     });
   });

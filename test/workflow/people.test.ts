@@ -92,6 +92,19 @@ describe('an approval', () => {
     });
   });
 
+  it('of a release whose metrics are made up is answered so, and its memo says it to lists', async () => {
+    await time.run(new FakeWorld(), async (room) => {
+      const steps = testSteps([approve(), ...weights(100)]);
+      const source = { kind: 'simulated', phases: [] } as const;
+      const handle = await time.startRelease(room, testPlan({ steps, analysis: { source } }));
+      await time.until(handle, waiting);
+
+      expect(await send(handle, 'reject', { actor: ONCALL })).toMatchObject({ simulated: true });
+      expect((await handle.describe()).memo).toMatchObject({ simulated: true });
+      expect(await handle.result()).toMatchObject({ outcome: 'rejected' });
+    });
+  });
+
   it('rejected during a pause takes the service back at once, without a resume', async () => {
     const world = new FakeWorld();
 

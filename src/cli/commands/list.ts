@@ -58,10 +58,10 @@ export function addListCommand(registry: Registry): void {
     });
 }
 
-function stateOf({ phase, outcome }: ReleaseSummary, mark: Glyphs): string {
+function stateOf({ phase, outcome, simulated }: ReleaseSummary, mark: Glyphs): string {
   if (phase === 'queued') return `${mark.todo} Queued`;
   const { symbol, word } = phaseLook({ phase, outcome }, mark);
-  return `${symbol} ${word}`;
+  return `${symbol} ${word}${simulated === true ? ' [simulated]' : ''}`;
 }
 
 function row(release: ReleaseSummary, now: number, state: string): string[] {
