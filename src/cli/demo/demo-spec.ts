@@ -25,7 +25,7 @@ ${instances.map((instance) => `        - ${instance}`).join('\n')}
     minMeasurements: 3
     metrics:
       - { name: error-rate, max: 5% }
-      - { name: p95-latency, max: 500ms }
+      - { name: p95-latency, max: 2s }
   onFailure: rollback
 `;
 }
