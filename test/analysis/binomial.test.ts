@@ -8,7 +8,7 @@ interface Reference {
   readonly rows: readonly { readonly k: number; readonly n: number; readonly p: number; readonly tail: number }[];
 }
 
-const reference = JSON.parse(readFileSync(join(__dirname, 'reference/binomial.json'), 'utf8')) as Reference;
+const reference = JSON.parse(readFileSync(join(__dirname, '../reference/binomial.json'), 'utf8')) as Reference;
 
 describe('binomial tail', () => {
   it('agrees with scipy in every digit that matters, from 1 to ten million trials', () => {

@@ -47,7 +47,7 @@ interface Reference {
   }[];
 }
 
-const reference = JSON.parse(readFileSync(join(__dirname, 'reference/evidence.json'), 'utf8')) as Reference;
+const reference = JSON.parse(readFileSync(join(__dirname, '../reference/evidence.json'), 'utf8')) as Reference;
 
 /** Relative, and absolute for what is below 1e-3: ln E near 0 is E near 1. */
 function errorOf(actual: number, expected: number): number {

@@ -21,7 +21,7 @@ interface Reference {
   readonly quantiles: readonly (readonly [p: number, z: number])[];
 }
 
-const reference = JSON.parse(readFileSync(join(__dirname, 'reference/rank-sum.json'), 'utf8')) as Reference;
+const reference = JSON.parse(readFileSync(join(__dirname, '../reference/rank-sum.json'), 'utf8')) as Reference;
 const CONFIDENCE = 0.98;
 
 function errorOf(actual: number, expected: number): number {

@@ -5,7 +5,7 @@ import { logBinomialDensity } from '../../src/analysis/binomial';
 import { checkRouting, logRoutingEvidence, ROUTING_ALPHA, ROUTING_TOLERANCE } from '../../src/analysis/routing-check';
 import type { RoutedCounts, RoutingPolicy, RoutingState } from '../../src/analysis/routing-check';
 
-const reference = JSON.parse(readFileSync(join(__dirname, 'reference/routing-check.json'), 'utf8')) as {
+const reference = JSON.parse(readFileSync(join(__dirname, '../reference/routing-check.json'), 'utf8')) as {
   readonly rows: readonly (readonly [x: number, n: number, w: number, lnE: number])[];
 };
 

@@ -1,7 +1,7 @@
 """Writes evidence.json: ln E of the evidence judge, computed by mpmath straight from the formulas of docs/analysis.md
 with 60 digits and no logarithms until the end, for test/analysis/event-evidence.test.ts.
 
-Run: python3 -m venv venv && venv/bin/pip install mpmath==1.4.1 && venv/bin/python test/analysis/reference/evidence.py; prettier formats it
+Run: python3 -m venv venv && venv/bin/pip install mpmath==1.4.1 && venv/bin/python test/reference/evidence.py; prettier formats it
 """
 
 import json

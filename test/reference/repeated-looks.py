@@ -4,7 +4,7 @@ Requests and errors come independently (Poisson). The judge looks every 5 s at t
 change, and fails at the first failed look (failureLimit 0, minRequests 20): the defaults. Stages 5, 25 and 50 percent of
 60 s each for false alarms; 600 s at 5 percent for delays (10000: not found within them by that share of runs).
 
-Run: python3 -m venv venv && venv/bin/pip install scipy==1.17.1 && venv/bin/python test/analysis/reference/repeated-looks.py
+Run: python3 -m venv venv && venv/bin/pip install scipy==1.17.1 && venv/bin/python test/reference/repeated-looks.py
 """
 
 import numpy

@@ -5,7 +5,7 @@ normal  the statistic of R's wilcox.test(conf.int = TRUE, exact = FALSE) from sc
         changes found by looking between all neighbouring differences (R and Kayenta: by a root finder near to them)
 exact   as R's wilcox.test: the differences of rank qwilcox, from scipy's exact distribution of U
 
-Run: python3 -m venv venv && venv/bin/pip install scipy==1.17.1 && venv/bin/python test/analysis/reference/rank-sum.py; prettier formats it
+Run: python3 -m venv venv && venv/bin/pip install scipy==1.17.1 && venv/bin/python test/reference/rank-sum.py; prettier formats it
 """
 
 import json

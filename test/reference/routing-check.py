@@ -4,7 +4,7 @@ ln E = ln B(a + x, b + n - x) - ln B(a, b) - x ln w - (n - x) ln(1 - w), a = 100
 digits, because doubles lose some of it at large n; scipy's betaln must agree as far as its digits go.
 
 Run: python3 -m venv venv && venv/bin/pip install scipy==1.17.1 mpmath==1.3.0 &&
-     venv/bin/python test/analysis/reference/routing-check.py
+     venv/bin/python test/reference/routing-check.py
 """
 
 import json

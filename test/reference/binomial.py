@@ -1,6 +1,6 @@
 """Writes binomial.json: upper tails of the binomial distribution by scipy, for test/analysis/binomial.test.ts.
 
-Run: python3 -m venv venv && venv/bin/pip install scipy==1.17.1 && venv/bin/python test/analysis/reference/binomial.py
+Run: python3 -m venv venv && venv/bin/pip install scipy==1.17.1 && venv/bin/python test/reference/binomial.py
 """
 
 import json
