@@ -41,8 +41,21 @@ export interface Spread {
 
 export const NO_SPREAD: Spread = { chiSquared: 0, degrees: 0 };
 
-/** Of what each process counted in one batch; nothing where no event was bad, or all were. */
-export function spreadOf(counted: readonly ArmCounts[]): Spread {
+/** A histogram as one event for each of its boundaries: slower than it. */
+export function slowerThan(cumulative: readonly number[]): readonly ArmCounts[] {
+  const total = cumulative.at(-1) ?? 0;
+  return cumulative.slice(0, -1).map((count) => ({ bad: total - count, total }));
+}
+
+/** Of what each process counted in one batch: of events one, of a histogram one for each of its boundaries. */
+export function spreadsOf(counted: readonly ArmBatch[]): readonly Spread[] {
+  const events = counted.map((each) => ('cumulative' in each ? slowerThan(each.cumulative) : [each]));
+  const [first] = events;
+  return first?.map((_, index) => spreadOf(events.flatMap((each) => each[index] ?? []))) ?? [];
+}
+
+/** Nothing where no event was bad, or all were. */
+function spreadOf(counted: readonly ArmCounts[]): Spread {
   const asked = counted.filter(({ total }) => total > 0);
   const { bad, total } = sumOf(asked);
   if (asked.length < 2 || bad === 0 || bad === total) return NO_SPREAD;
@@ -62,8 +75,12 @@ export function sumOf(counted: readonly ArmCounts[]): ArmCounts {
   });
 }
 
-export function addSpread(sum: Spread, more: Spread): Spread {
-  return { chiSquared: sum.chiSquared + more.chiSquared, degrees: sum.degrees + more.degrees };
+/** Of several batches, event by event. */
+export function addSpreads(sum: readonly Spread[], more: readonly Spread[]): readonly Spread[] {
+  return Array.from({ length: Math.max(sum.length, more.length) }, (_, index) => {
+    const [one, other] = [sum[index] ?? NO_SPREAD, more[index] ?? NO_SPREAD];
+    return { chiSquared: one.chiSquared + other.chiSquared, degrees: one.degrees + other.degrees };
+  });
 }
 
 /** One track over some time, as it was counted. */
@@ -72,8 +89,8 @@ export type CountedTrack =
       readonly kind: 'batch';
       /** Null without a single series. */
       readonly counts: ArmBatch | null;
-      /** Of the track's processes; absent where they are not known apart. */
-      readonly spread?: Spread;
+      /** Of the track's processes, as `spreadsOf` has it; absent where they are not known apart. */
+      readonly spreads?: readonly Spread[];
       readonly dropped: readonly string[];
       /** Some target was left out because it has only just appeared: from the next batch on it counts. */
       readonly appeared: boolean;
@@ -90,8 +107,8 @@ export type CountCursor =
       readonly counters: readonly string[];
       readonly canary: ArmBatch;
       readonly stable: ArmBatch;
-      /** Stable's events, process by process in the order of `counters`; absent where they are not known apart. */
-      readonly stableParts?: readonly ArmCounts[];
+      /** What stable counted, process by process in the order of `counters`; absent where they are not known apart. */
+      readonly stableParts?: readonly ArmBatch[];
     };
 
 /** What a source counted of one metric since the cursor it was given. */
@@ -102,15 +119,21 @@ export type Counted = { readonly name: string; /** What was asked, as sent. */ r
       readonly stable: ArmBatch;
       /** Upper ends of a histogram's buckets in seconds, without the last, which is open; absent for events. */
       readonly boundaries?: readonly number[];
-      /** Of stable's processes, where the source knows them apart. */
-      readonly spread?: Spread;
+      /** Of stable's processes, as `spreadsOf` has it, where the source knows them apart. */
+      readonly spreads?: readonly Spread[];
       /** What was left out of the batch and why, a clause each. */
       readonly dropped: readonly string[];
       /** Where the next batch begins, once this one is counted. */
       readonly cursor: CountCursor;
     }
   /** Nothing to be counted yet: counting begins, or begins anew, at the cursor. */
-  | { readonly kind: 'begin'; readonly why: string; readonly cursor: CountCursor }
+  | {
+      readonly kind: 'begin';
+      readonly why: string;
+      readonly cursor: CountCursor;
+      /** Of stable's processes in the time before, where the source can tell. */
+      readonly spreads?: readonly Spread[];
+    }
   | { readonly kind: 'problem'; readonly problem: { readonly kind: 'error' | 'no-data'; readonly message: string } }
 );
 
@@ -168,7 +191,7 @@ export function joinTracks(
     canary: canary.counts ?? nothingLike(either),
     stable: stable.counts ?? nothingLike(either),
     ...(boundaries === null ? {} : { boundaries }),
-    ...(stable.spread === undefined ? {} : { spread: stable.spread }),
+    ...(stable.spreads === undefined ? {} : { spreads: stable.spreads }),
     dropped: [...canary.dropped, ...stable.dropped],
     cursor,
   };

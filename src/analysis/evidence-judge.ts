@@ -1,5 +1,6 @@
+import { slowerThan } from './counts';
 import { addEvidence, ERROR_ALTERNATIVES, LATENCY_ALTERNATIVES, logEvidence, NO_EVIDENCE } from './event-evidence';
-import type { ArmCounts, Evidence, EvidenceDesign, EventBatch, Onset } from './event-evidence';
+import type { Evidence, EvidenceDesign, EventBatch, Onset } from './event-evidence';
 import { countOf, formatCount, formatValue } from './format';
 import { logMeanExp } from './log-space';
 import type { Verdict } from './verdict';
@@ -74,7 +75,9 @@ export interface EvidenceVerdict {
 }
 
 /**
- * Counts one batch more of a metric. The batches of a metric must not overlap in time.
+ * Counts one batch more of a metric. The batches of a metric must not overlap in time. `clusters` are the policy's, or
+ * more: by how many bad events of one cause each event's evidence is divided, by its place in the histogram. They may
+ * depend on earlier batches alone.
  *
  * @throws RangeError when the boundaries of a histogram are not as many as before, or as the other arm's.
  */
@@ -83,6 +86,7 @@ export function countBatch(
   metric: EvidenceMetric,
   state: MetricEvidence,
   batch: EventBatch | HistogramBatch,
+  clusters: (event: number) => number = () => policy.clusters,
 ): MetricEvidence {
   const design = designOf(policy, metric);
   const batches = eventsOf(batch);
@@ -94,7 +98,7 @@ export function countBatch(
     return {
       canaryBad: before.canaryBad + canary.bad,
       stableBad: before.stableBad + stable.bad,
-      evidence: addEvidence(design, before.evidence, { canary, stable }),
+      evidence: addEvidence({ ...design, clusters: clusters(index) }, before.evidence, { canary, stable }),
     };
   });
   const canary = batches[0]?.canary.total ?? 0;
@@ -178,11 +182,6 @@ function eventsOf(batch: EventBatch | HistogramBatch): readonly EventBatch[] {
 
 function isHistogram(batch: EventBatch | HistogramBatch): batch is HistogramBatch {
   return 'cumulative' in batch.canary;
-}
-
-function slowerThan(cumulative: readonly number[]): readonly ArmCounts[] {
-  const total = cumulative.at(-1) ?? 0;
-  return cumulative.slice(0, -1).map((count) => ({ bad: total - count, total }));
 }
 
 function decide(

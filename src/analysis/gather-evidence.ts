@@ -1,4 +1,4 @@
-import { addSpread, NO_SPREAD, totalOf } from './counts';
+import { addSpreads, NO_SPREAD, totalOf } from './counts';
 import type { ArmBatch, CountCursor, Counted, Spread } from './counts';
 import { addEvidence, logEvidence, NO_EVIDENCE, promotionDesign } from './event-evidence';
 import type { ArmCounts, Evidence, EventBatch } from './event-evidence';
@@ -48,8 +48,10 @@ interface MetricState {
   readonly objective: ObjectiveEvidence;
   /** The highest ln E against the objective so far. */
   readonly objectiveHighest: number;
-  /** Of stable's processes, summed over the batches. */
-  readonly spread: Spread;
+  /** Of stable's processes, summed over the batches: of events one, of a histogram one for each boundary. */
+  readonly spreads?: readonly Spread[];
+  /** The same of events alone, as an earlier version of Sluice remembered it; of no account beside the others. */
+  readonly spread?: Spread;
 }
 
 /** One look at one metric: what all that was counted so far says. */
@@ -78,7 +80,7 @@ export interface EvidenceReport {
   /** Seconds; null for events. */
   readonly boundary: number | null;
   readonly batches: number;
-  /** By how many bad events of one cause the next batch's evidence is divided. */
+  /** By how many bad events of one cause the next batch's evidence is divided: of a histogram, at that boundary. */
   readonly clusters: number;
   /** ln E for the promotion, at this weight, and what it needs; absent where that is not asked for. */
   readonly promotion?: { readonly logEvidence: number; readonly limit: number };
@@ -143,7 +145,7 @@ const NOTHING: MetricState = {
   promotion: NO_EVIDENCE,
   objective: NO_OBJECTIVE_EVIDENCE,
   objectiveHighest: 0,
-  spread: NO_SPREAD,
+  spreads: [],
 };
 
 /** With fewer degrees of freedom the quotient says more about chance than about clusters. */
@@ -155,6 +157,15 @@ const SPREAD_DEGREES = 30;
  */
 export function clustersOf(policy: Pick<GatheringPolicy, 'clusters'>, { chiSquared, degrees }: Spread): number {
   return degrees < SPREAD_DEGREES ? policy.clusters : Math.max(policy.clusters, chiSquared / degrees);
+}
+
+/** Of one event of a metric, by its place: of a histogram each boundary has clusters of its own. */
+function clustersAt(policy: GatheringPolicy, state: MetricState, event: number): number {
+  return clustersOf(policy, seenSpreads(state)[event] ?? NO_SPREAD);
+}
+
+function seenSpreads({ spreads, spread }: MetricState): readonly Spread[] {
+  return spreads ?? (spread === undefined ? [] : [spread]);
 }
 
 /** What goes on: the evidence through all weights, where it is counted from only at one. */
@@ -203,8 +214,12 @@ function take(
   switch (answer.kind) {
     case 'problem':
       return troubled(answer.problem.kind, answer.problem.message);
-    case 'begin':
-      return { state: { ...known, cursor: answer.cursor }, trouble: null, dropped: [answer.why] };
+    case 'begin': {
+      // The time before the release, that is: at later weights it has been counted.
+      const { spreads, cursor, why } = answer;
+      const before = spreads !== undefined && known.evidence.batches === 0 ? { spreads } : {};
+      return { state: { ...known, ...before, cursor }, trouble: null, dropped: [why] };
+    }
     case 'batch':
       break;
     default:
@@ -224,19 +239,19 @@ function take(
   const closes = atCanary > 0 && (atStable > 0 || look.alone);
   if (!closes) return { state: known, trouble: null, dropped };
   const named: EvidenceMetric = { name: metric.name, kind: metric.kind };
-  const now = { ...policy, clusters: clustersOf(policy, known.spread) };
+  const now = { ...policy, clusters: clustersAt(policy, known, 0) };
   const events = 'bad' in canary ? canary : null;
   const objective = withObjective(now, metric, known, events);
   if (look.alone) return { state: { ...known, ...objective, cursor }, trouble: null, dropped };
   const state: MetricState = {
     ...known,
     ...objective,
-    evidence: countBatch({ ...judging, clusters: now.clusters }, named, known.evidence, batch),
+    evidence: countBatch(judging, named, known.evidence, batch, (event) => clustersAt(policy, known, event)),
     boundaries: boundaries ?? known.boundaries,
     cursor,
     comparedAtWeight: known.comparedAtWeight + atCanary,
     promotion: withPromotion(now, known.promotion, canary, stable),
-    spread: addSpread(known.spread, answer.spread ?? NO_SPREAD),
+    spreads: addSpreads(seenSpreads(known), answer.spreads ?? []),
   };
   return { state, trouble: null, dropped };
 }
@@ -282,9 +297,8 @@ function find(
   const report: EvidenceReport = {
     logEvidence: judged.logEvidence,
     limit: judged.limit,
-    ...strongest(judging, named, state),
+    ...strongest(policies, named, state),
     batches: state.evidence.batches,
-    clusters: clustersOf(policy, state.spread),
     ...(promotion === null ? {} : { promotion }),
     ...(metric.objective === null
       ? {}
@@ -342,18 +356,20 @@ function promotionOf(
   return { logEvidence: logEvidence(design, state.promotion), limit: -Math.log(beta) };
 }
 
-/** Counts of the release: of a histogram, of the boundary that says most, which the sentence is about, too. */
+/** Of the release: of a histogram, of the boundary that says most, which the sentence is about, too. */
 function strongest(
-  judging: EvidencePolicy,
+  { policy, judging }: Policies,
   metric: EvidenceMetric,
-  { evidence, boundaries }: MetricState,
-): Pick<EvidenceReport, 'canary' | 'stable' | 'boundary'> {
+  state: MetricState,
+): Pick<EvidenceReport, 'canary' | 'stable' | 'boundary' | 'clusters'> {
+  const { evidence, boundaries } = state;
   const index = strongestEvent(judging, metric, evidence);
   const event = evidence.events[index];
   return {
     canary: { bad: event?.canaryBad ?? 0, total: evidence.canaryRequests },
     stable: { bad: event?.stableBad ?? 0, total: evidence.stableRequests },
     boundary: boundaries?.[index] ?? null,
+    clusters: clustersAt(policy, state, index),
   };
 }
 

@@ -1,4 +1,4 @@
-import { addSpread, joinTracks, NO_SPREAD, totalOf } from '../analysis/counts';
+import { addSpreads, joinTracks, totalOf } from '../analysis/counts';
 import type { ArmBatch, Counted, Spread } from '../analysis/counts';
 import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
 import type { EvidenceFinding, EvidenceState, GatheringLook } from '../analysis/gather-evidence';
@@ -296,14 +296,14 @@ function add({ requests, errors }: Cost, tick: CountedTick | undefined): Cost {
 function sum(ticks: readonly (CountedTick | undefined)[]): CountedTick {
   const dropped: string[] = [];
   let counts: ArmBatch | null = null;
-  let spread: Spread | undefined;
+  let spreads: readonly Spread[] | undefined;
   let appeared = false;
   for (const tick of ticks) {
     if (tick === undefined) continue;
     if (tick.kind === 'error') return tick;
     dropped.push(...tick.dropped);
     appeared ||= tick.appeared;
-    if (tick.spread !== undefined) spread = addSpread(spread ?? NO_SPREAD, tick.spread);
+    if (tick.spreads !== undefined) spreads = addSpreads(spreads ?? [], tick.spreads);
     if (tick.counts === null) continue;
     const total: ArmBatch | null = counts === null ? tick.counts : plus(counts, tick.counts);
     if (total === null) return { kind: 'error', message: "the histogram's boundaries have changed" };
@@ -312,7 +312,7 @@ function sum(ticks: readonly (CountedTick | undefined)[]): CountedTick {
   return {
     kind: 'batch',
     counts,
-    ...(spread === undefined ? {} : { spread }),
+    ...(spreads === undefined ? {} : { spreads }),
     dropped: [...new Set(dropped)],
     appeared,
   };

@@ -73,8 +73,8 @@ function deal(
   if (tick.kind === 'error' || tick.counts === null) return { canary: tick, stable: tick };
   const { counts } = tick;
   const canary = dealBatch(counts, share, random);
-  const { spread, ...others } = tick;
-  const left = spread === undefined ? {} : { spread: spreadOfRest(spread, share) };
+  const { spreads, ...others } = tick;
+  const left = spreads === undefined ? {} : { spreads: spreads.map((each) => spreadOfRest(each, share)) };
   return { canary: { ...others, counts: canary }, stable: { ...others, ...left, counts: minus(counts, canary) } };
 }
 

@@ -28,11 +28,19 @@ export function comparedAs({ evidence }: AnalysisPlan, metric: MetricPlan): Dete
 }
 
 /** The quantile that a metric of latency asks for; null for any other metric. */
-export function quantileOf({ query }: MetricPlan): number | null {
+function quantileOf({ query }: MetricPlan): number | null {
   if (query.kind === 'builtin') return query.metric === 'latency' ? query.quantile : null;
   if (query.kind !== 'value') return null;
   const quantile = Number(/^\s*histogram_quantile\(\s*(0?\.\d+)\s*,/u.exec(query.expression)?.[1] ?? Number.NaN);
   return quantile > 0 && quantile < 1 ? quantile : null;
+}
+
+/** Where a latency does not say its quantile: the one that is most often looked at. */
+const USUAL_QUANTILE = 0.95;
+
+/** The share of requests that are slower than the quantile that a metric asks for: by definition, of a p95 one in twenty. */
+export function slowShare(metric: MetricPlan): number {
+  return Number((1 - (quantileOf(metric) ?? USUAL_QUANTILE)).toPrecision(12));
 }
 
 /** Of each metric that is compared with stable the chance that a request of stable is bad. */

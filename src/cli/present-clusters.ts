@@ -1,8 +1,11 @@
-import { addSpread, NO_SPREAD } from '../analysis/counts';
+import { addSpreads, NO_SPREAD, slowerThan } from '../analysis/counts';
 import type { Spread } from '../analysis/counts';
 import { clustersOf } from '../analysis/gather-evidence';
+import type { CountedTick } from '../analysis/recording';
 import { messageOf } from '../errors';
-import type { AnalysisPlan, MetricPlan, Plan } from '../spec/plan-types';
+import type { PrometheusHistory } from '../metrics/prometheus-history';
+import type { MetricPlan, Plan } from '../spec/plan-types';
+import { slowShare } from './detection-input';
 import { lazy } from './lazy';
 import type { Session } from './session';
 import { trackNames } from './track-names';
@@ -26,7 +29,8 @@ interface Asked {
 
 /**
  * How bad events cluster between stable's processes now: counted and summed as a release does it, from what a
- * Prometheus has recorded. A metric is missing where nothing raises the plan's own divisor. Never throws.
+ * Prometheus has recorded. Of a histogram, at the boundary that lies nearest to the metric's quantile. A metric is
+ * missing where nothing raises the plan's own divisor. Never throws.
  */
 export async function presentClusters(
   session: Session,
@@ -34,61 +38,78 @@ export async function presentClusters(
   metrics: readonly MetricPlan[],
   asked: Asked,
 ): Promise<ReadonlyMap<string, PresentClusters>> {
-  const { analysis } = plan;
-  const events = metrics.filter(({ counters }) => counters?.kind === 'events');
+  const { source, evidence = null } = plan.analysis;
   const found = new Map<string, PresentClusters>();
-  const policy = analysis.evidence ?? null;
-  if (analysis.source.kind !== 'prometheus' || policy === null || events.length === 0) return found;
+  if (source.kind !== 'prometheus' || evidence === null) return found;
+  const history = lazy.metrics().createHistory(source, session.cli.env);
   try {
-    for (const [name, spread] of await askSpreads(session, plan, events, asked)) {
-      const clusters = clustersOf(policy, spread);
-      if (clusters > policy.clusters) found.set(name, { clusters, note: raised(name, clusters, policy.clusters) });
+    for (const metric of metrics) {
+      if (metric.counters?.kind !== 'events' && metric.counters?.kind !== 'histogram') continue;
+      try {
+        const clusters = clustersOf(evidence, await askSpread(history, session, { plan, metric, ...asked }));
+        if (clusters > evidence.clusters)
+          found.set(metric.name, { clusters, note: raised(metric, clusters, evidence.clusters) });
+      } catch (error) {
+        const why = messageOf(error).replace(/[.\s]+$/u, '');
+        found.set(metric.name, { clusters: evidence.clusters, note: unknown(metric, evidence.clusters, why) });
+      }
     }
-  } catch (error) {
-    const why = messageOf(error).replace(/[.\s]+$/u, '');
-    for (const { name } of events) found.set(name, { clusters: policy.clusters, note: unknown(name, policy, why) });
+  } finally {
+    history.close();
   }
   return found;
 }
 
-async function askSpreads(
+async function askSpread(
+  history: PrometheusHistory,
   session: Session,
-  plan: Plan,
-  metrics: readonly MetricPlan[],
-  asked: Asked,
-): Promise<[string, Spread][]> {
+  { plan, metric, ...asked }: Asked & { readonly plan: Plan; readonly metric: MetricPlan },
+): Promise<Spread> {
   const { analysis, service, namespace } = plan;
   const { intervalMs, windowMs } = analysis;
   const names = trackNames(plan);
   const ticks = Math.max(1, Math.floor(SPREAD_WINDOW_MS / intervalMs));
-  const history = lazy.metrics().createHistory(analysis.source, session.cli.env);
-  try {
-    const [recording] = await history.record({
-      ...asked,
-      ...(names === null ? {} : { trackNames: names }),
-      ...{ service, namespace, metrics, windowMs },
-      tickMs: intervalMs,
-      ranges: [{ from: session.cli.now() - ticks * intervalMs, ticks }],
-      onProgress: () => undefined,
-    });
-    return (recording?.metrics ?? []).map(({ name, stable, canary }): [string, Spread] => {
-      const counted = [...(stable.counts ?? []), ...(canary.counts ?? [])];
-      const spreads = counted.flatMap((tick) => (tick.kind === 'batch' ? (tick.spread ?? []) : []));
-      return [name, spreads.reduce(addSpread, NO_SPREAD)];
-    });
-  } finally {
-    history.close();
+  const [recording] = await history.record({
+    ...asked,
+    ...(names === null ? {} : { trackNames: names }),
+    ...{ service, namespace, metrics: [metric], windowMs },
+    tickMs: intervalMs,
+    ranges: [{ from: session.cli.now() - ticks * intervalMs, ticks }],
+    onProgress: () => undefined,
+  });
+  const [recorded] = recording?.metrics ?? [];
+  const counted = [...(recorded?.stable.counts ?? []), ...(recorded?.canary.counts ?? [])];
+  const spreads = counted.flatMap((tick) =>
+    tick.kind === 'batch' && tick.spreads !== undefined ? [tick.spreads] : [],
+  );
+  return spreads.reduce(addSpreads, [])[eventAt(counted, slowShare(metric))] ?? NO_SPREAD;
+}
+
+/** The place of the boundary that the share of requests nearest to this one is slower than; 0 for events. */
+function eventAt(counted: readonly CountedTick[], share: number): number {
+  const bad: number[] = [];
+  let total = 0;
+  for (const tick of counted) {
+    if (tick.kind === 'error' || tick.counts === null || !('cumulative' in tick.counts)) continue;
+    for (const [index, slow] of slowerThan(tick.counts.cumulative).entries()) bad[index] = (bad[index] ?? 0) + slow.bad;
+    total += tick.counts.cumulative.at(-1) ?? 0;
   }
+  const distances = bad.map((count) => Math.abs(count - share * total));
+  return Math.max(0, distances.indexOf(Math.min(...distances)));
 }
 
-function raised(name: string, clusters: number, planned: number): string {
-  return `${name}: bad events come in clusters of about ${formatClusters(clusters)} between stable's processes now; evidence is reckoned with that, as in a release, and not with the ${formatClusters(planned)} of the plan.`;
+function raised(metric: MetricPlan, clusters: number, planned: number): string {
+  return `${metric.name}: ${bad(metric)} come in clusters of about ${formatClusters(clusters)} between stable's processes now; evidence is reckoned with that, as in a release, and not with the ${formatClusters(planned)} of the plan.`;
 }
 
-function unknown(name: string, { clusters }: NonNullable<AnalysisPlan['evidence']>, why: string): string {
-  return `${name}: how bad events cluster between stable's processes could not be asked for, so evidence is reckoned with the ${formatClusters(clusters)} of the plan: ${why}.`;
+function unknown(metric: MetricPlan, planned: number, why: string): string {
+  return `${metric.name}: how ${bad(metric)} cluster between stable's processes could not be asked for, so evidence is reckoned with the ${formatClusters(planned)} of the plan: ${why}.`;
 }
 
-export function formatClusters(clusters: number): string {
+function bad({ counters }: MetricPlan): string {
+  return counters?.kind === 'histogram' ? 'slow requests' : 'bad events';
+}
+
+function formatClusters(clusters: number): string {
   return String(Number(clusters.toFixed(1)));
 }

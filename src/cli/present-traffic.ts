@@ -4,7 +4,7 @@ import type { Observation, Sample } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
 import { DEFAULTS } from '../spec/defaults';
 import type { MetricPlan, Plan } from '../spec/plan-types';
-import { comparedAs, quantileOf } from './detection-input';
+import { comparedAs, slowShare } from './detection-input';
 import { lazy } from './lazy';
 import { namesVersion } from './monitor-comparison';
 import { presentClusters } from './present-clusters';
@@ -213,13 +213,9 @@ function countsGood({ counters }: MetricPlan): boolean {
   return counters?.kind === 'events' && counters.good === true;
 }
 
-/** Where a latency does not say its quantile: the one that is most often looked at. */
-const USUAL_QUANTILE = 0.95;
-
-/** By definition one in twenty requests is slower than the p95. */
 function basedOn({ metric, kind }: Compared, errors: number, note: string | null): Base {
   if (kind === 'errors') return { name: metric.name, kind, base: errors, note };
-  return { name: metric.name, kind, base: Number((1 - (quantileOf(metric) ?? USUAL_QUANTILE)).toPrecision(12)), note };
+  return { name: metric.name, kind, base: slowShare(metric), note };
 }
 
 function whyNothing(arms: readonly Observation[], windowMs: number): string {

@@ -97,28 +97,6 @@ export type SeriesValue =
   /** The counts of all buckets with their upper ends, ascending. */
   | { readonly kind: 'native'; readonly count: string; readonly buckets: readonly { le: string; count: string }[] };
 
-export type SeriesResult =
-  | { readonly kind: 'series'; readonly series: readonly SeriesPair[] }
-  | { readonly kind: 'error'; readonly message: string };
-
-/**
- * Reads an answer of `/api/v1/query_range` that was asked for two moments, epoch milliseconds.
- *
- * @throws HttpFailure when the answer is not one of Prometheus at all.
- */
-export function readPairs(answer: HttpAnswer, from: number, to: number): SeriesResult {
-  const range = readRange(answer, { start: from, stepMs: to - from, moments: 2 });
-  if (range.kind === 'error') return range;
-  return {
-    kind: 'series',
-    series: range.series.map(({ labels, values: [first = null, second = null] }) => ({
-      labels,
-      from: first,
-      to: second,
-    })),
-  };
-}
-
 /** One series on a grid of moments. */
 export interface SeriesRange {
   readonly labels: Readonly<Record<string, string>>;
@@ -126,16 +104,31 @@ export interface SeriesRange {
   readonly values: readonly (SeriesValue | null)[];
 }
 
+/** The series as they were at both ends of a step of the grid, counted from 0. */
+export function pairsIn(series: readonly SeriesRange[], step: number): SeriesPair[] {
+  return series.flatMap(({ labels, values }) => {
+    const [from, to] = [values[step] ?? null, values[step + 1] ?? null];
+    return from === null && to === null ? [] : [{ labels, from, to }];
+  });
+}
+
+/** Moments a step apart, the first at `start`: epoch milliseconds. */
+export interface RangeGrid {
+  readonly start: number;
+  readonly stepMs: number;
+  readonly moments: number;
+}
+
 export type RangeResult =
   | { readonly kind: 'series'; readonly series: readonly SeriesRange[] }
   | { readonly kind: 'error'; readonly message: string };
 
 /**
- * Reads an answer of `/api/v1/query_range` that was asked for moments a step apart, the first at `start`, milliseconds.
+ * Reads an answer of `/api/v1/query_range` that was asked for the moments of a grid.
  *
  * @throws HttpFailure when the answer is not one of Prometheus at all.
  */
-export function readRange(answer: HttpAnswer, grid: { start: number; stepMs: number; moments: number }): RangeResult {
+export function readRange(answer: HttpAnswer, grid: RangeGrid): RangeResult {
   const refused = readRefusal(answer);
   if (refused !== null) return { kind: 'error', message: refused };
   const matrix = Matrix.safeParse(expectJson(answer));

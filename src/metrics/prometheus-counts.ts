@@ -1,5 +1,5 @@
-import { joinTracks } from '../analysis/counts';
-import type { Counted, CountedTrack } from '../analysis/counts';
+import { addSpreads, joinTracks } from '../analysis/counts';
+import type { Counted, CountedTrack, Spread } from '../analysis/counts';
 import { messageOf } from '../errors';
 import type { MetricCounters, MetricPlan } from '../spec/plan-types';
 import { resolveQuery } from '../spec/query-template';
@@ -8,12 +8,13 @@ import { describeCounters, fillCounters } from './counter-queries';
 import type { CounterQueries } from './counter-queries';
 import type { CountRequest } from './metric-source';
 import { mapBounded } from './pool';
-import type { SeriesPair, SeriesResult } from './prometheus-answer';
+import { pairsIn } from './prometheus-answer';
+import type { RangeGrid, RangeResult, SeriesPair } from './prometheus-answer';
 import { countEvents, countHistogram } from './series-batch';
 import type { Batch, EventCounts, HistogramCounts } from './series-batch';
 
-/** Asks for the series of an expression at two moments, epoch milliseconds. */
-export type AskPairs = (query: string, from: number, to: number) => Promise<SeriesResult>;
+/** Asks for the series of an expression on a grid of moments. */
+export type AskSeries = (query: string, grid: RangeGrid) => Promise<RangeResult>;
 
 const CONCURRENT_METRICS = 2;
 
@@ -21,16 +22,22 @@ const CONCURRENT_METRICS = 2;
 const SHORTEST_BATCH_MS = 1_000;
 
 /**
+ * Before a release has counted anything, how unevenly bad events fell on stable's processes is taken from the time
+ * before: enough minutes for a verdict of two processes, each long enough for two scrapes.
+ */
+const BEFORE = { minutes: 30, stepMs: 60_000 } as const;
+
+/**
  * Batches from raw counters at two moments: the end of the last batch and now. What a moment's value says is as old as
  * the last scrape before it: so after a weight change nothing is counted until both tracks have been scraped under the
  * new weight, and counting begins there.
  */
-export async function countSeries(ask: AskPairs, request: CountRequest): Promise<readonly Counted[]> {
+export async function countSeries(ask: AskSeries, request: CountRequest): Promise<readonly Counted[]> {
   const counted = request.metrics.filter(isCounted);
   return mapBounded(counted, CONCURRENT_METRICS, (metric) => countMetric(ask, metric, request));
 }
 
-async function countMetric(ask: AskPairs, metric: MetricPlan, request: CountRequest): Promise<Counted> {
+async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountRequest): Promise<Counted> {
   const { name } = metric;
   const cursor = request.cursors[name];
   const from = cursor?.kind === 'time' ? cursor.at : request.since;
@@ -56,7 +63,7 @@ async function countMetric(ask: AskPairs, metric: MetricPlan, request: CountRequ
   ]);
   const differing = differs(canary, stable);
   if (differing !== null) return problem(query, 'error', differing);
-  return joinTracks(
+  const counted = joinTracks(
     { canary: trackOf(canary), stable: trackOf(stable) },
     {
       name,
@@ -66,6 +73,27 @@ async function countMetric(ask: AskPairs, metric: MetricPlan, request: CountRequ
       boundaries: boundariesOf(canary) ?? boundariesOf(stable),
     },
   );
+  if (counted.kind !== 'begin' || cursor !== undefined) return counted;
+  const before = await spreadsBefore(ask, expressions.stable, request.since);
+  return before.kind === 'error'
+    ? { ...counted, why: `${counted.why}; how bad events clustered before is not known: ${before.message}` }
+    : { ...counted, spreads: before.spreads };
+}
+
+/** How unevenly bad events fell on a track's processes until a moment; minutes that cannot be counted are left out. */
+async function spreadsBefore(
+  ask: AskSeries,
+  track: CounterQueries,
+  until: number,
+): Promise<
+  | { readonly kind: 'spreads'; readonly spreads: readonly Spread[] }
+  | { readonly kind: 'error'; readonly message: string }
+> {
+  const { minutes, stepMs } = BEFORE;
+  const batches = await countTrackOn(ask, track, { start: until - minutes * stepMs, stepMs, moments: minutes + 1 });
+  if ('kind' in batches) return batches;
+  const spreads = batches.flatMap((batch) => (batch.kind === 'batch' ? [batch.counts?.spreads ?? []] : []));
+  return { kind: 'spreads', spreads: spreads.reduce(addSpreads, []) };
 }
 
 type TrackBatch = Batch<EventCounts | HistogramCounts>;
@@ -94,16 +122,31 @@ function expressionsOf(counters: MetricCounters | null, request: CountRequest): 
   return { canary: of('canary'), stable: of('stable') };
 }
 
-async function countTrack(ask: AskPairs, track: CounterQueries, from: number, to: number): Promise<TrackBatch> {
+async function countTrack(ask: AskSeries, track: CounterQueries, from: number, to: number): Promise<TrackBatch> {
+  const batches = await countTrackOn(ask, track, { start: from, stepMs: to - from, moments: 2 });
+  if ('kind' in batches) return batches;
+  const [batch] = batches;
+  if (batch === undefined) throw new RangeError('Two moments are the ends of a batch.');
+  return batch;
+}
+
+/** A batch between each two moments that follow each other. */
+async function countTrackOn(
+  ask: AskSeries,
+  track: CounterQueries,
+  grid: RangeGrid,
+): Promise<readonly TrackBatch[] | Extract<RangeResult, { kind: 'error' }>> {
+  const each = (count: (step: number) => TrackBatch): TrackBatch[] =>
+    Array.from({ length: grid.moments - 1 }, (_, step) => count(step));
   if (track.kind === 'histogram') {
-    const buckets = await ask(track.buckets, from, to);
-    return buckets.kind === 'error' ? buckets : countHistogram(buckets.series);
+    const buckets = await ask(track.buckets, grid);
+    return buckets.kind === 'error' ? buckets : each((step) => countHistogram(pairsIn(buckets.series, step)));
   }
   // One after the other would be two moments of the server's memory; the values at a moment that is over do not change.
-  const [total, bad] = await Promise.all([ask(track.total, from, to), ask(track.bad, from, to)]);
+  const [total, bad] = await Promise.all([ask(track.total, grid), ask(track.bad, grid)]);
   if (total.kind === 'error') return total;
   if (bad.kind === 'error') return bad;
-  return countTrackEvents(total.series, bad.series, track.good);
+  return each((step) => countTrackEvents(pairsIn(total.series, step), pairsIn(bad.series, step), track.good));
 }
 
 /** Bad of all events; `good`: what is counted beside the total are the events that are as they should be. */
@@ -114,8 +157,8 @@ export function countTrackEvents(
 ): Batch<EventCounts> {
   const events = countEvents(total, counted);
   if (!good || events.kind === 'error' || events.counts === null) return events;
-  const { bad: asTheyShould, total: all, spread } = events.counts;
-  return { ...events, counts: { bad: all - asTheyShould, total: all, spread } };
+  const { bad: asTheyShould, total: all, spreads } = events.counts;
+  return { ...events, counts: { bad: all - asTheyShould, total: all, spreads } };
 }
 
 function differs(canary: TrackBatch, stable: TrackBatch): string | null {
@@ -135,7 +178,8 @@ export function trackOf(batch: TrackBatch): CountedTrack {
   if (batch.kind === 'error') return batch;
   const { counts, ...others } = batch;
   if (counts === null) return { ...others, counts };
-  if ('boundaries' in counts) return { ...others, counts: { cumulative: counts.cumulative } };
-  const { bad, total, spread } = counts;
-  return { ...others, counts: { bad, total }, spread };
+  const { spreads } = counts;
+  if ('boundaries' in counts) return { ...others, counts: { cumulative: counts.cumulative }, spreads };
+  const { bad, total } = counts;
+  return { ...others, counts: { bad, total }, spreads };
 }

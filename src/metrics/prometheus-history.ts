@@ -7,8 +7,8 @@ import { resolveQuery } from '../spec/query-template';
 import { quantileAskedBy, recordedCounters } from '../spec/recorded-counters';
 import { describeHttpFailure, HttpFailure, type HttpClient } from './http';
 import { mapBounded } from './pool';
-import { readNumber, readRange } from './prometheus-answer';
-import type { QueryResult, RangeResult, SeriesPair, SeriesRange } from './prometheus-answer';
+import { pairsIn, readNumber, readRange } from './prometheus-answer';
+import type { QueryResult, RangeGrid, RangeResult, SeriesRange } from './prometheus-answer';
 import { describeCounters, fillCounters } from './counter-queries';
 import type { CounterQueries } from './counter-queries';
 import { countTrackEvents, trackOf as countedTrack } from './prometheus-counts';
@@ -293,14 +293,6 @@ async function countsOf(
   return each((tick) => countTrackEvents(pairsIn(total, tick), pairsIn(bad, tick), counts.good));
 }
 
-/** The series as they were at both ends of a tick. */
-function pairsIn(series: readonly SeriesRange[], tick: number): SeriesPair[] {
-  return series.flatMap(({ labels, values }) => {
-    const [from, to] = [values[tick] ?? null, values[tick + 1] ?? null];
-    return from === null && to === null ? [] : [{ labels, from, to }];
-  });
-}
-
 /** What looks at the ends of the ticks would have seen. */
 async function observationsOf(
   values: NonNullable<TrackQueries['values']>,
@@ -370,7 +362,7 @@ async function askRange(
     readonly query: string;
     /** Which metric it is about, for people. */
     readonly what: string;
-    readonly grid: { readonly start: number; readonly stepMs: number; readonly moments: number };
+    readonly grid: RangeGrid;
     readonly signal: AbortSignal;
   },
 ): Promise<readonly SeriesRange[]> {

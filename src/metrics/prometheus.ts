@@ -5,7 +5,7 @@ import { asksOverWindow, resolveQuery, type QueryValues } from '../spec/query-te
 import type { HttpClient } from './http';
 import type { ClosableMetricSource, Routed, RoutedRequest, SampleRequest } from './metric-source';
 import { mapBounded } from './pool';
-import { readAnswer, readPairs, type QueryResult, type SeriesResult } from './prometheus-answer';
+import { readAnswer, readRange, type QueryResult, type RangeGrid, type RangeResult } from './prometheus-answer';
 import { countSeries } from './prometheus-counts';
 import { observeRatio, observeValue, type Answered } from './prometheus-observation';
 import { createRetentionCheck } from './prometheus-retention';
@@ -23,7 +23,7 @@ export function createPrometheusSource(options: PrometheusOptions): ClosableMetr
     sample: (request) => sample(server, request),
     routed: (request) => routed(server, request),
     count: (request) =>
-      countSeries((query, from, to) => askPairs(client, options, { ...request, from, to }, query), request),
+      countSeries((query, grid) => askRange(client, options, { signal: request.signal, grid }, query), request),
     close: () => client.close(),
   };
 }
@@ -193,18 +193,20 @@ async function ask(
   return typeof answer === 'string' ? { kind: 'error', message: answer } : answer;
 }
 
-/** The series of an expression at two moments, in one query: a range with one step. */
-async function askPairs(
+/** The series of an expression at all moments of a grid, in one query. */
+async function askRange(
   client: HttpClient,
   options: PrometheusOptions,
-  { from, to, ...request }: Pick<SampleRequest, 'signal'> & { readonly from: number; readonly to: number },
+  { signal, grid }: { readonly signal: AbortSignal | undefined; readonly grid: RangeGrid },
   query: string,
-): Promise<SeriesResult> {
+): Promise<RangeResult> {
+  const { start, stepMs, moments } = grid;
+  const end = start + (moments - 1) * stepMs;
   const answer = await askOrSay(client, options, {
-    ...(request.signal === undefined ? {} : { signal: request.signal }),
+    ...(signal === undefined ? {} : { signal }),
     path: '/api/v1/query_range',
-    form: { query, start: seconds(from), end: seconds(to), step: seconds(to - from) },
-    read: (each) => readPairs(each, from, to),
+    form: { query, start: seconds(start), end: seconds(end), step: seconds(stepMs) },
+    read: (each) => readRange(each, grid),
   });
   return typeof answer === 'string' ? { kind: 'error', message: answer } : answer;
 }

@@ -1,6 +1,5 @@
-import { minus, spreadOf } from '../analysis/counts';
+import { minus, spreadsOf } from '../analysis/counts';
 import type { ArmBatch, CountCursor, Counted, CountedSince, Spread } from '../analysis/counts';
-import type { ArmCounts } from '../analysis/event-evidence';
 import type { Cohort } from '../router/protocol';
 import { sumHistograms, type CumulativeHistogram } from './histogram';
 import { displayUrl } from './http';
@@ -38,8 +37,8 @@ interface Reading {
   readonly counters: readonly string[];
   readonly canary: TrackReading;
   readonly stable: TrackReading;
-  /** Stable's events, instance by instance in the order of `counters`. */
-  readonly stableParts: readonly ArmCounts[];
+  /** Stable, instance by instance in the order of `counters`. */
+  readonly stableParts: readonly TrackReading[];
 }
 
 interface TrackReading {
@@ -47,6 +46,9 @@ interface TrackReading {
   readonly errors: number;
   readonly histogram: CumulativeHistogram;
 }
+
+/** So many instances tell how unevenly things fall on them; of more, no more has to be remembered between two looks. */
+const APART_AT_MOST = 20;
 
 /** The sum of what all instances have counted at this weight; or why there is none. */
 function readCounts(answers: readonly InstanceAnswer[], request: CountRequest): Reading | string {
@@ -73,11 +75,7 @@ function readCounts(answers: readonly InstanceAnswer[], request: CountRequest): 
   const canary = sumReadings(parts.canary);
   const stable = sumReadings(parts.stable);
   if (canary === null || stable === null) return 'the instances have histograms with different bounds';
-  return { counters, canary, stable, stableParts: parts.stable.map(eventsOf) };
-}
-
-function eventsOf({ requests, errors }: TrackReading): ArmCounts {
-  return { bad: errors, total: requests };
+  return { counters, canary, stable, stableParts: parts.stable.slice(0, APART_AT_MOST) };
 }
 
 function sumReadings(parts: readonly TrackReading[]): TrackReading | null {
@@ -88,12 +86,12 @@ function sumReadings(parts: readonly TrackReading[]): TrackReading | null {
 }
 
 function sinceCursor(reading: Reading, metric: 'errors' | 'latency', cursor: CountCursor | undefined): CountedSince {
-  const batchOf = (track: TrackReading): ArmBatch =>
-    metric === 'errors' ? eventsOf(track) : { cumulative: track.histogram.cumulative };
-  const { counters, stableParts } = reading;
+  const batchOf = ({ errors, requests, histogram }: TrackReading): ArmBatch =>
+    metric === 'errors' ? { bad: errors, total: requests } : { cumulative: histogram.cumulative };
+  const { counters } = reading;
   const now = { canary: batchOf(reading.canary), stable: batchOf(reading.stable) };
-  const apart = metric === 'errors' ? { stableParts } : {};
-  const next: CountCursor = { kind: 'reading', counters, ...now, ...apart };
+  const stableParts = reading.stableParts.map(batchOf);
+  const next: CountCursor = { kind: 'reading', counters, ...now, stableParts };
   const isSame = cursor?.kind === 'reading' && cursor.counters.join() === counters.join();
   if (cursor !== undefined && !isSame) return { kind: 'begin', why: 'an instance counts anew', cursor: next };
   const boundaries = metric === 'errors' ? {} : { boundaries: reading.canary.histogram.bounds.map((ms) => ms / 1000) };
@@ -102,21 +100,21 @@ function sinceCursor(reading: Reading, metric: 'errors' | 'latency', cursor: Cou
     canary: isSame ? minus(now.canary, cursor.canary) : now.canary,
     stable: isSame ? minus(now.stable, cursor.stable) : now.stable,
     ...boundaries,
-    ...(metric === 'errors' ? spreadSince(stableParts, isSame ? cursor.stableParts : []) : {}),
+    ...spreadsSince(stableParts, isSame ? cursor.stableParts : []),
     dropped: [],
     cursor: next,
   };
 }
 
-/** How unevenly stable's errors fell on its instances; unknown where an earlier version of Sluice did not keep them apart. */
-function spreadSince(
-  now: readonly ArmCounts[],
-  before: readonly ArmCounts[] | undefined,
-): { readonly spread?: Spread } {
+/** How unevenly stable's bad events fell on its instances; unknown where an earlier version of Sluice did not keep them apart. */
+function spreadsSince(
+  now: readonly ArmBatch[],
+  before: readonly ArmBatch[] | undefined,
+): { readonly spreads?: readonly Spread[] } {
   if (before === undefined) return {};
-  const grown = now.map(({ bad, total }, index) => {
-    const earlier = before[index] ?? { bad: 0, total: 0 };
-    return { bad: bad - earlier.bad, total: total - earlier.total };
+  const grown = now.map((each, index) => {
+    const earlier = before[index];
+    return earlier === undefined ? each : minus(each, earlier);
   });
-  return { spread: spreadOf(grown) };
+  return { spreads: spreadsOf(grown) };
 }

@@ -1,4 +1,4 @@
-import { spreadOf, sumOf } from '../analysis/counts';
+import { spreadsOf, sumOf } from '../analysis/counts';
 import type { Spread } from '../analysis/counts';
 import type { ArmCounts } from '../analysis/event-evidence';
 import { numberIn, type SeriesPair, type SeriesValue } from './prometheus-answer';
@@ -22,10 +22,15 @@ export type Batch<T> =
     }
   | { readonly kind: 'error'; readonly message: string };
 
-/** A histogram's growth: counts at or below each boundary (seconds), the last one the total. */
-export interface HistogramCounts {
+/** A histogram: counts at or below each boundary (seconds), the last one the total. */
+interface Histogram {
   readonly boundaries: readonly number[];
   readonly cumulative: readonly number[];
+}
+
+/** A histogram's growth, and how evenly the slow requests fell on the targets, boundary by boundary. */
+export interface HistogramCounts extends Histogram {
+  readonly spreads: readonly Spread[];
 }
 
 /** Nonsense in an answer; its message is one clause. */
@@ -33,7 +38,7 @@ class Nonsense extends Error {}
 
 /** Bad of all events, and how evenly the bad ones fell on the targets. */
 export interface EventCounts extends ArmCounts {
-  readonly spread: Spread;
+  readonly spreads: readonly Spread[];
 }
 
 /** Bad of all events; null without a single series of all events. */
@@ -69,7 +74,7 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
       }
       counted.push(grown);
     }
-    const counts = { ...sumOf(counted), spread: spreadOf(counted) };
+    const counts = { ...sumOf(counted), spreads: spreadsOf(counted) };
     return { kind: 'batch', counts: totals.size === 0 ? null : counts, dropped, appeared };
   });
 }
@@ -80,7 +85,7 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
     const targets = byTarget(buckets);
     const dropped: string[] = [];
     let boundaries: readonly number[] | null = null;
-    let cumulative: readonly number[] = [];
+    const counted: { readonly cumulative: readonly number[] }[] = [];
     let appeared = false;
     for (const [target, series] of targets) {
       const { from, to } = histogramOf(series, target);
@@ -89,7 +94,6 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
         throw new Nonsense(`the boundaries of ${target} are others than those of the other targets`);
       }
       boundaries = to.boundaries;
-      if (cumulative.length === 0) cumulative = to.cumulative.map(() => 0);
       if (from === null) {
         dropped.push(`${target} has only just appeared`);
         appeared = true;
@@ -103,10 +107,13 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
         dropped.push(`${target} counted more requests below a boundary than below a higher one`);
         continue;
       }
-      const before = cumulative;
-      cumulative = grown.map((count, index) => count + (before[index] ?? 0));
+      counted.push({ cumulative: grown });
     }
-    return { kind: 'batch', counts: boundaries === null ? null : { boundaries, cumulative }, dropped, appeared };
+    if (boundaries === null) return { kind: 'batch', counts: null, dropped, appeared };
+    const cumulative = Array.from({ length: boundaries.length + 1 }, (_, index) =>
+      counted.reduce((sum, each) => sum + (each.cumulative[index] ?? 0), 0),
+    );
+    return { kind: 'batch', counts: { boundaries, cumulative, spreads: spreadsOf(counted) }, dropped, appeared };
   });
 }
 
@@ -151,11 +158,11 @@ function pairOf(series: readonly SeriesPair[], target: string): Ends<number> {
   return { from: read(first.from), to: read(first.to) };
 }
 
-function histogramOf(series: readonly SeriesPair[], target: string): Ends<HistogramCounts> {
+function histogramOf(series: readonly SeriesPair[], target: string): Ends<Histogram> {
   return { from: histogramAt(series, 'from', target), to: histogramAt(series, 'to', target) };
 }
 
-function histogramAt(series: readonly SeriesPair[], end: 'from' | 'to', target: string): HistogramCounts | null {
+function histogramAt(series: readonly SeriesPair[], end: 'from' | 'to', target: string): Histogram | null {
   const present = series.flatMap((each) => (each[end] === null ? [] : [{ labels: each.labels, value: each[end] }]));
   const [first, second] = present;
   if (first === undefined) return null;
@@ -186,7 +193,7 @@ function histogramAt(series: readonly SeriesPair[], end: 'from' | 'to', target: 
  */
 const NATIVE_BOUNDARIES: readonly number[] = Array.from({ length: 16 }, (_, index) => 2 ** (index - 10));
 
-function nativeCounts({ count, buckets }: Extract<SeriesValue, { kind: 'native' }>, target: string): HistogramCounts {
+function nativeCounts({ count, buckets }: Extract<SeriesValue, { kind: 'native' }>, target: string): Histogram {
   const read = buckets.map((bucket) => ({ le: numberIn(bucket.le), count: countIn(bucket.count, target) }));
   const total = countIn(count, target);
   const atOrBelow = (boundary: number): number =>

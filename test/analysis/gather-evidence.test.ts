@@ -180,16 +180,76 @@ describe('evidence over a release', () => {
   it('divides by the clusters seen between stable’s processes, of earlier batches alone, and never by less', () => {
     const spread = { chiSquared: 120, degrees: 30 };
     const bad = events([4, 25], [1, 475]);
-    const first = play([events([4, 25], [1, 475], { spread })]);
-    const second = play([events([4, 25], [1, 475], { spread }), bad]);
-    const even = play([events([4, 25], [1, 475], { spread: { chiSquared: 6, degrees: 30 } }), bad]);
-    const few = play([events([4, 25], [1, 475], { spread: { chiSquared: 100, degrees: 29 } }), bad]);
+    const first = play([events([4, 25], [1, 475], { spreads: [spread] })]);
+    const second = play([events([4, 25], [1, 475], { spreads: [spread] }), bad]);
+    const even = play([events([4, 25], [1, 475], { spreads: [{ chiSquared: 6, degrees: 30 }] }), bad]);
+    const few = play([events([4, 25], [1, 475], { spreads: [{ chiSquared: 100, degrees: 29 }] }), bad]);
     const without = play([bad, bad]);
 
     expect(first.finding.report).toMatchObject({ logEvidence: play([bad]).finding.report.logEvidence, clusters: 4 });
     expect(even.finding.report).toMatchObject({ logEvidence: without.finding.report.logEvidence, clusters: 1 });
     expect(few.finding.report.logEvidence).toBe(without.finding.report.logEvidence);
     expect(second.finding.report.logEvidence).toBeLessThan(without.finding.report.logEvidence);
+  });
+
+  it('divides each boundary of a histogram by the clusters seen at it', () => {
+    const changes = { metrics: [{ name: 'errors', kind: 'latency', objective: null, dryRun: false }] } as const;
+    const histogram = (slow: readonly [number, number], more = {}): Counted =>
+      batch(
+        { cumulative: [25 - slow[0], 25 - slow[1], 25] },
+        { cumulative: [470, 475, 475] },
+        { boundaries: [0.1, 0.25], ...more },
+      );
+    const spreads = [
+      { chiSquared: 120, degrees: 30 },
+      { chiSquared: 30, degrees: 30 },
+    ];
+    const seen = [histogram([0, 0], { spreads }), histogram([4, 1])] as const;
+    const unseen = [histogram([0, 0]), histogram([4, 1])] as const;
+    const logs = ({ state }: ReturnType<typeof play>): readonly (readonly number[])[] =>
+      state.metrics['errors']?.evidence.events.map(({ evidence }) => evidence.logs) ?? [];
+
+    const [first, second] = [play([seen[0]], changes), play(seen, changes)];
+    const [one, two] = [play([unseen[0]], changes), play(unseen, changes)];
+    // What the second batch adds at the first boundary is a quarter; at the other one, where nothing comes together, all.
+    const added = (before: ReturnType<typeof play>, after: ReturnType<typeof play>, event: number): number =>
+      (logs(after)[event]?.[4] ?? Number.NaN) - (logs(before)[event]?.[4] ?? 0);
+    expect(added(first, second, 0)).toBeCloseTo(added(one, two, 0) / 4, 9);
+    expect(added(one, two, 0)).toBeGreaterThan(1);
+    expect(logs(second)[1]).toEqual(logs(two)[1]);
+    expect(second.finding.report).toMatchObject({ boundary: 0.25, clusters: 1 });
+    expect(first.finding.report).toMatchObject({ boundary: 0.1, clusters: 4 });
+  });
+
+  it('divides the very first batch by the clusters of the time before, and forgets them at no later weight', () => {
+    const spreads = [{ chiSquared: 120, degrees: 30 }];
+    const begin = (more: object): Counted => ({
+      ...{ name: 'errors', query: 'q', kind: 'begin', why: 'w', cursor: { kind: 'time', at: 0 } },
+      ...more,
+    });
+    const bad = events([4, 25], [1, 475]);
+    const one = play([begin({ spreads }), bad]);
+    const without = play([begin({}), bad]);
+    const later = { ...look, since: 1 };
+    const counted = [begin({ spreads }), bad, begin({ spreads: [{ chiSquared: 0, degrees: 30 }] }), bad, begin({})];
+    const next = play(counted, {}, [look, look, later, later, later]);
+
+    expect(one.finding.report.clusters).toBe(4);
+    expect(one.finding.report.logEvidence).toBeLessThan(without.finding.report.logEvidence);
+    expect(without.finding.report.clusters).toBe(1);
+    expect(next.finding.report.clusters).toBe(4);
+  });
+
+  it('goes on with the clusters that an earlier version of Sluice has seen', () => {
+    const { state } = play([events([1, 25], [1, 475])]);
+    const { spreads: _, ...known } = state.metrics['errors'] ?? {};
+    const spread = { chiSquared: 120, degrees: 30 };
+    const older = { ...state, metrics: { errors: { ...known, spread } } } as unknown as EvidenceState;
+    const next = [events([1, 25], [1, 475], { spreads: [{ chiSquared: 60, degrees: 30 }] })];
+
+    const { findings } = gatherEvidence(policy, older, look, next);
+
+    expect(findings[0]?.report.clusters).toBe(3);
   });
 
   it('proves a canary good enough, weight by weight', () => {
@@ -209,11 +269,12 @@ describe('evidence over a release', () => {
       objective: null,
       dryRun: false,
     }));
+    const spreads = boundaries.map((boundary) => ({ chiSquared: 17 / 3 + boundary, degrees: 9 }));
     let state: EvidenceState | null = null;
     for (let round = 0; round < 50; round += 1) {
       const cumulative = (scale: number): number[] => boundaries.map((_, index) => index * scale).concat(13 * scale);
       const counted = metrics.map(({ name }) => ({
-        ...batch({ cumulative: cumulative(7) }, { cumulative: cumulative(133) }, { boundaries }),
+        ...batch({ cumulative: cumulative(7) }, { cumulative: cumulative(133) }, { boundaries, spreads }),
         name,
       }));
       ({ state } = gatherEvidence({ ...policy, metrics, plannedBatches: 36 }, state, look, counted));

@@ -284,10 +284,14 @@ describe("clusters between stable's processes", () => {
     const spread = { chiSquared: 40, degrees: 10 };
     const [errors] = recording.metrics;
     if (errors === undefined) throw new Error('The recording has errors.');
-    const counts = (errors.stable.counts ?? []).map((tick) => (tick.kind === 'batch' ? { ...tick, spread } : tick));
+    const counts = (errors.stable.counts ?? []).map((tick) =>
+      tick.kind === 'batch' ? { ...tick, spreads: [spread] } : tick,
+    );
     const spreading = { ...recording, metrics: [{ ...errors, stable: { counts, values: null } }] };
     const traffic = pretendCanary(spreading, { seed: 1, injection: null, shares: {} });
 
-    expect(traffic.at('error-rate', 1, 50).counts?.stable).toMatchObject({ spread: { chiSquared: 25, degrees: 10 } });
+    expect(traffic.at('error-rate', 1, 50).counts?.stable).toMatchObject({
+      spreads: [{ chiSquared: 25, degrees: 10 }],
+    });
   });
 });

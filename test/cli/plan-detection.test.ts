@@ -11,7 +11,7 @@ interface Numbers {
   readonly requests: number;
   readonly errors: number;
   readonly canary?: number;
-  /** So many bad events come together, at one of stable's two processes. */
+  /** So many bad events, and as many slow requests, come together, at one of stable's two processes. */
   readonly clusters?: number | 'unknown';
 }
 
@@ -46,21 +46,29 @@ beforeEach(() => {
   answers = { requests: 30_000, errors: 150 };
 });
 
-/** Two processes of stable with 500 requests between two looks each, and in turns one of them with all bad ones. */
+/** Two processes of stable with 500 requests between two looks each, and in turns one of them with all bad or slow ones. */
 function rangeOf(form: URLSearchParams, clusters: number): object {
   const [start, end, step] = ['start', 'end', 'step'].map((key) => Number(form.get(key)));
   const of = form.get('query') ?? '';
   const moments = Math.round(((end ?? 0) - (start ?? 0)) / (step ?? 1)) + 1;
   const known = of.includes('track="stable"') || of.includes('track="green"');
-  const result = !known
-    ? []
-    : ['a', 'b'].map((instance, index) => ({
-        metric: { job: 'shop', instance },
-        values: Array.from({ length: moments }, (_, at): [number, string] => [
-          (start ?? 0) + at * (step ?? 1),
-          String(of.includes('5..') ? Math.floor((at + index) / 2) * clusters : at * 500),
-        ]),
-      }));
+  const series = (metric: object, countAt: (at: number) => number): object => ({
+    metric: { job: 'shop', ...metric },
+    values: Array.from({ length: moments }, (_, at): [number, string] => [
+      (start ?? 0) + at * (step ?? 1),
+      String(countAt(at)),
+    ]),
+  });
+  const result = ['a', 'b'].flatMap((instance, index) => {
+    const badAt = (at: number): number => Math.floor((at + index) / 2) * clusters;
+    if (!known) return [];
+    if (of.includes('5..')) return [series({ instance }, badAt)];
+    if (!of.includes('_bucket')) return [series({ instance }, (at) => at * 500)];
+    return [
+      series({ instance, le: '0.1' }, (at) => at * 500 - badAt(at)),
+      ...['1', '+Inf'].map((le) => series({ instance, le }, (at) => at * 500)),
+    ];
+  });
   return { status: 'success', data: { resultType: 'matrix', result } };
 }
 
@@ -171,12 +179,15 @@ describe('what sluice plan says of what each step can find', () => {
     // Pearson's chi-squared of ten of 500 beside none of 500 is 10 / (1 - 10 / 1000), with one degree of freedom.
     expect(few[0]).toMatchObject({ name: 'error-rate', clusters: expect.closeTo(2 / (1 - 2 / 1000), 9) as number });
     expect(many[0]).toMatchObject({ name: 'error-rate', clusters: expect.closeTo(10 / (1 - 10 / 1000), 9) as number });
-    // Of a histogram nothing is known of clusters.
-    expect(many[1]).toMatchObject({ name: 'p95-latency', clusters: 2, clustersNote: null });
-    expect(after[0]?.['smallestRise'] ?? Infinity).toBeGreaterThan(before[0]?.['smallestRise'] as number);
-    expect(after[1]).toEqual(before[1]);
+    // Of the boundary that one in a hundred requests is slower than, and not of the one that none is.
+    expect(many[1]).toMatchObject({ name: 'p95-latency', clusters: expect.closeTo(10 / (1 - 10 / 1000), 9) as number });
+    for (const index of [0, 1])
+      expect(after[index]?.['smallestRise'] ?? Infinity).toBeGreaterThan(before[index]?.['smallestRise'] as number);
     expect(out.replace(/\s+/gu, ' ')).toContain(
       "error-rate: bad events come in clusters of about 10.1 between stable's processes now; evidence is reckoned with that, as in a release, and not with the 2 of the plan.",
+    );
+    expect(out.replace(/\s+/gu, ' ')).toContain(
+      "p95-latency: slow requests come in clusters of about 10.1 between stable's processes now;",
     );
     expect((await plan(file, '--suggest')).out).toContain('# error-rate: bad events come in clusters of about 10.1');
   });

@@ -462,7 +462,7 @@ describe('what is counted by a Prometheus', () => {
         '(errors{track="canary"}) of (requests{track="canary"}) against (errors{track="stable"}) of (requests{track="stable"})',
       canary: { bad: 0, total: 50 },
       stable: { bad: 3, total: 950 },
-      spread: { chiSquared: expect.closeTo(3.3439, 3) as number, degrees: 1 },
+      spreads: [{ chiSquared: expect.closeTo(3.3439, 3) as number, degrees: 1 }],
       dropped: [],
       cursor: { kind: 'time', at: AT },
     });
@@ -485,6 +485,53 @@ describe('what is counted by a Prometheus', () => {
     });
     // Within a weight a batch without requests of the canary is one: it is kept open.
     expect(await countOf(ranging(silent))).toMatchObject({ kind: 'batch', canary: { bad: 0, total: 0 } });
+  });
+
+  it("begins with how unevenly bad events fell on stable's processes in the half hour before, minute by minute", async () => {
+    const asked: string[] = [];
+    // By turns one of two processes has three errors more each minute, and the other one none.
+    const handler: Handler = (request, response) => {
+      const form = new URLSearchParams(request.body);
+      if (Number(form.get('step')) !== 60) return ranging(healthy)(request, response);
+      const query = form.get('query') ?? '';
+      asked.push(`${query} ${Number(form.get('end')) - Number(form.get('start'))}`);
+      const minutes = Array.from({ length: 31 }, (_, minute) => Number(form.get('start')) + minute * 60);
+      const values = (index: number): [number, string][] =>
+        minutes.map((at, minute) => [
+          at,
+          String(query.startsWith('errors') ? 3 * Math.floor((minute + index) / 2) : 100 * minute),
+        ]);
+      const result = [0, 1].map((index) => ({
+        metric: { job: 'app', instance: String(index) },
+        values: values(index),
+      }));
+      json(response, { status: 'success', data: { resultType: 'matrix', result } });
+    };
+
+    const begun = await countOf(handler, { since: AT - 15_000, cursors: {} });
+
+    expect(asked.sort()).toEqual(['errors{track="stable"} 1800', 'requests{track="stable"} 1800']);
+    // Three of a hundred beside none of a hundred, thirty times.
+    const chiSquared = expect.closeTo((30 * 2 * 1.5 ** 2) / (1.5 * (1 - 0.015)), 9) as number;
+    expect(begun).toMatchObject({ kind: 'begin', spreads: [{ chiSquared, degrees: 30 }] });
+  });
+
+  it('begins all the same where nothing is known of the time before, and says so', async () => {
+    const handler: Handler = (request, response) => {
+      if (Number(new URLSearchParams(request.body).get('step')) !== 60) return ranging(healthy)(request, response);
+      response.writeHead(503).end();
+    };
+
+    const begun = await countOf(handler, { since: AT - 15_000, cursors: {} });
+
+    expect(begun).toMatchObject({
+      kind: 'begin',
+      cursor: { kind: 'time', at: AT },
+      why: expect.stringMatching(
+        /^what came before the first look at this weight; how bad events clustered before is not known: Prometheus at \S+ answered 503$/u,
+      ) as string,
+    });
+    expect(begun).not.toHaveProperty('spreads');
   });
 
   it.each<[string, Handler, string, string]>([

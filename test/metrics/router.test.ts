@@ -357,16 +357,35 @@ describe('what is counted since the weight changed', () => {
     const third = await countAt(urls, { cursors: { 'error-rate': older } });
 
     // 5 expected at each of the two: 2 · 5² / (100 · 0.05 · 0.95).
-    expect(batchIn(first).spread?.chiSquared).toBeCloseTo(50 / 4.75, 9);
-    expect(batchIn(first).spread?.degrees).toBe(1);
-    expect(batchIn(second).spread).toEqual({ chiSquared: 0, degrees: 1 });
+    expect(batchIn(first).spreads).toEqual([{ chiSquared: expect.closeTo(50 / 4.75, 9) as number, degrees: 1 }]);
+    expect(batchIn(second).spreads).toEqual([{ chiSquared: 0, degrees: 1 }]);
     expect(stableParts).toEqual([
       { bad: 10, total: 100 },
       { bad: 0, total: 100 },
     ]);
     // What a worker of an earlier version remembered does not say it.
-    expect(batchIn(third).spread).toBeUndefined();
-    expect(batchIn(first, 'p95-latency').spread).toBeUndefined();
+    expect(batchIn(third).spreads).toBeUndefined();
+  });
+
+  it("tells how unevenly stable's slow requests fell on the instances, boundary by boundary, and keeps twenty apart", async () => {
+    const [a, b] = [await startInstance(), await startInstance()];
+    const urls = [a.server.url, b.server.url];
+    a.serve('stable', 10, 0, 2_000);
+    a.serve('stable', 90, 0);
+    b.serve('stable', 100, 0);
+    const first = await countAt(urls);
+    a.serve('stable', 5, 0, 2_000);
+    b.serve('stable', 5, 0, 2_000);
+    const latency = batchIn(first, 'p95-latency');
+    const second = batchIn(await countAt(urls, { cursors: { 'p95-latency': latency.cursor } }), 'p95-latency');
+
+    const [below, at] = [1.5, 2].map((seconds) => latency.boundaries?.indexOf(seconds) ?? -1);
+    expect(latency.spreads?.[below ?? -1]).toEqual({ chiSquared: expect.closeTo(50 / 4.75, 9) as number, degrees: 1 });
+    expect(latency.spreads?.[at ?? -1]).toEqual({ chiSquared: 0, degrees: 0 });
+    expect(second.spreads?.[below ?? -1]?.chiSquared).toBe(0);
+    expect(latency.cursor.kind === 'reading' && latency.cursor.stableParts).toHaveLength(2);
+    const many = batchIn(await countAt(Array.from({ length: 24 }, () => b.server.url)), 'p95-latency').cursor;
+    expect(many.kind === 'reading' && many.stableParts).toHaveLength(20);
   });
 
   it('begins anew with the weight, and does not count a request that was decided before', async () => {

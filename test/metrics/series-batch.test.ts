@@ -15,7 +15,7 @@ describe('growth of counters of events', () => {
   it('is summed over all targets, bad and all by the same ones', () => {
     expect(countEvents([series('a', 100, 140), series('b', 0, 7)], [series('a', 3, 5)])).toEqual({
       kind: 'batch',
-      counts: { bad: 2, total: 47, spread: { chiSquared: expect.closeTo(0.36556, 4) as number, degrees: 1 } },
+      counts: { bad: 2, total: 47, spreads: [{ chiSquared: expect.closeTo(0.36556, 4) as number, degrees: 1 }] },
       dropped: [],
       appeared: false,
     });
@@ -32,7 +32,7 @@ describe('growth of counters of events', () => {
   ])('begins anew after a reset: %s', (_name, total, bad, counts) => {
     expect(countEvents([total], [bad])).toEqual({
       kind: 'batch',
-      counts: { ...counts, spread: NONE },
+      counts: { ...counts, spreads: [NONE] },
       dropped: ['{instance="a",job="app"} has started anew'],
       appeared: false,
     });
@@ -43,7 +43,7 @@ describe('growth of counters of events', () => {
       countEvents([series('a', 10, 20), series('new', null, 900), series('gone', 50, null)], [series('new', null, 90)]),
     ).toEqual({
       kind: 'batch',
-      counts: { bad: 0, total: 10, spread: NONE },
+      counts: { bad: 0, total: 10, spreads: [NONE] },
       dropped: ['{instance="new",job="app"} has only just appeared'],
       appeared: true,
     });
@@ -52,7 +52,7 @@ describe('growth of counters of events', () => {
   it('leaves a target out that contradicts itself', () => {
     expect(countEvents([series('a', 10, 12), series('b', 0, 5)], [series('a', 0, 9)])).toEqual({
       kind: 'batch',
-      counts: { bad: 0, total: 5, spread: NONE },
+      counts: { bad: 0, total: 5, spreads: [NONE] },
       dropped: ['{instance="a",job="app"} counted 9 bad of 2 events'],
       appeared: false,
     });
@@ -104,7 +104,15 @@ describe('growth of histograms', () => {
 
     expect(countHistogram(buckets)).toEqual({
       kind: 'batch',
-      counts: { boundaries: [0.1, 1], cumulative: [5, 7, 11] },
+      counts: {
+        boundaries: [0.1, 1],
+        cumulative: [5, 7, 11],
+        // Slower than 100 ms were 3 of 7 at one and 3 of 4 at the other; slower than 1 s, 1 of 7 and 3 of 4.
+        spreads: [
+          { chiSquared: expect.closeTo((11 * 9 ** 2) / (7 * 4 * 6 * 5), 9) as number, degrees: 1 },
+          { chiSquared: expect.closeTo((11 * 17 ** 2) / (7 * 4 * 4 * 7), 9) as number, degrees: 1 },
+        ],
+      },
       dropped: [],
       appeared: false,
     });
@@ -113,7 +121,7 @@ describe('growth of histograms', () => {
   it('begins anew after a reset, and leaves out what has only just appeared', () => {
     expect(countHistogram([...classic('a', [9, 9, 9], [1, 2, 3]), ...classic('b', null, [50, 60, 70])])).toEqual({
       kind: 'batch',
-      counts: { boundaries: [0.1, 1], cumulative: [1, 2, 3] },
+      counts: { boundaries: [0.1, 1], cumulative: [1, 2, 3], spreads: [NONE, NONE] },
       dropped: ['{instance="a",job="app"} has started anew', '{instance="b",job="app"} has only just appeared'],
       appeared: true,
     });
@@ -165,6 +173,7 @@ describe('growth of histograms', () => {
       boundaries: Array.from({ length: 16 }, (_, index) => 2 ** (index - 10)),
       // 4 of 7 at most 0.25 s, all at most 2 s.
       cumulative: [0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7, 7, 7],
+      spreads: Array.from({ length: 16 }, () => NONE),
     });
   });
 });
