@@ -52,6 +52,7 @@ export function judgeMetric(
       query: sample?.canary.query ?? '',
       ...(finding === undefined ? {} : { evidence: finding.report }),
       ...(metric.dryRun === true ? { dryRun: true } : {}),
+      ...(metric.note === undefined ? {} : { note: metric.note }),
     },
     heldAgainst,
     proven,

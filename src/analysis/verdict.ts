@@ -24,6 +24,8 @@ export interface MetricPolicy {
   readonly dryRun?: boolean;
   /** One failed measurement fails the step, whatever is tolerated of others. */
   readonly critical?: boolean;
+  /** The spec's own words about it, for whoever reads its verdicts. */
+  readonly note?: string;
 }
 
 /** True for metrics of which more is better (a success rate): they have a lower limit and no upper one. */
@@ -69,6 +71,8 @@ export interface MetricVerdict {
   readonly evidence?: EvidenceReport;
   /** Its verdict counts for nothing. */
   readonly dryRun?: boolean;
+  /** The spec's own words about the metric. */
+  readonly note?: string;
 }
 
 /** A judge's answer to one measurement. */

@@ -68,8 +68,9 @@ function verdict(status: ReleaseStatus): Html {
 
 /** What has been told already is not told again. */
 function metricReason(metric: MetricVerdict, told: string): Html {
-  const { evidence, sentence, query } = metric;
+  const { evidence, sentence, query, note } = metric;
   return markup`${told.includes(sentence) ? null : markup`<p>${sentence}</p>`}
+    ${note === undefined ? null : markup`<p>Note on ${metric.name}: ${note}</p>`}
     ${evidence === undefined ? null : evidenceReason(evidence)}
     ${query === '' ? null : markup`<p class="soft">Asked: <code>${query}</code></p>`}`;
 }

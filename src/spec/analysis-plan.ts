@@ -307,6 +307,7 @@ function resolveMetric(spec: MetricSpec, context: MetricContext, report: Report)
     ...(objective === null ? {} : { objective }),
     ...(spec.dryRun ? { dryRun: true } : {}),
     ...(spec.critical ? { critical: true } : {}),
+    ...(spec.note === undefined ? {} : { note: spec.note }),
   };
 }
 

@@ -265,6 +265,8 @@ export interface MetricPlan {
   readonly dryRun?: boolean;
   /** One failed measurement fails the step, whatever `failureLimit` tolerates. */
   readonly critical?: boolean;
+  /** The spec's own words, shown with its verdicts; absent without any. */
+  readonly note?: string;
 }
 
 /**

@@ -435,6 +435,9 @@ export const metricSchema = mapping('a metric', {
     .boolean({ error: booleanError })
     .default(false)
     .describe('One failed measurement of it fails the step, whatever failureLimit tolerates.'),
+  note: text({ pattern: /^\S(.*\S)?$/, maxLength: 200, allowed: 'one line of 1 to 200 characters' })
+    .optional()
+    .describe('Shown with its verdicts: what it means, whom to ask, where the runbook is.'),
 });
 
 const compare = mapping('analysis.compare', {

@@ -16,6 +16,16 @@ function judgeAll(policy: JudgePolicy, samples: readonly Sample[]): Judgement {
   return last;
 }
 
+it("gives a metric's verdict the note that the spec has, whatever the verdict is", () => {
+  const metrics = [errorRate({ max: 0.05, note: 'Ask the shop.' }), latency({ max: 1 })];
+  for (const canary of [events(0, 100), events(50, 100), noData(), broken()]) {
+    const [noted, plain] = judge(policyOf(metrics), null, errorSample(canary, events(0, 2000))).metrics;
+
+    expect(noted?.note).toBe('Ask the shop.');
+    expect(plain).not.toHaveProperty('note');
+  }
+});
+
 describe('fixed limits', () => {
   it.each([
     ['at the limit', errorRate({ max: 0.05 }), events(5, 100), 'pass'],

@@ -1,6 +1,7 @@
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { FakeSluice } from './fake-client';
 import { run, start } from './harness';
+import { withEvidence } from '../report/statuses';
 import { aRolledBackStatus, aStatus } from './statuses';
 
 describe('sluice status', () => {
@@ -248,6 +249,23 @@ describe('sluice explain', () => {
     expect(ran.out).toContain('counts: canary 18200 requests, stable 54600 requests');
     expect(ran.out).toContain('query: sum(increase(http_requests_total{track="canary"}[60s]))');
     expect(ran.out).not.toContain('Step 5');
+  });
+
+  it('says what was counted of a metric over the release, by what it is divided, and what the spec says of it', async () => {
+    const status = aRolledBackStatus();
+    const steps = status.steps.map((step) => {
+      if (step.evidence === null) return step;
+      const metrics = step.evidence.metrics.map((metric) => ({ ...withEvidence(metric, 5.75), note: 'Ask the shop.' }));
+      return { ...step, evidence: { ...step.evidence, metrics } };
+    });
+
+    const { out } = await run(['explain', 'shop/checkout', '--step', '4'], {
+      client: new FakeSluice({ ...status, steps }),
+    });
+
+    expect(out.replace(/\s+/gu, ' ')).toMatch(
+      /note: Ask the shop\. .* evidence of the release: ln E 5\.75, fails at 5\.30; \d+ of 1500 canary and 145 of 28500 stable requests bad, counted 50 times; divided by 2, for those of one cause counted by: sum by \(job, instance\) \(errors\)/u,
+    );
   });
 
   it('explains one step, also to machines', async () => {

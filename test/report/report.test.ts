@@ -91,6 +91,26 @@ describe('the report of a release', () => {
     expect(read.text(read.all('title')[0])).toBe('shop/checkout 1.42.0: Rolled back');
   });
 
+  it('tells the note of a metric that decided', () => {
+    const status = aLongStatus();
+    const steps = status.steps.map((step) => ({
+      ...step,
+      ...(step.evidence === null
+        ? {}
+        : {
+            evidence: {
+              ...step.evidence,
+              metrics: step.evidence.metrics.map((metric) => ({ ...metric, note: `<b>ask ${metric.name}</b>` })),
+            },
+          }),
+    }));
+    const read = page({ ...status, steps });
+    const text = read.text(read.all('section')[0]);
+
+    expect(text).toContain('Note on error-rate: <b>ask error-rate</b>');
+    expect(text).not.toContain('p95-latency');
+  });
+
   it('plots weights, metrics and evidence, a point for each measurement', () => {
     const read = page(aLongStatus());
 

@@ -125,7 +125,7 @@ describe('the document', () => {
 
     expect(problemsOf(text)).toEqual([
       'release.yaml:9:53: unknown key "weigth" in traffic.gatewayAPI. Allowed: httpRoute, grpcRoute.',
-      'release.yaml:22:29: unknown key "maximum" in a metric. Allowed: name, max, min, maxRatio, numerator, denominator, bad, total, query, requests, buckets, http, unit, objective, dryRun, critical.',
+      'release.yaml:22:29: unknown key "maximum" in a metric. Allowed: name, max, min, maxRatio, numerator, denominator, bad, total, query, requests, buckets, http, unit, objective, dryRun, critical, note.',
       'release.yaml:24:29: unknown key "tollerate" in analysis.compare; did you mean "tolerate"? Allowed: alpha, tolerate, clusters.',
       'release.yaml:26:22: unknown key "chanel" in notify.slack; did you mean "channel"? Allowed: channel.',
     ]);

@@ -190,7 +190,7 @@ describe('plan', () => {
 
   it('knows what to count of its own metrics, and of those whose growth is asked for', () => {
     const text = prometheusDocument(`    metrics:
-      - { name: orders, bad: 'failed{track="{{track}}"}', total: 'orders{track="{{track}}"}', objective: 1%, critical: true }
+      - { name: orders, bad: 'failed{track="{{track}}"}', total: 'orders{track="{{track}}"}', objective: 1%, critical: true, note: ask the orders team }
       - { name: grown, numerator: 'sum(increase(bad_total{t="{{track}}"}[{{window}}]))', denominator: 'sum( increase(all_total[ {{window}} ]) )' }
       - { name: success, numerator: 'sum(increase(good_total[{{window}}]))', denominator: 'sum(increase(all_total[{{window}}]))', min: 99% }
       - { name: rated, numerator: 'sum(rate(bad_total[{{window}}]))', denominator: 'sum(rate(all_total[{{window}}]))', dryRun: true }
@@ -220,6 +220,7 @@ describe('plan', () => {
     expect(metrics[0]).toMatchObject({
       objective: 0.01,
       critical: true,
+      note: 'ask the orders team',
       query: {
         numerator: 'sum(increase((failed{track="{{track}}"})[{{window}}:5s]))',
         denominator: 'sum(increase((orders{track="{{track}}"})[{{window}}:5s]))',

@@ -114,6 +114,8 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
       `  ${paint(symbol, tone, look)} ${paint(safeText(metric.name), 'strong', look)}  ${metricNumbers(metric)}`,
     );
     lines.push(...wrap(safeText(metric.sentence), look.width - 6).map((line) => `      ${line}`));
+    if (metric.note !== undefined)
+      lines.push(...wrap(`note: ${safeText(metric.note)}`, look.width - 6).map((line) => `      ${line}`));
     if (counts.length > 0) lines.push(`      counts: ${counts.join(', ')}`);
     // Whole, however long: it is there to be copied.
     lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
@@ -124,12 +126,14 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
 
 /** What the batches of the whole release say. */
 function reportLines(report: EvidenceReport, look: Look): string[] {
-  const { logEvidence, limit, batches, canary, stable, boundary, promotion, objective, dropped, query } = report;
+  const { logEvidence, limit, batches, clusters, canary, stable, boundary, promotion, objective, dropped, query } =
+    report;
   const bad = boundary === null ? 'bad' : `slower than ${formatValue(boundary, 'seconds')}`;
   const counts = [canary, stable].map(({ bad: some, total }) => `${formatCount(some)} of ${formatCount(total)}`);
   const parts = [
     `ln E ${formatLog(logEvidence)}, fails at ${formatLog(limit)}`,
     `${counts[0]} canary and ${counts[1]} stable requests ${bad}, counted ${batches} times`,
+    ...(clusters > 1 ? [`divided by ${formatValue(clusters, 'count')}, for those of one cause`] : []),
     ...(promotion === undefined
       ? []
       : [`good enough: ln E ${formatLog(promotion.logEvidence)} of ${formatLog(promotion.limit)}`]),
