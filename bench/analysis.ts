@@ -1,11 +1,15 @@
-import { countBatch, judgeEvidence, NOTHING_COUNTED } from '../src/analysis/evidence-judge';
-import type { EvidenceMetric, EvidencePolicy, HistogramBatch } from '../src/analysis/evidence-judge';
+import type { Counted } from '../src/analysis/counts';
+import { gatherEvidence } from '../src/analysis/gather-evidence';
+import type { EvidenceState, GatheringPolicy } from '../src/analysis/gather-evidence';
 import { wilsonInterval } from '../src/analysis/wilson';
+import { playCounted } from './lib/counted-release';
 import { seededRandom } from './lib/random';
 import { atMost, below, told } from './lib/result';
 import type { BenchResult, BenchTable } from './lib/result';
-import { EVIDENCE_RULES, RULES } from './lib/rules';
-import type { Rule } from './lib/rules';
+import { EVIDENCE_RULES, RELEASED_RULE, releasedDetector, RULES, withoutSpreads } from './lib/rules';
+import type { Detector, ReleasedBatch, Rule } from './lib/rules';
+import { playLatency } from './lib/simulated-latency';
+import type { LatencyTraffic } from './lib/simulated-latency';
 import { bursts, playRelease, RETRIED } from './lib/simulated-release';
 import type { Disturbance, Release, Traffic } from './lib/simulated-release';
 import { percentile } from './lib/statistics';
@@ -20,10 +24,10 @@ const HORIZON_S = 1_800;
 
 const USUAL: Traffic = { rps: 100, base: 0.005, times: 1 };
 const RELEASE: Release = { weights: [0.05, 0.25, 0.5], stage: 60 };
-const ALL = [...RULES, ...EVIDENCE_RULES];
+const ALL = [...RULES, ...EVIDENCE_RULES, RELEASED_RULE];
 
 /** The judge beside the rules of others, by simulation, and what one measurement of it costs. */
-export function analysis(): BenchResult {
+export async function analysis(): Promise<BenchResult> {
   const healthy = falseAlarms(ALL, HEALTHY_RELEASES, RELEASE, USUAL);
   const delays = [2, 4, 10, 40].map((times) => delaysOf(ALL, times));
   const untempered = requestsUntilFailed();
@@ -44,7 +48,7 @@ export function analysis(): BenchResult {
       told('the same, p99', cost.p99Ms, 'ms'),
       below('its state as JSON', cost.bytes / 1024, 64, 'kB'),
     ],
-    tables: [comparison(healthy, delays), disturbances()],
+    tables: [comparison(healthy, delays), await disturbances(), clusteredLatency()],
   };
 }
 
@@ -97,8 +101,12 @@ function delaysOf(rules: readonly Rule[], times: number): string[] {
     );
     for (const [index, at] of failed.entries()) found[index]?.push(at ?? Infinity);
   }
-  const write = (seconds: number): string => (seconds === Infinity ? 'never' : String(seconds));
-  return found.map((all) => `${write(percentile(all, 50))}/${write(percentile(all, 95))}`);
+  return found.map(delay);
+}
+
+function delay(seconds: readonly number[]): string {
+  const write = (each: number): string => (each === Infinity ? 'never' : String(each));
+  return `${write(percentile(seconds, 50))}/${write(percentile(seconds, 95))}`;
 }
 
 /** Canary requests until the untempered evidence fails a canary with ten times the errors, at 5 %. */
@@ -122,7 +130,7 @@ function requestsUntilFailed(): number[] {
 }
 
 /** What is no fault of the canary's, or no ordinary traffic: who rolls a healthy canary back for it. */
-function disturbances(): BenchTable {
+async function disturbances(): Promise<BenchTable> {
   const cases: readonly (readonly [string, Traffic, Disturbance, Release?])[] = [
     ['10 % errors of both for 30 s', USUAL, { rate: (base, at) => (at > 70 && at <= 100 ? 0.1 : base) }],
     ['errors of both grow with the weight', USUAL, { rate: (base, _at, weight) => base * (1 + 8 * weight) }],
@@ -138,37 +146,84 @@ function disturbances(): BenchTable {
     const alarms = falseAlarms(ALL, DISTURBED_RELEASES, RELEASE, traffic, disturbance);
     return [name, ...alarms.map((count) => percent(count, DISTURBED_RELEASES))];
   });
-  const long = falseAlarms(EVIDENCE_RULES, LONG_RELEASES, { weights: [0.05], stage: 6 * 3_600 }, USUAL);
+  const resets = await resetAlarms();
+  rows.push(['counters that begin anew', ...resets.map((count) => percent(count, DISTURBED_RELEASES))]);
+  const lasting = [...EVIDENCE_RULES, RELEASED_RULE];
+  const long = falseAlarms(lasting, LONG_RELEASES, { weights: [0.05], stage: 6 * 3_600 }, USUAL);
   rows.push(['6 h at 5 %', ...RULES.map(() => ''), ...long.map((count) => percent(count, LONG_RELEASES))]);
   return { headings: ['disturbance', ...ALL.map(({ name }) => name)], rows };
 }
 
+/** How many healthy releases each rule fails while every process starts anew once a minute, half of them as new pods. */
+async function resetAlarms(): Promise<number[]> {
+  const random = seededRandom(SEED);
+  const alarms = ALL.map(() => 0);
+  for (let run = 0; run < DISTURBED_RELEASES; run += 1) {
+    const detectors = ALL.map((rule) => rule.start());
+    const failed = await playCounted(random, detectors, RELEASE, USUAL, { everyS: 60, replaced: 0.5 });
+    for (const [index, at] of failed.entries()) if (at !== null) alarms[index] = (alarms[index] ?? 0) + 1;
+  }
+  return alarms;
+}
+
+/** Slow requests that come together at one process, with the spread between stable's processes known and not known. */
+function clusteredLatency(): BenchTable {
+  const cases: readonly (readonly [string, LatencyTraffic['pauses']])[] = [
+    ['no pauses', { chance: 0, mean: 1 }],
+    ['pauses that make 3 requests slow', { chance: 0.003, mean: 3 }],
+    ['pauses that make 5 requests slow', { chance: 0.002, mean: 5 }],
+    ['pauses that make 10 requests slow', { chance: 0.001, mean: 10 }],
+  ];
+  const detectors = (): Detector<ReleasedBatch>[] => [
+    withoutSpreads(releasedDetector('latency')),
+    releasedDetector('latency'),
+  ];
+  const rows = cases.map(([name, pauses]) => {
+    const random = seededRandom(SEED);
+    const [alarms, found] = [[0, 0], [[], []] as [number[], number[]]];
+    for (let run = 0; run < DISTURBED_RELEASES; run += 1) {
+      const failed = playLatency(random, detectors(), RELEASE, { rps: 100, times: 1, pauses });
+      for (const [index, at] of failed.entries()) if (at !== null) alarms[index] = (alarms[index] ?? 0) + 1;
+    }
+    for (let run = 0; run < DELAY_RUNS; run += 1) {
+      const release = { weights: [0.05], stage: HORIZON_S };
+      const failed = playLatency(random, detectors(), release, { rps: 100, times: 2, pauses });
+      for (const [index, at] of failed.entries()) found[index]?.push(at ?? Infinity);
+    }
+    return [name, ...alarms.flatMap((count, index) => [percent(count, DISTURBED_RELEASES), delay(found[index] ?? [])])];
+  });
+  return { headings: ['latency', 'false alarm, defaults', '2x slower', 'with the spread', '2x slower'], rows };
+}
+
 function costOfMeasurement(): { readonly medianMs: number; readonly p99Ms: number; readonly bytes: number } {
-  const metrics = Array.from({ length: 10 }, (_, i): EvidenceMetric => ({ name: `latency-${i}`, kind: 'latency' }));
-  const policy: EvidencePolicy = {
+  const boundaries = Array.from({ length: 12 }, (_, j) => 0.01 * 2 ** j);
+  const policy: GatheringPolicy = {
     alpha: 0.01,
     tolerate: 1.25,
     clusters: 2,
-    onset: { plannedBatches: 36 },
+    plannedBatches: 36,
     minRequests: 20,
-    metrics,
+    promotion: { exclude: 5, beta: 0.05 },
+    metrics: Array.from({ length: 10 }, (_, i) => ({
+      name: `latency-${i}`,
+      kind: 'latency' as const,
+      objective: null,
+      dryRun: false,
+    })),
   };
   const histogram = (size: number): { cumulative: number[] } => ({
-    // 12 boundaries and the total.
-    cumulative: Array.from({ length: 13 }, (_, j) => Math.round(size * (1 - 0.6 ** (j + 1)))).map((count, j) =>
-      j === 12 ? size : count,
-    ),
+    cumulative: [...boundaries.map((_, j) => Math.round(size * (1 - 0.6 ** (j + 1)))), size],
   });
-  const batch: HistogramBatch = { canary: histogram(250), stable: histogram(4_750) };
-  let states = metrics.map(() => NOTHING_COUNTED);
+  const counted = policy.metrics.map(({ name }): Counted => ({
+    ...{ name, query: '', kind: 'batch', boundaries, dropped: [], cursor: { kind: 'time', at: 0 } },
+    ...{ canary: histogram(250), stable: histogram(4_750) },
+    spreads: boundaries.map((le) => ({ chiSquared: 9 + le, degrees: 9 })),
+  }));
+  let state: EvidenceState | null = null;
   const durations: number[] = [];
   for (let run = 0; run < 2_000; run += 1) {
     const start = performance.now();
-    states = metrics.map((metric, index) => {
-      const state = countBatch(policy, metric, states[index] ?? NOTHING_COUNTED, batch);
-      judgeEvidence(policy, metric, state);
-      return state;
-    });
+    ({ state } = gatherEvidence(policy, state, { subject: 'canary', since: 0, alone: false }, counted));
     durations.push(performance.now() - start);
   }
   // The first ones are compiled on the way, as those of a worker are not.
@@ -176,7 +231,7 @@ function costOfMeasurement(): { readonly medianMs: number; readonly p99Ms: numbe
   return {
     medianMs: percentile(warm, 50),
     p99Ms: percentile(warm, 99),
-    bytes: Buffer.byteLength(JSON.stringify(states)),
+    bytes: Buffer.byteLength(JSON.stringify(state)),
   };
 }
 

@@ -1,14 +1,24 @@
 import { compareRatios } from '../../src/analysis/compare-ratios';
+import type { ArmBatch, Spread } from '../../src/analysis/counts';
 import { addEvidence, ERROR_ALTERNATIVES, logEvidence, NO_EVIDENCE } from '../../src/analysis/event-evidence';
 import type { EventBatch, EvidenceDesign } from '../../src/analysis/event-evidence';
+import { gatherEvidence } from '../../src/analysis/gather-evidence';
+import type { EvidenceState, GatheringLook, GatheringPolicy } from '../../src/analysis/gather-evidence';
 import { normalQuantile } from '../../src/analysis/normal-quantile';
 import { rankSumShift } from '../../src/analysis/rank-sum';
 
+/** A batch, and how unevenly the bad events fell on stable's processes, where those are known apart. */
+export interface LookedBatch extends EventBatch {
+  readonly spreads?: readonly Spread[];
+}
+
 /** One rule at work on one release. */
-export interface Detector {
+export interface Detector<Batch = LookedBatch> {
   weightChanges(): void;
+  /** Told how unevenly bad events fell on stable's processes before the release. */
+  begins?(spreads: readonly Spread[]): void;
   /** Told one batch more: is the canary failed by now? */
-  fails(batch: EventBatch): boolean;
+  fails(batch: Batch): boolean;
 }
 
 export interface Rule {
@@ -36,6 +46,49 @@ export const EVIDENCE_RULES: readonly Rule[] = [
   evidenceRule('e-value, clusters 2', { clusters: 2, tolerate: 1, onset: null }),
   evidenceRule('e-value, defaults', { clusters: 2, tolerate: 1.25, onset: { plannedBatches: 36 } }),
 ];
+
+/** As releases judge with the defaults: with the spread between stable's processes, where a batch has it. */
+export const RELEASED_RULE: Rule = { name: 'e-value, defaults, spread', start: () => releasedDetector('errors') };
+
+/** The same code that releases run, with its defaults, on one metric. */
+export function releasedDetector(kind: 'errors' | 'latency'): Detector<ReleasedBatch> {
+  const policy: GatheringPolicy = {
+    alpha: ALPHA,
+    tolerate: 1.25,
+    clusters: 2,
+    plannedBatches: 36,
+    minRequests: 0,
+    promotion: null,
+    metrics: [{ name: kind, kind, objective: null, dryRun: false }],
+  };
+  const look: GatheringLook = { subject: 'canary', since: 0, alone: false };
+  const named = { name: kind, query: '', kind: 'batch', dropped: [], cursor: { kind: 'time', at: 0 } } as const;
+  let state: EvidenceState | null = null;
+  return {
+    weightChanges: () => undefined,
+    begins: (spreads) => {
+      const begun = { ...named, kind: 'begin', why: '', spreads } as const;
+      state = gatherEvidence(policy, state, look, [begun]).state;
+    },
+    fails: (batch) => {
+      const gathered = gatherEvidence(policy, state, look, [{ ...named, ...batch }]);
+      state = gathered.state;
+      return gathered.findings.some(({ outcome }) => outcome.kind === 'proven');
+    },
+  };
+}
+
+/** The same where a source does not know stable's processes apart. */
+export function withoutSpreads(detector: Detector<ReleasedBatch>): Detector<ReleasedBatch> {
+  const { weightChanges, fails } = detector;
+  return { weightChanges, fails: ({ canary, stable }) => fails({ canary, stable }) };
+}
+
+export interface ReleasedBatch {
+  readonly canary: ArmBatch;
+  readonly stable: ArmBatch;
+  readonly spreads?: readonly Spread[];
+}
 
 function evidenceRule(name: string, rest: Omit<EvidenceDesign, 'alternatives'>): Rule {
   const design = { alternatives: ERROR_ALTERNATIVES, ...rest };

@@ -1,6 +1,9 @@
+import { playCounted } from '../../bench/lib/counted-release';
 import { seededRandom } from '../../bench/lib/random';
-import { EVIDENCE_RULES } from '../../bench/lib/rules';
-import { playRelease } from '../../bench/lib/simulated-release';
+import { EVIDENCE_RULES, RELEASED_RULE, releasedDetector, withoutSpreads } from '../../bench/lib/rules';
+import { playLatency } from '../../bench/lib/simulated-latency';
+import type { LatencyTraffic } from '../../bench/lib/simulated-latency';
+import { bursts, playRelease, RETRIED } from '../../bench/lib/simulated-release';
 import type { Disturbance, Traffic } from '../../bench/lib/simulated-release';
 
 const USUAL: Traffic = { rps: 100, base: 0.005, times: 1 };
@@ -9,12 +12,15 @@ const RELEASES = 500;
 /** P[X > 14] for X ~ Binomial(500, 0.01) is below 3e-4: no seed of a rule that keeps its promise comes near it. */
 const MOST = 14;
 
-/** How many healthy releases each of the evidence rules fails: untempered, for clusters of 2, and the defaults. */
+/** Untempered, for clusters of 2, the defaults, and the defaults with the spread between stable's processes. */
+const RULES = [...EVIDENCE_RULES, RELEASED_RULE];
+
+/** How many healthy releases each of the evidence rules fails. */
 function alarms(disturbance: Disturbance = {}, traffic = USUAL): number[] {
   const random = seededRandom(1);
-  const counts = EVIDENCE_RULES.map(() => 0);
+  const counts = RULES.map(() => 0);
   for (let run = 0; run < RELEASES; run += 1) {
-    const detectors = EVIDENCE_RULES.map((rule) => rule.start());
+    const detectors = RULES.map((rule) => rule.start());
     for (const [index, at] of playRelease(random, detectors, STAGES, traffic, disturbance).entries()) {
       if (at !== null) counts[index] = (counts[index] ?? 0) + 1;
     }
@@ -36,10 +42,32 @@ describe('the evidence in simulated releases (bench/analysis has the long ones)'
   });
 
   it('stands errors that are all retried once, with clusters of 2', () => {
-    const [untempered = 0, tempered = 0, defaults = 0] = alarms({ cluster: () => 2 });
+    const [untempered = 0, ...others] = alarms({ cluster: RETRIED });
 
     expect(untempered).toBeGreaterThan(MOST);
-    expect(Math.max(tempered, defaults)).toBeLessThanOrEqual(MOST);
+    expect(Math.max(...others)).toBeLessThanOrEqual(MOST);
+  });
+
+  it("stands bursts of 3 in the mean, with the spread between stable's processes", () => {
+    const [untempered = 0, , , released = RELEASES] = alarms({ cluster: bursts });
+
+    expect(untempered).toBeGreaterThan(MOST);
+    expect(released).toBeLessThanOrEqual(MOST);
+  });
+
+  it.each([
+    ['start anew', 0],
+    ['are replaced by new ones', 1],
+  ])('stands counters of processes that %s once a minute, read as a release reads them', async (_how, replaced) => {
+    const random = seededRandom(3);
+    const counts = RULES.map(() => 0);
+    for (let run = 0; run < RELEASES; run += 1) {
+      const detectors = RULES.map((rule) => rule.start());
+      const failed = await playCounted(random, detectors, STAGES, USUAL, { everyS: 60, replaced });
+      for (const [index, at] of failed.entries()) if (at !== null) counts[index] = (counts[index] ?? 0) + 1;
+    }
+
+    expect(Math.max(...counts)).toBeLessThanOrEqual(MOST);
   });
 
   it('finds ten times the errors at 5 % within 300 canary requests in 95 % of the runs, untempered', () => {
@@ -61,5 +89,32 @@ describe('the evidence in simulated releases (bench/analysis has the long ones)'
     }).sort((a, b) => a - b);
 
     expect(needed[379]).toBeLessThanOrEqual(300);
+  });
+});
+
+describe('slow requests that come together', () => {
+  /** How many releases are failed without the spread between stable's processes and with it, and when. */
+  function play(pauses: LatencyTraffic['pauses'], times: number, runs: number) {
+    const random = seededRandom(4);
+    return Array.from({ length: runs }, () => {
+      const [unknown, known] = [releasedDetector('latency'), releasedDetector('latency')];
+      return playLatency(random, [withoutSpreads(unknown), known], STAGES, { rps: 100, times, pauses });
+    });
+  }
+  const failedBy = (runs: readonly (readonly (number | null)[])[], index: number): number =>
+    runs.filter((failed) => failed[index] !== null).length;
+
+  it("roll hardly a healthy canary back once the spread between stable's processes is known", () => {
+    const runs = play({ chance: 0.001, mean: 10 }, 1, RELEASES);
+
+    expect(failedBy(runs, 0)).toBeGreaterThan(MOST);
+    expect(failedBy(runs, 1)).toBeLessThanOrEqual(MOST);
+  });
+
+  it('cost nothing where there are none: a slower canary is found at the same look', () => {
+    const runs = play({ chance: 0, mean: 1 }, 2, 60);
+
+    for (const [unknown, known] of runs) expect(known).toBe(unknown);
+    expect(failedBy(runs, 1)).toBeGreaterThan(50);
   });
 });
