@@ -48,7 +48,7 @@ interface TrackReading {
 }
 
 /** So many instances tell how unevenly things fall on them; of more, no more has to be remembered between two looks. */
-const APART_AT_MOST = 20;
+const APART_AT_MOST = 10;
 
 /** The sum of what all instances have counted at this weight; or why there is none. */
 function readCounts(answers: readonly InstanceAnswer[], request: CountRequest): Reading | string {

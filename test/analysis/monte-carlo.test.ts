@@ -11,6 +11,9 @@ const STAGES = { weights: [0.05, 0.25, 0.5], stage: 60 };
 const RELEASES = 500;
 /** P[X > 14] for X ~ Binomial(500, 0.01) is below 3e-4: no seed of a rule that keeps its promise comes near it. */
 const MOST = 14;
+/** Where a release takes longer to play: more than 8 of 200 have no larger chance. */
+const FEW_RELEASES = 200;
+const MOST_OF_FEW = 8;
 
 /** Untempered, for clusters of 2, the defaults, and the defaults with the spread between stable's processes. */
 const RULES = [...EVIDENCE_RULES, RELEASED_RULE];
@@ -61,13 +64,13 @@ describe('the evidence in simulated releases (bench/analysis has the long ones)'
   ])('stands counters of processes that %s once a minute, read as a release reads them', async (_how, replaced) => {
     const random = seededRandom(3);
     const counts = RULES.map(() => 0);
-    for (let run = 0; run < RELEASES; run += 1) {
+    for (let run = 0; run < FEW_RELEASES; run += 1) {
       const detectors = RULES.map((rule) => rule.start());
       const failed = await playCounted(random, detectors, STAGES, USUAL, { everyS: 60, replaced });
       for (const [index, at] of failed.entries()) if (at !== null) counts[index] = (counts[index] ?? 0) + 1;
     }
 
-    expect(Math.max(...counts)).toBeLessThanOrEqual(MOST);
+    expect(Math.max(...counts)).toBeLessThanOrEqual(MOST_OF_FEW);
   });
 
   it('finds ten times the errors at 5 % within 300 canary requests in 95 % of the runs, untempered', () => {
@@ -105,10 +108,10 @@ describe('slow requests that come together', () => {
     runs.filter((failed) => failed[index] !== null).length;
 
   it("roll hardly a healthy canary back once the spread between stable's processes is known", () => {
-    const runs = play({ chance: 0.001, mean: 10 }, 1, RELEASES);
+    const runs = play({ chance: 0.001, mean: 10 }, 1, FEW_RELEASES);
 
-    expect(failedBy(runs, 0)).toBeGreaterThan(MOST);
-    expect(failedBy(runs, 1)).toBeLessThanOrEqual(MOST);
+    expect(failedBy(runs, 0)).toBeGreaterThan(MOST_OF_FEW);
+    expect(failedBy(runs, 1)).toBeLessThanOrEqual(MOST_OF_FEW);
   });
 
   it('cost nothing where there are none: a slower canary is found at the same look', () => {
