@@ -8,9 +8,9 @@ import type { Disturbance, Traffic } from '../../bench/lib/simulated-release';
 
 const USUAL: Traffic = { rps: 100, base: 0.005, times: 1 };
 const STAGES = { weights: [0.05, 0.25, 0.5], stage: 60 };
-const RELEASES = 500;
-/** P[X > 14] for X ~ Binomial(500, 0.01) is below 3e-4: no seed of a rule that keeps its promise comes near it. */
-const MOST = 14;
+const RELEASES = 300;
+/** P[X > 10] for X ~ Binomial(300, 0.01) is below 3e-4: no seed of a rule that keeps its promise comes near it. */
+const MOST = 10;
 /** Where a release takes longer to play: more than 8 of 200 have no larger chance. */
 const FEW_RELEASES = 200;
 const MOST_OF_FEW = 8;
