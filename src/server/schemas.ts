@@ -98,6 +98,7 @@ const MetricVerdict = z.object({
   query: z.string(),
   evidence: z.record(z.string(), z.unknown()).optional(),
   dryRun: z.boolean().optional(),
+  note: z.string().optional(),
 });
 
 export const Measurement = z
