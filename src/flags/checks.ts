@@ -1,7 +1,7 @@
 import { evaluateFlag } from './evaluate';
 import type { CompiledFlag, Evaluation, FlagSubject } from './evaluate';
 import type { Ruleset } from './ruleset';
-import type { UsageRecorder } from './usage';
+import type { UsageCounter, UsageRecorder } from './usage';
 
 /** What a question about a flag came to. */
 export type Checked =
@@ -13,12 +13,55 @@ export type Checked =
   /** The answer depends on a user, and none was named. */
   | { readonly kind: 'user-missing' };
 
+interface Count {
+  readonly variant: string;
+  answers: number;
+}
+
+/** What this process counts of one flag: looked up once for each answer. */
+class FlagCounts {
+  readonly #usage: UsageCounter | null;
+  /** Since the start; of what the flag was before, too. */
+  readonly #byVariant = new Map<string, Count>();
+  #flag: CompiledFlag;
+  #on: Count;
+  #off: Count;
+
+  constructor(flag: CompiledFlag, usage: UsageCounter | null) {
+    this.#usage = usage;
+    this.#flag = flag;
+    this.#on = this.#countOf(flag.on.name);
+    this.#off = this.#countOf(flag.off.name);
+  }
+
+  add(flag: CompiledFlag, enabled: boolean, userId: string | null): void {
+    if (flag !== this.#flag) {
+      this.#flag = flag;
+      this.#on = this.#countOf(flag.on.name);
+      this.#off = this.#countOf(flag.off.name);
+    }
+    (enabled ? this.#on : this.#off).answers += 1;
+    this.#usage?.record(enabled, userId);
+  }
+
+  answers(): Iterable<Count> {
+    return this.#byVariant.values();
+  }
+
+  #countOf(variant: string): Count {
+    const known = this.#byVariant.get(variant);
+    if (known !== undefined) return known;
+    const count = { variant, answers: 0 };
+    this.#byVariant.set(variant, count);
+    return count;
+  }
+}
+
 /** Asks flags and counts the answers. */
 export class FlagChecks {
   readonly ruleset: Ruleset;
   readonly #usage: UsageRecorder | null;
-  /** Answers since the start, by flag and variant. */
-  readonly #answers = new Map<string, Map<string, number>>();
+  readonly #counts = new Map<string, FlagCounts>();
 
   constructor(ruleset: Ruleset, usage: UsageRecorder | null) {
     this.ruleset = ruleset;
@@ -35,21 +78,20 @@ export class FlagChecks {
     }
     const evaluation = evaluateFlag(flag, subject);
     if (evaluation.rule === 'user-missing') return { kind: 'user-missing' };
-    this.#usage?.record(name, evaluation.enabled, subject.userId);
-    let variants = this.#answers.get(name);
-    if (variants === undefined) {
-      variants = new Map();
-      this.#answers.set(name, variants);
+    let counts = this.#counts.get(name);
+    if (counts === undefined) {
+      counts = new FlagCounts(flag, this.#usage?.of(name) ?? null);
+      this.#counts.set(name, counts);
     }
-    variants.set(evaluation.variant, (variants.get(evaluation.variant) ?? 0) + 1);
+    counts.add(flag, evaluation.enabled, subject.userId);
     return { kind: 'answered', flag, evaluation };
   }
 
   /** Answers since the start, of flags that are still there. */
   *answers(): Iterable<{ readonly flag: string; readonly variant: string; readonly count: number }> {
-    for (const [flag, variants] of this.#answers) {
+    for (const [flag, counts] of this.#counts) {
       if (this.ruleset.flag(flag) === undefined) continue;
-      for (const [variant, count] of variants) yield { flag, variant, count };
+      for (const { variant, answers } of counts.answers()) if (answers > 0) yield { flag, variant, count: answers };
     }
   }
 }

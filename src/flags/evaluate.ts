@@ -1,4 +1,4 @@
-import { flagBucket } from './bucket';
+import { bucketAfter, bucketPrefix } from './bucket';
 import type { FlagDocument, StoredFlag, VariantValue } from './flag';
 import { userSet } from './user-set';
 import type { UserSet } from './user-set';
@@ -12,6 +12,7 @@ export type FlagReason = 'DISABLED' | 'TARGETING_MATCH' | 'SPLIT' | 'STATIC';
 /** A flag made ready for many questions. */
 export interface CompiledFlag {
   readonly name: string;
+  readonly bucketPrefix: string;
   readonly revision: number;
   readonly enabled: boolean;
   /** null: no percentage, everybody. */
@@ -64,6 +65,7 @@ const NO_VARIANTS: ReadonlyMap<string, VariantValue> = new Map<string, VariantVa
 export function compileFlag({ flag, revision }: StoredFlag): CompiledFlag {
   return {
     name: flag.name,
+    bucketPrefix: bucketPrefix(flag.name),
     revision,
     enabled: flag.enabled,
     percentage: flag.rollout_percentage,
@@ -107,7 +109,7 @@ export function evaluateFlag(flag: CompiledFlag, subject: FlagSubject): Evaluati
     if (percentage === 0 || percentage === 100) return answer(flag, percentage === 100, 'percentage');
     return { rule: 'user-missing' };
   }
-  const bucket = flagBucket(flag.name, userId);
+  const bucket = bucketAfter(flag.bucketPrefix, userId);
   return answer(flag, bucket < percentage, 'percentage', bucket);
 }
 

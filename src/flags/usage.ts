@@ -4,10 +4,48 @@ import type { FlagLogger } from './logger';
 import { usageDay } from './store';
 import type { FlagStore, UsageDelta } from './store';
 
+/** What was counted and not yet handed on. */
 interface Counts {
   enabled: number;
   disabled: number;
   users: Set<string>;
+}
+
+/** Counts the checks of one flag; whoever counts often has one at hand. */
+export class UsageCounter {
+  #counts: Counts = { enabled: 0, disabled: 0, users: new Set() };
+  readonly #full: () => void;
+
+  /** @param full - told when no more users can be told apart until what was counted is taken */
+  constructor(full: () => void) {
+    this.#full = full;
+  }
+
+  /** Counts one check. */
+  record(enabled: boolean, userId: string | null): void {
+    const counts = this.#counts;
+    if (enabled) counts.enabled += 1;
+    else counts.disabled += 1;
+    // While the store is away the numbers go on, and only the users beyond the bound are not told apart.
+    if (userId === null || counts.users.size >= FlagDefaults.usageUsersBuffered) return;
+    counts.users.add(userId);
+    if (counts.users.size === FlagDefaults.usageUsersBuffered) this.#full();
+  }
+
+  /** What was counted, which is counted here no longer; null: nothing. */
+  take(): Counts | null {
+    const counts = this.#counts;
+    if (counts.enabled + counts.disabled === 0) return null;
+    this.#counts = { enabled: 0, disabled: 0, users: new Set() };
+    return counts;
+  }
+
+  /** What was taken and could not be handed on, beside what was counted since. */
+  giveBack(taken: Counts): void {
+    const { enabled, disabled, users } = this.#counts;
+    for (const user of users) if (taken.users.size < FlagDefaults.usageUsersBuffered) taken.users.add(user);
+    this.#counts = { enabled: taken.enabled + enabled, disabled: taken.disabled + disabled, users: taken.users };
+  }
 }
 
 export interface UsageRecorderOptions {
@@ -27,7 +65,7 @@ export class UsageRecorder {
   readonly #logger: FlagLogger;
   readonly #now: () => number;
   readonly #timer: NodeJS.Timeout;
-  #counts = new Map<string, Counts>();
+  readonly #counters = new Map<string, UsageCounter>();
   #flushing: Promise<void> = Promise.resolve();
   #failing = false;
 
@@ -39,17 +77,14 @@ export class UsageRecorder {
     this.#timer.unref();
   }
 
-  /** Counts one check. */
-  record(flag: string, enabled: boolean, userId: string | null): void {
-    let counts = this.#counts.get(flag);
-    if (counts === undefined) {
-      counts = { enabled: 0, disabled: 0, users: new Set() };
-      this.#counts.set(flag, counts);
+  /** The counter of a flag, always the same. */
+  of(flag: string): UsageCounter {
+    let counter = this.#counters.get(flag);
+    if (counter === undefined) {
+      counter = new UsageCounter(() => void this.flush());
+      this.#counters.set(flag, counter);
     }
-    if (enabled) counts.enabled += 1;
-    else counts.disabled += 1;
-    // While the store is away the numbers go on, and only the users beyond the bound are not told apart.
-    if (userId !== null && counts.users.size < FlagDefaults.usageUsersBuffered) counts.users.add(userId);
+    return counter;
   }
 
   /** Hands everything counted so far on; what the store does not take is kept for the next time. Never throws. */
@@ -65,17 +100,20 @@ export class UsageRecorder {
   }
 
   async #flush(): Promise<void> {
-    if (this.#counts.size === 0) return;
-    const counts = this.#counts;
-    this.#counts = new Map();
+    const taken = [...this.#counters].flatMap(([flag, counter]) => {
+      const counts = counter.take();
+      return counts === null ? [] : [{ flag, counter, counts }];
+    });
+    if (taken.length === 0) return;
     const nowMs = this.#now();
     const common = { day: usageDay(nowMs), lastAt: new Date(nowMs).toISOString() };
-    const failed = new Map<string, Counts>();
-    for (const [flag, { enabled, disabled, users }] of counts) {
+    let isAway = false;
+    for (const { flag, counter, counts } of taken) {
+      const { enabled, disabled, users } = counts;
       const delta: UsageDelta = { ...common, flag, enabled, disabled, users: [...users] };
       try {
         // After one failure the others would only wait for the same.
-        if (failed.size > 0) throw new Error('the store is away');
+        if (isAway) throw new Error('the store is away');
         await this.#store.addUsage([delta]);
         this.#failing = false;
       } catch (error) {
@@ -83,17 +121,9 @@ export class UsageRecorder {
           this.#logger.warn('usage cannot be written; it is kept and tried again', { error: messageOf(error) });
         }
         this.#failing = true;
-        failed.set(flag, { enabled, disabled, users });
+        isAway = true;
+        counter.giveBack(counts);
       }
-    }
-    for (const [flag, { enabled, disabled, users }] of failed) {
-      const newer = this.#counts.get(flag);
-      for (const user of newer?.users ?? []) if (users.size < FlagDefaults.usageUsersBuffered) users.add(user);
-      this.#counts.set(flag, {
-        enabled: enabled + (newer?.enabled ?? 0),
-        disabled: disabled + (newer?.disabled ?? 0),
-        users,
-      });
     }
   }
 }

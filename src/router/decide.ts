@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { sha256First48 } from '../sha256';
 import type { Cohort } from './protocol';
 
 /** Whom a request belongs to. `key` is what is hashed; a signed override names the cohort itself. */
@@ -46,8 +46,10 @@ export interface Decision {
   readonly reason: DecisionReason;
 }
 
-const BUCKET_BYTES = 6;
-const BUCKET_RANGE = 2 ** (8 * BUCKET_BYTES);
+const BUCKET_RANGE = 2 ** 48;
+
+/** Of the salt before, which is that of the release that runs. */
+let held = { salt: '', prefix: prefixOf('') };
 
 /**
  * The bucket of a subject: the first 48 bits of SHA-256 over `release:<salt>:<key>` (UTF-8), scaled to [0, 100).
@@ -56,8 +58,12 @@ const BUCKET_RANGE = 2 ** (8 * BUCKET_BYTES);
  * to 100, because doubles near 100 lie closer together than the steps.
  */
 export function bucketOf(salt: string, key: string): number {
-  const digest = hash('sha256', `release:${salt}:${key}`, 'hex');
-  return (Number.parseInt(digest.slice(0, 2 * BUCKET_BYTES), 16) * 100) / BUCKET_RANGE;
+  if (salt !== held.salt) held = { salt, prefix: prefixOf(salt) };
+  return (sha256First48(held.prefix, key) * 100) / BUCKET_RANGE;
+}
+
+function prefixOf(salt: string): string {
+  return `release:${salt}:`;
 }
 
 /**

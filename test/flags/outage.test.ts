@@ -107,10 +107,10 @@ describe('usage', () => {
     const store = new BreakableStore();
     await put(store, 'f');
     const usage = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
-    usage.record('f', true, 'a');
+    usage.of('f').record(true, 'a');
     store.broken = true;
     await usage.flush();
-    usage.record('f', false, 'b');
+    usage.of('f').record(false, 'b');
     await usage.flush();
 
     store.broken = false;
@@ -124,7 +124,7 @@ describe('usage', () => {
     const store = new MemoryFlagStore();
     await put(store, 'f');
     const usage = new UsageRecorder({ store, logger: silentLogger });
-    usage.record('f', true, null);
+    usage.of('f').record(true, null);
 
     const day = new Date().toISOString().slice(0, 10).replaceAll('-', '');
     await until(async () => (await store.usage('f', [day])).days[0]?.enabled === 1);
