@@ -213,6 +213,23 @@ describe('tokens', () => {
     }
   });
 
+  it('are checked while the body of a question comes, which is not lost meanwhile', async () => {
+    const { url } = await serveTokens();
+    const ask = async (body: unknown) =>
+      send(`${url}/ofrep/v1/evaluate/flags/none`, 'POST', {
+        body,
+        headers: bearer(await sign({ scope: 'flags:read:*', jti: Math.random().toString() })),
+      });
+
+    // Each token is a new one, so each answer waits for its check.
+    expect((await ask({ context: { targetingKey: 'u' } })).body).toMatchObject({ errorCode: 'FLAG_NOT_FOUND' });
+    expect((await ask({ context: 'u' })).body).toMatchObject({ errorCode: 'INVALID_CONTEXT' });
+    expect((await ask({ context: { filling: 'x'.repeat(60_000) } })).body).toMatchObject({
+      errorCode: 'FLAG_NOT_FOUND',
+    });
+    expect((await ask({ context: { filling: 'x'.repeat(300_000) } })).status).toBe(400);
+  });
+
   it.each([
     ['of another issuer', { issuer: 'https://other.example' }],
     ['for somebody else', { audience: 'mail' }],

@@ -25,7 +25,7 @@ import type { Beside } from './beside';
 import { carryOut } from './endpoint';
 import type { Answer, Endpoint } from './endpoint';
 import { EventStreams } from './event-streams';
-import { HotPath } from './hot-path';
+import { HotPath, HotRequest } from './hot-path';
 import type { HotRoute } from './hot-path';
 import {
   codeOf,
@@ -239,7 +239,11 @@ function createApp(logger: FlagLogger, hot: HotPath): FastifyInstance {
   const app = fastify({
     serverFactory: (listener) =>
       createServer(
-        { keepAliveTimeout: FlagDefaults.keepAliveMs, requestTimeout: FlagDefaults.requestMs },
+        {
+          keepAliveTimeout: FlagDefaults.keepAliveMs,
+          requestTimeout: FlagDefaults.requestMs,
+          IncomingMessage: HotRequest,
+        },
         hot.before(listener),
       ),
     bodyLimit: FlagDefaults.maxBodyBytes,

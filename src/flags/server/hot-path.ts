@@ -1,4 +1,5 @@
-import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, RequestListener, ServerResponse } from 'node:http';
 import { messageOf } from '../../errors';
 import type { Access, Principal } from '../access';
 import type { FlagLogger } from '../logger';
@@ -41,8 +42,43 @@ interface Asked {
   readonly flag: string;
 }
 
+/** Takes a body as it is parsed; null is its end. */
+type BodySink = (chunk: Buffer | null) => void;
+
+/**
+ * A request whose body can be had without the stream that it is otherwise read by: the buffers, events and ticks of one
+ * take longer than all else that is done for a check, and its body is one piece that comes with the head.
+ */
+export class HotRequest extends IncomingMessage {
+  #sink: BodySink | null = null;
+
+  /** From now on the body goes there. */
+  sendBodyTo(sink: BodySink): void {
+    if (!this.complete && this.readableLength === 0) {
+      this.#sink = sink;
+      return;
+    }
+    // It has come already, while it was being found out who asks.
+    this.on('data', sink);
+    this.on('end', () => sink(null));
+  }
+
+  /** The rest of a body that was refused. */
+  dropBody(): void {
+    this.#sink = drop;
+    this.removeAllListeners('data').removeAllListeners('end');
+  }
+
+  /** Node's parser hands the body over by this, and null at its end. */
+  override push(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
+    if (this.#sink === null) return super.push(chunk, encoding);
+    this.#sink(chunk);
+    return true;
+  }
+}
+
 interface Exchange {
-  readonly request: IncomingMessage;
+  readonly request: HotRequest;
   readonly response: ServerResponse;
 }
 
@@ -66,7 +102,7 @@ export class HotPath {
   }
 
   /** Listens to a server; what is not for here goes to `next`. */
-  before(next: RequestListener): RequestListener {
+  before(next: RequestListener): RequestListener<typeof HotRequest> {
     return (request, response) => {
       const asked = request.method === 'POST' ? this.#find(request.url ?? '') : null;
       if (asked === null) next(request, response);
@@ -118,14 +154,17 @@ export class HotPath {
     const { bodyLimit } = asked.route;
     checkBody(request.headers, bodyLimit);
     let body: Buffer | null = null;
-    request.on('data', (chunk: Buffer) => {
+    request.sendBodyTo((chunk) => {
+      // A request whose sender goes away does not end, and needs no answer.
+      if (chunk === null) {
+        this.#answer(principal, { asked, body: body?.toString() ?? '' }, exchange);
+        return;
+      }
       body = body === null ? chunk : Buffer.concat([body, chunk]);
       if (body.length <= bodyLimit) return;
-      request.removeAllListeners('data').removeAllListeners('end');
+      request.dropBody();
       this.#refuse(bodyTooLarge(), asked, exchange);
     });
-    // A request whose sender goes away does not end, and needs no answer.
-    request.on('end', () => this.#answer(principal, { asked, body: body?.toString() ?? '' }, exchange));
   }
 
   #answer(principal: Principal, { asked, body }: { asked: Asked; body: string }, exchange: Exchange): void {
@@ -166,6 +205,10 @@ export class HotPath {
     // Text of one byte a character is written without being looked through again.
     response.end(text, length === text.length ? 'latin1' : 'utf8');
   }
+}
+
+function drop(): void {
+  // Nobody reads it.
 }
 
 function decoded(flag: string): string {
