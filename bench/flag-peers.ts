@@ -31,16 +31,13 @@ export async function flagPeers(): Promise<BenchResult> {
     await new FlagServiceClient({ url }).create({ name: FLAG, enabled: true, rollout_percentage: 25 });
     const port = Number(new URL(url).port);
     loads.push(
-      [
-        'Sluice, check',
-        { port, path: `/api/feature-flags/${FLAG}/check`, bodyOf: (i) => `{"user_id":"user-${i % 4096}"}` },
-      ],
+      ['Sluice, check', { port, path: `/api/feature-flags/${FLAG}/check`, bodyOf: (i) => `{"user_id":"user-${i}"}` }],
       [
         'Sluice, OFREP single',
         {
           port,
           path: `/ofrep/v1/evaluate/flags/${FLAG}`,
-          bodyOf: (i) => `{"context":{"targetingKey":"user-${i % 4096}"}}`,
+          bodyOf: (i) => `{"context":{"targetingKey":"user-${i}"}}`,
         },
       ],
     );
@@ -71,7 +68,9 @@ async function compare(
     for (const [at, [title, load]] of loads.entries()) {
       // The first warms up.
       const found = await loadHttp({ ...load, connections: CONNECTIONS, seconds: round === 0 ? 2 : SECONDS });
-      if (found.failed > 0) throw new Error(`${found.failed} requests to ${title} were not answered with 200`);
+      if (found.failed > 0) {
+        throw new Error(`${found.failed} requests to ${title} were not answered with 200: ${found.firstFailure ?? ''}`);
+      }
       if (round === 0) continue;
       measured[at]?.perSecond.push(found.perSecond);
       measured[at]?.latenciesMs.push(percentile(found.latenciesMs, 50), percentile(found.latenciesMs, 99));

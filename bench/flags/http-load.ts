@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 
@@ -5,21 +6,31 @@ import type { Socket } from 'node:net';
 export interface LoadResult {
   readonly perSecond: number;
   readonly latenciesMs: readonly number[];
-  /** Answers that were none of status 200. */
+  /** Answers that were none of status 200, or wrong. */
   readonly failed: number;
+  /** The first of them, shortened; null where there is none. */
+  readonly firstFailure: string | null;
 }
 
 export interface Load {
   readonly port: number;
   readonly path: string;
   readonly bodyOf: (i: number) => string;
+  /** Whether an answer to that body is right; left out: any is. */
+  readonly isRight?: (i: number, answer: string) => boolean;
   /** Beside the usual ones. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly connections: number;
   readonly seconds: number;
+  /** Ends it before its time. */
+  readonly signal?: AbortSignal;
   /** Requests a second over all connections; left out: as many as come. */
   readonly rate?: number;
 }
+
+/** So many different requests are made beforehand, and sent in turn: what is measured is not their making. */
+const PREPARED = 4096;
+const SHOWN = 400;
 
 /**
  * Requests with keep-alive over plain sockets: an HTTP client costs as much as the server, and on two cores would be
@@ -27,69 +38,80 @@ export interface Load {
  * is not asked less for it.
  */
 export async function loadHttp(load: Load): Promise<LoadResult> {
+  const requests = Array.from({ length: PREPARED }, (_, i) => requestOf(load, i));
+  const sockets = await Promise.all(Array.from({ length: load.connections }, () => open(load.port)));
   const latenciesMs: number[] = [];
   let failed = 0;
+  let firstFailure: string | null = null;
   let sent = 0;
   const start = performance.now();
   const end = start + load.seconds * 1000;
-  const more = Object.entries(load.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
   const gapMs = load.rate === undefined ? 0 : (load.connections / load.rate) * 1000;
-  const worker = async (index: number): Promise<void> => {
-    const socket = await open(load.port);
-    let dueMs = start + (gapMs * index) / load.connections;
-    while (performance.now() < end) {
-      if (gapMs > 0) {
-        const wait = dueMs - performance.now();
-        if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-      }
-      const begun = gapMs > 0 ? dueMs : performance.now();
-      const body = load.bodyOf((sent += 1));
-      const answer = await exchange(
-        socket,
-        `POST ${load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n${more.join('')}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-      );
-      if (!answer.startsWith('HTTP/1.1 200')) failed += 1;
-      latenciesMs.push(performance.now() - begun);
-      dueMs += gapMs;
-    }
-    socket.destroy();
-  };
-  await Promise.all(Array.from({ length: load.connections }, (_, index) => worker(index)));
-  return { perSecond: latenciesMs.length / ((performance.now() - start) / 1000), latenciesMs, failed };
-}
 
-function open(port: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.setNoDelay(true);
-      resolve(socket);
+  const ask = (socket: Socket, index: number): Promise<void> =>
+    new Promise((resolve, reject) => {
+      let dueMs = start + (gapMs * index) / load.connections;
+      let begunMs = 0;
+      let asked = 0;
+      let text = '';
+      const next = (): void => {
+        if (performance.now() >= end || load.signal?.aborted === true) {
+          socket.removeAllListeners('close').destroy();
+          resolve();
+          return;
+        }
+        const waitMs = gapMs > 0 ? dueMs - performance.now() : 0;
+        if (waitMs > 0) setTimeout(send, waitMs);
+        else send();
+      };
+      const send = (): void => {
+        begunMs = gapMs > 0 ? dueMs : performance.now();
+        dueMs += gapMs;
+        asked = sent % PREPARED;
+        sent += 1;
+        socket.write(requests[asked] as Buffer);
+      };
+      socket.on('data', (chunk: Buffer) => {
+        text = text === '' ? chunk.toString('latin1') : text + chunk.toString('latin1');
+        if (!isWhole(text)) return;
+        latenciesMs.push(performance.now() - begunMs);
+        if (!text.startsWith('HTTP/1.1 200') || load.isRight?.(asked, text) === false) {
+          failed += 1;
+          firstFailure ??= text.slice(0, SHOWN);
+        }
+        text = '';
+        next();
+      });
+      socket.once('error', reject);
+      socket.once('close', () => reject(new Error('the server closed the connection')));
+      next();
     });
-    socket.once('error', reject);
-  });
+  await Promise.all(sockets.map(ask));
+  return { perSecond: latenciesMs.length / ((performance.now() - start) / 1000), latenciesMs, failed, firstFailure };
 }
 
-/** Answers of the service are small and have a Content-Length. */
-function exchange(socket: Socket, request: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    const done = (): void => {
-      socket.off('data', onData);
-      socket.off('close', onClose);
-    };
-    const onClose = (): void => {
-      done();
-      reject(new Error('the server closed the connection'));
-    };
-    const onData = (chunk: Buffer): void => {
-      text += chunk.toString('latin1');
-      const head = text.indexOf('\r\n\r\n');
-      const length = /content-length: (\d+)/i.exec(text)?.[1];
-      if (head === -1 || length === undefined || text.length < head + 4 + Number(length)) return;
-      done();
-      resolve(text);
-    };
-    socket.on('data', onData);
-    socket.once('close', onClose);
-    socket.write(request);
-  });
+function requestOf({ path, bodyOf, headers = {} }: Load, i: number): Buffer {
+  const body = bodyOf(i);
+  const head = [
+    `POST ${path} HTTP/1.1`,
+    'Host: 127.0.0.1',
+    'Content-Type: application/json',
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ];
+  return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
+
+async function open(port: number): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** Answers of the services are small and have a Content-Length. */
+function isWhole(text: string): boolean {
+  const head = text.indexOf('\r\n\r\n');
+  if (head === -1) return false;
+  const length = /content-length: (\d+)/i.exec(text)?.[1];
+  return length !== undefined && text.length >= head + 4 + Number(length);
 }

@@ -7,10 +7,12 @@ import { Ruleset } from '../../src/flags/ruleset';
 import { UsageRecorder } from '../../src/flags/usage';
 import { atLeast, below, told } from '../lib/result';
 import type { Figure } from '../lib/result';
+import { percentile } from '../lib/statistics';
 import { putFlag, quiet } from './flags';
 
 const WARM_UP = 100_000;
 const CALLS = 1_000_000;
+const ROUNDS = 5;
 const MANY_FLAGS = 10_000;
 const LISTED_USERS = 1_000;
 
@@ -33,13 +35,17 @@ export async function inProcess(): Promise<Figure[]> {
   const users = Array.from({ length: 4096 }, (_, i) => `user-${i}`);
   const userAt = (i: number): string => users[i % users.length] as string;
 
-  const evaluated = perSecond((i) => evaluateFlag(flag, { userId: userAt(i), environment: 'production' }));
-  const checked = perSecond((i) => checks.check('new-checkout', { userId: userAt(i), environment: 'production' }));
+  const evaluated: number[] = [];
+  const checked: number[] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    evaluated.push(perSecond((i) => evaluateFlag(flag, { userId: userAt(i), environment: 'production' })));
+    checked.push(perSecond((i) => checks.check('new-checkout', { userId: userAt(i), environment: 'production' })));
+  }
   await ruleset.stop();
   await usage.close();
   return [
-    atLeast('check in the process, counted', checked, 300_000, 'a second'),
-    told('the same without the counting', evaluated, 'a second'),
+    atLeast('check in the process, counted', percentile(checked, 50), 300_000, 'a second'),
+    told('the same without the counting', percentile(evaluated, 50), 'a second'),
   ];
 }
 

@@ -4,9 +4,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { cacheDirectory } from '../../src/devserver/cache-directory';
 import { runCommand } from '../../src/devserver/run-command';
-import { scriptsOf } from './scripts';
+import { findPostgres } from './scripts';
 
 const PATIENCE_MS = 120_000;
 
@@ -23,10 +22,8 @@ export interface Postgres {
  * @throws Error with why there is none
  */
 export async function startPostgres(port: number, onProgress: (line: string) => void): Promise<Postgres> {
-  const found = await scriptsOf().findPostgres({ cacheDir: cacheDirectory(), onProgress });
-  if ('reason' in found) throw new Error(`there is no PostgreSQL: ${found.reason}`);
   // The one on a PATH may be a link, and initdb is only beside what it leads to.
-  const postgres = await realpath(found.path);
+  const postgres = await realpath(await findPostgres(onProgress));
   const folder = await mkdtemp(join(tmpdir(), 'sluice-postgres-'));
   const data = join(folder, 'data');
   const [program, ...before] = asSomebodyElse();

@@ -7,6 +7,11 @@ export async function withServer<T>(env: Record<string, string>, use: (url: stri
   return withProcess(fork(require.resolve('./server-process'), { env: { ...inherited, ...env } }), use);
 }
 
+/** What answers every request alike, over a plain socket or by Node's HTTP server, in a process of its own. */
+export async function withResponder<T>(kind: 'net' | 'http', use: (url: string) => Promise<T>): Promise<T> {
+  return withProcess(fork(require.resolve('./responder-process'), [kind]), use);
+}
+
 /** A server that tells its address, and ends when its parent disconnects. */
 export async function withProcess<T>(child: ChildProcess, use: (url: string) => Promise<T>): Promise<T> {
   try {
