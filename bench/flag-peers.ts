@@ -53,7 +53,7 @@ export async function flagPeers(): Promise<BenchResult> {
   });
   return {
     bench: 'flag-peers',
-    how: `The same flag at 25 percent and 4096 users for all: in the process by loops in turns; over HTTP by ${CONNECTIONS} kept connections for ${SECONDS} s, ${ROUNDS} times in turns, from this process to servers in others. Unleash answers its frontend API with the one flag there is, from memory; PostgreSQL is behind it.`,
+    how: `The same flag at 25 percent and 4096 users for all: in the process by loops in turns, by the processor's time; over HTTP by ${CONNECTIONS} kept connections for ${SECONDS} s, ${ROUNDS} times in turns, from this process to servers in others. Unleash answers its frontend API with the one flag there is, from memory; PostgreSQL is behind it.`,
     figures: [],
     tables,
     failed,

@@ -34,7 +34,13 @@ export async function peersInProcess(peers: Peers): Promise<BenchTable> {
       }
     }
     return {
-      headings: ['check in the process', 'a second, median', 'lowest', 'highest', `on, of 100 (${PERCENTAGE} wanted)`],
+      headings: [
+        'check in the process',
+        'a second of the processor, median',
+        'lowest',
+        'highest',
+        `on, of 100 (${PERCENTAGE} wanted)`,
+      ],
       rows: contenders.map(({ title, isOn }, at) => {
         const samples = measured[at] ?? [];
         const on = (users.filter(isOn).length / users.length) * 100;

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { FlagDefaults } from '../../src/flags/defaults';
 import { CreateFlag, newFlag } from '../../src/flags/flag';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
@@ -118,6 +119,22 @@ describe('usage', () => {
 
     const day = new Date().toISOString().slice(0, 10).replaceAll('-', '');
     expect((await store.usage('f', [day])).days).toEqual([{ day, enabled: 1, disabled: 1, unique_users: 2 }]);
+  });
+
+  it('of as many users as can be told apart is written at once', async () => {
+    const store = new MemoryFlagStore();
+    await put(store, 'f');
+    const usage = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+    const counter = usage.of('f');
+    const day = new Date().toISOString().slice(0, 10).replaceAll('-', '');
+    const unique = async () => (await store.usage('f', [day])).unique_users;
+
+    for (let i = 0; i < FlagDefaults.usageUsersBuffered; i += 1) counter.record(true, `user-${i}`);
+    await until(async () => (await unique()) === FlagDefaults.usageUsersBuffered);
+    counter.record(true, 'one more');
+    await usage.close();
+
+    expect(await unique()).toBe(FlagDefaults.usageUsersBuffered + 1);
   });
 
   it('is written within a second by itself', async () => {
