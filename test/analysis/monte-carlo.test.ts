@@ -108,16 +108,17 @@ describe('slow requests that come together', () => {
     runs.filter((failed) => failed[index] !== null).length;
 
   it("roll hardly a healthy canary back once the spread between stable's processes is known", () => {
-    const runs = play({ chance: 0.001, mean: 10 }, 1, FEW_RELEASES);
+    // A release of latency takes half a second to play; the long ones are in bench/analysis.
+    const runs = play({ chance: 0.001, mean: 10 }, 1, 40);
 
-    expect(failedBy(runs, 0)).toBeGreaterThan(MOST_OF_FEW);
-    expect(failedBy(runs, 1)).toBeLessThanOrEqual(MOST_OF_FEW);
+    expect(failedBy(runs, 0)).toBeGreaterThan(2);
+    expect(failedBy(runs, 1)).toBeLessThanOrEqual(2);
   });
 
   it('cost nothing where there are none: a slower canary is found at the same look', () => {
-    const runs = play({ chance: 0, mean: 1 }, 2, 60);
+    const runs = play({ chance: 0, mean: 1 }, 2, 15);
 
     for (const [unknown, known] of runs) expect(known).toBe(unknown);
-    expect(failedBy(runs, 1)).toBeGreaterThan(50);
+    expect(failedBy(runs, 1)).toBeGreaterThan(12);
   });
 });
