@@ -114,6 +114,32 @@ describe('the load of the demo', () => {
     expect(load.takeShare()).toBeNull();
   });
 
+  it('counts an answer that is cut off after its headers as an error', async () => {
+    let answers = 0;
+    const cutting = createServer((_, response) => {
+      answers += 1;
+      response.writeHead(200, { 'x-deployment-cohort': 'stable', 'content-length': '100' });
+      // Every other one is whole.
+      if (answers % 2 === 0) response.end('x'.repeat(100));
+      else response.write('a half', () => response.destroy());
+    });
+    await new Promise<void>((resolve) => cutting.listen(0, '127.0.0.1', resolve));
+    try {
+      const url = `http://127.0.0.1:${(cutting.address() as AddressInfo).port}`;
+      const load = startLoad({ urls: [url], path: '/', perSecond: 500, maxMs: 10_000, ...byCohort });
+
+      while (load.counts().stable.answers < 20) await new Promise((resolve) => setImmediate(resolve));
+      await load.stop();
+
+      const { stable, sent, unanswered } = load.counts();
+      expect(stable).toEqual({ answers: sent, errors: Math.ceil(sent / 2) });
+      expect(unanswered).toBe(0);
+    } finally {
+      cutting.closeAllConnections();
+      await new Promise((resolve) => cutting.close(resolve));
+    }
+  });
+
   it('counts what is not answered, and goes nowhere but to loopback', async () => {
     const { url } = shop;
     await shop.close();

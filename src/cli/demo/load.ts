@@ -18,7 +18,7 @@ export interface LoadOptions {
 
 export interface CohortCount {
   readonly answers: number;
-  /** With a status from 500. */
+  /** With a status from 500, or cut off after the headers. */
   readonly errors: number;
 }
 
@@ -65,8 +65,11 @@ export function startLoad(options: LoadOptions): Load {
       counts.unanswered += 1;
       return;
     }
+    const failed = (response.statusCode ?? 0) >= 500;
     cohorts[cohort].answers += 1;
-    if ((response.statusCode ?? 0) >= 500) cohorts[cohort].errors += 1;
+    if (failed) cohorts[cohort].errors += 1;
+    // Whoever asked has a half of an answer then, whatever its status says.
+    else response.once('close', () => (cohorts[cohort].errors += response.complete ? 0 : 1));
     share.all += 1;
     if (cohort === 'canary') share.canary += 1;
   };

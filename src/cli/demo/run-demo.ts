@@ -1,7 +1,7 @@
 import type { SluiceClient } from '../../client/client-types';
 import { messageOf, ReleaseError } from '../../errors';
 import type { RunningTemporal } from '../../devserver/start-temporal';
-import type { Outcome, ReleaseStatus } from '../../workflows/api';
+import type { ReleaseStatus } from '../../workflows/api';
 import type { RunningWorker } from '../cli';
 import { searchAttributeTypes } from '../commands/dev';
 import { EXIT } from '../exit-codes';
@@ -12,7 +12,7 @@ import { createReadableLogger } from '../readable-log';
 import type { Session } from '../session';
 import type { DemoReporter } from './reporter';
 import { readClusterShop, setKubernetesStage } from './kubernetes-stage';
-import type { LoadCounts } from './load';
+import { problemsOf } from './problems';
 import { setRouterStage } from './router-stage';
 import { Interrupted, Started } from './stage';
 import type { Stage, StageSetUp } from './stage';
@@ -106,18 +106,12 @@ function startDemoWorker(session: Session, temporal: RunningTemporal, env: NodeJ
 /** Both releases; answers what went otherwise than it should, null when nothing did. */
 async function play(session: Session, scene: Scene, report: DemoReporter): Promise<string | null> {
   const v2 = await release(session, scene, 'v2', report);
-  const promoted = v2.outcome === 'promoted';
-  const problems = promoted ? [] : [`v2 ${describeOutcome(v2)} instead of promoted`];
   // Without v2 as the stable version the second half would show something else than it says.
-  if (promoted) {
-    const v3 = await release(session, scene, 'v3', report);
-    if (v3.outcome !== 'rolledBack') problems.push(`v3 ${describeOutcome(v3)} instead of rolled back`);
-  }
+  const v3 = v2.outcome === 'promoted' ? await release(session, scene, 'v3', report) : null;
   await scene.load.stop();
   const counts = scene.load.counts();
   report.counts(counts);
-  const unhappy = stableProblem(counts);
-  if (unhappy !== null) problems.push(unhappy);
+  const problems = problemsOf(v2, v3, counts);
   return problems.length === 0 ? null : problems.join('; ');
 }
 
@@ -140,24 +134,4 @@ async function release(
   }
   report.released(version, end.status);
   return end.status;
-}
-
-function describeOutcome({ outcome, message }: ReleaseStatus): string {
-  const words: Record<Outcome, string> = {
-    promoted: 'was promoted',
-    cleanedUp: 'was cleaned up',
-    rolledBack: 'was rolled back',
-    aborted: 'was aborted',
-    rejected: 'was rejected',
-    superseded: 'was superseded',
-    failed: 'failed',
-  };
-  return `${outcome === null ? 'has not ended' : words[outcome]} (${message})`;
-}
-
-/** What a user of the stable version had to suffer; null when nothing. */
-function stableProblem({ stable, unanswered }: LoadCounts): string | null {
-  if (stable.answers === 0) return 'no stable user was ever served, so nothing was shown';
-  if (stable.errors > 0) return `${stable.errors} of ${stable.answers} answers to stable users were errors`;
-  return unanswered > 0 ? `${unanswered} requests got no answer` : null;
 }
