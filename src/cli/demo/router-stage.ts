@@ -8,9 +8,12 @@ import type { Stage, StageSetUp } from './stage';
 
 const REQUESTS_PER_SECOND = 150;
 const USERS = 2000;
-/** The load ends by itself after that, and each release must have ended within the other. */
-const MAX_LOAD_MS = 300_000;
-const MAX_RELEASE_MS = 120_000;
+/** What the demo promises, however badly it goes: an end within three minutes after its set-up. */
+const MAX_DEMO_MS = 180_000;
+/** The load ends by itself after that. */
+const MAX_LOAD_MS = MAX_DEMO_MS;
+/** Of each of the two releases; the rest is for the last answers and the ends of the processes. */
+const MAX_RELEASE_MS = 85_000;
 
 /** A shop in two instances on this machine, each with the in-app router. */
 export async function setRouterStage({ report, started }: StageSetUp): Promise<Stage> {
