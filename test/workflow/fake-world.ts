@@ -205,6 +205,8 @@ export class FakeWorld {
       case 'promote':
         return () => {
           const { version } = asked as Parameters<ReleaseActivities['promote']>[0];
+          // A repeat changes nothing.
+          if (this.stable === version) return;
           if (this.weight < 100) this.violations.push(`promoted at weight ${this.weight}`);
           if (this.switches) return;
           this.stable = version;

@@ -66,12 +66,19 @@ export class TimeSkipping {
   /** Whether a queue was at work: see `#ensureClock`. */
   #queued = false;
 
-  private constructor(readonly bundle: WorkflowBundleWithSourceMap) {}
+  private constructor(
+    readonly bundle: WorkflowBundleWithSourceMap,
+    private readonly given: ReleaseActivities | null,
+  ) {}
 
-  static async start(options: { shortTimeouts?: boolean } = {}): Promise<TimeSkipping> {
+  /** `activities`: these for every release, in place of those of its test's world. */
+  static async start(options: { shortTimeouts?: boolean; activities?: ReleaseActivities } = {}): Promise<TimeSkipping> {
     installRuntime();
     const bundle = await bundleWorkflows();
-    const time = new TimeSkipping(options.shortTimeouts === true ? shorten(bundle) : bundle);
+    const time = new TimeSkipping(
+      options.shortTimeouts === true ? shorten(bundle) : bundle,
+      options.activities ?? null,
+    );
     await time.renew();
     return time;
   }
@@ -170,8 +177,9 @@ export class TimeSkipping {
     } as WorkerOptions);
   }
 
-  /** Each call goes to the world of the release that it is for. */
+  /** Each call goes to the world of the release that it is for, unless all go to those that were given. */
   #activities(): ReleaseActivities {
+    if (this.given !== null) return this.given;
     const worldOf = (namespace: string): ReleaseActivities => {
       const world = this.#worlds.get(namespace);
       if (world === undefined) throw new Error(`There is no world ${namespace}.`);
