@@ -1,6 +1,6 @@
 import type { FlagDocument, FlagFence, GivenFence, SetRollout } from './flag';
 
-/** Why a write with this fence, or without one, may not change the percentage; null when it may. */
+/** Why a write with this fence, or without one, may not change what a release holds; null when it may. */
 export function refuseFence(
   held: FlagFence | null,
   given: GivenFence | undefined,
@@ -10,7 +10,7 @@ export function refuseFence(
     if (!held.hold) return null;
     return {
       code: 'release-holds',
-      detail: `Release ${held.owner} holds this flag, so only it changes the percentage; abort that release, or switch the flag off ({"enabled": false}), which is always allowed.`,
+      detail: `Release ${held.owner} holds this flag: nobody else changes its percentage or its variants, or deletes it. Abort that release, or switch the flag off ({"enabled": false}), which is always allowed.`,
     };
   }
   if (compare(given, held) < 0) {

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { maySee, requireFlagRole } from './access';
 import type { Principal, Role } from './access';
 import { FlagDefaults } from './defaults';
@@ -110,7 +111,10 @@ export class FlagService {
       apply: (flag) => {
         const { name: _, ...fields } = given;
         const next: FlagDocument = { ...flag, ...withoutUndefined(fields) };
-        if (next.rollout_percentage !== flag.rollout_percentage) requireFence(flag, undefined);
+        // What a release raises, and what it is measured by: with other variants its evidence would be of another flag.
+        if (next.rollout_percentage !== flag.rollout_percentage || !isDeepStrictEqual(next.variants, flag.variants)) {
+          requireFence(flag, undefined);
+        }
         return next;
       },
     });

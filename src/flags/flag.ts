@@ -175,7 +175,7 @@ export const GivenFence = z
     epoch: Place,
     step: Place.default(0),
     attempt: Place.default(0),
-    /** While true, nobody but a release changes the percentage. Switching the flag off is always allowed. */
+    /** While true, nobody but a release changes the percentage or the variants. Switching the flag off is always allowed. */
     hold: z.boolean().default(false),
   })
   .register(flagSchemas, { id: 'GivenFence' });

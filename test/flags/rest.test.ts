@@ -310,7 +310,7 @@ describe('a fence', () => {
     expect(without).toMatchObject({ status: 400, body: { code: 'invalid-request' } });
   });
 
-  it('that holds keeps hands off the percentage, but not off the switch', async () => {
+  it('that holds keeps hands off the percentage and the variants, but not off the switch', async () => {
     const { ask, flags } = await serve();
     await ask('POST', flags(), NEW);
     await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: 20, fence: fence('a', 1, true) });
@@ -320,7 +320,14 @@ describe('a fence', () => {
       body: { code: 'release-holds' },
     });
     expect((await ask('PUT', flags('/new_dashboard'), { rollout_percentage: 100 })).status).toBe(409);
+    const variants = { values: { a: 'blue', b: 'red' }, on: 'b', default: 'a' };
+    expect(await ask('PUT', flags('/new_dashboard'), { variants })).toMatchObject({
+      status: 409,
+      body: { code: 'release-holds' },
+    });
     expect((await ask('DELETE', flags('/new_dashboard'))).status).toBe(409);
+    // What says the same again changes nothing.
+    expect((await ask('PUT', flags('/new_dashboard'), { rollout_percentage: 20, variants: null })).status).toBe(200);
     expect((await ask('PUT', flags('/new_dashboard'), { enabled: false })).status).toBe(200);
 
     await ask('PATCH', flags('/new_dashboard/rollout'), { percentage: 20, fence: fence('a', 2) });

@@ -117,6 +117,38 @@ describe('a flag as a target, at a real flag service', () => {
     expect(await flag()).toMatchObject({ enabled: false, rollout_percentage: 10 });
   });
 
+  it('takes it for a roll back, too, when its environment is taken from the flag, and says nowhere that it is on', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    await target.setWeight(weigh(2, 25));
+    await flags.update('new-till', { environments: ['staging', 'dev'] });
+    const out = await target.reassert(weigh(3, 25));
+    const raise = await failureOf(target.setWeight(weigh(4, 50)));
+    const end = await failureOf(target.promote({ ...write(5), ...promotion }));
+
+    expect(out).toMatchObject({
+      foreignEdits: [],
+      guardTripped: 'Flag new-till was taken out of production by hand; its environments are staging, dev.',
+    });
+    for (const { kind, message } of [raise, end]) {
+      expect([kind, message]).toEqual(['invalidTarget', expect.stringMatching(/is never on in production/)]);
+    }
+    expect(await percentage()).toBe(25);
+    // The way back needs no environment.
+    await target.setWeight(weigh(6, 0));
+    await target.removeCanary(write(7));
+    expect(await flag()).toMatchObject({ environments: ['staging', 'dev'], rollout_percentage: 10 });
+    expect((await flag()).fence?.hold).toBe(false);
+  });
+
+  it('goes on when its environment is still one of those named by hand', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    await flags.update('new-till', { environments: ['staging', 'production'], whitelist: ['ada', 'bob'] });
+
+    expect(await target.reassert(weigh(2, 10))).toMatchObject({ foreignEdits: [], guardTripped: null });
+    await target.setWeight(weigh(3, 25));
+    expect(await flag()).toMatchObject({ rollout_percentage: 25, whitelist: ['ada', 'bob'] });
+  });
+
   it('lets a late write of its own, or of an older release, not land', async () => {
     await target.deploy({ ...write(1), timeoutMs: 1_000 });
     await target.setWeight(weigh(3, 0));

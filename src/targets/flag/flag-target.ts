@@ -20,7 +20,8 @@ const TIMEOUT_MS = 5_000;
 /**
  * A feature flag as a target: its percentage is the weight. What it was before the release is its stable version, and
  * where a roll back leads to; a weight below that would take users out who had the flag already, and is not written.
- * While the release holds the flag, the service refuses everybody else's percentage, but never the switch.
+ * While the release holds the flag, the service refuses everybody else's percentage and variants, but never the switch, nor
+ * that the flag is taken out of an environment: both are a hand that says stop.
  *
  * Without an address the flag service of this machine is meant.
  *
@@ -68,14 +69,7 @@ class FlagTarget implements Target {
 
   async deploy({ fence, signal }: TargetWrite): Promise<string> {
     const flag = await this.#look(signal);
-    this.#refuseSwitchedOff(flag);
-    const { name, environment } = this.plan;
-    if (flag.environments.length > 0 && !flag.environments.includes(environment)) {
-      throw new TargetFailure(
-        'invalidTarget',
-        `The flag ${name} is never on in ${environment}; its environments are ${flag.environments.join(', ')}. Add ${environment} to them, or name one of them in the spec.`,
-      );
-    }
+    this.#refuseUnreachable(flag);
     const held = await this.#roll({ percentage: null, hold: true, fence, signal });
     return `${this.#shown()} is held by this release, at ${percentageOf(held)} %.`;
   }
@@ -91,7 +85,7 @@ class FlagTarget implements Target {
 
   async setWeight({ weight, fence, signal }: WeightWrite & { previousWeight: number }): Promise<string> {
     const flag = weight === 0 ? null : await this.#look(signal);
-    if (flag !== null) this.#refuseSwitchedOff(flag);
+    if (flag !== null) this.#refuseUnreachable(flag);
     const percentage = flag === null ? null : Math.max(weight, formerOf(flag, fence));
     const now = percentageOf(await this.#roll({ percentage, hold: true, fence, signal }));
     const kept = weight > 0 && now > weight ? ', which it had before: nobody is taken out' : '';
@@ -110,8 +104,8 @@ class FlagTarget implements Target {
     if (held !== null && held.owner !== fence.release && held.epoch >= fence.epoch) {
       throw new TargetFailure('fenceLost', `${this.#shown()} is held by release ${held.owner}, which came later.`);
     }
-    if (!flag.enabled) {
-      const guardTripped = `${this.#shown()} was switched off by hand.`;
+    const guardTripped = this.#stoppedByHand(flag);
+    if (guardTripped !== null) {
       return { foreignEdits: [], guardTripped, unreachable: [], tracks: FLAG_TRACKS };
     }
     const wanted = Math.max(weight, formerOf(flag, fence));
@@ -126,7 +120,7 @@ class FlagTarget implements Target {
   }
 
   async promote({ fence, signal }: TargetWrite): Promise<string> {
-    this.#refuseSwitchedOff(await this.#look(signal));
+    this.#refuseUnreachable(await this.#look(signal));
     await this.#roll({ percentage: 100, hold: false, fence, signal });
     return `${this.#shown()} is on for everybody.`;
   }
@@ -168,13 +162,34 @@ class FlagTarget implements Target {
     return `Flag ${this.plan.name}`;
   }
 
-  #refuseSwitchedOff(flag: FlagDocument): void {
-    if (flag.enabled) return;
+  /** Its percentage would reach nobody of those it is meant for. */
+  #refuseUnreachable(flag: FlagDocument): void {
+    const { name, environment } = this.plan;
+    if (!flag.enabled) {
+      throw new TargetFailure(
+        'invalidTarget',
+        `The flag ${name} is switched off, so its percentage reaches nobody; switch it on first: sluice flag set ${name} --on.`,
+      );
+    }
+    if (isIn(flag, environment)) return;
     throw new TargetFailure(
       'invalidTarget',
-      `The flag ${flag.name} is switched off, so its percentage reaches nobody; switch it on first: sluice flag set ${flag.name} --on.`,
+      `The flag ${name} is never on in ${environment}; its environments are ${flag.environments.join(', ')}. Add ${environment} to them, or name one of them in the spec.`,
     );
   }
+
+  /** The same while it is released, when only a hand can have done it; null: it reaches whom it is meant for. */
+  #stoppedByHand(flag: FlagDocument): string | null {
+    const { environment } = this.plan;
+    if (!flag.enabled) return `${this.#shown()} was switched off by hand.`;
+    if (isIn(flag, environment)) return null;
+    return `${this.#shown()} was taken out of ${environment} by hand; its environments are ${flag.environments.join(', ')}.`;
+  }
+}
+
+/** Whether it can be on there. */
+function isIn({ environments }: FlagDocument, environment: string): boolean {
+  return environments.length === 0 || environments.includes(environment);
 }
 
 function percentageOf({ rollout_percentage: percentage }: FlagDocument): number {
