@@ -218,10 +218,31 @@ export function requireFlagRole(
   throw new FlagProblem('forbidden', `${principal.id} may not ${role} ${flag.name} ${where}.`);
 }
 
-/** Whether a flag may be seen: by whoever reads any environment in which it counts. */
-export function maySee(principal: Principal, flag: Pick<FlagDocument, 'environments'>): boolean {
-  if (flag.environments.length === 0) return principal.grants.length > 0;
-  return flag.environments.some((environment) => may(principal, 'read', environment));
+/** Whether a flag may be seen: by whoever reads any environment in which it counts, which is all when none is named. */
+export function maySee(principal: Principal, { environments }: CountingFlag): boolean {
+  let named = false;
+  for (const environment of environments ?? []) {
+    if (may(principal, 'read', environment)) return true;
+    named = true;
+  }
+  return !named && principal.grants.length > 0;
+}
+
+/** As a store keeps it, or made ready for questions. */
+interface CountingFlag {
+  readonly environments: readonly string[] | ReadonlySet<string> | null;
+}
+
+/** Refuses a flag that may not be seen. */
+export function requireSight(principal: Principal, flag: CountingFlag & { readonly name: string }): void {
+  if (maySee(principal, flag)) return;
+  throw new FlagProblem('forbidden', `${principal.id} may not read ${flag.name} in any of its environments.`);
+}
+
+/** Refuses who may read no flags at all, such as a key for releases alone. */
+export function requireFlagReader(principal: Principal): void {
+  if (mayAnywhere(principal, 'read', 'flags')) return;
+  throw new FlagProblem('forbidden', `${principal.id} may not read flags anywhere.`);
 }
 
 /** The environment of a question that names none: the only one of the key, else the server's. */

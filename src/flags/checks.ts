@@ -88,9 +88,10 @@ export class FlagChecks {
   }
 
   /** Answers since the start, of flags that are still there. */
-  *answers(): Iterable<{ readonly flag: string; readonly variant: string; readonly count: number }> {
-    for (const [flag, counts] of this.#counts) {
-      if (this.ruleset.flag(flag) === undefined) continue;
+  *answers(): Iterable<{ readonly flag: CompiledFlag; readonly variant: string; readonly count: number }> {
+    for (const [name, counts] of this.#counts) {
+      const flag = this.ruleset.flag(name);
+      if (flag === undefined) continue;
       for (const { variant, answers } of counts.answers()) if (answers > 0) yield { flag, variant, count: answers };
     }
   }

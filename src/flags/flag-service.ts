@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { maySee, requireFlagRole } from './access';
+import { maySee, requireFlagRole, requireSight } from './access';
 import type { Principal, Role } from './access';
 import { FlagDefaults } from './defaults';
 import { refuseFence, rollOut } from './fence';
@@ -246,9 +246,7 @@ export class FlagService {
 
   #visible(principal: Principal, name: string, found: StoredFlag | null): StoredFlag {
     if (found === null) throw flagNotFound(name);
-    if (!maySee(principal, found.flag)) {
-      throw new FlagProblem('forbidden', `${principal.id} may not read ${name} in any of its environments.`);
-    }
+    requireSight(principal, found.flag);
     return found;
   }
 

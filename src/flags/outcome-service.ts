@@ -1,4 +1,4 @@
-import { environmentOf, may } from './access';
+import { environmentOf, may, requireSight } from './access';
 import type { Principal } from './access';
 import type { OutcomesAccepted, OutcomesAnswer } from './answers';
 import { OUTCOME_BOUNDS_MS } from './defaults';
@@ -55,6 +55,7 @@ export class OutcomeService {
       if (ruleset.state === 'empty') throw new FlagProblem('store-unavailable', 'No flags could be loaded yet.');
       throw flagNotFound(name);
     }
+    requireSight(principal, flag);
     const delta = { flag: name, environment, ...countOutcomes(sided(flag, environment, outcomes)) };
     const accepted = { flag: name, environment, accepted: outcomes.length };
     const idempotency = idempotencyOf(request, 202);

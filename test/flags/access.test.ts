@@ -14,6 +14,7 @@ const keyFile = {
     { id: 'till', key: 'reports-in-production', grants: ['report:production'] },
     { id: 'writer', key: 'writes-in-staging', grants: ['write:staging'] },
     { id: 'reader-of-all', key: 'reads-everywhere', grants: ['read:*'] },
+    { id: 'releaser', key: 'reads-releases-of-shop', grants: ['releases:read:shop'] },
   ].map(({ id, key, grants }) => ({ id, grants, sha256: createHash('sha256').update(key).digest('hex') })),
 };
 const FLAGS = [
@@ -117,11 +118,85 @@ describe('a service with keys', () => {
       ask(key, 'POST', '/api/feature-flags/staging/check', { user_id: 'u', ...body });
 
     expect((await check('writes-in-staging', {})).body).toMatchObject({ enabled: true, environment: 'staging' });
-    expect((await check('reads-in-production', {})).body).toMatchObject({ enabled: false, environment: 'production' });
+    const both = await ask('reads-in-production', 'POST', '/api/feature-flags/both/check', { user_id: 'u' });
+    expect(both.body).toMatchObject({ enabled: true, environment: 'production' });
     expect((await check('reads-in-production', { environment: 'staging' })).status).toBe(403);
     const context = { targetingKey: 'u', environment: 'staging' };
     const ofrep = await ask('reads-in-production', 'POST', '/ofrep/v1/evaluate/flags/staging', { context });
     expect(ofrep).toMatchObject({ status: 403, body: { key: 'staging', errorCode: 'GENERAL' } });
+  });
+
+  it.each([
+    ['GET', '/api/feature-flags/staging', undefined],
+    ['GET', '/api/feature-flags/staging/stats', undefined],
+    ['GET', '/api/feature-flags/staging/outcomes', undefined],
+    ['POST', '/api/feature-flags/staging/check', { user_id: 'u' }],
+    ['POST', '/api/feature-flags/staging/explain', { user_id: 'u' }],
+  ])('refuses a flag that counts in none of the environments of a key: %s %s', async (method, path, body) => {
+    const { ask } = await serve();
+
+    expect(await ask('reads-in-production', method, path, body)).toMatchObject({
+      status: 403,
+      body: { code: 'forbidden', detail: 'reader may not read staging in any of its environments.' },
+    });
+    expect((await ask('reads-everywhere', method, path, body)).status).toBe(200);
+  });
+
+  it('takes no outcomes of such a flag', async () => {
+    const { ask } = await serve();
+    const outcomes = [{ variant: 'on', ok: true }];
+
+    const refused = await ask('reports-in-production', 'POST', '/api/feature-flags/staging/outcomes', { outcomes });
+
+    expect(refused).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+  });
+
+  it('answers by OFREP as if there were no such flag, and counts no question about it', async () => {
+    const { url, ask } = await serve();
+    const single = (key: string, flag: string) =>
+      ask(key, 'POST', `/ofrep/v1/evaluate/flags/${flag}`, {
+        context: { targetingKey: 'u', environment: 'production' },
+      });
+    const bulk = async (key: string, etag = '') => {
+      const body = { context: { targetingKey: 'u', environment: 'production' } };
+      const headers = { ...bearer(key), 'if-none-match': etag };
+      const reply = await send(`${url}/ofrep/v1/evaluate/flags`, 'POST', { body, headers });
+      const { flags = [] } = reply.body as { flags?: { key: string }[] };
+      return { ...reply, keys: flags.map((flag) => flag.key) };
+    };
+
+    const hidden = await single('reads-in-production', 'staging');
+    const absent = await single('reads-in-production', 'absent');
+    const ours = await bulk('reads-in-production');
+
+    expect(hidden).toMatchObject({ status: 404, body: { key: 'staging', errorCode: 'FLAG_NOT_FOUND' } });
+    expect(JSON.stringify(hidden.body).replaceAll('staging', 'absent')).toBe(JSON.stringify(absent.body));
+    expect((await single('reads-in-production', 'both')).body).toMatchObject({ value: true });
+    expect(ours.keys).toEqual(['both', 'everywhere']);
+    const all = await bulk('reads-everywhere', ours.headers.get('etag') ?? '');
+    expect(all.keys).toEqual(['both', 'everywhere', 'staging']);
+    expect((await ask(ADMIN, 'GET', '/api/feature-flags/staging/stats')).body).toMatchObject({ total: 0 });
+  });
+
+  it('names in its metrics the flags that the key may see', async () => {
+    const { ask } = await serve();
+    for (const flag of ['staging', 'both']) {
+      await ask(ADMIN, 'POST', `/api/feature-flags/${flag}/check`, { user_id: 'u', environment: 'staging' });
+    }
+    const named = async (key: string) =>
+      [...String((await ask(key, 'GET', '/metrics')).body).matchAll(/_total\{flag="(\w+)"/g)].map(([, flag]) => flag);
+
+    expect(await named('reads-in-production')).toEqual(['both']);
+    expect(await named('reads-everywhere')).toEqual(['staging', 'both']);
+  });
+
+  it.each(['/metrics', '/ofrep/v1/sse'])('keeps %s from a key that is for releases alone', async (path) => {
+    const { ask } = await serve();
+
+    const refused = await ask('reads-releases-of-shop', 'GET', path);
+
+    expect(refused.status).toBe(403);
+    expect(JSON.stringify(refused.body)).toContain('releaser may not read flags anywhere.');
   });
 
   it('writes into the audit who it was', async () => {

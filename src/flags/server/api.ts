@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { environmentOf, may, maySee, requireFlagRole } from '../access';
+import { environmentOf, may, maySee, requireFlagRole, requireSight } from '../access';
 import type { Principal } from '../access';
 import {
   AuditPage,
@@ -358,6 +358,8 @@ interface Question {
 
 function check(parts: ApiParts, principal: Principal, question: Question): Answer {
   const environment = environmentOf(principal, question.environment, parts.environment);
+  const known = parts.checks.ruleset.flag(question.name);
+  if (known !== undefined) requireSight(principal, known);
   const checked = parts.checks.check(question.name, { userId: question.user_id, environment });
   const asked = { flag: question.name, user_id: question.user_id };
   switch (checked.kind) {
@@ -383,6 +385,7 @@ function explain(parts: ApiParts, principal: Principal, question: Question): Ans
   const environment = environmentOf(principal, question.environment, parts.environment);
   const flag = parts.checks.ruleset.flag(checkedName(question.name));
   if (flag === undefined) throw flagNotFound(question.name);
+  requireSight(principal, flag);
   const subject = { userId: question.user_id, environment };
   const evaluation = evaluateFlag(flag, subject);
   if (evaluation.rule === 'user-missing') throw new Error('a question without a user');

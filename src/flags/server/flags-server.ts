@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { fastify } from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify';
 import { messageOf, ReleaseError } from '../../errors';
-import { Access } from '../access';
+import { Access, requireFlagReader } from '../access';
 import type { AccessOptions, Principal } from '../access';
 import { FlagChecks } from '../checks';
 import { FlagDefaults } from '../defaults';
@@ -145,9 +145,11 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
     }),
   );
   addGuarded(app, access, '/api/openapi.json', (reply) => reply.type(JSON_TYPE).send(document));
-  addGuarded(app, access, '/metrics', (reply) =>
-    reply.type(METRICS_CONTENT_TYPE).send(flagMetricsText(checks, streams, beside?.metrics() ?? [])),
-  );
+  addGuarded(app, access, '/metrics', (reply, principal) => {
+    requireFlagReader(principal);
+    const text = flagMetricsText(principal, { checks, streams, beside: beside?.metrics() ?? [] });
+    return reply.type(METRICS_CONTENT_TYPE).send(text);
+  });
   addOfrep(app, { ofrep, streams, cors });
 
   const close = async (): Promise<void> => {
@@ -439,10 +441,10 @@ function addGuarded(
   app: FastifyInstance,
   access: Access,
   path: string,
-  send: (reply: FastifyReply) => FastifyReply,
+  send: (reply: FastifyReply, principal: Principal) => FastifyReply,
 ): void {
-  app.get(path, { onRequest: identify(access) }, (_request, reply) => {
-    void send(reply);
+  app.get(path, { onRequest: identify(access) }, (request, reply) => {
+    void send(reply, principalOf(request));
   });
 }
 
@@ -464,7 +466,7 @@ function addOfrep(
     scope.get(OFREP.stream, async (request, reply) => {
       const { token } = request.query as { token?: unknown };
       const linked = typeof token === 'string' && access.acceptsStreamToken(token, ofrep.now());
-      if (!linked) await access.identify(request.headers);
+      if (!linked) requireFlagReader(await access.identify(request.headers));
       streams.admit();
       reply.hijack();
       streams.add(reply.raw, lastEventIdOf(request), cors(request.headers));

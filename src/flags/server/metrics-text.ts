@@ -1,15 +1,26 @@
+import { maySee } from '../access';
+import type { Principal } from '../access';
 import type { FlagChecks } from '../checks';
 import type { EventStreams } from './event-streams';
 
 /** Prometheus' text format 0.0.4. */
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
-/** What the service knows of itself. Users are never a label. */
-export function flagMetricsText(checks: FlagChecks, streams: EventStreams, beside: readonly string[]): string {
+export interface FlagMetrics {
+  readonly checks: FlagChecks;
+  readonly streams: EventStreams;
+  /** Lines of others. */
+  readonly beside: readonly string[];
+}
+
+/** What the service knows of itself, with the flags that the asker may see. Users are never a label. */
+export function flagMetricsText(principal: Principal, { checks, streams, beside }: FlagMetrics): string {
   const { ruleset } = checks;
-  const answers = [...checks.answers()].map(
-    ({ flag, variant, count }) => `sluice_flag_evaluations_total{flag="${flag}",variant="${variant}"} ${count}`,
-  );
+  const answers = [...checks.answers()]
+    .filter(({ flag }) => maySee(principal, flag))
+    .map(
+      ({ flag, variant, count }) => `sluice_flag_evaluations_total{flag="${flag.name}",variant="${variant}"} ${count}`,
+    );
   const age = ruleset.ageMs;
   return [
     '# HELP sluice_flag_evaluations_total Answers given by this process, by variant.',

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { environmentOf } from '../access';
+import { environmentOf, maySee } from '../access';
 import type { Access, Principal } from '../access';
 import type { FlagChecks } from '../checks';
 import { FlagDefaults } from '../defaults';
@@ -64,12 +64,15 @@ export function evaluateOne(parts: OfrepParts, principal: Principal, asked: { ke
   const { key } = asked;
   try {
     const { userId, environment } = contextOf(parts, principal, asked.body);
+    const known = parts.checks.ruleset.flag(key);
+    // The same as one that is not there: the protocol has no word for it, and that there is such a flag is not to be learnt.
+    if (known !== undefined && !maySee(principal, known)) throw noSuchFlag(key);
     const checked = parts.checks.check(key, { userId, environment });
     switch (checked.kind) {
       case 'answered':
         return { status: 200, body: success(parts, checked.flag, { evaluation: checked.evaluation, environment }) };
       case 'unknown':
-        throw new OfrepFailure('FLAG_NOT_FOUND', `There is no flag ${JSON.stringify(key.slice(0, 150))}.`);
+        throw noSuchFlag(key);
       case 'user-missing':
         throw new OfrepFailure('TARGETING_KEY_MISSING', missingKey(key));
       case 'unavailable':
@@ -102,8 +105,10 @@ export function evaluateAll(
         body: { errorCode: 'GENERAL', errorDetails: 'No flags were loaded yet; the store does not answer.' },
       };
     }
-    // Of the context, too: an SDK sends the old ETag with a new context, and would be told that nothing changed.
-    const etag = `"${rulesetVersion(parts)}-${hash('sha256', canonical([context.environment, context.whole])).slice(0, 16)}"`;
+    // Of the context, too: an SDK sends the old ETag with a new context, and would be told that nothing changed. And of what
+    // the key may see.
+    const asker = canonical([context.environment, context.whole, principal.grants]);
+    const etag = `"${rulesetVersion(parts)}-${hash('sha256', asker).slice(0, 16)}"`;
     const headers = { etag, 'cache-control': 'no-cache' };
     if (asked.ifNoneMatch !== undefined && matches(asked.ifNoneMatch, etag)) {
       return { status: 304, headers, body: null };
@@ -112,12 +117,15 @@ export function evaluateAll(
       status: 200,
       headers,
       body: {
-        flags: ruleset.flags().map((flag) => {
-          const evaluation = evaluateFlag(flag, context);
-          return evaluation.rule === 'user-missing'
-            ? { key: flag.name, errorCode: 'TARGETING_KEY_MISSING', errorDetails: missingKey(flag.name) }
-            : success(parts, flag, { evaluation, environment: context.environment });
-        }),
+        flags: ruleset
+          .flags()
+          .filter((flag) => maySee(principal, flag))
+          .map((flag) => {
+            const evaluation = evaluateFlag(flag, context);
+            return evaluation.rule === 'user-missing'
+              ? { key: flag.name, errorCode: 'TARGETING_KEY_MISSING', errorDetails: missingKey(flag.name) }
+              : success(parts, flag, { evaluation, environment: context.environment });
+          }),
         metadata: { version: rulesetVersion(parts), flagSetId: context.environment },
         eventStreams: [
           {
@@ -211,6 +219,10 @@ function failure(error: unknown, key: string | null): Answer {
   }
   if (error instanceof FlagProblem) return ofrepProblem(error, key);
   throw error;
+}
+
+function noSuchFlag(key: string): OfrepFailure {
+  return new OfrepFailure('FLAG_NOT_FOUND', `There is no flag ${JSON.stringify(key.slice(0, 150))}.`);
 }
 
 function missingKey(flag: string): string {
