@@ -37,6 +37,13 @@ const flagKey = text({
   allowed: 'lower-case letters, digits, ".", "_" and "-", at most 128, beginning with a letter or digit',
 });
 
+/** As the flag service names environments; its flags and this have to be able to say the same. */
+const flagEnvironment = text({
+  pattern: /^[a-zA-Z0-9][a-zA-Z0-9._-]*$/,
+  maxLength: 64,
+  allowed: 'letters, digits, ".", "_" and "-", at most 64, beginning with a letter or digit',
+});
+
 function environmentVariable(prefix: string): z.ZodString {
   return text({
     pattern: new RegExp(`^${prefix}(_[A-Z0-9_]+)?$`),
@@ -168,7 +175,9 @@ const kubernetes = mapping('target.kubernetes', {
 
 const flag = mapping('target.flag', {
   name: flagKey.describe("The flag's key."),
-  environment: flagKey.describe('The environment whose users are to get it; the flag has to be on there.'),
+  environment: flagEnvironment.describe(
+    'The environment whose users are to get it; the flag has to be on there. Its one percentage counts in all of its environments.',
+  ),
   urlEnv: environmentVariable(FLAGS_URL_ENV)
     .default(FLAGS_URL_ENV)
     .describe("Which of the worker's environment variables holds the address of the flag service."),

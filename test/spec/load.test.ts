@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { stringify } from 'yaml';
+import { EnvironmentName } from '../../src/flags/flag';
 import { ReleaseError } from '../../src/errors';
 import { loadSpec, loadSpecFile, parseSpec } from '../../src/spec/load';
 import { DESIGN_EXAMPLE, FAULTY_EXAMPLE, problemsOf, prometheusDocument, routerDocument, validSpec } from './documents';
@@ -515,6 +516,15 @@ describe('what must fit together', () => {
       'spec.analysis.source.flag: outcomes exist only for a flag target, and this one is kubernetes.',
     );
   });
+
+  it.each(['production', 'Production', 'EU_1.west', 'a'.repeat(64), 'a b', '-a', 'a'.repeat(65), 'a:b'])(
+    'the environment %s of a flag can be released in when a flag can be in it',
+    (environment) => {
+      const problems = problemsOf(specOf(`flag: { name: a, environment: "${environment}" }`));
+
+      expect(problems.length === 0).toBe(EnvironmentName.safeParse(environment).success);
+    },
+  );
 
   it('counters are those of the target', () => {
     expect(problemsOf(specOf(FLAG))).toEqual([]);
