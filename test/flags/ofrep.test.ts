@@ -104,6 +104,23 @@ describe('one flag by OFREP', () => {
     }
   });
 
+  it.each([
+    ['PUT', '/evaluate/flags/half', 405, { key: 'half', errorCode: 'GENERAL' }],
+    ['GET', '/evaluate/flags', 405, { errorCode: 'GENERAL' }],
+    ['POST', '/evaluate/flags/a/b', 404, { key: 'a/b', errorCode: 'FLAG_NOT_FOUND' }],
+    ['GET', '/evaluate/flags/%E0%A4%A', 400, { key: '%E0%A4%A', errorCode: 'GENERAL' }],
+    ['GET', '/nothing', 404, { errorCode: 'GENERAL' }],
+  ] as const)('is refused in the words of the protocol by %s %s', async (method, path, status, expected) => {
+    const { url } = await serveFlags(FLAGS);
+
+    const refused = await send(`${url}/ofrep/v1${path}`, method);
+
+    expect(refused.headers.get('content-type')).toMatch(/^application\/json/);
+    expect(refused).toMatchObject({ status, body: expected });
+    expect(refused.body).toEqual({ ...expected, errorDetails: expect.stringMatching(/\.$/) });
+    if (status === 405) expect(refused.headers.get('allow')).toBe('POST');
+  });
+
   it('that is switched off has no value, where the server leaves that to the code', async () => {
     const { url } = await serveFlags(FLAGS, { disabledBehavior: 'code-default' });
 

@@ -39,7 +39,7 @@ import {
   unreadablePath,
 } from './http';
 import { flagMetricsText, METRICS_CONTENT_TYPE } from './metrics-text';
-import { evaluateAll, evaluateOne, OFREP, ofrepProblem, rulesetVersion } from './ofrep';
+import { evaluateAll, evaluateOne, keyOfPath, OFREP, ofrepProblem, rulesetVersion } from './ofrep';
 import type { DisabledBehavior, OfrepParts } from './ofrep';
 import { openApiDocument } from './openapi';
 
@@ -254,9 +254,9 @@ function createApp(logger: FlagLogger, hot: HotPath): FastifyInstance {
     // Idle connections do not hold up a stop.
     forceCloseConnections: 'idle',
     return503OnClosing: true,
-    frameworkErrors: (error, _request, reply) => {
+    frameworkErrors: (error, request, reply) => {
       // Of a path that is no path; nothing is known of what was asked.
-      sendAnswer(reply as FastifyReply, problemAnswer(unreadablePath(error.message)));
+      sendAnswer(reply as FastifyReply, problemOn(request.url, unreadablePath(error.message)));
     },
   });
   app.decorateRequest('flagPrincipal', null);
@@ -287,12 +287,7 @@ function createApp(logger: FlagLogger, hot: HotPath): FastifyInstance {
         error: messageOf(error),
       });
     }
-    if (request.url.startsWith('/ofrep/')) {
-      const { key } = request.params as { key?: string };
-      sendAnswer(reply, ofrepProblem(problem, key ?? null));
-      return;
-    }
-    sendAnswer(reply, problemAnswer(problem));
+    sendAnswer(reply, problemOn(request.url, problem));
   });
   app.setNotFoundHandler((request, reply) => sendNoSuch(app, { hot, request, reply }));
   return app;
@@ -313,7 +308,13 @@ function sendNoSuch(
     methods.length > 0
       ? new FlagProblem('method-not-allowed', `${shown} answers ${methods.join(', ')}, not ${request.method}.`)
       : new FlagProblem('no-such-endpoint', `There is no endpoint ${shown}; /api/openapi.json lists them.`);
-  sendAnswer(reply, problemAnswer(problem));
+  sendAnswer(reply, problemOn(path, problem));
+}
+
+/** A refusal in the words of whoever's path it is. */
+function problemOn(url: string, problem: Problem): Answer {
+  const path = url.split('?')[0] ?? '';
+  return path.startsWith('/ofrep/') ? ofrepProblem(problem, keyOfPath(path)) : problemAnswer(problem);
 }
 
 /** Health checks and those who look are not asked what they want to change. */

@@ -146,13 +146,28 @@ export function ofrepProblem(problem: Problem, key: string | null): Answer {
   const code: FailureCode =
     problem.code === 'not-json' || problem.code === 'not-json-type' || problem.code === 'body-too-large'
       ? 'PARSE_ERROR'
-      : 'GENERAL';
+      : problem.code === 'no-such-endpoint' && key !== null
+        ? 'FLAG_NOT_FOUND'
+        : 'GENERAL';
   // The protocol has one status for a body that cannot be read.
   const status = code === 'PARSE_ERROR' ? 400 : problem.status;
   return {
     status,
     body: { ...(key === null ? {} : { key }), errorCode: code, errorDetails: problem.message },
   };
+}
+
+/** The key in a path of the protocol, also when it has a `/` in it and is none; null where there is none. */
+export function keyOfPath(path: string): string | null {
+  const before = `${OFREP.bulk}/`;
+  const key = path.startsWith(before) ? path.slice(before.length) : '';
+  if (key === '') return null;
+  try {
+    return decodeURIComponent(key);
+  } catch {
+    // As it stands there: it cannot be read otherwise, which is what the answer is about.
+    return key;
+  }
 }
 
 /** The ruleset's own version, for people and for change events. */
