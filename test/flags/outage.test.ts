@@ -89,8 +89,11 @@ describe('a ruleset whose store goes away', () => {
 
     const check = await send(`${server.url}/api/feature-flags/f/check`, 'POST', { body: { user_id: 'u' } });
     const ofrep = await send(`${server.url}/ofrep/v1/evaluate/flags/f`, 'POST', { body: {} });
+    const explained = await send(`${server.url}/api/feature-flags/f/explain`, 'POST', { body: { user_id: 'u' } });
 
     expect(check).toMatchObject({ status: 200, body: { enabled: false, reason: 'unavailable' } });
+    // Nothing is known of its rules, and not that there is no such flag either.
+    expect(explained).toMatchObject({ status: 503, body: { code: 'store-unavailable' } });
     expect(ofrep).toMatchObject({ status: 503, body: { key: 'f', errorCode: 'GENERAL' } });
     expect(logger.lines.some(({ message }) => message.startsWith('no flags were loaded yet'))).toBe(true);
     expect(await send(`${server.url}/readyz`, 'GET')).toMatchObject({

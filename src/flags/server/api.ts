@@ -191,7 +191,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       body: CheckFlag,
       bodyLimit: FlagDefaults.maxContextBytes,
       answers: { 200: { description: 'The answer, rule by rule.', schema: Explanation } },
-      problems: OF_FLAG,
+      problems: [...OF_FLAG, 'store-unavailable'],
       handle: ({ principal, params, body }) => explain(parts, principal, { name: params['name'] ?? '', ...body }),
     }),
     endpoint({
@@ -384,7 +384,12 @@ function check(parts: ApiParts, principal: Principal, question: Question): Answe
 function explain(parts: ApiParts, principal: Principal, question: Question): Answer {
   const environment = environmentOf(principal, question.environment, parts.environment);
   const flag = parts.checks.ruleset.flag(checkedName(question.name));
-  if (flag === undefined) throw flagNotFound(question.name);
+  if (flag === undefined) {
+    if (parts.checks.ruleset.state === 'empty') {
+      throw new FlagProblem('store-unavailable', 'No flags could be loaded yet.');
+    }
+    throw flagNotFound(question.name);
+  }
   requireSight(principal, flag);
   const subject = { userId: question.user_id, environment };
   const evaluation = evaluateFlag(flag, subject);
