@@ -88,6 +88,16 @@ describe('the rules', () => {
 
   it.each([
     ['switched off', { ...everything, enabled: false }, 'white', 'production', false, 'disabled', 'DISABLED'],
+    [
+      'switched off and elsewhere',
+      { ...everything, enabled: false },
+      'white',
+      'staging',
+      false,
+      'disabled',
+      'DISABLED',
+    ],
+    ['blacklisted and elsewhere', everything, 'black', 'staging', false, 'environment', 'DISABLED'],
     ['another environment', everything, 'white', 'staging', false, 'environment', 'DISABLED'],
     ['on both lists', everything, 'both', 'production', false, 'blacklist', 'TARGETING_MATCH'],
     ['whitelisted', everything, 'white', 'production', true, 'whitelist', 'TARGETING_MATCH'],

@@ -21,6 +21,7 @@ print(json.dumps({
     "boolean": told(client.get_boolean_details("new-checkout", False, user)),
     "off": told(client.get_boolean_details("switched-off", True, user)),
     "integer": told(client.get_integer_details("limit", 0, user)),
+    "float": told(client.get_float_details("share", 0.1, user)),
     "string": told(client.get_string_details("colour", "none", user)),
     "object": told(client.get_object_details("config", {}, user)),
     "gone": told(client.get_boolean_details("gone", True, user)),
@@ -32,6 +33,7 @@ const FLAGS = [
   { name: 'new-checkout', enabled: true, rollout_percentage: 84 },
   { name: 'switched-off', enabled: false },
   { name: 'limit', enabled: true, variants: { values: { low: 5, high: 10 }, on: 'high', default: 'low' } },
+  { name: 'share', enabled: true, variants: { values: { tenth: 0.1, half: 0.5 }, on: 'half', default: 'tenth' } },
   { name: 'colour', enabled: true, variants: { values: { a: 'blue', b: 'red' }, on: 'b', default: 'a' } },
   { name: 'config', enabled: true, variants: { values: { a: {}, b: { size: 3 } }, on: 'b', default: 'a' } },
 ];
@@ -49,6 +51,7 @@ describeWithPython('OpenFeature for Python, with the OFREP provider as it is', (
       boolean: [true, 'SPLIT', 'on', null],
       off: [false, 'DISABLED', 'off', null],
       integer: [10, 'STATIC', 'high', null],
+      float: [0.5, 'STATIC', 'half', null],
       string: ['red', 'STATIC', 'b', null],
       object: [{ size: 3 }, 'STATIC', 'b', null],
       gone: [true, 'ERROR', null, 'FLAG_NOT_FOUND'],
