@@ -4,7 +4,7 @@ import type { StoredFlag } from './flag';
 import { Listeners } from './listeners';
 import { addSides, NO_SIDES, OUTCOME_WINDOW_MS } from './outcomes';
 import type { FlagOutcomes, OutcomeDelta, SideCounts } from './outcomes';
-import { nextRevision, usageDay } from './store';
+import { isPastTelling, nextRevision, usageDay } from './store';
 import type {
   AuditEntry,
   FlagStore,
@@ -64,8 +64,8 @@ export class MemoryFlagStore implements FlagStore {
 
   async changes(since: StoreHead | null, tell: (flag: StoredFlag) => void): Promise<StoreChanges> {
     const head = await this.head();
-    const complete = since?.incarnation !== head.incarnation || since.revision < this.#forgotten;
-    const from = complete ? 0 : since.revision;
+    const complete = isPastTelling(since, { ...head, forgotten: this.#forgotten });
+    const from = complete ? 0 : (since?.revision ?? 0);
     for (const flag of [...this.#flags.values()]) if (flag.revision > from) tell(flag);
     const deleted = complete
       ? []

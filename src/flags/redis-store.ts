@@ -11,7 +11,7 @@ import { addSides, NO_SIDES, OUTCOME_WINDOW_MS, packCounts, SIDES, unpackCounts 
 import type { FlagOutcomes, OutcomeDelta, SideCounts } from './outcomes';
 import { OUTCOMES_SCRIPT, USAGE_SCRIPT, WRITE_SCRIPT } from './redis-scripts';
 import { StoredAudit } from './stored-audit';
-import { StoreUnavailable, usageDay, usageDays } from './store';
+import { isPastTelling, StoreUnavailable, usageDay, usageDays } from './store';
 import type {
   AuditEntry,
   FlagStore,
@@ -131,7 +131,7 @@ class RedisFlagStore implements FlagStore {
     );
     const [incarnation, revision, forgotten] = headReply;
     const head = { incarnation: incarnation ?? '', revision: Number(revision ?? 0) };
-    const complete = since?.incarnation !== head.incarnation || from < Number(forgotten ?? 0);
+    const complete = isPastTelling(since, { ...head, forgotten: Number(forgotten ?? 0) });
     const wanted = complete && from > 0 ? await this.#ask((client) => client.zRange(KEYS.all, 0, -1)) : names;
     for (let at = 0; at < wanted.length; at += FlagDefaults.loadChunk) {
       const chunk = await this.#fetch(wanted.slice(at, at + FlagDefaults.loadChunk));

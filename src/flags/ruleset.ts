@@ -205,6 +205,13 @@ export class Ruleset {
     this.#emptied = false;
     const told: CompiledFlag[] = [];
     const changes = await this.#source.changes(known, (flag) => told.push(compileFlag(flag)));
+    if (known !== null && known.incarnation === changes.head.incarnation && known.revision > changes.head.revision) {
+      // An older dump, or a replica that lagged. What it has counts: it is what everybody reads and writes from here on.
+      this.#logger.error('the flag store came back with less than it had; flags are answered as it has them now', {
+        ...changes.head,
+        known: known.revision,
+      });
+    }
     const before = this.#flags;
     const flags = new Map(changes.complete ? [] : before);
     for (const name of changes.deleted) flags.delete(name);

@@ -11,7 +11,7 @@ import { Listeners } from './listeners';
 import { addSides, NO_SIDES, OUTCOME_WINDOW_MS, packCounts, unpackCounts } from './outcomes';
 import type { FlagOutcomes, OutcomeCounts, OutcomeDelta, SideCounts } from './outcomes';
 import { StoredAudit } from './stored-audit';
-import { nextRevision, StoreUnavailable, usageDay } from './store';
+import { isPastTelling, nextRevision, StoreUnavailable, usageDay } from './store';
 import type {
   AuditEntry,
   FlagStore,
@@ -109,8 +109,8 @@ class SqliteFlagStore implements FlagStore {
 
   async changes(since: StoreHead | null, tell: (flag: StoredFlag) => void): Promise<StoreChanges> {
     const { forgotten, ...head } = await this.#do(() => this.#head());
-    const complete = since?.incarnation !== head.incarnation || since.revision < forgotten;
-    let from = complete ? 0 : since.revision;
+    const complete = isPastTelling(since, { ...head, forgotten });
+    let from = complete ? 0 : (since?.revision ?? 0);
     const deleted = complete
       ? []
       : await this.#do(() => this.#all(NameRow, 'SELECT name FROM deletions WHERE revision > ?', from));

@@ -171,6 +171,15 @@ export function nextRevision(last: number, nowMs: number): number {
   return Math.max(last + 1, Math.floor(nowMs));
 }
 
+/**
+ * Whether what happened since a head cannot be told piece by piece: of nothing, of another history, of deletions that
+ * are forgotten, or of a head that this store has never reached, as one that came back with less than it had.
+ */
+export function isPastTelling(since: StoreHead | null, now: StoreHead & { readonly forgotten: number }): boolean {
+  if (since?.incarnation !== now.incarnation) return true;
+  return since.revision < now.forgotten || since.revision > now.revision;
+}
+
 /** A day as usage counts it, UTC. */
 export function usageDay(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10).replaceAll('-', '');

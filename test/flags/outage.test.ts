@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { FlagDefaults } from '../../src/flags/defaults';
 import { CreateFlag, newFlag } from '../../src/flags/flag';
+import type { StoredFlag } from '../../src/flags/flag';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
 import { Ruleset } from '../../src/flags/ruleset';
 import { StoreUnavailable } from '../../src/flags/store';
-import type { FlagStore } from '../../src/flags/store';
+import type { FlagStore, StoreHead } from '../../src/flags/store';
 import { UsageRecorder } from '../../src/flags/usage';
 import { describeWithRedis, isReachable, openStore } from './redis-server';
 import { serveFlags, stopServers } from './serve';
@@ -78,6 +79,47 @@ describe('a ruleset whose store goes away', () => {
     await put(store, 'new');
     await until(() => ruleset.flag('new') !== undefined);
     expect(ruleset.flag('old')).toBeUndefined();
+    await ruleset.stop();
+  });
+
+  it('says that the store came back with less than it had, and answers as it has it then', async () => {
+    let store: FlagStore = new MemoryFlagStore();
+    const { incarnation } = await store.head();
+    await put(store, 'kept', { rollout_percentage: 0 });
+    const older = store;
+    // The same history, further on.
+    store = new MemoryFlagStore(() => Date.now() + 60_000);
+    await put(store, 'kept', { rollout_percentage: 100 });
+    await put(store, 'lost');
+    const source = {
+      head: async () => ({ ...(await store.head()), incarnation }),
+      changes: async (since: StoreHead | null, tell: (flag: StoredFlag) => void) => {
+        const changes = await store.changes(since && { ...since, incarnation: (await store.head()).incarnation }, tell);
+        return { ...changes, head: { ...changes.head, incarnation } };
+      },
+      subscribe: () => () => undefined,
+    };
+    const logger = recordingLogger();
+    const ruleset = new Ruleset({ source, logger, pollMs: 60_000 });
+    await ruleset.start(1_000);
+    const told: (readonly string[])[] = [];
+    ruleset.onChange((names) => told.push(names));
+    const known = (await store.head()).revision;
+
+    store = older;
+    await ruleset.refresh();
+    await ruleset.refresh();
+
+    expect(ruleset.flag('kept')?.percentage).toBe(0);
+    expect(ruleset.flag('lost')).toBeUndefined();
+    expect(told).toEqual([['kept', 'lost']]);
+    expect(logger.lines).toEqual([
+      {
+        level: 'error',
+        message: 'the flag store came back with less than it had; flags are answered as it has them now',
+        data: { incarnation, revision: (await older.head()).revision, known },
+      },
+    ]);
     await ruleset.stop();
   });
 
@@ -191,6 +233,36 @@ describeWithRedis('a service whose Redis is killed and comes back, under load', 
       const { body } = await send(`${url}/api/feature-flags/listed/stats`, 'GET');
       return (body as { total: number }).total >= asked;
     });
+  });
+
+  it('answers as it has the flags now when it comes back from an older copy of its data', async () => {
+    const logger = recordingLogger();
+    const { url } = await serveFlags([{ name: 'restored', enabled: true, rollout_percentage: 0 }], {
+      store: await openStore(redis().url),
+      logger,
+    });
+    const at = `${url}/api/feature-flags/restored`;
+    const answer = async (): Promise<unknown> => {
+      const { body } = await send(`${at}/check`, 'POST', { body: { user_id: 'u' } });
+      return (body as { enabled: unknown }).enabled;
+    };
+    await redis().kill();
+    const older = redis().copyData();
+    await redis().start();
+    await until(async () => (await send(`${at}/rollout`, 'PATCH', { body: { percentage: 100 } })).status === 200);
+    await send(`${url}/api/feature-flags`, 'POST', { body: { name: 'newer', enabled: true } });
+    expect(await answer()).toBe(true);
+
+    await redis().kill();
+    older.putBack();
+    await redis().start();
+
+    await until(async () => (await answer()) === false);
+    expect(await send(at, 'GET')).toMatchObject({ status: 200, body: { rollout_percentage: 0 } });
+    expect((await send(`${url}/api/feature-flags/newer/check`, 'POST', { body: { user_id: 'u' } })).status).toBe(404);
+    expect(logger.lines.filter(({ level }) => level === 'error').map(({ message }) => message)).toEqual([
+      'the flag store came back with less than it had; flags are answered as it has them now',
+    ]);
   });
 
   it('hears of a change that another process made', async () => {

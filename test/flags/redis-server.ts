@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -20,6 +20,8 @@ export interface RedisProcess {
   kill(): Promise<void>;
   /** On the same port, with the same data. */
   start(): Promise<void>;
+  /** Its data as it is on disk; to be asked for, and put back, while it does not run. */
+  copyData(): { putBack(): void };
   close(): Promise<void>;
 }
 
@@ -74,6 +76,7 @@ export function redisServer(): string | undefined {
 
 export async function startRedis(program: string): Promise<RedisProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-redis-'));
+  const copies = mkdtempSync(join(tmpdir(), 'sluice-redis-copies-'));
   const port = await freePort();
   let child: ChildProcess | null = null;
   const kill = async (): Promise<void> => {
@@ -101,9 +104,19 @@ export async function startRedis(program: string): Promise<RedisProcess> {
     url: `redis://127.0.0.1:${port}`,
     kill,
     start,
+    copyData: () => {
+      const copy = join(copies, String(readdirSync(copies).length));
+      cpSync(directory, copy, { recursive: true });
+      return {
+        putBack: () => {
+          rmSync(directory, { recursive: true });
+          cpSync(copy, directory, { recursive: true });
+        },
+      };
+    },
     close: async () => {
       await kill();
-      rmSync(directory, { recursive: true, force: true });
+      for (const made of [directory, copies]) rmSync(made, { recursive: true, force: true });
     },
   };
 }

@@ -140,6 +140,15 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
     expect(await changesOf(store, foreign)).toMatchObject({ complete: true, names: ['b', 'c'] });
   });
 
+  it('tells all it has to who knows more than it has, as after an older dump', async () => {
+    await write(store, 'a', null);
+    const { incarnation, revision } = await store.head();
+
+    const changes = await changesOf(store, { incarnation, revision: revision + 1 });
+
+    expect(changes).toEqual({ head: { incarnation, revision }, complete: true, deleted: [], names: ['a'] });
+  });
+
   it('tells more flags than fit one chunk', async () => {
     for (let i = 0; i < 450; i += 1) await write(store, `flag-${i}`, null);
 
