@@ -215,7 +215,7 @@ export class FlagService {
     const applied = change.apply(flag);
     const changes = flagChanges(flag, applied);
     if (applied !== null && Object.keys(changes).length === 0) {
-      return { status: change.status, stored: held, replayed: false };
+      return this.#leave(request, held, change.status);
     }
     const next = applied === null ? null : { ...applied, updated_at: now };
     // Nobody takes a flag into an environment that is not theirs.
@@ -235,6 +235,24 @@ export class FlagService {
           stored: next === null ? null : { flag: next, revision: written.revision },
           replayed: false,
         };
+      case 'conflict':
+        return null;
+      case 'repeated':
+        return this.#replay(request, written.remembered, flag.name);
+      default:
+        return written satisfies never;
+    }
+  }
+
+  /** Nothing is to be done, which a request with a key has to find again at its repeat. null: another write came first. */
+  async #leave(request: WriteRequest, held: StoredFlag, status: number): Promise<WriteAnswer | null> {
+    const { flag, revision } = held;
+    const idempotency = idempotencyOf(request, status);
+    if (idempotency === null) return { status, stored: held, replayed: false };
+    const written = await this.#store.remember({ name: flag.name, expected: revision, idempotency });
+    switch (written.kind) {
+      case 'written':
+        return { status, stored: held, replayed: false };
       case 'conflict':
         return null;
       case 'repeated':

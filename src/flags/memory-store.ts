@@ -8,6 +8,7 @@ import { isPastTelling, nextRevision, usageDay } from './store';
 import type {
   AuditEntry,
   FlagStore,
+  FlagUnchanged,
   FlagUsage,
   FlagWrite,
   FlagWritten,
@@ -108,6 +109,14 @@ export class MemoryFlagStore implements FlagStore {
     if (idempotency !== null) this.#remember(idempotency.key, { ...idempotency, revision });
     this.#listeners.tell();
     return Promise.resolve({ kind: 'written', revision });
+  }
+
+  remember({ name, expected, idempotency }: FlagUnchanged): Promise<FlagWritten> {
+    const known = this.#recall(idempotency.key);
+    if (known !== null) return Promise.resolve({ kind: 'repeated', remembered: known });
+    if (this.#flags.get(name)?.revision !== expected) return Promise.resolve({ kind: 'conflict' });
+    this.#remember(idempotency.key, { ...idempotency, revision: expected });
+    return Promise.resolve({ kind: 'written', revision: expected });
   }
 
   recall(key: string): Promise<Remembered | null> {

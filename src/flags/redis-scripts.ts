@@ -45,6 +45,19 @@ return {'written', revision}
 `;
 
 /**
+ * Remembers a request that changes nothing, as long as the flag is what it was asked for.
+ *
+ * KEYS: flag, idempotency. ARGV: revision expected, idempotency record, its seconds. Answers as a write does.
+ */
+export const REMEMBER_SCRIPT = `
+local known = redis.call('GET', KEYS[2])
+if known then return {'repeated', known} end
+if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[1] then return {'conflict'} end
+redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[2], 'EX', ARGV[3])
+return {'written', ARGV[1]}
+`;
+
+/**
  * Adds checks of one flag on one day, unless the flag is gone.
  *
  * KEYS: flag, usage, users of the day. ARGV: day, enabled, disabled, time of the last, seconds to keep, the day up to

@@ -9,12 +9,13 @@ import { Listeners } from './listeners';
 import type { FlagLogger } from './logger';
 import { addSides, NO_SIDES, OUTCOME_WINDOW_MS, packCounts, SIDES, unpackCounts } from './outcomes';
 import type { FlagOutcomes, OutcomeDelta, SideCounts } from './outcomes';
-import { OUTCOMES_SCRIPT, USAGE_SCRIPT, WRITE_SCRIPT } from './redis-scripts';
+import { OUTCOMES_SCRIPT, REMEMBER_SCRIPT, USAGE_SCRIPT, WRITE_SCRIPT } from './redis-scripts';
 import { StoredAudit } from './stored-audit';
 import { isPastTelling, StoreUnavailable, usageDay, usageDays } from './store';
 import type {
   AuditEntry,
   FlagStore,
+  FlagUnchanged,
   FlagUsage,
   FlagWrite,
   FlagWritten,
@@ -187,17 +188,17 @@ class RedisFlagStore implements FlagStore {
         ],
       }),
     );
-    const parsed = WriteReply.parse(reply);
-    switch (parsed[0]) {
-      case 'written':
-        return { kind: 'written', revision: parsed[1] };
-      case 'conflict':
-        return { kind: 'conflict' };
-      case 'repeated':
-        return { kind: 'repeated', remembered: remembered(parsed[1]) };
-      default:
-        return parsed satisfies never;
-    }
+    return writtenOf(reply);
+  }
+
+  async remember({ name, expected, idempotency }: FlagUnchanged): Promise<FlagWritten> {
+    const reply = await this.#ask((client) =>
+      client.eval(REMEMBER_SCRIPT, {
+        keys: [KEYS.flag(name), KEYS.idempotency(idempotency.key)],
+        arguments: [String(expected), recordOf(idempotency), String(FlagDefaults.idempotencySeconds)],
+      }),
+    );
+    return writtenOf(reply);
   }
 
   async recall(key: string): Promise<Remembered | null> {
@@ -407,6 +408,20 @@ class RedisFlagStore implements FlagStore {
 function recordOf(idempotency: Idempotency | null): string {
   if (idempotency === null) return '';
   return JSON.stringify({ fingerprint: idempotency.fingerprint, status: idempotency.status });
+}
+
+function writtenOf(reply: unknown): FlagWritten {
+  const parsed = WriteReply.parse(reply);
+  switch (parsed[0]) {
+    case 'written':
+      return { kind: 'written', revision: parsed[1] };
+    case 'conflict':
+      return { kind: 'conflict' };
+    case 'repeated':
+      return { kind: 'repeated', remembered: remembered(parsed[1]) };
+    default:
+      return parsed satisfies never;
+  }
 }
 
 /** `revision record`, as the script wrote it. */

@@ -15,6 +15,7 @@ import { isPastTelling, nextRevision, StoreUnavailable, usageDay } from './store
 import type {
   AuditEntry,
   FlagStore,
+  FlagUnchanged,
   FlagUsage,
   FlagWrite,
   FlagWritten,
@@ -159,6 +160,19 @@ class SqliteFlagStore implements FlagStore {
     const written = await this.#do(() => this.#transaction(() => this.#write(write)));
     if (written.kind === 'written') this.#listeners.tell();
     return written;
+  }
+
+  remember({ name, expected, idempotency }: FlagUnchanged): Promise<FlagWritten> {
+    return this.#do(() =>
+      this.#transaction((): FlagWritten => {
+        const known = this.#recall(idempotency.key);
+        if (known !== null) return { kind: 'repeated', remembered: known };
+        const held = this.#one(FlagRow, 'SELECT revision, document FROM flags WHERE name = ?', name);
+        if (held?.revision !== expected) return { kind: 'conflict' };
+        this.#remember(idempotency, { now: this.#now(), revision: expected });
+        return { kind: 'written', revision: expected };
+      }),
+    );
   }
 
   recall(key: string): Promise<Remembered | null> {

@@ -79,6 +79,13 @@ export interface FlagWrite {
   readonly idempotency: Idempotency | null;
 }
 
+/** A request that changes nothing, as long as the flag is what it was asked for. */
+export interface FlagUnchanged {
+  readonly name: string;
+  readonly expected: number;
+  readonly idempotency: Idempotency;
+}
+
 export type FlagWritten =
   | { readonly kind: 'written'; readonly revision: number }
   /** The flag is not what it was when the write was made. */
@@ -139,6 +146,11 @@ export interface FlagStore extends FlagSource {
   list(page: { readonly after: string | null; readonly limit: number }): Promise<Page<StoredFlag>>;
   /** Flag, index, audit entry and idempotency record change in one step or not at all. */
   write(write: FlagWrite): Promise<FlagWritten>;
+  /**
+   * Remembers such a request as a write is, so that its repeat does nothing either when another has changed the flag
+   * since; answers as a write does, with the revision that the flag keeps.
+   */
+  remember(unchanged: FlagUnchanged): Promise<FlagWritten>;
   recall(idempotencyKey: string): Promise<Remembered | null>;
   /** Newest first; of one flag, or of all. */
   audit(query: {

@@ -259,6 +259,24 @@ describe('an Idempotency-Key', () => {
     expect((await ask('DELETE', flags('/new_dashboard'), undefined, deleted)).status).toBe(204);
   });
 
+  it('is remembered of a request that changed nothing, so that its repeat undoes no change of another', async () => {
+    const { ask, flags } = await serve();
+    const etag = (await ask('POST', flags(), NEW)).headers.get('etag');
+    const set = (percentage: number, headers: Record<string, string> = {}) =>
+      ask('PATCH', flags('/new_dashboard/rollout'), { percentage }, headers);
+    const key = { 'idempotency-key': 'k' };
+
+    const first = await set(10, key);
+    await set(50);
+    const again = await set(10, key);
+
+    expect(first).toMatchObject({ status: 200, body: { rollout_percentage: 10 } });
+    expect(first.headers.get('etag')).toBe(etag);
+    expect(again).toMatchObject({ status: 200, body: { rollout_percentage: 50 } });
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    expect(await set(11, key)).toMatchObject({ status: 422, body: { code: 'key-reused' } });
+  });
+
   it('that stood for another request is refused', async () => {
     const { ask, flags } = await serve();
     await ask('POST', flags(), NEW, { 'idempotency-key': 'k' });

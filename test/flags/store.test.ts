@@ -206,6 +206,23 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
     expect((await store.audit({ flag: null, before: null, limit: 10 })).items).toHaveLength(1);
   });
 
+  it('remembers a request that changes nothing, and changes nothing', async () => {
+    const revision = await write(store, 'f', null);
+    const idempotency = { key: 'k1', fingerprint: 'x', status: 200 };
+    const remembered = { fingerprint: 'x', status: 200, revision };
+
+    expect(await store.remember({ name: 'f', expected: revision - 1, idempotency })).toEqual({ kind: 'conflict' });
+    expect(await store.remember({ name: 'g', expected: revision, idempotency })).toEqual({ kind: 'conflict' });
+    expect(await store.recall('k1')).toBeNull();
+    expect(await store.remember({ name: 'f', expected: revision, idempotency })).toEqual({ kind: 'written', revision });
+
+    const later = await write(store, 'f', revision);
+    expect(await store.recall('k1')).toEqual(remembered);
+    expect(await store.remember({ name: 'f', expected: later, idempotency })).toEqual({ kind: 'repeated', remembered });
+    expect((await store.head()).revision).toBe(later);
+    expect((await store.audit({ flag: null, before: null, limit: 10 })).items).toHaveLength(2);
+  });
+
   it('adds usage up by day, and counts users once', async () => {
     await write(store, 'f', null);
     const [yesterday = '', today = ''] = usageDays(Date.now(), 2);
