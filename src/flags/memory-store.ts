@@ -50,6 +50,8 @@ export class MemoryFlagStore implements FlagStore {
   #auditCount = 0;
   readonly #remembered = new Map<string, { readonly until: number; readonly answer: Remembered }>();
   readonly #usage = new Map<string, { readonly days: Map<string, DayCounts>; lastAt: string | null }>();
+  /** Usage up to this day is gone. */
+  #forgottenDay = '';
   /** By flag, then by environment. */
   readonly #outcomes = new Map<string, Map<string, Outcomes>>();
   readonly #listeners = new Listeners();
@@ -142,7 +144,7 @@ export class MemoryFlagStore implements FlagStore {
   addUsage(deltas: readonly UsageDelta[]): Promise<void> {
     const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     for (const delta of deltas) {
-      if (!this.#flags.has(delta.flag)) continue;
+      if (!this.#flags.has(delta.flag) || delta.day <= oldest) continue;
       const usage = this.#usage.get(delta.flag) ?? { days: new Map<string, DayCounts>(), lastAt: null };
       this.#usage.set(delta.flag, usage);
       const day = usage.days.get(delta.day) ?? { enabled: 0, disabled: 0, users: new Set() };
@@ -151,7 +153,11 @@ export class MemoryFlagStore implements FlagStore {
       day.disabled += delta.disabled;
       for (const user of delta.users) day.users.add(user);
       usage.lastAt = delta.lastAt;
-      for (const name of usage.days.keys()) if (name <= oldest) usage.days.delete(name);
+    }
+    if (oldest !== this.#forgottenDay) {
+      // Also of flags that nobody asks any more.
+      for (const { days } of this.#usage.values()) for (const day of days.keys()) if (day <= oldest) days.delete(day);
+      this.#forgottenDay = oldest;
     }
     return Promise.resolve();
   }

@@ -44,17 +44,20 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS idempotency_by_end ON idempotency (until);
   CREATE TABLE IF NOT EXISTS usage (flag TEXT NOT NULL, day TEXT NOT NULL, enabled INTEGER NOT NULL,
     disabled INTEGER NOT NULL, last_at TEXT NOT NULL, PRIMARY KEY (flag, day)) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS usage_by_day ON usage (day);
   CREATE TABLE IF NOT EXISTS usage_users (flag TEXT NOT NULL, day TEXT NOT NULL, user TEXT NOT NULL,
     PRIMARY KEY (flag, day, user)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS outcomes (flag TEXT NOT NULL, environment TEXT NOT NULL, counters TEXT NOT NULL,
     since TEXT NOT NULL, last_at INTEGER NOT NULL, enabled TEXT NOT NULL, disabled TEXT NOT NULL,
     PRIMARY KEY (flag, environment)) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS outcomes_by_last ON outcomes (last_at);
   CREATE TABLE IF NOT EXISTS recent_outcomes (flag TEXT NOT NULL, environment TEXT NOT NULL, at INTEGER NOT NULL,
     enabled TEXT NOT NULL, disabled TEXT NOT NULL);
   CREATE INDEX IF NOT EXISTS recent_outcomes_by_time ON recent_outcomes (flag, environment, at);
+  CREATE INDEX IF NOT EXISTS recent_outcomes_by_age ON recent_outcomes (at);
 `;
 
-/** Users written in one transaction: a few milliseconds in which the process does nothing else. */
+/** Users written or deleted in one transaction: a few milliseconds in which the process does nothing else. */
 const USERS_AT_ONCE = 500;
 
 /** Rows, as far as they are read. */
@@ -68,6 +71,7 @@ const RememberedRow = z.object({
   revision: z.int(),
 });
 const UsageRow = z.object({ enabled: z.int(), disabled: z.int(), last_at: z.string() });
+const FlagDayRow = z.object({ flag: z.string(), day: z.string() });
 const CountRow = z.object({ count: z.int() });
 const SidesRow = z.object({ enabled: z.string(), disabled: z.string() });
 const OutcomesRow = SidesRow.extend({ counters: z.string(), since: z.string() });
@@ -210,7 +214,6 @@ class SqliteFlagStore implements FlagStore {
   }
 
   async addUsage(deltas: readonly UsageDelta[]): Promise<void> {
-    const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     for (const { flag, day, enabled, disabled, users, lastAt } of deltas) {
       const known = await this.#do(() =>
         this.#transaction(() => {
@@ -224,8 +227,6 @@ class SqliteFlagStore implements FlagStore {
             disabled,
             lastAt,
           );
-          this.#run('DELETE FROM usage WHERE flag = ? AND day <= ?', flag, oldest);
-          this.#run('DELETE FROM usage_users WHERE flag = ? AND day <= ?', flag, oldest);
           return true;
         }),
       );
@@ -233,6 +234,9 @@ class SqliteFlagStore implements FlagStore {
         const some = users.slice(at, at + USERS_AT_ONCE);
         await this.#do(() =>
           this.#transaction(() => {
+            // Deleted between two of them, with its usage.
+            if (this.#one(FlagDayRow, 'SELECT flag, day FROM usage WHERE flag = ? AND day = ?', flag, day) === null)
+              return;
             // Not the id itself: a count needs none, and then the file has none.
             for (const user of some) {
               this.#run(
@@ -247,6 +251,7 @@ class SqliteFlagStore implements FlagStore {
         await nextTurn();
       }
     }
+    await this.#forgetUsage(usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000));
   }
 
   usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
@@ -295,6 +300,30 @@ class SqliteFlagStore implements FlagStore {
     return this.#do(() => this.#database.close());
   }
 
+  /** Up to this day, also of flags that nobody asks any more. */
+  async #forgetUsage(day: string): Promise<void> {
+    for (;;) {
+      const more = await this.#do(() => {
+        const old = this.#one(FlagDayRow, 'SELECT flag, day FROM usage WHERE day <= ? LIMIT 1', day);
+        if (old === null) return false;
+        this.#transaction(() => {
+          const deleted = this.#run(
+            `DELETE FROM usage_users WHERE flag = ?1 AND day = ?2 AND user IN
+              (SELECT user FROM usage_users WHERE flag = ?1 AND day = ?2 LIMIT ?3)`,
+            old.flag,
+            old.day,
+            USERS_AT_ONCE,
+          );
+          // The day itself goes last, so that its users are found again after a stop between.
+          if (deleted < USERS_AT_ONCE) this.#run('DELETE FROM usage WHERE flag = ? AND day = ?', old.flag, old.day);
+        });
+        return true;
+      });
+      if (!more) return;
+      await nextTurn();
+    }
+  }
+
   #write({ name, expected, next, audit, idempotency }: FlagWrite): FlagWritten {
     const known = idempotency === null ? null : this.#recall(idempotency.key);
     if (known !== null) return { kind: 'repeated', remembered: known };
@@ -339,12 +368,8 @@ class SqliteFlagStore implements FlagStore {
       packed(total.enabled),
       packed(total.disabled),
     );
-    this.#run(
-      'DELETE FROM recent_outcomes WHERE flag = ? AND environment = ? AND at <= ?',
-      flag,
-      environment,
-      now - OUTCOME_WINDOW_MS,
-    );
+    this.#run('DELETE FROM outcomes WHERE last_at <= ?', outcomesEnd(now));
+    this.#run('DELETE FROM recent_outcomes WHERE at <= ?', now - OUTCOME_WINDOW_MS);
     this.#run(
       'INSERT INTO recent_outcomes VALUES (?, ?, ?, ?, ?)',
       flag,
@@ -364,7 +389,7 @@ class SqliteFlagStore implements FlagStore {
       'SELECT counters, since, enabled, disabled FROM outcomes WHERE flag = ? AND environment = ? AND last_at > ?',
       flag,
       environment,
-      now - FlagDefaults.outcomesKeptDays * 86_400_000,
+      outcomesEnd(now),
     );
   }
 
@@ -434,8 +459,9 @@ class SqliteFlagStore implements FlagStore {
     return known;
   }
 
-  #run(sql: string, ...values: SQLInputValue[]): void {
-    this.#prepared(sql).run(...values);
+  /** Answers how many rows it changed. */
+  #run(sql: string, ...values: SQLInputValue[]): number {
+    return Number(this.#prepared(sql).run(...values).changes);
   }
 
   #one<T>(row: z.ZodType<T>, sql: string, ...values: SQLInputValue[]): T | null {
@@ -452,6 +478,11 @@ class SqliteFlagStore implements FlagStore {
   #count(sql: string, ...values: SQLInputValue[]): number {
     return this.#one(CountRow, sql, ...values)?.count ?? 0;
   }
+}
+
+/** Outcomes whose last was counted no later than this are gone. */
+function outcomesEnd(now: number): number {
+  return now - FlagDefaults.outcomesKeptDays * 86_400_000;
 }
 
 function packed(counts: OutcomeCounts): string {

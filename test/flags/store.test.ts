@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { createClient } from '@redis/client';
 import { CreateFlag, newFlag } from '../../src/flags/flag';
 import type { FlagDocument, StoredFlag } from '../../src/flags/flag';
@@ -381,6 +382,19 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
 describe('the memory store', () => {
   contract(() => Promise.resolve(new MemoryFlagStore()), null);
 
+  it('forgets usage after its days, also of a flag that nobody asks any more', async () => {
+    let now = Date.parse('2026-11-26T12:00:00Z');
+    const store = new MemoryFlagStore(() => now);
+    for (const name of ['idle', 'asked']) await write(store, name, null);
+    const [day, counts] = [usageDay(now), { enabled: 1, disabled: 0, users: ['a'], lastAt: 'now' }];
+    await store.addUsage([{ ...counts, flag: 'idle', day }]);
+
+    now += 8 * 86_400_000;
+    await store.addUsage([{ ...counts, flag: 'asked', day: usageDay(now) }]);
+
+    expect(await store.usage('idle', [day])).toMatchObject({ days: [{ enabled: 0 }], unique_users: 0 });
+  });
+
   it('begins outcomes anew after days without any', async () => {
     let now = Date.parse('2026-11-26T00:00:00Z');
     const store = new MemoryFlagStore(() => now);
@@ -431,6 +445,54 @@ describe('the SQLite store', () => {
     },
     () => Promise.resolve(openSqliteFlagStore({ path })),
   );
+
+  it('forgets usage and outcomes after their time, also of a flag that nobody asks any more', async () => {
+    let now = Date.parse('2026-11-26T12:00:00Z');
+    const file = join(directory, 'idle.db');
+    const store = openSqliteFlagStore({ path: file, now: () => now });
+    const kept = () => {
+      const database = new DatabaseSync(file, { readOnly: true });
+      const flagsOf = (table: string) =>
+        database
+          .prepare(`SELECT flag FROM ${table} ORDER BY flag`)
+          .all()
+          .map(({ flag }) => flag);
+      const found = {
+        usage: flagsOf('usage'),
+        users: flagsOf('usage_users').length,
+        outcomes: flagsOf('outcomes'),
+        recent: flagsOf('recent_outcomes'),
+      };
+      database.close();
+      return found;
+    };
+    const one = { ...NO_OUTCOMES, total: 1 };
+    const ask = async (flag: string, users: readonly string[]) => {
+      const counts = { flag, enabled: users.length, disabled: 0, users, lastAt: 'now' };
+      await store.addUsage([{ ...counts, day: usageDay(now) }]);
+      await store.addOutcomes({ flag, environment: 'production', enabled: one, disabled: one }, null);
+    };
+    try {
+      await write(store, 'idle', null);
+      await write(store, 'asked', null);
+      // More than are deleted at once.
+      await ask(
+        'idle',
+        Array.from({ length: 1_200 }, (_, i) => `user-${i}`),
+      );
+
+      now += 8 * 86_400_000 - 1;
+      await ask('asked', ['a']);
+      // Today less eight days is a day that is gone; the outcomes have one millisecond left.
+      expect(kept()).toEqual({ usage: ['asked'], users: 1, outcomes: ['asked', 'idle'], recent: ['asked'] });
+
+      now += 1;
+      await ask('asked', ['a']);
+      expect(kept()).toMatchObject({ outcomes: ['asked'], recent: ['asked', 'asked'] });
+    } finally {
+      await store.close();
+    }
+  });
 
   it('says in a sentence why a file cannot be opened', () => {
     expect(() => openSqliteFlagStore({ path: join(directory, 'none', 'flags.db') })).toThrow(
