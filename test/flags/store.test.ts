@@ -364,6 +364,29 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
       }
     });
 
+    it('lets exactly one of the writers win that race over two connections', async () => {
+      const first = await write(store, 'f', null);
+      const other = await again(store);
+
+      try {
+        const outcomes = await Promise.all(
+          Array.from({ length: 20 }, (_, i) =>
+            (i % 2 === 0 ? store : other).write(
+              writeOf('f', first, { next: flagNamed('f', { rollout_percentage: i }) }),
+            ),
+          ),
+        );
+
+        expect(outcomes.filter(({ kind }) => kind === 'written')).toHaveLength(1);
+        expect(outcomes.filter(({ kind }) => kind === 'conflict')).toHaveLength(19);
+        expect(await other.get('f')).toEqual(await store.get('f'));
+        expect(await other.head()).toEqual(await store.head());
+        expect((await other.audit({ flag: 'f', before: null, limit: 50 })).items).toHaveLength(2);
+      } finally {
+        await other.close();
+      }
+    });
+
     it('has it all when it is opened again', async () => {
       const revision = await write(store, 'f', null);
       const other = await again(store);
