@@ -5,7 +5,7 @@ import type { StoredFlag } from '../../src/flags/flag';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
 import { Ruleset } from '../../src/flags/ruleset';
-import { StoreUnavailable } from '../../src/flags/store';
+import { StoreUnavailable, usageDays } from '../../src/flags/store';
 import type { FlagStore, StoreHead } from '../../src/flags/store';
 import { UsageRecorder } from '../../src/flags/usage';
 import { describeWithRedis, isReachable, openStore } from './redis-server';
@@ -183,15 +183,20 @@ describe('usage', () => {
   });
 
   it('is written within a second by itself', async () => {
-    const store = new MemoryFlagStore();
-    await put(store, 'f');
-    const usage = new UsageRecorder({ store, logger: silentLogger });
-    usage.of('f').record(true, null);
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+    try {
+      const store = new MemoryFlagStore();
+      await put(store, 'f');
+      const usage = new UsageRecorder({ store, logger: silentLogger });
+      usage.of('f').record(true, null);
 
-    const day = new Date().toISOString().slice(0, 10).replaceAll('-', '');
-    await until(async () => (await store.usage('f', [day])).days[0]?.enabled === 1);
+      await jest.advanceTimersByTimeAsync(1_000);
 
-    await usage.close();
+      expect((await store.usage('f', usageDays(Date.now(), 1))).days).toMatchObject([{ enabled: 1 }]);
+      await usage.close();
+    } finally {
+      jest.useRealTimers();
+    }
   });
 });
 

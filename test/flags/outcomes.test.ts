@@ -270,15 +270,21 @@ describe('buffered outcomes', () => {
   });
 
   it('are written within a second without being asked for', async () => {
-    const store = new MemoryFlagStore();
-    await putFlag(store);
-    const recorder = new OutcomeRecorder({ store, logger: silentLogger });
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+    try {
+      const store = new MemoryFlagStore();
+      await putFlag(store);
+      const recorder = new OutcomeRecorder({ store, logger: silentLogger });
+      recorder.add(DELTA);
 
-    recorder.add(DELTA);
+      await jest.advanceTimersByTimeAsync(1_000);
 
-    const query = { flag: 'f', environment: 'production', windowMs: 1_000 };
-    await until(async () => (await store.outcomes(query))?.enabled.total === 1);
-    await recorder.close();
+      const query = { flag: 'f', environment: 'production', windowMs: 1_000 };
+      expect((await store.outcomes(query))?.enabled.total).toBe(1);
+      await recorder.close();
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   it('take no more flags than there is room for', async () => {
