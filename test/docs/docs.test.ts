@@ -99,10 +99,10 @@ it("docs/kubernetes.md's blue-green release has no problem, and switches once", 
 describe('the command lines', () => {
   const program = buildProgram(createCli({}), () => undefined);
 
-  it.each(['README.md', 'docs/cli.md'])('of %s name commands and options that exist', (page) => {
+  it.each(['README.md', 'docs/cli.md', 'docs/flags.md'])('of %s name commands and options that exist', (page) => {
     const calls = sluiceCalls(read(page));
 
-    expect(calls.length).toBeGreaterThan(10);
+    expect(calls.length).toBeGreaterThan(5);
     expect(calls.flatMap((call) => unknownIn(program, call))).toEqual([]);
   });
 

@@ -126,12 +126,12 @@ export class Home {
 }
 
 /** What `look` answers as soon as that is not null. */
-export async function waitFor<T>(look: () => T | null | Promise<T | null>): Promise<T> {
-  const deadline = Date.now() + WITHIN_MS;
+export async function waitFor<T>(look: () => T | null | Promise<T | null>, withinMs = WITHIN_MS): Promise<T> {
+  const deadline = Date.now() + withinMs;
   for (;;) {
     const found = await look();
     if (found !== null) return found;
-    if (Date.now() > deadline) throw new Error(`it is not so after ${WITHIN_MS / 1000} s: ${look.toString()}`);
+    if (Date.now() > deadline) throw new Error(`it is not so after ${withinMs / 1000} s: ${look.toString()}`);
     await delay(LOOK_AGAIN_MS);
   }
 }
