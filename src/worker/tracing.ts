@@ -1,5 +1,5 @@
 import { Resource } from '@opentelemetry/resources';
-import { BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { OpenTelemetryPlugin } from '@temporalio/interceptors-opentelemetry';
 
@@ -17,12 +17,13 @@ export interface Tracing {
  */
 export function createTracing(env: Readonly<Record<string, string | undefined>>): Tracing {
   const processor = new BatchSpanProcessor(new OTLPTraceExporter());
-  const plugin = new OpenTelemetryPlugin({
-    resource: new Resource({
-      'service.name': env['OTEL_SERVICE_NAME'] ?? 'sluice-worker',
-      'service.namespace': 'sluice',
-    }),
-    spanProcessor: processor,
+  const resource = new Resource({
+    'service.name': env['OTEL_SERVICE_NAME'] ?? 'sluice-worker',
+    'service.namespace': 'sluice',
   });
+  // Workflows' spans leave the sandbox on their own way; those of activities, by default, go to a global tracer, which
+  // nobody sets here.
+  const provider = new BasicTracerProvider({ resource, spanProcessors: [processor] });
+  const plugin = new OpenTelemetryPlugin({ resource, spanProcessor: processor, tracer: provider.getTracer('sluice') });
   return { plugin, close: () => processor.shutdown() };
 }

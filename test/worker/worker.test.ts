@@ -96,7 +96,7 @@ describe('a worker', () => {
     await worker.stop();
     await worker.stop();
 
-    expect(collector.requests).toEqual(expect.arrayContaining(['/v1/traces']));
+    expect(collector.spans).toEqual(expect.arrayContaining(['RunWorkflow:release', 'RunActivity:measure']));
     await expect(fetch(`${url}/healthz`)).rejects.toThrow();
   });
 
@@ -109,26 +109,43 @@ describe('a worker', () => {
 
 interface Collector {
   readonly url: string;
-  /** Paths of what was sent. */
-  readonly requests: string[];
+  /** The names of the spans that were sent. */
+  readonly spans: string[];
   stop(): Promise<void>;
 }
 
 /** The receiving end of OTLP over HTTP, as far as a sender sees it. */
 async function startCollector(): Promise<Collector> {
-  const requests: string[] = [];
+  const spans: string[] = [];
   const server = createServer((request, response) => {
-    requests.push(request.url ?? '');
-    request.resume().on('end', () => response.writeHead(200, { 'Content-Type': 'application/json' }).end('{}'));
+    const parts: Buffer[] = [];
+    request
+      .on('data', (part: Buffer) => parts.push(part))
+      .on('end', () => {
+        if (request.url === '/v1/traces') spans.push(...spanNames(Buffer.concat(parts).toString()));
+        response.writeHead(200, { 'Content-Type': 'application/json' }).end('{}');
+      });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,
-    requests,
+    spans,
     stop: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** Of OTLP's JSON, as far as it is read here. */
+interface TracesBody {
+  readonly resourceSpans: readonly {
+    readonly scopeSpans: readonly { readonly spans: readonly { name: string }[] }[];
+  }[];
+}
+
+function spanNames(body: string): string[] {
+  const { resourceSpans } = JSON.parse(body) as TracesBody;
+  return resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans.map(({ name }) => name)));
 }
