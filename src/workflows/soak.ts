@@ -44,7 +44,7 @@ export async function soak(run: Run, step: WeightStep): Promise<StepEnd> {
       state.looksTook = [...(state.looksTook ?? []), Date.now() - begun].slice(-LOOKS_TIMED);
     const early = nextAt - Date.now();
     if (early > EARLY_MS && reading.decision === 'continue') {
-      await condition(() => interrupted(run), early, { summary: `the end of the soak at ${step.weight} %` });
+      await condition(() => interrupted(run), early, { summary: `soak at ${step.weight} %` });
     }
     const end = weigh(run, step, state.soak, reading);
     if (end !== null) return end;

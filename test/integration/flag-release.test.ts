@@ -101,6 +101,7 @@ spec:
   target: { flag: { name: ${name}, environment: production } }
   steps:
     - { weight: 25, soak: 6s }
+    - approve: { timeout: 5m }
     - { weight: 100, soak: 6s }
   analysis:
     source: { prometheus: { url: "${prometheus.url}" } }
@@ -117,10 +118,13 @@ spec:
     );
   const percentage = async (name: string): Promise<number | null> => (await service.get(name)).rollout_percentage;
 
-  it('raises it to everybody, judged by the users who have it beside those who have not', async () => {
+  it('raises it to everybody once a person approves, judged by the users who have it beside those who have not', async () => {
     await deploy('good-till');
     const soaking = await until(stack.client, 'good-till', ({ phase }) => phase === 'soaking');
     await expect(service.setRollout('good-till', { percentage: 50 })).rejects.toMatchObject({ code: 'release-holds' });
+    await until(stack.client, 'good-till', ({ phase }) => phase === 'awaitingApproval');
+    expect(await percentage('good-till')).toBe(25);
+    await stack.client.approve({ service: 'good-till', namespace: 'test' }, { actor: ada });
     const status = await ended(stack.client, 'good-till');
 
     expect(soaking.weight).toBe(25);

@@ -86,6 +86,9 @@ describe('continue-as-new', () => {
         SluiceRelease: status.release,
         SluicePhase: 'promoted',
         SluiceOutcome: 'promoted',
+        SluiceNamespace: room.namespace,
+        SluiceVersion: 'v2',
+        SluiceWeight: 100,
       });
     });
   });
