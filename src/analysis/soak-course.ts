@@ -78,6 +78,9 @@ function nextLook({ nextAt, endsAt }: SoakClock, now: number, interval: number):
   return next > endsAt - interval / 2 ? endsAt : next;
 }
 
+/** A last look that was faster than others ends a soak early by this at most: to write the next weight takes longer. */
+export const EARLY_MS = 25;
+
 /** As many of the latest looks as their usual duration is told by; an odd number has a middle. */
 export const LOOKS_TIMED = 5;
 

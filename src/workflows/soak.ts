@@ -1,5 +1,5 @@
 import { condition } from '@temporalio/workflow';
-import { beginSoakClock, decideSoak, lastLookAhead, LOOKS_TIMED } from '../analysis/soak-course';
+import { beginSoakClock, decideSoak, EARLY_MS, lastLookAhead, LOOKS_TIMED } from '../analysis/soak-course';
 import type { Verdict } from '../analysis/verdict';
 import type { WeightStep } from '../spec/plan-types';
 import type { SoakProgress } from './api';
@@ -50,9 +50,6 @@ export async function soak(run: Run, step: WeightStep): Promise<StepEnd> {
     if (end !== null) return end;
   }
 }
-
-/** A last look that was faster than others ends the soak early by this at most: writing the next weight takes longer. */
-const EARLY_MS = 25;
 
 function interrupted(run: Run): boolean {
   const { paused, wishes } = run.state;

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { EARLY_MS } from '../../src/analysis/soak-course';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput } from '../../src/workflows/activity-types';
 import type { ReleaseStatus } from '../../src/workflows/api';
@@ -72,7 +73,7 @@ describe('a healthy release', () => {
       for (const [index, step] of steps.filter(({ kind }) => kind === 'weight').entries()) {
         expect(step.measurements).toBe(12);
         // But for a few milliseconds, nothing is decided ahead of it.
-        expect(step.endedAt).toBeGreaterThanOrEqual((began[index] ?? NaN) + 60_000 - 25);
+        expect(step.endedAt).toBeGreaterThanOrEqual((began[index] ?? NaN) + 60_000 - EARLY_MS);
       }
     });
   });
