@@ -152,8 +152,7 @@ async function runLabTests(env, why) {
   labIsOurs = ours;
   if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
   const others = ['--testPathIgnorePatterns', ...LAB_SUITES.outages];
-  // They wait for pods and soaks most of their time: one more than there are cores.
-  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others], 3));
+  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others]));
   results.push(await runJest(env, LAB_SUITES.outages, 1));
   if (ours && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
   labIsOurs = false;

@@ -8,12 +8,12 @@ import type { Disturbance, Traffic } from '../../bench/lib/simulated-release';
 
 const USUAL: Traffic = { rps: 100, base: 0.005, times: 1 };
 const STAGES = { weights: [0.05, 0.25, 0.5], stage: 60 };
-const RELEASES = 300;
-/** P[X > 10] for X ~ Binomial(300, 0.01) is below 3e-4: no seed of a rule that keeps its promise comes near it. */
-const MOST = 10;
-/** Where a release takes longer to play: more than 8 of 200 have no larger chance. */
-const FEW_RELEASES = 200;
-const MOST_OF_FEW = 8;
+const RELEASES = 150;
+/** P[X > 7] for X ~ Binomial(150, 0.01) is below 3e-4: no seed of a rule that keeps its promise comes near it. */
+const MOST = 7;
+/** Where a release takes longer to play: more than 6 of 100 have no larger chance. */
+const FEW_RELEASES = 100;
+const MOST_OF_FEW = 6;
 
 /** Untempered, for clusters of 2, the defaults, and the defaults with the spread between stable's processes. */
 const RULES = [...EVIDENCE_RULES, RELEASED_RULE];

@@ -85,7 +85,7 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
     }),
 
     'the number of pods is the share, and stable has as many as before after the promotion': scenario(
-      { replicas: 4 },
+      { replicas: 4, prepare: servesLonger },
       async (one) => {
         await one.release('v2', { ...REPLICAS, ...first(25) });
         await one.until(soaks(25));
@@ -99,7 +99,7 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
       },
     ),
 
-    'the number of pods takes a failing version back': scenario({ replicas: 4 }, async (one) => {
+    'the number of pods takes a failing version back': scenario({ replicas: 4, prepare: servesLonger }, async (one) => {
       await one.release('v3', { ...REPLICAS, weights: [25, 100] });
       const status = await one.ended();
 
@@ -125,6 +125,16 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
     }),
   });
 });
+
+/**
+ * Here pods are taken away that get traffic to the last moment: they serve until the gateway, which may have much to do,
+ * has heard of it.
+ */
+async function servesLonger(shop: LabShop): Promise<void> {
+  const env = [{ name: 'SHOP_DRAIN_S', value: '12' }];
+  await shop.patch('Deployment', [{ op: 'add', path: '/spec/template/spec/containers/0/env', value: env }]);
+  await shop.settled();
+}
 
 function traefikHost({ namespace }: LabShop): string {
   return `traefik.${namespace}.example`;
