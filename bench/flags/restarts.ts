@@ -3,13 +3,13 @@ import { createFlagClient } from '../../src/flags/client/flag-client';
 import type { FlagClient } from '../../src/flags/client/flag-client';
 import { FlagServiceClient, FlagServiceError } from '../../src/flags/client/flag-service-client';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
+import type { RedisProcess } from '../../test/flags/redis-process';
 import { below, told } from '../lib/result';
 import type { Figure } from '../lib/result';
 import { max, percentile } from '../lib/statistics';
 import { quiet } from './flags';
 import { loadHttp } from './http-load';
 import type { LoadResult } from './http-load';
-import type { Redis } from './redis';
 import { withServer } from './served';
 
 const RESTARTS = 20;
@@ -25,7 +25,7 @@ const CHANGED = 'restarts-changed';
  * Redis is killed and started again while the service is asked: how long from its first answer until a change, tried
  * again and again by who makes it, is made and is seen in another process.
  */
-export async function restarts(redis: Redis): Promise<Figure[]> {
+export async function restarts(redis: Pick<RedisProcess, 'url' | 'kill' | 'start'>): Promise<Figure[]> {
   return withServer({ SLUICE_REDIS_URL: redis.url }, async (url) => {
     const service = new FlagServiceClient({ url });
     await service.create({ name: LISTED, enabled: true, rollout_percentage: 0, whitelist: ['in'] });

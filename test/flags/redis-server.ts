@@ -1,29 +1,14 @@
-import { spawn, spawnSync } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { freePort } from '../../src/devserver/free-port';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
 import type { FlagStore } from '../../src/flags/store';
+import { startRedis } from './redis-process';
+import type { RedisProcess } from './redis-process';
 import { silentLogger, until } from './support';
 import { cacheDirectory } from '../../src/devserver/cache-directory';
 
 const START_MS = 30_000;
-
-/** A real Redis on loopback, which keeps its data over a restart. */
-export interface RedisProcess {
-  readonly url: string;
-  /** SIGKILL: what a crash is. */
-  kill(): Promise<void>;
-  /** On the same port, with the same data. */
-  start(): Promise<void>;
-  /** Its data as it is on disk; to be asked for, and put back, while it does not run. */
-  copyData(): { putBack(): void };
-  close(): Promise<void>;
-}
 
 /** A suite against a real Redis; skipped, and said so, where there is none. */
 export function describeWithRedis(name: string, suite: (redis: () => RedisProcess) => void): void {
@@ -72,63 +57,4 @@ export function redisServer(): string | undefined {
   return [...(named === undefined ? [] : [named]), ...onPath, join(cacheDirectory(), 'redis', 'redis-server')].find(
     (file) => existsSync(file) && /v=([7-9]|\d\d)/.test(spawnSync(file, ['--version'], { encoding: 'utf8' }).stdout),
   );
-}
-
-export async function startRedis(program: string): Promise<RedisProcess> {
-  const directory = mkdtempSync(join(tmpdir(), 'sluice-redis-'));
-  const copies = mkdtempSync(join(tmpdir(), 'sluice-redis-copies-'));
-  const port = await freePort();
-  let child: ChildProcess | null = null;
-  const kill = async (): Promise<void> => {
-    const dying = child;
-    child = null;
-    if (dying === null || dying.exitCode !== null || dying.signalCode !== null) return;
-    const ended = new Promise((resolve) => dying.once('exit', resolve));
-    dying.kill('SIGKILL');
-    await ended;
-  };
-  const start = async (): Promise<void> => {
-    child = spawn(
-      program,
-      ['--bind', '127.0.0.1', '--port', String(port), '--dir', directory, '--save', '', '--appendonly', 'yes'],
-      { stdio: 'ignore' },
-    );
-    const deadline = performance.now() + START_MS;
-    while (!(await answersPing(port))) {
-      if (performance.now() > deadline) throw new Error('Redis did not come up.');
-      await delay(20);
-    }
-  };
-  await start();
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    kill,
-    start,
-    copyData: () => {
-      const copy = join(copies, String(readdirSync(copies).length));
-      cpSync(directory, copy, { recursive: true });
-      return {
-        putBack: () => {
-          rmSync(directory, { recursive: true });
-          cpSync(copy, directory, { recursive: true });
-        },
-      };
-    },
-    close: async () => {
-      await kill();
-      for (const made of [directory, copies]) rmSync(made, { recursive: true, force: true });
-    },
-  };
-}
-
-function answersPing(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write('PING\r\n'));
-    socket.once('data', (data) => {
-      resolve(data.toString().startsWith('+PONG'));
-      socket.destroy();
-    });
-    socket.once('error', () => resolve(false));
-    socket.once('close', () => resolve(false));
-  });
 }

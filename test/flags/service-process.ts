@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import path from 'node:path';
-import { until } from './support';
+import { killed, until } from './support';
 
 const root = path.join(__dirname, '..', '..');
 
@@ -38,10 +38,7 @@ export function serviceProcess(port: number, file: string, env: Readonly<Record<
     kill: async () => {
       const dying = child;
       child = null;
-      if (dying === null || dying.exitCode !== null || dying.signalCode !== null) return;
-      const ended = new Promise((resolve) => dying.once('exit', resolve));
-      dying.kill('SIGKILL');
-      await ended;
+      await killed(dying);
     },
   };
 }

@@ -12,7 +12,8 @@ import { openRedisFlagStore } from '../../src/flags/redis-store';
 import { openSqliteFlagStore } from '../../src/flags/sqlite-store';
 import { StoreUnavailable, usageDay, usageDays } from '../../src/flags/store';
 import type { FlagStore, FlagWrite, StoreHead } from '../../src/flags/store';
-import { describeWithRedis, isReachable, openStore, redisServer, startRedis } from './redis-server';
+import { startRedis } from './redis-process';
+import { describeWithRedis, isReachable, openStore, redisServer } from './redis-server';
 import { silentLogger, until } from './support';
 
 function flagNamed(name: string, given: Record<string, unknown> = {}): FlagDocument {

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FlagLogger } from '../../src/flags/logger';
 
@@ -10,6 +11,14 @@ export async function until(look: () => boolean | Promise<boolean>, timeoutMs = 
     if (performance.now() > deadline) throw new Error('It did not come to be in time.');
     await delay(10);
   }
+}
+
+/** Ends a process as a crash does, and returns when it is gone. */
+export async function killed(dying: ChildProcess | null): Promise<void> {
+  if (dying === null || dying.exitCode !== null || dying.signalCode !== null) return;
+  const ended = new Promise((resolve) => dying.once('exit', resolve));
+  dying.kill('SIGKILL');
+  await ended;
 }
 
 /** Log lines kept, to be looked at. */
