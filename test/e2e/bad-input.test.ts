@@ -48,7 +48,10 @@ describeWithLab('a release that cannot be is refused in one clear sentence, befo
     ),
     'a Service that selects both tracks': refused(
       /Service .*\/shop selects the pods of both tracks \(app=shop\)/,
-      (shop) => shop.create(canaryOf({ app: 'shop', track: 'canary' }, {})),
+      async (shop) => {
+        await shop.create(canaryOf({ app: 'shop', track: 'canary' }, {}));
+        await shop.settled('shop-canary');
+      },
     ),
     'a route without the backend': refused(
       /gatewayAPI routing does not lead to Service .*\/shop/,
@@ -60,7 +63,11 @@ describeWithLab('a release that cannot be is refused in one clear sentence, befo
     'a canary whose selector, which cannot change, is another': refused(
       /Deployment .*\/shop-canary selects its pods by other labels .* delete it/,
       // What a release of an older version, or of another Deployment by that name, has left behind.
-      (shop) => shop.create(canaryOf({ app: 'other' }, { 'sluice.dev/made-for': 'another' })),
+      async (shop) => {
+        await shop.create(canaryOf({ app: 'other' }, { 'sluice.dev/made-for': 'another' }));
+        // Else its controller's own note on it comes while the test looks for what the release changed.
+        await shop.settled('shop-canary');
+      },
     ),
   });
 

@@ -67,18 +67,7 @@ describeWithLab('a canary on a real cluster, with real traffic through a real ga
         await one.release('v2', { weights: [10, 50, 80, 100], soak: '5m' });
         for (const weight of [10, 50, 80]) {
           await one.until((status) => status.phase === 'soaking' && status.weight === weight);
-          // Traefik takes a changed configuration at most every two seconds.
-          const since = Date.now() + 2_500;
-          const answers = (): number => Object.values(one.load.countsSince(since)).reduce((a, b) => a + b, 0);
-          await one.until((status) => answers() >= 300 || status.weight !== weight);
-          const { v1 = 0, v2 = 0, ...others } = one.load.countsSince(since);
-          expect(others).toEqual({});
-          expect(v1 + v2).toBeGreaterThanOrEqual(300);
-          const expected = { v1: ((v1 + v2) * (100 - weight)) / 100, v2: ((v1 + v2) * weight) / 100 };
-          const chiSquared = (v1 - expected.v1) ** 2 / expected.v1 + (v2 - expected.v2) ** 2 / expected.v2;
-          process.stderr.write(`e2e: at ${weight} %: ${v1} old, ${v2} new, chi-squared ${chiSquared.toFixed(2)}\n`);
-          // One degree of freedom; a split that is right fails this once in a hundred thousand looks.
-          expect(chiSquared).toBeLessThan(19.5);
+          await one.expectShare(weight);
           // The release's own look at what the gateway served comes to the same.
           const reports = ({ measurements }: ReleaseStatus): readonly RoutingReport[] =>
             measurements.flatMap((one) => (one.weight === weight && one.routing !== undefined ? [one.routing] : []));

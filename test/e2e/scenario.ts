@@ -143,6 +143,22 @@ export class Scenario {
     expect(this.lost(failing)).toEqual([]);
   }
 
+  /** The split at a weight by the next answers of the gateway, beside what was asked for: a chi-squared test. */
+  async expectShare(weight: number): Promise<void> {
+    // Traefik takes a changed configuration at most every two seconds.
+    const since = Date.now() + 2_500;
+    const answers = (): number => Object.values(this.load.countsSince(since)).reduce((a, b) => a + b, 0);
+    await this.until((status) => answers() >= 300 || status.weight !== weight);
+    const { v1 = 0, v2 = 0, ...others } = this.load.countsSince(since);
+    expect(others).toEqual({});
+    expect(v1 + v2).toBeGreaterThanOrEqual(300);
+    const share = weight / 100;
+    const chiSquared = (v2 - (v1 + v2) * share) ** 2 / ((v1 + v2) * share * (1 - share));
+    process.stderr.write(`e2e: at ${weight} %: ${v1} old, ${v2} new, chi-squared ${chiSquared.toFixed(2)}\n`);
+    // One degree of freedom; a split that is right fails this once in a hundred thousand looks.
+    expect(chiSquared).toBeLessThan(19.5);
+  }
+
   /**
    * All-new: stable runs the digest that was resolved at the start, and nothing else is otherwise than before. Of a pair
    * the colour that the release went to has the traffic, and the other one no pods.

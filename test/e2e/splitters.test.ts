@@ -30,22 +30,6 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
     (name: string): Promise<void> =>
       Scenario.run(lab, stack, name, play, choices);
 
-  /** The share of one weight by the next answers, beside what it should be. */
-  async function expectShare(one: Scenario, weight: number): Promise<void> {
-    // Traefik takes a changed configuration at most every two seconds.
-    const since = Date.now() + 2_500;
-    const answers = (): number => Object.values(one.load.countsSince(since)).reduce((a, b) => a + b, 0);
-    await one.until((status) => answers() >= 300 || status.weight !== weight);
-    const { v1 = 0, v2 = 0, ...others } = one.load.countsSince(since);
-    expect(others).toEqual({});
-    expect(v1 + v2).toBeGreaterThanOrEqual(300);
-    const share = weight / 100;
-    const chiSquared = (v2 - (v1 + v2) * share) ** 2 / ((v1 + v2) * share * (1 - share));
-    process.stderr.write(`e2e: at ${weight} %: ${v1} old, ${v2} new, chi-squared ${chiSquared.toFixed(2)}\n`);
-    // One degree of freedom; a split that is right fails this once in a hundred thousand looks.
-    expect(chiSquared).toBeLessThan(19.5);
-  }
-
   const soaks =
     (weight: number) =>
     (status: { phase: string; weight: number }): boolean =>
@@ -69,7 +53,7 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
       async (one) => {
         await one.release('v2', { ...TRAEFIK, ...first(30) });
         await one.until(soaks(30));
-        await expectShare(one, 30);
+        await one.expectShare(30);
         await stack.client.skipSoak(one.ref, { actor: ADA });
 
         await one.expectAllNew(await one.ended());
@@ -90,7 +74,7 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
         await one.release('v2', { ...REPLICAS, ...first(25) });
         await one.until(soaks(25));
         const sizes = [await one.shop.replicas('shop'), await one.shop.replicas('shop-canary')];
-        await expectShare(one, 25);
+        await one.expectShare(25);
         await stack.client.skipSoak(one.ref, { actor: ADA });
 
         expect(sizes).toEqual([3, 1]);
