@@ -1,5 +1,5 @@
 import type { Counted } from '../analysis/counts';
-import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
+import { countedOf, cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
 import type { EvidenceFinding, EvidenceState, GatheringLook } from '../analysis/gather-evidence';
 import type { CountRequest, MetricSource } from '../metrics/metric-source';
 import { gatheringPolicy, isCountedAt } from '../spec/gathering-policy';
@@ -49,6 +49,7 @@ export async function countEvidence(
       subject,
       since,
       cursors: cursorsOf(before, look),
+      counted: countedOf(before),
       signal: limited,
     }),
     limited,

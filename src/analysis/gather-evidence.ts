@@ -112,6 +112,11 @@ export function cursorsOf(state: EvidenceState | null, look: GatheringLook): Rea
   return cursors;
 }
 
+/** The metrics of which there is evidence already, of whichever weight. */
+export function countedOf(state: EvidenceState | null): readonly string[] {
+  return Object.entries(state?.metrics ?? {}).flatMap(([name, { evidence }]) => (evidence.batches > 0 ? [name] : []));
+}
+
 /**
  * Counts what a source answered, and judges. A batch is kept open until both tracks have had requests in it: tracks
  * that are scraped at different moments would otherwise never be in one batch together. That depends on totals alone,

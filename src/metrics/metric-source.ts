@@ -23,6 +23,8 @@ export type CountRequest = Omit<SampleRequest, 'windowMs'> & {
   readonly since: number;
   /** Where each metric's last batch ended, by its name; absent for one that was not counted at this weight yet. */
   readonly cursors: Readonly<Record<string, CountCursor>>;
+  /** The names of the metrics that this release has counted at some weight: of the time before it, nothing is asked. */
+  readonly counted?: readonly string[];
 };
 
 /** A source that holds connections open until it is let go of. */

@@ -73,7 +73,7 @@ async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountReq
       boundaries: boundariesOf(canary) ?? boundariesOf(stable),
     },
   );
-  if (counted.kind !== 'begin' || cursor !== undefined) return counted;
+  if (counted.kind !== 'begin' || cursor !== undefined || request.counted?.includes(name)) return counted;
   const before = await spreadsBefore(ask, expressions.stable, request.since);
   return before.kind === 'error'
     ? { ...counted, why: `${counted.why}; how bad events clustered before is not known: ${before.message}` }

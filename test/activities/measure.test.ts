@@ -377,6 +377,7 @@ describe('the evidence of the release', () => {
     ]);
     await measured(all, measureInput({ plan, evidence: first.evidence ?? null, since: 910_000 }));
     expect(all.source.askedCounts.at(-1)?.cursors).toEqual({ 'error-rate': { kind: 'time', at: 1_000_000 } });
+    expect(all.source.askedCounts.map(({ counted }) => counted)).toEqual([[], ['error-rate'], ['error-rate']]);
   });
 
   it('fails the step at once, even where the fixed limit is kept and failures are tolerated', async () => {

@@ -514,6 +514,12 @@ describe('what is counted by a Prometheus', () => {
     // Three of a hundred beside none of a hundred, thirty times.
     const chiSquared = expect.closeTo((30 * 2 * 1.5 ** 2) / (1.5 * (1 - 0.015)), 9) as number;
     expect(begun).toMatchObject({ kind: 'begin', spreads: [{ chiSquared, degrees: 30 }] });
+
+    // At a later weight that is known, and not asked again.
+    const later = await countOf(handler, { since: AT - 15_000, cursors: {}, counted: ['error-rate'] });
+    expect(later).toMatchObject({ kind: 'begin' });
+    expect(later).not.toHaveProperty('spreads');
+    expect(asked).toHaveLength(2);
   });
 
   it('begins all the same where nothing is known of the time before, and says so', async () => {
