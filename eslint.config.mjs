@@ -5,7 +5,7 @@ import { importX } from 'eslint-plugin-import-x';
  * Which room may import which (docs/architecture.md draws it). A room not named in `allowed` is forbidden;
  * everything may use `spec` and `analysis`, and every room itself.
  */
-export const rooms = {
+const rooms = {
   spec: [],
   analysis: [],
   workflows: ['spec'],

@@ -45,6 +45,11 @@ export const KEEPS_OLD_MEMO = 'keepsOldUntil';
 /** In the memo of a release whose metrics are a script's, for lists; absent from any other. */
 export const SIMULATED_MEMO = 'simulated';
 
+/** Its metrics are a script's (`--simulate`). */
+export function isSimulated({ analysis }: Plan): boolean {
+  return analysis.source.kind === 'simulated';
+}
+
 /** In the memo of a release: the key of the request that started it, where that had one. */
 export const START_KEY_MEMO = 'startKey';
 

@@ -1,6 +1,6 @@
 import type { UpdateDefinition } from '@temporalio/common';
 import { currentUpdateInfo, setHandler } from '@temporalio/workflow';
-import { FAILURES } from './api';
+import { FAILURES, isSimulated } from './api';
 import type {
   Actor,
   ApproveMessage,
@@ -394,7 +394,7 @@ function update<Message extends MessageBase>(
         release: input.release,
         seq: state.events.length,
         message: sentence,
-        ...(run.plan.analysis.source.kind === 'simulated' ? { simulated: true } : {}),
+        ...(isSimulated(run.plan) ? { simulated: true } : {}),
       };
       if (id !== undefined) remember(state.handledUpdates, id, ack);
       return ack;

@@ -1,5 +1,5 @@
 import type { SearchAttributePair } from '@temporalio/common';
-import { releaseWorkflowId, SIMULATED_MEMO, START_KEY_MEMO, TASK_QUEUE } from './api';
+import { isSimulated, releaseWorkflowId, SIMULATED_MEMO, START_KEY_MEMO, TASK_QUEUE } from './api';
 import type { ReleaseInput } from './api';
 import { SEARCH_KEYS } from './search-attribute-keys';
 
@@ -46,7 +46,7 @@ export function releaseStartOptions(input: ReleaseInput, taskQueue: string = TAS
       version: plan.version,
       planHash: plan.hash,
       startedBy: startedBy.name,
-      ...(plan.analysis.source.kind === 'simulated' ? { [SIMULATED_MEMO]: true } : {}),
+      ...(isSimulated(plan) ? { [SIMULATED_MEMO]: true } : {}),
       ...(input.reason === undefined ? {} : { reason: input.reason }),
       ...(input.startKey === undefined ? {} : { [START_KEY_MEMO]: input.startKey }),
     },

@@ -1,5 +1,6 @@
 import { instant } from './instant';
 import { workflowInfo } from '@temporalio/workflow';
+import { isSimulated } from './api';
 import type { ApprovalStatus, KeepOldStatus, ReleaseState, ReleaseStatus } from './api';
 import type { Run } from './run';
 
@@ -41,7 +42,7 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
     startedBy: input.startedBy,
     reason: input.reason ?? null,
     planHash: plan.hash,
-    simulated: plan.analysis.source.kind === 'simulated',
+    simulated: isSimulated(plan),
   };
 }
 
