@@ -11,6 +11,9 @@ const STAGES = { weights: [0.05, 0.25, 0.5], stage: 60 };
 const RELEASES = 150;
 /** P[X > 7] for X ~ Binomial(150, 0.01) is below 3e-4: no seed of a rule that keeps its promise comes near it. */
 const MOST = 7;
+/** The same, with more releases, where a rule is to be seen breaking its promise by little: 4 % instead of 1 %. */
+const MANY_RELEASES = 400;
+const MOST_OF_MANY = 12;
 /** Where a release takes longer to play: more than 6 of 100 have no larger chance. */
 const FEW_RELEASES = 100;
 const MOST_OF_FEW = 6;
@@ -19,10 +22,10 @@ const MOST_OF_FEW = 6;
 const RULES = [...EVIDENCE_RULES, RELEASED_RULE];
 
 /** How many healthy releases each of the evidence rules fails. */
-function alarms(disturbance: Disturbance = {}, traffic = USUAL): number[] {
+function alarms(disturbance: Disturbance = {}, traffic = USUAL, releases = RELEASES): number[] {
   const random = seededRandom(1);
   const counts = RULES.map(() => 0);
-  for (let run = 0; run < RELEASES; run += 1) {
+  for (let run = 0; run < releases; run += 1) {
     const detectors = RULES.map((rule) => rule.start());
     for (const [index, at] of playRelease(random, detectors, STAGES, traffic, disturbance).entries()) {
       if (at !== null) counts[index] = (counts[index] ?? 0) + 1;
@@ -45,10 +48,10 @@ describe('the evidence in simulated releases (bench/analysis has the long ones)'
   });
 
   it('stands errors that are all retried once, with clusters of 2', () => {
-    const [untempered = 0, ...others] = alarms({ cluster: RETRIED });
+    const [untempered = 0, ...others] = alarms({ cluster: RETRIED }, USUAL, MANY_RELEASES);
 
-    expect(untempered).toBeGreaterThan(MOST);
-    expect(Math.max(...others)).toBeLessThanOrEqual(MOST);
+    expect(untempered).toBeGreaterThan(MOST_OF_MANY);
+    expect(Math.max(...others)).toBeLessThanOrEqual(MOST_OF_MANY);
   });
 
   it("stands bursts of 3 in the mean, with the spread between stable's processes", () => {

@@ -114,6 +114,19 @@ export class LabShop {
     );
   }
 
+  /** Pods that were taken away have gone: until then they answer whoever has not heard of it yet. */
+  async drained(): Promise<void> {
+    const pods = { apiVersion: 'v1', kind: 'Pod', namespace: this.namespace };
+    await eventually(
+      async () => {
+        const found = await this.#cluster.list(pods, { signal: AbortSignal.timeout(20_000) });
+        return found.every(({ metadata }) => metadata.deletionTimestamp === undefined);
+      },
+      'the pods that were taken away have gone',
+      120_000,
+    );
+  }
+
   /** The backends of the route with their weights. */
   async backends(): Promise<Record<string, number>> {
     const spec = (await this.find('HTTPRoute'))?.['spec'] as

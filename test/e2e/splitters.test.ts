@@ -78,7 +78,9 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
         await stack.client.skipSoak(one.ref, { actor: ADA });
 
         expect(sizes).toEqual([3, 1]);
-        await one.expectAllNew(await one.ended());
+        const status = await one.ended();
+        await one.shop.drained();
+        await one.expectAllNew(status);
         expect(await one.shop.replicas()).toBe(4);
       },
     ),
@@ -88,6 +90,7 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
       const status = await one.ended();
 
       expect(status.outcome).toBe('rolledBack');
+      await one.shop.drained();
       await one.expectAllOld(status, 'v3');
     }),
 
