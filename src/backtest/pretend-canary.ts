@@ -6,9 +6,9 @@ import { drawBinomial } from './binomial-draw';
 import type { PlayedTick, PlayedTraffic } from './play';
 import type { CountedTick, RecordedMetric, Recording } from '../analysis/recording';
 
-/** A fault that the pretend canary has. */
+/** A fault that the pretend canary has, or a fault that it does not have and stable does. */
 export interface Injection {
-  /** The canary has that many times the recorded share of errors. */
+  /** The canary has that many times the recorded share of errors; below 1 it has fewer. */
   readonly times: number;
   /** From this weight on, percent. */
   readonly fromWeight: number;
@@ -41,7 +41,7 @@ export function pretendCanary(recording: Recording, { seed, injection, shares }:
       const counted = metric?.stable.counts?.[tick - 1];
       const split = counted === undefined ? null : deal(counted, share, dealing);
       const times = injection === null || weight < injection.fromWeight ? 1 : injection.times;
-      const canary = split === null ? null : thicken(split.canary, times, { share: shares[name] ?? 0, breaking });
+      const canary = split === null ? null : withErrors(split.canary, times, { share: shares[name] ?? 0, breaking });
       return {
         counts: split === null || canary === null ? null : { canary, stable: split.stable },
         values: valuesOf(metric, tick, share),
@@ -100,14 +100,18 @@ function dealBatch(counts: ArmBatch, share: number, random: () => number): ArmBa
   };
 }
 
-/** Good requests turned bad, as many as it takes for `times` the share: the recorded errors stay where they were. */
-function thicken(
+/**
+ * Good requests turned bad, as many as it takes for `times` the share: the recorded errors stay where they were. Below 1
+ * each of those stays with that chance, and the others turn good.
+ */
+function withErrors(
   tick: CountedTick,
   times: number,
   { share, breaking }: { readonly share: number; readonly breaking: () => number },
 ): CountedTick {
   if (times === 1 || tick.kind === 'error' || tick.counts === null || !('bad' in tick.counts)) return tick;
   const { bad, total } = tick.counts;
+  if (times < 1) return { ...tick, counts: { bad: drawBinomial(breaking, bad, times), total } };
   const wanted = Math.min(1, share * times);
   const chance = share >= 1 ? 0 : Math.max(0, (wanted - share) / (1 - share));
   return { ...tick, counts: { bad: bad + drawBinomial(breaking, total - bad, chance), total } };

@@ -6,14 +6,17 @@ import { parseTime, TIMES } from './time-argument';
 
 const LARGEST_RISE = 1_000;
 
-/** `5x@25%`: five times the errors from 25 % on; `5x`: from the first weight on. Throws `usage` for anything else. */
+/**
+ * `5x@25%`: five times the errors from 25 % on; `5x`: from the first weight on; `0.5x`: half of them. Throws `usage` for
+ * anything else.
+ */
 export function parseInjection(text: string, weights: readonly number[]): Injection {
   const match = /^(\d{1,4}(?:\.\d{1,3})?)x(?:@(\d{1,3})%?)?$/u.exec(text.trim());
   const times = Number(match?.[1] ?? Number.NaN);
   const fromWeight = match?.[2] === undefined ? Math.min(...weights) : Number(match[2]);
-  if (!(times > 1 && times <= LARGEST_RISE && fromWeight >= 1 && fromWeight <= 100)) {
-    throw new ReleaseError('usage', `--inject is ${JSON.stringify(text)}, which is no fault.`, {
-      hint: `Write how many times the errors, above 1 and at most ${LARGEST_RISE}, and from which weight on: 5x@25%, 10x.`,
+  if (!(times !== 1 && times <= LARGEST_RISE && fromWeight >= 1 && fromWeight <= 100)) {
+    throw new ReleaseError('usage', `--inject is ${JSON.stringify(text)}, which is no change of the errors.`, {
+      hint: `Write how many times the errors, from 0 to ${LARGEST_RISE} but not 1, and from which weight on: 5x@25%, 10x, 0.5x.`,
     });
   }
   return { times, fromWeight };

@@ -81,6 +81,16 @@ describe('a pretend canary', () => {
     expect(broken.canary[0]! / broken.canary[1]!).toBeCloseTo(0.1, 2);
   });
 
+  it('has fewer errors below once, of the same split, and none at 0', () => {
+    const healthy = totals(25, null);
+    const better = totals(25, { times: 0.5, fromWeight: 25 });
+
+    expect(better.stable).toEqual(healthy.stable);
+    expect(better.canary[1]).toBe(healthy.canary[1]);
+    expect(better.canary[0]! / healthy.canary[0]!).toBeCloseTo(0.5, 1);
+    expect(totals(25, { times: 0, fromWeight: 25 }).canary[0]).toBe(0);
+  });
+
   it('splits histograms bucket by bucket', () => {
     const traffic = pretendCanary(recording, { seed: 3, injection: null, shares: {} });
     const { counts } = traffic.at('p95-latency', 1, 25);
@@ -173,6 +183,14 @@ describe('releases with a fault', () => {
     const { median = 0 } = result.requests ?? {};
     expect(median / ((result.delayMs?.median ?? 1) / 1000)).toBeCloseTo(25, -1);
     expect((result.errors?.median ?? 0) / median).toBeCloseTo(0.05, 1);
+  });
+
+  it('are not found where the canary has fewer errors than stable', async () => {
+    const windows = windowsOf(recordingOf({ ticks: usual * 20 }));
+    const injection = { times: 0.5, fromWeight: 5 };
+    const result = describeInjected(await series(windows, injection), injection, TICK_MS);
+
+    expect(result.found).toMatchObject({ count: 0, of: 20 });
   });
 
   it('are missed where the fault is what is tolerated', async () => {

@@ -246,9 +246,17 @@ describe('sluice backtest', () => {
       /--to is 2026-11-22 00:00:00Z, and that is yet to come/,
     ],
     ['too short a time', ['--from', '2m'], /A release of this plan takes 4m00s, and .* it is 2m00s/],
-    ['a fault that is none', ['--from', '1d', '--inject', 'x5'], /--inject is "x5", which is no fault/],
-    ['a fault that heals', ['--from', '1d', '--inject', '0.5x'], /--inject is "0.5x", which is no fault/],
-    ['a fault at no weight', ['--from', '1d', '--inject', '5x@101%'], /--inject is "5x@101%", which is no fault/],
+    ['a fault that is none', ['--from', '1d', '--inject', 'x5'], /--inject is "x5", which is no change of the errors/],
+    [
+      'a change that is none',
+      ['--from', '1d', '--inject', '1.0x'],
+      /--inject is "1.0x", which is no change of the errors/,
+    ],
+    [
+      'a fault at no weight',
+      ['--from', '1d', '--inject', '5x@101%'],
+      /--inject is "5x@101%", which is no change of the errors/,
+    ],
     ['no number of runs', ['--from', '1d', '--runs', '0'], /--runs is "0", which is no number of releases/],
     [
       'deploys that are none',

@@ -40,7 +40,7 @@ export function addBacktestCommand(registry: Registry): void {
     .option('--version <version>', 'what was stable in that time, where the queries name a version')
     .option(
       '--inject <fault>',
-      'also with that many times the errors from a weight on: 5x@25%; may be repeated',
+      'also with that many times the errors from a weight on: 5x@25%, 0.5x; may be repeated',
       collect,
       [],
     )
