@@ -12,6 +12,7 @@ import { fencedBlocks } from './markdown';
 const CI = path.join(__dirname, '..', '..', 'examples', 'ci');
 const files = {
   release: path.join(CI, 'github', 'release.yml'),
+  kubernetes: path.join(CI, 'github', 'release-kubernetes.yml'),
   approval: path.join(CI, 'github', 'release-with-approval.yml'),
   gitlab: path.join(CI, 'gitlab', '.gitlab-ci.yml'),
   spec: path.join(CI, 'release.yaml'),
@@ -210,7 +211,8 @@ describe('the scripts of the CI jobs, against a real Temporal, worker and shop',
 });
 
 describe('the CI files', () => {
-  const workflows = { 'release.yml': files.release, 'release-with-approval.yml': files.approval };
+  const builders = { 'release.yml': files.release, 'release-kubernetes.yml': files.kubernetes };
+  const workflows = { ...builders, 'release-with-approval.yml': files.approval };
 
   it.each(Object.entries(workflows))('%s: no script has an expression filled into its text', (_, file) => {
     // What comes from outside (a branch's name, a tag) would be run as a part of the script; variables are not.
@@ -219,19 +221,31 @@ describe('the CI files', () => {
     }
   });
 
-  it('release.yml: the release job gets version and digest from the job that builds', () => {
-    const { jobs } = readGitHubWorkflow(files.release);
-    const build = jobs['build'];
-    const ids = build?.steps.map(({ id }) => id);
+  it.each(Object.entries(builders))(
+    '%s: the release job gets version and digest from the job that builds',
+    (_, file) => {
+      const { jobs } = readGitHubWorkflow(file);
+      const build = jobs['build'];
+      const ids = build?.steps.map(({ id }) => id);
 
-    expect(jobs['release']?.needs).toBe('build');
-    for (const value of Object.values(jobs['release']?.env ?? {})) {
-      for (const [, output = ''] of value.matchAll(/needs\.build\.outputs\.(\w+)/g)) {
-        const [, step] = /steps\.(\w+)\.outputs/.exec(build?.outputs[output] ?? '') ?? [];
-        expect(ids).toContain(step);
+      expect(jobs['release']?.needs).toBe('build');
+      for (const value of Object.values(jobs['release']?.env ?? {})) {
+        for (const [, output = ''] of value.matchAll(/needs\.build\.outputs\.(\w+)/g)) {
+          const [, step] = /steps\.(\w+)\.outputs/.exec(build?.outputs[output] ?? '') ?? [];
+          expect(ids).toContain(step);
+        }
       }
-    }
-    expect(jobs['release']?.env['IMAGE']).toContain('needs.build.outputs.digest');
+      expect(jobs['release']?.env['IMAGE']).toContain('needs.build.outputs.digest');
+    },
+  );
+
+  it('report alike, whatever they release', () => {
+    const [one, other] = Object.values(builders).map((file) =>
+      readGitHubWorkflow(file).jobs['release']?.steps.find(({ name }) => name === 'Report'),
+    );
+
+    expect(one?.run).toContain('sluice explain');
+    expect(other).toEqual(one);
   });
 
   it('are what docs/ci.md shows', () => {
