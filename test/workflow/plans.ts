@@ -81,10 +81,14 @@ export function approve(more: Partial<Extract<PlanStep, { kind: 'approve' }>> = 
 
 /** A release to Kubernetes in two weights, whose stable track is made anew at the promotion. */
 export function kubernetesPlan(
-  more: Parameters<typeof testPlan>[0] & { match?: PlanStep[]; onForeignEdit?: 'reassert' | 'rollback' } = {},
+  more: Parameters<typeof testPlan>[0] & {
+    match?: PlanStep[];
+    middle?: readonly PlanStep[];
+    onForeignEdit?: 'reassert' | 'rollback';
+  } = {},
 ): Plan {
-  const { match = [], onForeignEdit = 'reassert', ...rest } = more;
-  const steps = testSteps([...match, ...weights(25, 100)]).map((step): PlanStep => {
+  const { match = [], middle = weights(25, 100), onForeignEdit = 'reassert', ...rest } = more;
+  const steps = testSteps([...match, ...middle]).map((step): PlanStep => {
     if (step.kind !== 'promote') return step;
     return { ...step, handBack: { smokeTest: null, soakMs: 60 * SECOND } };
   });
