@@ -339,32 +339,36 @@ async function advance(ms: number, lostBefore: number): Promise<void> {
   }
 }
 
-it(`keeps the rules of the design under random faults and messages (seed ${seed})`, async () => {
-  await fc.assert(
-    fc.asyncProperty(scenario, async (story) => {
-      const world = new FakeWorld();
-      world.handsBack = story.kind === 'handsBack';
-      world.switches = story.kind === 'switches';
-      let started: ReleaseHandle | undefined;
-      script(world, story, () => started);
-      watchWrites(world, story.kind, () => started);
+it(
+  `keeps the rules of the design under random faults and messages (seed ${seed})`,
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(scenario, async (story) => {
+        const world = new FakeWorld();
+        world.handsBack = story.kind === 'handsBack';
+        world.switches = story.kind === 'switches';
+        let started: ReleaseHandle | undefined;
+        script(world, story, () => started);
+        watchWrites(world, story.kind, () => started);
 
-      const run = (): Promise<void> =>
-        time.run(world, async (room) => {
-          started = await time.startRelease(room, planFor(story), { historyLimit: story.historyLimit });
-          const status = await drive(started, story);
-          checkStory(story, status, world);
-          checkEvidence(status);
-        });
-      try {
-        await run();
-      } catch (error) {
-        if (!(error instanceof TaskLost)) throw error;
-        // The test server's failing, as the worker heard from it, and not that of the release: another story then.
-        await time.renew();
-        fc.pre(false);
-      }
-    }),
-    { seed, numRuns, endOnFailure: true, timeout: 45_000 },
-  );
-}, numRuns * 8_000);
+        const run = (): Promise<void> =>
+          time.run(world, async (room) => {
+            started = await time.startRelease(room, planFor(story), { historyLimit: story.historyLimit });
+            const status = await drive(started, story);
+            checkStory(story, status, world);
+            checkEvidence(status);
+          });
+        try {
+          await run();
+        } catch (error) {
+          if (!(error instanceof TaskLost)) throw error;
+          // The test server's failing, as the worker heard from it, and not that of the release: another story then.
+          await time.renew();
+          fc.pre(false);
+        }
+      }),
+      { seed, numRuns, endOnFailure: true, timeout: 45_000 },
+    );
+  },
+  numRuns * 8_000,
+);
