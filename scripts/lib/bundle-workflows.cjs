@@ -27,7 +27,14 @@ async function main() {
   if (!existsSync(workflowsPath)) {
     throw new Error('dist/workflows/index.js is not there: compile first (npx tsc -p tsconfig.build.json).');
   }
-  const { code } = await bundleWorkflowCode({ workflowsPath, workflowInterceptorModules: [interceptors], logger });
+  const { PRELOADED_MODULES, withoutStacks } = require('../../dist/worker/workflow-bundle.js');
+  const bundled = await bundleWorkflowCode({
+    workflowsPath,
+    workflowInterceptorModules: [interceptors],
+    preloadModules: [...PRELOADED_MODULES],
+    logger,
+  });
+  const code = withoutStacks(bundled.code);
   // Under another name first: a worker that starts at this moment reads the old bundle or the new one, never half.
   writeFileSync(`${target}.${process.pid}`, code);
   renameSync(`${target}.${process.pid}`, target);

@@ -20,6 +20,7 @@ import { installRuntime } from './runtime';
 import type { Tracing } from './tracing';
 import type * as TracingModule from './tracing';
 import { TRACING_ENV } from './tracing-setting';
+import { PRELOADED_MODULES } from './workflow-bundle';
 
 export interface StartWorkerOptions extends ConnectionSettings {
   readonly taskQueue?: string;
@@ -77,6 +78,7 @@ const HEARTBEAT_THROTTLE = '1s';
 export async function startWorker(options: StartWorkerOptions = {}): Promise<RunningWorker> {
   const { namespace, options: connectionOptions } = resolveConnection(options);
   const env = options.env ?? process.env;
+  const keepsStacks = readStacksSetting(env);
   const tracing = openTracing(env);
   const runtime = await installRuntime({
     ...(options.logger === undefined ? {} : { logger: options.logger }),
@@ -98,7 +100,7 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
       connection,
       namespace,
       taskQueue: options.taskQueue ?? TASK_QUEUE,
-      ...workflowCode(tracing !== null),
+      ...workflowCode(tracing !== null || keepsStacks),
       activities: createActivities(options.deps ?? owned),
       ...(tracing === null ? {} : { plugins: [tracing.plugin] }),
       maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES,
@@ -133,15 +135,33 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
   }
 }
 
-/** The bundle made at build time; beside sources (tests), and for tracing, the worker bundles by itself. */
-function workflowCode(traced: boolean): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath' | 'interceptors'> {
+/** For debugging: with stack traces in what a workflow throws, and in Temporal's view of what it waits for. */
+const STACKS_ENV = 'SLUICE_WORKFLOW_STACKS';
+
+type WorkflowCode = Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath' | 'bundlerOptions' | 'interceptors'>;
+
+/**
+ * The bundle made at build time; beside sources (tests), for tracing, and for stack traces (see workflow-bundle.ts), the
+ * worker bundles by itself.
+ */
+function workflowCode(asIs: boolean): WorkflowCode {
   const activity = [activityLogging];
   const codePath = join(__dirname, '..', 'workflow-bundle.js');
-  if (!traced && existsSync(codePath)) return { workflowBundle: { codePath }, interceptors: { activity } };
+  if (!asIs && existsSync(codePath)) return { workflowBundle: { codePath }, interceptors: { activity } };
   return {
+    bundlerOptions: { preloadModules: [...PRELOADED_MODULES] },
     workflowsPath: require.resolve('../workflows/index'),
     interceptors: { activity, workflowModules: [require.resolve('../workflows/interceptors')] },
   };
+}
+
+/** @throws ReleaseError `usage` for a setting that is not known. */
+function readStacksSetting(env: Readonly<Record<string, string | undefined>>): boolean {
+  const setting = env[STACKS_ENV]?.trim() ?? '';
+  if (!['', 'true', 'false'].includes(setting)) {
+    throw new ReleaseError('usage', `${STACKS_ENV} is "${setting}"; allowed are true and false.`);
+  }
+  return setting === 'true';
 }
 
 /** @throws ReleaseError `usage` for a setting that is not known. */

@@ -21,6 +21,7 @@ import type { Actor, MessageAck, ReleaseInput, ReleaseStatus, UpdateName } from 
 import { release } from '../../src/workflows/release';
 import { releaseQueue } from '../../src/workflows/release-queue';
 import type { Plan } from '../../src/spec/plan-types';
+import { PRELOADED_MODULES, withoutStacks } from '../../src/worker/workflow-bundle';
 import { isAtWork, isInTask } from './clock-guard';
 import type { FakeWorld } from './fake-world';
 import { startTestServer } from './test-server';
@@ -384,12 +385,15 @@ function runWorker(worker: Worker): () => Promise<void> {
   };
 }
 
-export function bundleWorkflows(path = '../../src/workflows/index.ts'): Promise<WorkflowBundleWithSourceMap> {
-  return bundleWorkflowCode({
+/** As at build time. */
+export async function bundleWorkflows(path = '../../src/workflows/index.ts'): Promise<WorkflowBundleWithSourceMap> {
+  const { code, sourceMap } = await bundleWorkflowCode({
     workflowsPath: require.resolve(path),
     workflowInterceptorModules: [require.resolve('../../src/workflows/interceptors.ts')],
+    preloadModules: [...PRELOADED_MODULES],
     logger: new DefaultLogger('ERROR'),
   });
+  return { code: withoutStacks(code), sourceMap };
 }
 
 function shorten(bundle: WorkflowBundleWithSourceMap): WorkflowBundleWithSourceMap {
