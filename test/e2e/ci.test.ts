@@ -40,7 +40,8 @@ describeWithLab('the CI jobs that release an image to Kubernetes', (lab) => {
   async function digestOf(version: ShopVersion): Promise<string> {
     const answer = await fetch(`http://${lab.registry}/v2/shop/manifests/${version}`, {
       method: 'HEAD',
-      headers: { accept: 'application/vnd.oci.image.manifest.v1+json' },
+      // The form that it was pushed in: of another the registry makes one up, with a digest that nobody can pull.
+      headers: { accept: 'application/vnd.docker.distribution.manifest.v2+json' },
     });
     return answer.headers.get('docker-content-digest') ?? `none: the registry answered ${answer.status}`;
   }

@@ -28,7 +28,7 @@ describe('the stack traces of a workflow', () => {
   });
 
   it.each([
-    ['are not taken by a worker as it is built', {}, /^\s*$/],
+    ['are not taken by a worker as it is built', {}, /^Error\s*$/],
     ['are taken where they are asked for', { SLUICE_WORKFLOW_STACKS: 'true' }, /\bat .*workflows\//],
   ])(
     '%s',
