@@ -186,6 +186,7 @@ describe('a blue-green release after its promotion', () => {
       const kept = await time.until(handle, isKept);
       // Little: where the server has lost count of who holds its clock, this takes as long as it says.
       await time.env.sleep(11_000);
+      await time.quiet(handle);
       const later = await statusOf(time.env.client.workflow.getHandle(handle.workflowId));
 
       expect(later.keepOld).toEqual(kept.keepOld);
