@@ -181,8 +181,16 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       const known = await ask(nameOf(ref), () => lookAt(ref, more.knownRun), more.signal);
       if (known.endedAt !== null) return known;
     }
-    const run = await findStarted(ref, wanted);
-    return ask(nameOf(ref), () => lookAt(ref, run), more.signal);
+    try {
+      const run = await findStarted(ref, wanted);
+      return await ask(nameOf(ref), () => lookAt(ref, run), more.signal);
+    } catch (error) {
+      if (!(error instanceof ReleaseError) || error.code !== 'not-found') throw error;
+      // It may have left the queue meanwhile, and be the service's newest now, which no list shows yet.
+      const begun = await ask(nameOf(ref), () => lookAt(ref), more.signal);
+      if (begun.release === wanted) return begun;
+      throw error;
+    }
   }
 
   /** Where a release is not to be found, it may wait in the queue, or have lost its place there. */

@@ -54,7 +54,7 @@ describeWithLab('settings of a version, and the first version of a service, on a
         expect(await settings(one.shop)).toEqual([SETTINGS, ...first]);
         expect((await one.shop.find('ConfigMap', first[0]))?.['data']).toEqual({ SHOP_ERROR_SHARE: '0' });
 
-        await failing(one.shop, 0.01);
+        await failing(one.shop, 0.0001);
         const { release } = await stack.client.status(one.ref);
         await one.release('v1', SNAPSHOT);
         await one.until((next) => next.release !== release);
@@ -64,8 +64,8 @@ describeWithLab('settings of a version, and the first version of a service, on a
         const second = await named(one.shop);
         expect(second).not.toEqual(first);
         expect(await settings(one.shop)).toEqual([SETTINGS, ...second]);
-        expect((await one.shop.find('ConfigMap', second[0]))?.['data']).toEqual({ SHOP_ERROR_SHARE: '0.01' });
-        // That it fails one of a hundred is its setting.
+        expect((await one.shop.find('ConfigMap', second[0]))?.['data']).toEqual({ SHOP_ERROR_SHARE: '0.0001' });
+        // That it fails one of ten thousand is its setting; more would be failed by chance in a window of few requests.
         expect(one.lost('v1')).toEqual([]);
       }),
 
