@@ -10,9 +10,8 @@ export const PRELOADED_MODULES: readonly string[] = ['@temporalio/common', 'nexu
 
 /**
  * The bundle without stack traces. The SDK takes one for each promise that a workflow makes and looks each of its lines up
- * in the source map, for a query that only debugging asks (`__stack_trace`): a third of the processor's time of a workflow
- * task that is replayed. What a release waits for is in its current details. A defect that ends a workflow
- * task then has its message alone; the recorded history replayed by a worker that keeps stack traces, which
+ * in the source map, for a query that only debugging asks (`__stack_trace`): docs/bench.md says what that costs 200 releases.
+ * What a release waits for is in its current details. A defect that ends a workflow task then has its message alone; the recorded history replayed by a worker that keeps stack traces, which
  * `SLUICE_WORKFLOW_STACKS` makes, has the rest.
  *
  * It has to be the bundle's own first words: once the first workflow has begun, `Error` is frozen.
