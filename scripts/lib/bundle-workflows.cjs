@@ -4,7 +4,6 @@
  */
 const { renameSync, writeFileSync, existsSync } = require('node:fs');
 const path = require('node:path');
-const { bundleWorkflowCode } = require('@temporalio/worker');
 
 const root = path.resolve(__dirname, '../..');
 const workflowsPath = path.join(root, 'dist/workflows/index.js');
@@ -27,14 +26,8 @@ async function main() {
   if (!existsSync(workflowsPath)) {
     throw new Error('dist/workflows/index.js is not there: compile first (npx tsc -p tsconfig.build.json).');
   }
-  const { PRELOADED_MODULES, withoutStacks } = require('../../dist/worker/workflow-bundle.js');
-  const bundled = await bundleWorkflowCode({
-    workflowsPath,
-    workflowInterceptorModules: [interceptors],
-    preloadModules: [...PRELOADED_MODULES],
-    logger,
-  });
-  const code = withoutStacks(bundled.code);
+  const { bundleWorkflows } = require('../../dist/worker/workflow-bundle.js');
+  const { code } = await bundleWorkflows({ workflowsPath, workflowInterceptorModules: [interceptors], logger });
   // Under another name first: a worker that starts at this moment reads the old bundle or the new one, never half.
   writeFileSync(`${target}.${process.pid}`, code);
   renameSync(`${target}.${process.pid}`, target);

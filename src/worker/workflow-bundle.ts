@@ -1,6 +1,5 @@
-/**
- * How the workflows are bundled, wherever that is done: at build time, by a worker that bundles by itself, and in tests.
- */
+import { bundleWorkflowCode } from '@temporalio/worker';
+import type { BundleOptions, WorkflowBundleWithSourceMap } from '@temporalio/worker';
 
 /**
  * Modules that every release would otherwise load for itself, with its own copy of all their classes: here the worker's
@@ -16,6 +15,14 @@ export const PRELOADED_MODULES: readonly string[] = ['@temporalio/common', 'nexu
  *
  * It has to be the bundle's own first words: once the first workflow has begun, `Error` is frozen.
  */
-export function withoutStacks(code: string): string {
+function withoutStacks(code: string): string {
   return `Error.stackTraceLimit = 0; ${code}`;
+}
+
+/** The workflows as a worker gets them at build time, and as tests run them. */
+export async function bundleWorkflows(
+  options: Pick<BundleOptions, 'workflowsPath' | 'workflowInterceptorModules' | 'logger'>,
+): Promise<WorkflowBundleWithSourceMap> {
+  const { code, sourceMap } = await bundleWorkflowCode({ ...options, preloadModules: [...PRELOADED_MODULES] });
+  return { code: withoutStacks(code), sourceMap };
 }

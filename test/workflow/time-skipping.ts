@@ -12,7 +12,7 @@ import {
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { WorkerOptions, WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { releaseStartOptions } from '../../src/workflows/start-options';
 import { releaseQueueWorkflowId, SEARCH_ATTRIBUTES } from '../../src/workflows/api';
@@ -21,7 +21,7 @@ import type { Actor, MessageAck, ReleaseInput, ReleaseStatus, UpdateName } from 
 import { release } from '../../src/workflows/release';
 import { releaseQueue } from '../../src/workflows/release-queue';
 import type { Plan } from '../../src/spec/plan-types';
-import { PRELOADED_MODULES, withoutStacks } from '../../src/worker/workflow-bundle';
+import { bundleWorkflows as bundle } from '../../src/worker/workflow-bundle';
 import { isAtWork, isInTask } from './clock-guard';
 import type { FakeWorld } from './fake-world';
 import { startTestServer } from './test-server';
@@ -386,14 +386,12 @@ function runWorker(worker: Worker): () => Promise<void> {
 }
 
 /** As at build time. */
-export async function bundleWorkflows(path = '../../src/workflows/index.ts'): Promise<WorkflowBundleWithSourceMap> {
-  const { code, sourceMap } = await bundleWorkflowCode({
+export function bundleWorkflows(path = '../../src/workflows/index.ts'): Promise<WorkflowBundleWithSourceMap> {
+  return bundle({
     workflowsPath: require.resolve(path),
     workflowInterceptorModules: [require.resolve('../../src/workflows/interceptors.ts')],
-    preloadModules: [...PRELOADED_MODULES],
     logger: new DefaultLogger('ERROR'),
   });
-  return { code: withoutStacks(code), sourceMap };
 }
 
 function shorten(bundle: WorkflowBundleWithSourceMap): WorkflowBundleWithSourceMap {
