@@ -4,6 +4,7 @@ import { TargetFailure } from '../target';
 import type { Cluster } from './cluster';
 import { ClusterFailure } from './cluster-failure';
 import type { KubernetesObject } from './objects';
+import { failureOfPods } from './track-checks';
 
 /** A Service made just now is not known to the API server's proxy for a moment; that is not counted as a try. */
 const SETTLING_MS = 15_000;
@@ -16,14 +17,18 @@ export interface ProxiedSmokeTest {
   readonly port: number | null;
   readonly test: SmokeTestStep;
   readonly version: string;
+  /** The Deployment of the pods: looked at where the Service knows of none that is ready. */
+  readonly deployment: string;
   readonly signal: AbortSignal;
+  /** For tests: how long a Service that is not known yet is waited for. */
+  readonly settlingMs?: number;
 }
 
 /**
  * Asks the pods behind a Service through the API server, which works from outside on every cluster. Answers a sentence.
  *
- * @throws TargetFailure `smokeTestFailed` with what was answered, `invalidTarget` for a Service without a port to ask;
- * ClusterFailure `unreachable` while the API server is away.
+ * @throws TargetFailure `smokeTestFailed` with what was answered, `deployFailed` for pods that fail, `invalidTarget` for
+ * a Service without a port to ask; ClusterFailure `unreachable` while the API server is away, or has nobody to ask.
  */
 export async function smokeTestThroughProxy(cluster: Cluster, request: ProxiedSmokeTest): Promise<string> {
   const { namespace, service, test, version, signal } = request;
@@ -32,7 +37,7 @@ export async function smokeTestThroughProxy(cluster: Cluster, request: ProxiedSm
   const shown = `Service ${namespace}/${service}${port === undefined ? '' : `:${port}`}${test.path}`;
   let problem = '';
   // Once for all tries: they must end within the step's own time.
-  const settledBy = performance.now() + SETTLING_MS;
+  const settledBy = performance.now() + (request.settlingMs ?? SETTLING_MS);
   for (let attempt = 1; attempt <= test.attempts; attempt += 1) {
     if (attempt > 1) await delay(test.intervalMs, undefined, { signal });
     problem = await probe(cluster, { ...request, port, settledBy });
@@ -48,6 +53,7 @@ async function probe(
   {
     namespace,
     service,
+    deployment,
     port,
     test,
     signal,
@@ -69,10 +75,22 @@ async function probe(
       // The API server is away, which says nothing about the version: the test as a whole is asked for again.
       if (error.kind === 'unreachable' && error.status === undefined) throw error;
       const settling = error.kind === 'notFound' || error.status === 503;
-      if (!settling || performance.now() > settledBy) return `could not be asked: ${error.message}`;
+      if (!settling || performance.now() > settledBy) {
+        if (!isWithoutPods(error)) return `could not be asked: ${error.message}`;
+        // Nobody was asked, so nothing is known of the version. After an outage the controllers come back in their own
+        // time, and a Service learns of its pods later than their Deployment does: asked again in the step's own time.
+        const failure = await failureOfPods(cluster, { namespace, name: deployment }, { needed: 1, signal });
+        if (failure !== null) throw new TargetFailure('deployFailed', failure, { cause: error });
+        throw error;
+      }
       await delay(SETTLING_POLL_MS, undefined, { signal });
     }
   }
+}
+
+/** The proxy's own word for a Service of which it knows no ready pod. */
+function isWithoutPods({ status, message }: ClusterFailure): boolean {
+  return status === 503 && message.includes('no endpoints available for service');
 }
 
 /**

@@ -204,7 +204,8 @@ describeWithApiServer('permissions, against a real API server', (server) => {
     };
     const ask = (by: number | null): Promise<unknown> =>
       smokeTestThroughProxy(worker, {
-        ...{ namespace, service: 'checkout-canary', port: by, version: 'v2', signal: AbortSignal.timeout(1_000) },
+        ...{ namespace, service: 'checkout-canary', deployment: 'checkout-canary', port: by, version: 'v2' },
+        signal: AbortSignal.timeout(1_000),
         test: { kind: 'smokeTest', name: 'smoke test', ...test },
       }).then(
         () => null,

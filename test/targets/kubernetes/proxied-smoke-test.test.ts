@@ -1,7 +1,10 @@
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { smokeTestThroughProxy } from '../../../src/targets/kubernetes/proxied-smoke-test';
+import { deploymentObject } from './deployment-objects';
 import { answer, FakeApi, reset, status } from './fake-api';
+import type { Handler } from './fake-api';
+import { containerStatus, podObject, replicaSetObject, waiting } from './pod-objects';
 
 const service = answer(200, {
   apiVersion: 'v1',
@@ -10,6 +13,7 @@ const service = answer(200, {
   spec: { ports: [{ name: 'http', port: 80 }] },
 });
 const healthy = answer(200, { ok: true });
+const withoutPods = status(503, 'ServiceUnavailable', 'no endpoints available for service "checkout-canary"');
 
 describe('a smoke test through the API server', () => {
   let api: FakeApi;
@@ -23,10 +27,11 @@ describe('a smoke test through the API server', () => {
     await api.stop();
   });
 
-  const smokeTest = (attempts: number): Promise<string> =>
+  const smokeTest = (attempts: number, settlingMs?: number): Promise<string> =>
     smokeTestThroughProxy(cluster, {
       namespace: 'shop',
       service: 'checkout-canary',
+      deployment: 'checkout-canary',
       port: null,
       version: 'v2',
       test: {
@@ -40,6 +45,17 @@ describe('a smoke test through the API server', () => {
         timeoutMs: 1_000,
       },
       signal: AbortSignal.timeout(10_000),
+      ...(settlingMs === undefined ? {} : { settlingMs }),
+    });
+
+  /** A Service that never knows a ready pod, and what the cluster tells of its Deployment and of its pod. */
+  const neverAPod = (deployment: object, pod: object): Handler =>
+    byPath({
+      '/services/checkout-canary:http/proxy/healthz': withoutPods,
+      '/services/checkout-canary': service,
+      '/deployments/checkout-canary': answer(200, deployment),
+      '/replicasets': answer(200, { items: [replicaSetObject({ hash: '5d', revision: 2, owner: 'uid-of-checkout' })] }),
+      '/pods': answer(200, { items: [pod] }),
     });
 
   it('holds an API server that is away against nobody', async () => {
@@ -61,9 +77,41 @@ describe('a smoke test through the API server', () => {
   });
 
   it('waits for a Service that is not known yet, and does not count that as a try', async () => {
-    const unknown = status(503, 'ServiceUnavailable', 'no endpoints available for service "checkout-canary"');
-    api.handlers = [service, unknown, unknown, healthy];
+    api.handlers = [service, withoutPods, withoutPods, healthy];
 
     expect(await smokeTest(1)).toMatch(/^v2 answered/);
   });
+
+  it('holds a Service that has not learnt of its pods yet against nobody, however long that takes', async () => {
+    const ready = deploymentObject({ replicas: 1 }, { replicas: 1, updatedReplicas: 1, availableReplicas: 1 });
+    api.handlers = [neverAPod(ready, podObject('checkout-5d-1', '5d', { phase: 'Running' }))];
+
+    await expect(smokeTest(3, 0)).rejects.toMatchObject({
+      name: 'ClusterFailure',
+      kind: 'unreachable',
+      message: expect.stringContaining('no endpoints available') as string,
+    });
+  });
+
+  it('says what is wrong with the pods where that is why the Service has none', async () => {
+    const failing = deploymentObject({ replicas: 1 }, { replicas: 1, updatedReplicas: 1, availableReplicas: 0 });
+    const containerStatuses = [containerStatus(waiting('CrashLoopBackOff'), { restartCount: 5 })];
+    api.handlers = [neverAPod(failing, podObject('checkout-5d-1', '5d', { phase: 'Running', containerStatuses }))];
+
+    await expect(smokeTest(3, 0)).rejects.toMatchObject({
+      name: 'TargetFailure',
+      kind: 'deployFailed',
+      message: expect.stringMatching(/does not come up\. .*checkout-5d-1/) as string,
+    });
+  });
 });
+
+/** The handler of the first of these endings that a request's path has. */
+function byPath(handlers: Readonly<Record<string, Handler>>): Handler {
+  return (request, response, body) => {
+    const { pathname } = new URL(request.url ?? '', 'http://api.test');
+    const found = Object.entries(handlers).find(([ending]) => pathname.endsWith(ending));
+    const handler = found?.[1] ?? status(404, 'NotFound', `${pathname} is not there`);
+    handler(request, response, body);
+  };
+}

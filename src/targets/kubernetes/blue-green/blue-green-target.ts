@@ -112,7 +112,7 @@ class BlueGreenTarget implements Target {
     const { namespace, port } = this.#plan;
     return asTargetFailure(async () => {
       const { next } = await lookAtPair(this.#cluster, this.#plan, { release, signal });
-      const asked = { namespace, service: next.preview, port, test, version, signal };
+      const asked = { namespace, service: next.preview, deployment: next.name, port, test, version, signal };
       return smokeTestThroughProxy(this.#cluster, asked);
     });
   }

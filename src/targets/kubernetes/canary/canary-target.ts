@@ -127,10 +127,10 @@ class CanaryTarget implements Target {
 
   smokeTest(request: { test: SmokeTestStep; release: string; version: string; signal: AbortSignal }): Promise<string> {
     const { test, version, signal } = request;
-    const { namespace, service, port } = this.#plan;
-    return asTargetFailure(() =>
-      smokeTestThroughProxy(this.#cluster, { namespace, service: `${service}-canary`, port, test, version, signal }),
-    );
+    const { namespace, service, deployment, port } = this.#plan;
+    const canary = { service: `${service}-canary`, deployment: `${deployment}-canary` };
+    const asked = { namespace, ...canary, port, test, version, signal };
+    return asTargetFailure(() => smokeTestThroughProxy(this.#cluster, asked));
   }
 
   setWeight(write: WeightWrite & { previousWeight: number }): Promise<string> {
@@ -456,13 +456,12 @@ class CanaryTarget implements Target {
   async #testStable(tracks: TracksView, write: TargetWrite, test: SmokeTestStep): Promise<string> {
     const { namespace, service, port } = this.#plan;
     const { signal, version } = write;
-    if (this.#plan.traffic.kind !== 'serviceSelector') {
-      return smokeTestThroughProxy(this.#cluster, { namespace, service, port, test, version, signal });
-    }
+    const asked = { namespace, service, deployment: tracks.stable.name, port, test, version, signal };
+    if (this.#plan.traffic.kind !== 'serviceSelector') return smokeTestThroughProxy(this.#cluster, asked);
     const name = `${service}-stable`;
     await this.#serviceFor(tracks, write, { name, selector: tracks.selectors.stable });
     try {
-      return await smokeTestThroughProxy(this.#cluster, { namespace, service: name, port, test, version, signal });
+      return await smokeTestThroughProxy(this.#cluster, { ...asked, service: name });
     } finally {
       await removeMade(this.#cluster, serviceRef(namespace, name), write);
     }
