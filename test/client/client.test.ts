@@ -6,6 +6,7 @@ import type { ActivityDeps } from '../../src/activities/deps';
 import { connect, openConnection } from '../../src/client/connect';
 import type { DeployResult, SluiceClient } from '../../src/client/client-types';
 import { newReleaseId } from '../../src/client/release-id';
+import { createSluiceClient } from '../../src/client/sluice-client';
 import { ReleaseError } from '../../src/errors';
 import type { Plan } from '../../src/spec/plan-types';
 import { RELEASE_QUEUE_WORKFLOW, RELEASE_WORKFLOW, releaseQueueWorkflowId, TASK_QUEUE } from '../../src/workflows/api';
@@ -255,6 +256,34 @@ describe('the client', () => {
       expect((await ended(service)).outcome).toBe('promoted');
       // The queue is over by now, and still knows.
       await expect(client.status(asked)).rejects.toMatchObject({ code: 'superseded' });
+    });
+
+    it('finds one that leaves the queue while it is asked for by its id, before any list shows it', async () => {
+      const service = newService();
+      await client.deploy(long(service), { actor: ada });
+      await soaking(service);
+      const waiting = await client.deploy(long(service), { actor: ada, onConflict: 'queue' });
+      await eventually(async () => (await client.queue({ service, namespace })) !== null, 'it is in the queue');
+      const connection = await openConnection({ address: stack.temporal.address }, 60_000);
+      const temporal = new Client({ connection });
+      // It begins after the service's newest release was asked for, and lists are a moment behind.
+      jest.spyOn(temporal.workflow, 'list').mockImplementation(() => ({
+        async *[Symbol.asyncIterator]() {
+          await rollback(service);
+          await begun(service, waiting);
+        },
+        intoHistories: () => {
+          throw new Error('no histories are asked for here');
+        },
+      }));
+      const asking = createSluiceClient({ client: temporal, connection, where: 'a test', timeoutMs: 60_000 });
+      opened.push(asking);
+
+      const found = await asking.status({ service, namespace, release: waiting.release });
+
+      expect(found).toMatchObject({ release: waiting.release, endedAt: null });
+      expect(temporal.workflow.list).toHaveBeenCalled();
+      await rollback(service);
     });
 
     it('withdraws one that waits, by its id, and says from then on who did', async () => {
