@@ -1,9 +1,15 @@
 import { join } from 'node:path';
+import type { Plan } from '../src/spec/plan-types';
+import { connectCluster } from '../src/targets/kubernetes/cluster';
+import { LabShop } from '../test/e2e/lab-shop';
 import { Load } from '../test/e2e/load';
+import { becomeBlue, pairChoices } from '../test/e2e/pair';
+import { labPlan } from '../test/e2e/release-stack';
 import { OnDuty, Runbook } from '../test/e2e/runbook';
 import { requireLab } from '../test/lab/lab';
 import type { Lab } from '../test/lab/lab';
-import { makeShop, removeShop } from '../test/lab/shop';
+import { removeShop } from '../test/lab/shop';
+import { shopHost } from '../test/lab/shop-manifests';
 import { gatewayPlan, promotedPlan, SluiceStack } from './kubernetes/sluice-side';
 import { BENCH_ACTOR, eventually } from './lib/stack';
 import { below } from './lib/result';
@@ -19,21 +25,23 @@ interface Way {
   readonly title: string;
   /** Whether a worker and Temporal are there when its commands are given. */
   readonly served: boolean;
-  /** Whether the release is over by then. */
-  readonly promoted: boolean;
+  /** Where the release is by then: half of the traffic has the new version, all of it, or all of it for good. */
+  readonly release: 'half' | 'switched' | 'promoted';
 }
 
 const WAYS: readonly Way[] = [
-  { title: 'With sluice', served: true, promoted: false },
-  { title: 'With Temporal alone', served: true, promoted: false },
-  { title: 'Without Temporal', served: false, promoted: false },
-  { title: 'With kubectl alone', served: true, promoted: false },
-  { title: 'After a promotion', served: true, promoted: true },
+  { title: 'With sluice', served: true, release: 'half' },
+  { title: 'With Temporal alone', served: true, release: 'half' },
+  { title: 'Without Temporal', served: false, release: 'half' },
+  { title: 'With kubectl alone', served: true, release: 'half' },
+  { title: 'Blue and green', served: true, release: 'switched' },
+  { title: 'After a promotion', served: true, release: 'promoted' },
 ];
 
 /**
  * The commands of docs/runbooks/roll-back-by-hand.md, each way on a release that has half of the traffic at the lab's
- * gateway, or is over: until the commands have ended, and until the last request that the new version served.
+ * gateway, or all of it after a switch, or is over: until the commands have ended, and until the last request that the
+ * new version served.
  */
 export async function waysBack(): Promise<BenchResult> {
   const lab = await requireLab();
@@ -44,25 +52,37 @@ export async function waysBack(): Promise<BenchResult> {
   }
   return {
     bench: 'ways-back',
-    how: 'Each way of docs/runbooks/roll-back-by-hand.md by its own commands, on the lab, with a release at 50 % of 50 requests a second, or promoted; from the first command to its end and to the last request that the new version served.',
+    how: 'Each way of docs/runbooks/roll-back-by-hand.md by its own commands, on the lab, with a release at 50 % of 50 requests a second, switched to the other colour, or promoted; from the first command to its end and to the last request that the new version served.',
     figures,
   };
 }
 
-async function timed(lab: Lab, { title, served, promoted }: Way): Promise<readonly Figure[]> {
+function planOf(lab: Lab, shop: LabShop, release: Way['release']): Plan {
+  switch (release) {
+    case 'half':
+      return gatewayPlan(lab, shop.namespace);
+    case 'promoted':
+      return promotedPlan(lab, shop.namespace);
+    case 'switched':
+      return labPlan(lab, shop.namespace, shop.image('v2'), pairChoices({ soak: '1h' }));
+  }
+}
+
+async function timed(lab: Lab, { title, served, release }: Way): Promise<readonly Figure[]> {
   const namespace = `bench-back-${process.pid}`;
+  const cluster = connectCluster({ fieldManager: 'bench', kubeconfig: lab.kubeconfig });
   const stack = await SluiceStack.start(lab);
   const onDuty = await OnDuty.begin(lab, { root: ROOT, namespace, address: stack.address });
   try {
-    const shop = await makeShop(lab, { namespace, version: 'v1', replicas: 2 });
-    const load = new Load(shop.url, shop.host, { perSecond: 50 });
+    const shop = await LabShop.make(lab, cluster, namespace);
+    if (release === 'switched') await becomeBlue(lab, shop);
+    const load = new Load(lab.gatewayUrl, shopHost(namespace), { perSecond: 50 });
     try {
-      const release = promoted ? promotedPlan(lab, namespace) : gatewayPlan(lab, namespace);
-      await stack.client.deploy(release, { actor: BENCH_ACTOR });
+      await stack.client.deploy(planOf(lab, shop, release), { actor: BENCH_ACTOR });
       await eventually('the canary to serve', () =>
         Promise.resolve(load.served.filter(({ version }) => version === 'v2').length >= 20),
       );
-      if (promoted) {
+      if (release === 'promoted') {
         const ref = { service: 'shop', namespace };
         await eventually('the release to be promoted', async () => {
           const { outcome, message } = await stack.client.status(ref);
@@ -93,5 +113,6 @@ async function timed(lab: Lab, { title, served, promoted }: Way): Promise<readon
     await stack.stop();
     await removeShop(lab, namespace);
     onDuty.end();
+    cluster.close();
   }
 }

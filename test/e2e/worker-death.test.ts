@@ -7,6 +7,7 @@ import type { Colour } from '../../src/spec/plan-types';
 import type { Phase } from '../../src/workflows/api';
 import { ApiProxy } from './api-proxy';
 import type { SeenRequest } from './api-proxy';
+import { eventually } from './eventually';
 import { pairChoices } from './pair';
 import { startReleaseStack } from './release-stack';
 import type { ReleaseStack } from './release-stack';
@@ -19,22 +20,26 @@ jest.setTimeout(600_000);
 /** A request by which a worker is known to be in the middle of a step. */
 interface Moment {
   readonly step: string;
-  readonly is: (request: SeenRequest) => boolean;
+  /** Left out where the phase alone tells: in one without requests. */
+  readonly is?: (request: SeenRequest) => boolean;
   /** Where the request alone does not tell. */
   readonly phase?: Phase;
 }
 
 const write =
-  (method: 'POST' | 'PATCH' | 'DELETE', path: RegExp, body?: RegExp): Moment['is'] =>
-  (request) =>
+  (method: 'POST' | 'PATCH' | 'DELETE', path: RegExp, body?: RegExp) =>
+  (request: SeenRequest): boolean =>
     request.method === method && path.test(request.path) && (body?.test(request.body) ?? true);
 
 /** The write of a weight, by what the route is to remember of it: JSON within JSON. */
-const weight = (value: number): Moment['is'] =>
+const weight = (value: number): ((request: SeenRequest) => boolean) =>
   write('PATCH', /\/httproutes\/shop$/, new RegExp(String.raw`\\"document\\":{\\"weight\\":${value}\b`));
 
 /** Each of several deaths in the deploy costs it the start of a worker. */
 const DEPLOY_TIMEOUT = '8m';
+
+/** A person has the word in between, and sees the new version by its header. */
+const BEFORE_WEIGHTS = '    - match: { header: { x-canary: "true" } }\n    - approve: { by: [oncall], timeout: 10m }';
 
 /** The write by which the Service finds the pods of a colour. */
 const selects = (colour: Colour): RegExp => new RegExp(`"path":"/spec/selector/color","value":"${colour}"`);
@@ -49,7 +54,7 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
     (
       moments: readonly Moment[],
       begin: (scenario: Scenario) => Promise<unknown>,
-      check: (scenario: Scenario) => Promise<void>,
+      check: (scenario: Scenario, mortal: MortalWorker) => Promise<void>,
       choices: ScenarioChoices = {},
     ) =>
     async (name: string): Promise<void> => {
@@ -57,7 +62,7 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
       try {
         const play = async (one: Scenario): Promise<void> => {
           await begin(one);
-          await Promise.all([mortal.watch(one), check(one)]);
+          await Promise.all([mortal.watch(one), check(one, mortal)]);
         };
         await Scenario.run(lab, mortal.stack, name, play, choices);
         expect(mortal.deaths).toEqual(moments.map(({ step }) => step));
@@ -71,6 +76,8 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
       [
         { step: 'deploy', is: write('POST', /\/deployments$/) },
         { step: 'smoke test', is: ({ path }) => /\/services\/shop-canary:http\/proxy/.test(path) },
+        { step: 'match', is: write('PATCH', /\/httproutes\/shop$/, /x-canary/) },
+        { step: 'approval', phase: 'awaitingApproval' },
         { step: 'weight 50', is: weight(50) },
         {
           step: 'soak',
@@ -83,8 +90,12 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
         { step: 'hand back all', is: weight(0) },
         { step: 'clean up', is: write('DELETE', /\/deployments\/shop-canary$/) },
       ],
-      (one) => one.release('v2', { weights: [50, 100] }),
-      async (one) => one.expectAllNew(await one.ended()),
+      (one) => one.release('v2', { before: BEFORE_WEIGHTS, weights: [50, 100], deployTimeout: DEPLOY_TIMEOUT }),
+      async (one, mortal) => {
+        await mortal.replacedAfter('approval');
+        await one.approve();
+        await one.expectAllNew(await one.ended());
+      },
     ),
 
     'at each step of a roll back is replaced, and everything is as it was': killedAt(
@@ -104,6 +115,21 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
 
         expect(status.message).toMatch(/canary requests failed/);
         await one.expectAllOld(status, 'v3');
+      },
+    ),
+
+    'at each step of a roll back from a promotion is replaced, and stable runs what it ran before': killedAt(
+      [
+        { step: 'promote', is: write('PATCH', /\/deployments\/shop$/, /promotion/) },
+        { step: 'restore stable', is: write('PATCH', /\/deployments\/shop$/, /^(?!.*promotion).*\/image"/s) },
+        { step: 'weight 0', is: weight(0) },
+        { step: 'remove the Deployment', is: write('DELETE', /\/deployments\/shop-canary$/) },
+      ],
+      (one) => one.release('v2', { weights: [100], deployTimeout: DEPLOY_TIMEOUT }),
+      async (one, mortal) => {
+        await mortal.replacedAfter('promote');
+        await one.rollback();
+        await one.expectAllOld(await one.ended());
       },
     ),
 
@@ -155,20 +181,22 @@ class MortalWorker {
   /** The steps at which it was killed so far. */
   readonly deaths: string[] = [];
   readonly #proxy: ApiProxy;
+  readonly #moments: readonly Moment[];
   #worker: WorkerProcess | null = null;
   #phase: Phase | null = null;
   #replacing: Promise<void> | null = null;
 
-  private constructor(stack: ReleaseStack, proxy: ApiProxy) {
+  private constructor(stack: ReleaseStack, proxy: ApiProxy, moments: readonly Moment[]) {
     this.stack = stack;
     this.#proxy = proxy;
+    this.#moments = moments;
   }
 
   static async start(lab: Lab, moments: readonly Moment[]): Promise<MortalWorker> {
     const proxy = await ApiProxy.start(lab.kubeconfig);
-    const mortal = new MortalWorker(await startReleaseStack(lab, { worker: false }), proxy);
+    const mortal = new MortalWorker(await startReleaseStack(lab, { worker: false }), proxy, moments);
     // The request has arrived and its effect is there; nobody hears the answer.
-    proxy.after = (request) => mortal.#dieAt(request, moments);
+    proxy.after = (request) => mortal.#dieAt(request);
     try {
       await mortal.#replace();
     } catch (error) {
@@ -182,8 +210,19 @@ class MortalWorker {
   async watch(scenario: Scenario): Promise<void> {
     await scenario.until(({ phase, endedAt }) => {
       this.#phase = phase;
+      const moment = this.#next();
+      if (moment !== null && moment.is === undefined && moment.phase === phase) void this.#die(moment);
       return endedAt !== null;
     });
+  }
+
+  /** When it was killed at that step, and another one is there. */
+  async replacedAfter(step: string): Promise<void> {
+    await eventually(
+      () => this.deaths.includes(step) && this.#replacing === null,
+      `it is replaced at ${step}`,
+      240_000,
+    );
   }
 
   async stop(): Promise<void> {
@@ -194,13 +233,22 @@ class MortalWorker {
     await this.stack.stop();
   }
 
-  async #dieAt(request: SeenRequest, moments: readonly Moment[]): Promise<void> {
-    const moment = moments[this.deaths.length];
-    if (moment === undefined || this.#replacing !== null || !moment.is(request)) return;
+  /** Where it is to be killed next; null while it is being replaced, and after the last time. */
+  #next(): Moment | null {
+    return this.#replacing === null ? (this.#moments[this.deaths.length] ?? null) : null;
+  }
+
+  async #dieAt(request: SeenRequest): Promise<void> {
+    const moment = this.#next();
+    if (moment?.is?.(request) !== true) return;
     if (moment.phase !== undefined && moment.phase !== this.#phase) return;
     // Somebody else was faster: nothing has happened yet.
     if (request.status === null || request.status >= 300) return;
-    this.deaths.push(moment.step);
+    await this.#die(moment);
+  }
+
+  async #die({ step }: Moment): Promise<void> {
+    this.deaths.push(step);
     this.#replacing = this.#replace();
     await this.#replacing;
     this.#replacing = null;
