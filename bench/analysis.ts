@@ -1,60 +1,79 @@
-import type { Counted } from '../src/analysis/counts';
 import { gatherEvidence } from '../src/analysis/gather-evidence';
 import type { EvidenceState, GatheringPolicy } from '../src/analysis/gather-evidence';
+import type { Counted } from '../src/analysis/counts';
 import { wilsonInterval } from '../src/analysis/wilson';
-import { playCounted } from './lib/counted-release';
-import { seededRandom } from './lib/random';
+import { ALL, DISTURBED, HORIZON_S, PAUSES, SEED } from './lib/analysis-jobs';
+import { AnalysisThreads } from './lib/analysis-threads';
 import { atMost, below, told } from './lib/result';
 import type { BenchResult, BenchTable } from './lib/result';
-import { EVIDENCE_RULES, RELEASED_RULE, releasedDetector, RULES, withoutSpreads } from './lib/rules';
-import type { Detector, ReleasedBatch, Rule } from './lib/rules';
-import { playLatency } from './lib/simulated-latency';
-import type { LatencyTraffic } from './lib/simulated-latency';
-import { bursts, playRelease, RETRIED } from './lib/simulated-release';
-import type { Disturbance, Release, Traffic } from './lib/simulated-release';
+import { RULES } from './lib/rules';
 import { percentile } from './lib/statistics';
 
-const SEED = 20240611;
 const HEALTHY_RELEASES = 20_000;
 const DISTURBED_RELEASES = 2_000;
 const LONG_RELEASES = 200;
 const DELAY_RUNS = 500;
-/** Nobody waits longer at one weight, in seconds. */
-const HORIZON_S = 1_800;
+/** Of the releases of one case, what a thread plays at once. */
+const HEALTHY_PART = 1_000;
+const DISTURBED_PART = 500;
+const LONG_PART = 25;
+const DELAY_PART = 125;
 
-const USUAL: Traffic = { rps: 100, base: 0.005, times: 1 };
-const RELEASE: Release = { weights: [0.05, 0.25, 0.5], stage: 60 };
-const ALL = [...RULES, ...EVIDENCE_RULES, RELEASED_RULE];
+const TIMES = [2, 4, 10, 40];
 
 /** The judge beside the rules of others, by simulation, and what one measurement of it costs. */
 export async function analysis(): Promise<BenchResult> {
-  const healthy = falseAlarms(ALL, HEALTHY_RELEASES, RELEASE, USUAL);
-  const delays = [2, 4, 10, 40].map((times) => delaysOf(ALL, times));
-  const untempered = requestsUntilFailed();
-  const ours = ALL.length - 1;
+  // Alone, before the threads are at work.
   const cost = costOfMeasurement();
-  return {
-    bench: 'analysis',
-    how: `${HEALTHY_RELEASES} healthy releases of 5, 25 and 50 % for 60 s each at 100 requests/s with 0.5 % errors, a look every 5 s; delays from ${DELAY_RUNS} runs at 5 % of at most ${HORIZON_S} s; disturbances from ${DISTURBED_RELEASES} releases each, 6 h from ${LONG_RELEASES}; seed ${SEED}.`,
-    figures: [
-      atMost(
-        'healthy releases rolled back by the defaults, upper Wilson bound',
-        100 * wilsonInterval(healthy[ours] ?? 0, HEALTHY_RELEASES).upper,
-        1,
-        '%',
+  const threads = new AnalysisThreads(tellProgress());
+  try {
+    const [healthy, delays, untempered, disturbed, latency] = await Promise.all([
+      summed(HEALTHY_RELEASES, HEALTHY_PART, (runs) => threads.run('healthy', { name: 'undisturbed', ...runs })),
+      Promise.all(
+        TIMES.map((times) => joined(DELAY_RUNS, DELAY_PART, (runs) => threads.run('delays', { times, ...runs }))),
       ),
-      atMost('canary requests until a 10x rise is found at 5 %, untempered, 95 %', percentile(untempered, 95), 300, ''),
-      below('one measurement of 10 metrics with 12 boundaries, median', cost.medianMs, 1, 'ms'),
-      told('the same, p99', cost.p99Ms, 'ms'),
-      below('its state as JSON', cost.bytes / 1024, 64, 'kB'),
-    ],
-    tables: [comparison(healthy, delays), await disturbances(), clusteredLatency()],
-  };
+      threads.run('requestsUntilFailed', { runs: DELAY_RUNS, part: 0 }),
+      disturbances(threads),
+      clusteredLatency(threads),
+    ]);
+    const ours = ALL.length - 1;
+    return {
+      bench: 'analysis',
+      how: `${HEALTHY_RELEASES} healthy releases of 5, 25 and 50 % for 60 s each at 100 requests/s with 0.5 % errors, a look every 5 s; delays from ${DELAY_RUNS} runs at 5 % of at most ${HORIZON_S} s; disturbances from ${DISTURBED_RELEASES} releases each, 6 h from ${LONG_RELEASES}; seed ${SEED}.`,
+      figures: [
+        atMost(
+          'healthy releases rolled back by the defaults, upper Wilson bound',
+          100 * wilsonInterval(healthy[ours] ?? 0, HEALTHY_RELEASES).upper,
+          1,
+          '%',
+        ),
+        atMost(
+          'canary requests until a 10x rise is found at 5 %, untempered, 95 %',
+          percentile(untempered, 95),
+          300,
+          '',
+        ),
+        below('one measurement of 10 metrics with 12 boundaries, median', cost.medianMs, 1, 'ms'),
+        told('the same, p99', cost.p99Ms, 'ms'),
+        below('its state as JSON', cost.bytes / 1024, 64, 'kB'),
+      ],
+      tables: [
+        comparison(
+          healthy,
+          delays.map((each) => each.map(delay)),
+        ),
+        disturbed,
+        latency,
+      ],
+    };
+  } finally {
+    await threads.close();
+  }
 }
 
 function comparison(healthy: readonly number[], delays: readonly (readonly string[])[]): BenchTable {
   return {
-    headings: ['rule', 'false alarm', '(95 %)', '2x', '4x', '10x', '40x'],
+    headings: ['rule', 'false alarm', '(95 %)', ...TIMES.map((times) => `${times}x`)],
     rows: ALL.map((rule, index) => [
       rule.name,
       percent(healthy[index] ?? 0, HEALTHY_RELEASES),
@@ -64,135 +83,90 @@ function comparison(healthy: readonly number[], delays: readonly (readonly strin
   };
 }
 
-/** How many of the releases each rule fails. */
-function falseAlarms(
-  rules: readonly Rule[],
-  releases: number,
-  release: Release,
-  traffic: Traffic,
-  disturbance: Disturbance = {},
-): number[] {
-  const random = seededRandom(SEED);
-  const alarms = rules.map(() => 0);
-  for (let run = 0; run < releases; run += 1) {
-    const failed = playRelease(
-      random,
-      rules.map((rule) => rule.start()),
-      release,
-      traffic,
-      disturbance,
-    );
-    for (const [index, at] of failed.entries()) if (at !== null) alarms[index] = (alarms[index] ?? 0) + 1;
-  }
-  return alarms;
+/** What is no fault of the canary's, or no ordinary traffic: who rolls a healthy canary back for it. */
+async function disturbances(threads: AnalysisThreads): Promise<BenchTable> {
+  const names = Object.keys(DISTURBED) as (keyof typeof DISTURBED)[];
+  const row = (name: string, alarms: readonly number[], of: number): string[] => [
+    name,
+    ...alarms.map((count) => percent(count, of)),
+  ];
+  const rows = await Promise.all([
+    ...names.map(async (name) => {
+      const alarms = await summed(DISTURBED_RELEASES, DISTURBED_PART, (runs) =>
+        threads.run('healthy', { name, ...runs }),
+      );
+      return row(name, alarms, DISTURBED_RELEASES);
+    }),
+    summed(DISTURBED_RELEASES, DISTURBED_PART, (runs) => threads.run('restarted', runs)).then((alarms) =>
+      row('counters that begin anew', alarms, DISTURBED_RELEASES),
+    ),
+    summed(LONG_RELEASES, LONG_PART, (runs) => threads.run('healthy', { name: 'for six hours', ...runs })).then(
+      (alarms) => {
+        const [name = '', ...lasting] = row('6 h at 5 %', alarms, LONG_RELEASES);
+        return [name, ...RULES.map(() => ''), ...lasting];
+      },
+    ),
+  ]);
+  return { headings: ['disturbance', ...ALL.map(({ name }) => name)], rows };
+}
+
+/** Slow requests that come together at one process, with the spread between stable's processes known and not known. */
+async function clusteredLatency(threads: AnalysisThreads): Promise<BenchTable> {
+  const names = Object.keys(PAUSES) as (keyof typeof PAUSES)[];
+  const rows = names.map(async (pauses) => {
+    const [alarms, found] = await Promise.all([
+      summed(DISTURBED_RELEASES, DISTURBED_PART, (runs) => threads.run('latencyAlarms', { pauses, ...runs })),
+      joined(DELAY_RUNS, DELAY_PART, (runs) => threads.run('latencyDelays', { pauses, ...runs })),
+    ]);
+    const cells = alarms.flatMap((count, index) => [percent(count, DISTURBED_RELEASES), delay(found[index] ?? [])]);
+    return [pauses, ...cells];
+  });
+  return {
+    headings: ['latency', 'false alarm, defaults', '2x slower', 'with the spread', '2x slower'],
+    rows: await Promise.all(rows),
+  };
+}
+
+interface Part {
+  readonly runs: number;
+  readonly part: number;
+}
+
+/** So many runs in parts, whose counts are summed up by rule. */
+async function summed(all: number, each: number, play: (part: Part) => Promise<number[]>): Promise<number[]> {
+  const counts = await Promise.all(partsOf(all, each).map(play));
+  return (counts[0] ?? []).map((_, rule) => counts.reduce((sum, one) => sum + (one[rule] ?? 0), 0));
+}
+
+/** So many runs in parts, whose times are joined by rule. */
+async function joined(all: number, each: number, play: (part: Part) => Promise<number[][]>): Promise<number[][]> {
+  const times = await Promise.all(partsOf(all, each).map(play));
+  return (times[0] ?? []).map((_, rule) => times.flatMap((one) => one[rule] ?? []));
+}
+
+/** Far apart in what chooses their random numbers, where `delays` adds its `times`. */
+function partsOf(all: number, each: number): Part[] {
+  return Array.from({ length: Math.ceil(all / each) }, (_, index) => ({
+    runs: Math.min(each, all - index * each),
+    part: index * 1_000,
+  }));
 }
 
 /** `20/50`: the seconds within which half, and 95 %, of the runs are failed. */
-function delaysOf(rules: readonly Rule[], times: number): string[] {
-  const random = seededRandom(SEED + times);
-  const found = rules.map((): number[] => []);
-  const release = { weights: [0.05], stage: HORIZON_S };
-  for (let run = 0; run < DELAY_RUNS; run += 1) {
-    const failed = playRelease(
-      random,
-      rules.map((rule) => rule.start()),
-      release,
-      { ...USUAL, times },
-    );
-    for (const [index, at] of failed.entries()) found[index]?.push(at ?? Infinity);
-  }
-  return found.map(delay);
-}
-
 function delay(seconds: readonly number[]): string {
   const write = (each: number): string => (each === Infinity ? 'never' : String(each));
   return `${write(percentile(seconds, 50))}/${write(percentile(seconds, 95))}`;
 }
 
-/** Canary requests until the untempered evidence fails a canary with ten times the errors, at 5 %. */
-function requestsUntilFailed(): number[] {
-  const random = seededRandom(SEED);
-  const rule = EVIDENCE_RULES[0];
-  if (rule === undefined) return [];
-  return Array.from({ length: DELAY_RUNS }, () => {
-    let requests = 0;
-    const detector = rule.start();
-    const counting = {
-      weightChanges: () => undefined,
-      fails: (batch: Parameters<typeof detector.fails>[0]): boolean => {
-        requests += batch.canary.total;
-        return detector.fails(batch);
-      },
-    };
-    playRelease(random, [counting], { weights: [0.05], stage: HORIZON_S }, { ...USUAL, times: 10 });
-    return requests;
-  });
-}
-
-/** What is no fault of the canary's, or no ordinary traffic: who rolls a healthy canary back for it. */
-async function disturbances(): Promise<BenchTable> {
-  const cases: readonly (readonly [string, Traffic, Disturbance, Release?])[] = [
-    ['10 % errors of both for 30 s', USUAL, { rate: (base, at) => (at > 70 && at <= 100 ? 0.1 : base) }],
-    ['errors of both grow with the weight', USUAL, { rate: (base, _at, weight) => base * (1 + 8 * weight) }],
-    ['every error retried once', USUAL, { cluster: RETRIED }],
-    ['bursts of 3 in the mean', USUAL, { cluster: bursts }],
-    ['a fifth of the scrapes fails', USUAL, { gaps: 0.2 }],
-    ['7 % delivered for 5 %', USUAL, { share: (weight) => (weight === 0.05 ? 0.07 : weight) }],
-    ['1 request/s', { ...USUAL, rps: 1 }, {}],
-    ['no errors at all', { ...USUAL, base: 0 }, {}],
-    ['10 % errors always', { ...USUAL, base: 0.1 }, {}],
-  ];
-  const rows = cases.map(([name, traffic, disturbance]) => {
-    const alarms = falseAlarms(ALL, DISTURBED_RELEASES, RELEASE, traffic, disturbance);
-    return [name, ...alarms.map((count) => percent(count, DISTURBED_RELEASES))];
-  });
-  const resets = await resetAlarms();
-  rows.push(['counters that begin anew', ...resets.map((count) => percent(count, DISTURBED_RELEASES))]);
-  const lasting = [...EVIDENCE_RULES, RELEASED_RULE];
-  const long = falseAlarms(lasting, LONG_RELEASES, { weights: [0.05], stage: 6 * 3_600 }, USUAL);
-  rows.push(['6 h at 5 %', ...RULES.map(() => ''), ...long.map((count) => percent(count, LONG_RELEASES))]);
-  return { headings: ['disturbance', ...ALL.map(({ name }) => name)], rows };
-}
-
-/** How many healthy releases each rule fails while every process starts anew once a minute, half of them as new pods. */
-async function resetAlarms(): Promise<number[]> {
-  const random = seededRandom(SEED);
-  const alarms = ALL.map(() => 0);
-  for (let run = 0; run < DISTURBED_RELEASES; run += 1) {
-    const detectors = ALL.map((rule) => rule.start());
-    const failed = await playCounted(random, detectors, RELEASE, USUAL, { everyS: 60, replaced: 0.5 });
-    for (const [index, at] of failed.entries()) if (at !== null) alarms[index] = (alarms[index] ?? 0) + 1;
-  }
-  return alarms;
-}
-
-/** Slow requests that come together at one process, with the spread between stable's processes known and not known. */
-function clusteredLatency(): BenchTable {
-  const cases: readonly (readonly [string, LatencyTraffic['pauses']])[] = [
-    ['no pauses', { chance: 0, mean: 1 }],
-    ['pauses that make 3 requests slow', { chance: 0.003, mean: 3 }],
-    ['pauses that make 5 requests slow', { chance: 0.002, mean: 5 }],
-    ['pauses that make 10 requests slow', { chance: 0.001, mean: 10 }],
-  ];
-  const detectors = (): Detector<ReleasedBatch>[] => [
-    withoutSpreads(releasedDetector('latency')),
-    releasedDetector('latency'),
-  ];
-  const rows = cases.map(([name, pauses]) => {
-    const random = seededRandom(SEED);
-    const [alarms, found] = [[0, 0], [[], []] as [number[], number[]]];
-    for (let run = 0; run < DISTURBED_RELEASES; run += 1) {
-      const failed = playLatency(random, detectors(), RELEASE, { rps: 100, times: 1, pauses });
-      for (const [index, at] of failed.entries()) if (at !== null) alarms[index] = (alarms[index] ?? 0) + 1;
-    }
-    for (let run = 0; run < DELAY_RUNS; run += 1) {
-      const release = { weights: [0.05], stage: HORIZON_S };
-      const failed = playLatency(random, detectors(), release, { rps: 100, times: 2, pauses });
-      for (const [index, at] of failed.entries()) found[index]?.push(at ?? Infinity);
-    }
-    return [name, ...alarms.flatMap((count, index) => [percent(count, DISTURBED_RELEASES), delay(found[index] ?? [])])];
-  });
-  return { headings: ['latency', 'false alarm, defaults', '2x slower', 'with the spread', '2x slower'], rows };
+/** A line for each tenth that is done: it takes a quarter of an hour. */
+function tellProgress(): (done: number, all: number) => void {
+  let told = 0;
+  return (done, all) => {
+    const tenths = Math.floor((10 * done) / all);
+    if (tenths === told) return;
+    told = tenths;
+    process.stderr.write(`bench: analysis ... ${10 * tenths} %\n`);
+  };
 }
 
 function costOfMeasurement(): { readonly medianMs: number; readonly p99Ms: number; readonly bytes: number } {
