@@ -43,9 +43,12 @@ export async function rollBackDirectly(
   options: { readonly signal: AbortSignal; readonly onWrite?: (write: DirectWrite) => void },
 ): Promise<DirectRollBack> {
   const { signal } = options;
-  const { plan, version, release } = await findRelease(cluster, service, signal);
+  const { plan, version, fence: held } = await findRelease(cluster, service, signal);
+  const { release } = held;
   const target = createKubernetesTarget(plan, { cluster, resolve: (image) => Promise.resolve(image) });
-  const epoch = Date.now();
+  // Later than the release's own, and no later than that: whose clock is right does not matter then, and the next
+  // release, which begins later still, does not find it in its way.
+  let epoch = held.epoch + 1;
   const started = performance.now();
   const writes: DirectWrite[] = [];
   let step = 0;
@@ -63,11 +66,23 @@ export async function rollBackDirectly(
     options.onWrite?.(done);
     return done;
   };
-  const toZero = (): Promise<DirectWrite> =>
-    run(() => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] }));
+  const toZero = async (): Promise<DirectWrite> => {
+    const write = (): Promise<string> => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] });
+    return run(async () => {
+      try {
+        return await write();
+      } catch (error) {
+        if (!(error instanceof TargetFailure) || error.kind !== 'fenceLost') throw error;
+        // Somebody's hand has written in between, with a time of theirs; whoever gives this command comes after them.
+        epoch = Math.max(epoch + 1, Date.now());
+        return write();
+      }
+    });
+  };
   const restore = (): Promise<DirectWrite> =>
     run(() => target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
-  const zero = plan.strategy === 'blueGreen' ? await untilThere(toZero, signal) : await restoreAround(toZero, restore);
+  const zero =
+    plan.strategy === 'blueGreen' ? await untilThere(toZero, signal) : await restoreAround(toZero, restore, signal);
   await delay(plan.drainMs, undefined, { signal });
   await run(() => target.removeCanary(next()));
   return { version, release, writes, weightZeroMs: zero.atMs };
@@ -77,6 +92,7 @@ export async function rollBackDirectly(
 async function restoreAround(
   toZero: () => Promise<DirectWrite>,
   restore: () => Promise<DirectWrite>,
+  signal: AbortSignal,
 ): Promise<DirectWrite> {
   try {
     const zero = await toZero();
@@ -85,11 +101,11 @@ async function restoreAround(
   } catch (error) {
     if (!isUnreachable(error)) throw error;
     await restore();
-    return toZero();
+    return untilThere(toZero, signal);
   }
 }
 
-/** A switch changes no pods; the old ones are only waited for where somebody has taken them away. */
+/** For old pods that are made anew, or that somebody has taken away: they are waited for. */
 async function untilThere(toZero: () => Promise<DirectWrite>, signal: AbortSignal): Promise<DirectWrite> {
   const started = performance.now();
   for (;;) {
@@ -110,14 +126,14 @@ async function findRelease(
   cluster: Cluster,
   { namespace, name }: { readonly namespace: string; readonly name: string },
   signal: AbortSignal,
-): Promise<NonNullable<ReturnType<typeof targetNoteOn>> & { readonly release: string }> {
+): Promise<NonNullable<ReturnType<typeof targetNoteOn>> & { readonly fence: WriteFence }> {
   const objects = await asTargetFailure(() =>
     cluster.list({ apiVersion: 'apps/v1', kind: 'Deployment', namespace }, { signal }),
   );
   for (const object of objects) {
     const note = targetNoteOn(object);
-    const release = fenceOn(object)?.release;
-    if (note?.plan.serviceName === name && release !== undefined) return { ...note, release };
+    const fence = fenceOn(object);
+    if (note?.plan.serviceName === name && fence !== null) return { ...note, fence };
   }
   throw new TargetFailure(
     'invalidTarget',

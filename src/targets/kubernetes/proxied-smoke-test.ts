@@ -3,7 +3,7 @@ import type { SmokeTestStep } from '../../spec/plan-types';
 import { TargetFailure } from '../target';
 import type { Cluster } from './cluster';
 import { ClusterFailure } from './cluster-failure';
-import type { KubernetesObject } from './objects';
+import type { KubernetesObject, ObjectRef } from './objects';
 import { failureOfPods } from './track-checks';
 
 /** A Service made just now is not known to the API server's proxy for a moment; that is not counted as a try. */
@@ -32,7 +32,7 @@ export interface ProxiedSmokeTest {
  */
 export async function smokeTestThroughProxy(cluster: Cluster, request: ProxiedSmokeTest): Promise<string> {
   const { namespace, service, test, version, signal } = request;
-  const object = await cluster.get({ apiVersion: 'v1', kind: 'Service', namespace, name: service }, { signal });
+  const object = await cluster.get(refOf(namespace, service), { signal });
   const port = request.port ?? portOf(object);
   const shown = `Service ${namespace}/${service}${port === undefined ? '' : `:${port}`}${test.path}`;
   let problem = '';
@@ -74,8 +74,12 @@ async function probe(
       if (!(error instanceof ClusterFailure) || error.kind === 'cancelled' || error.kind === 'forbidden') throw error;
       // The API server is away, which says nothing about the version: the test as a whole is asked for again.
       if (error.kind === 'unreachable' && error.status === undefined) throw error;
-      const settling = error.kind === 'notFound' || error.status === 503;
+      // Silence is the version's only where the API server answers for itself; else this throws that it is away.
+      if (error.kind === 'timeout') await cluster.get(refOf(namespace, service), { signal });
+      const busy = isOfApiServer(error);
+      const settling = error.kind === 'notFound' || error.status === 503 || busy;
       if (!settling || performance.now() > settledBy) {
+        if (busy) throw error;
         if (!isWithoutPods(error)) return `could not be asked: ${error.message}`;
         // Nobody was asked, so nothing is known of the version. After an outage the controllers come back in their own
         // time, and a Service learns of its pods later than their Deployment does: asked again in the step's own time.
@@ -86,6 +90,15 @@ async function probe(
       await delay(SETTLING_POLL_MS, undefined, { signal });
     }
   }
+}
+
+function refOf(namespace: string, name: string): ObjectRef {
+  return { apiVersion: 'v1', kind: 'Service', namespace, name };
+}
+
+/** Overloaded, failing inside, or without the means to know us: the API server's own trouble. A pod's 500 is an answer. */
+function isOfApiServer({ kind, status }: ClusterFailure): boolean {
+  return kind === 'unauthorized' || status === 429 || status === 500;
 }
 
 /** The proxy's own word for a Service of which it knows no ready pod. */

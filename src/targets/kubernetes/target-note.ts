@@ -8,6 +8,14 @@ const TARGET_ANNOTATION = 'sluice.dev/target';
 interface TargetNote {
   readonly version: string;
   readonly plan: KubernetesTargetPlan;
+  /** Stable as it was when the canary was made. Left out where a colour is, and by workers of before. */
+  readonly stable?: NotedStable;
+}
+
+export interface NotedStable {
+  readonly image: string;
+  /** Asked for; 0 for the first version of a service. */
+  readonly replicas: number;
 }
 
 export function withTargetNote(object: KubernetesObject, note: TargetNote): KubernetesObject {

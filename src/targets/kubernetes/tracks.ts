@@ -51,6 +51,13 @@ export function selects(selector: Labels, labels: Labels): boolean {
   return keys.length > 0 && keys.every((key) => labels[key] === selector[key]);
 }
 
+/** As kubectl writes a selector. */
+export function describe(labels: Labels): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
+}
+
 function suffixed(value: string): string {
   return `${value.slice(0, MAX_LABEL - '-canary'.length)}-canary`;
 }

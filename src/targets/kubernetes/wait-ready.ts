@@ -12,12 +12,15 @@ import { lastWarning, newestReplicaSet, podsOf, TEMPLATE_HASH } from './pod-view
 import type { ReplicaSetView } from './pod-view';
 import { NO_PULLS, notePulls } from './pull-history';
 import { readinessOf } from './readiness';
+import type { Readiness } from './readiness';
 
 export interface WaitReadyOptions {
   /** Available pods of the newest version. */
   readonly needed: number;
   /** All asked-for pods must be of the newest version, and the older ones gone. */
   readonly complete: boolean;
+  /** Where an autoscaler asks for fewer meanwhile, these are enough. */
+  readonly mayShrink?: boolean;
   /** For the whole wait, milliseconds. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -188,7 +191,7 @@ class ReadyWatch {
       const last = AbortSignal.any([signal, AbortSignal.timeout(READY_DEFAULTS.lastLookMs)]);
       try {
         const view = readDeployment(await this.#cluster.get(refOf(this.#at), { signal: last }));
-        const { kind, sentence } = readinessOf(view, this.#options.needed, { complete: this.#options.complete });
+        const { kind, sentence } = this.#readinessOf(view);
         if (kind === 'ready') return view;
         this.#last = { view, sentence };
       } catch (error) {
@@ -247,9 +250,14 @@ class ReadyWatch {
     return this.#lookOnce(readDeployment(await this.#cluster.get(refOf(this.#at), { signal })), elapsedMs);
   }
 
+  #readinessOf(view: DeploymentView): Readiness {
+    const { needed, complete, mayShrink = false } = this.#options;
+    const asked = mayShrink && view.replicas > 0 ? Math.min(needed, view.replicas) : needed;
+    return readinessOf(view, asked, { complete });
+  }
+
   async #lookOnce(view: DeploymentView, elapsedMs: number): Promise<DeploymentView | null> {
-    const { needed, complete } = this.#options;
-    const readiness = readinessOf(view, needed, { complete });
+    const readiness = this.#readinessOf(view);
     this.#last = { view, sentence: readiness.sentence };
     const stale = readiness.kind === 'deadline' && this.#stoodBefore(readiness.condition, elapsedMs);
     if (this.#oldDeadline === undefined) {

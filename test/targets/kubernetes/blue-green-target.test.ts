@@ -8,6 +8,7 @@ import type { ServiceLook } from '../../../src/targets/kubernetes/service-look';
 import type { KubernetesTargetPlan, TrafficPlan } from '../../../src/spec/plan-types';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
+import { eventually } from '../instance';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
@@ -450,6 +451,34 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
 
     expect(foreignEdits[0]).toMatch(/Service .*\/checkout sends to neither track as it was asked/);
     expect(await selectorOf()).toEqual({ app: 'checkout', color: 'green' });
+  });
+
+  it('switches nobody to a colour that has lost its pods along with the traffic, until they are there again', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    const green = async (): Promise<number> => {
+      const { status } = (await find('Deployment', 'checkout-green')) as unknown as {
+        status: { availableReplicas?: number };
+      };
+      return status.availableReplicas ?? 0;
+    };
+    // As a sync does that knows nothing of the release: everything at once.
+    controller.hold.add('checkout-green');
+    await cluster.scale(refOf('Deployment', 'checkout-green'), 0, { signal });
+    await eventually(async () => (await green()) === 0, 'green is without pods');
+    const patch = { spec: { selector: { app: 'checkout', color: 'blue' } } };
+    await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch }, { signal });
+    const { foreignEdits } = await target.reassert({ ...write(3), weight: 100, match: [] });
+    const meanwhile = await selectorOf();
+    controller.hold.delete('checkout-green');
+    await eventually(async () => (await green()) === 3, 'green has its pods again');
+    await target.reassert({ ...write(4), weight: 100, match: [] });
+
+    expect(foreignEdits.join(' ')).toContain(
+      `The traffic stays where it is until Deployment ${namespace}/checkout-green has the pods that 100 % need`,
+    );
+    expect(meanwhile).toMatchObject({ color: 'blue' });
+    expect(await selectorOf()).toMatchObject({ color: 'green' });
   });
 
   it('before the switch the new one gets as many pods as an autoscaler has given the old one meanwhile', async () => {

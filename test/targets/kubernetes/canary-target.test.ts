@@ -6,6 +6,7 @@ import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-ba
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
+import { eventually } from '../instance';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
@@ -106,6 +107,22 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     };
     return Object.fromEntries(weighted.services.map((one) => [one.name, one.weight]));
   };
+  const deployment = (name: string): { apiVersion: string; kind: string; namespace: string; name: string } => ({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    namespace,
+    name,
+  });
+  const availableOf = async (name: string): Promise<number> => {
+    const { status } = (await find('Deployment', name)) as unknown as { status: { availableReplicas?: number } };
+    return status.availableReplicas ?? 0;
+  };
+  const canaryService = (selector: Readonly<Record<string, string>>): KubernetesObject => ({
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'checkout-canary', namespace },
+    spec: { selector, ports: [{ port: 80, targetPort: 8080 }] },
+  });
   const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
     const error: unknown = await work.then(
       () => null,
@@ -397,6 +414,26 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       expect(await find('Deployment', 'checkout-canary')).toBeNull();
     });
 
+    it('is held by no clock: the next release is not in its way, and a hand with a later time is not in this one’s', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      const split = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+      const byHand = JSON.stringify({ release: 'by-hand', epoch: 1_000, step: 1, attempt: 1 });
+      const annotations = { 'sluice.dev/fence': byHand };
+      await cluster.patch(split, { type: 'merge', patch: { metadata: { annotations } } }, { signal });
+      await directly();
+
+      expect(await weights()).toEqual({ checkout: 1 });
+
+      const second = { release: 'r2', epoch: Date.now() + 60_000 };
+      await target.deploy(write(1, second));
+      await directly();
+      const next = { release: 'r3', epoch: second.epoch + 2 };
+      await target.deploy(write(1, next));
+
+      expect(await replicasOf('checkout-canary')).toBe(1);
+    });
+
     it('says so when there is nothing to take back', async () => {
       const failure = await failureOf(directly());
 
@@ -472,6 +509,129 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(second.foreignEdits).toEqual([`Deployment ${namespace}/checkout-canary was gone, and was made again.`]);
     expect(third).toEqual({ foreignEdits: [], guardTripped: null, unreachable: [] });
     other.close();
+  });
+
+  it('puts no traffic back onto a track that has lost its pods along with it, until they are there again', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 50, 0));
+    // As a sync does that knows nothing of the release: everything at once.
+    controller.hold.add('checkout-canary');
+    const split = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+    const services = [{ name: 'checkout', port: 80, weight: 1 }];
+    await cluster.scale(deployment('checkout-canary'), 0, { signal });
+    await eventually(async () => (await availableOf('checkout-canary')) === 0, 'the canary is without pods');
+    await cluster.patch(split, { type: 'merge', patch: { spec: { weighted: { services } } } }, { signal });
+    const first = await target.reassert({ ...write(3), weight: 50, match: [] });
+    const meanwhile = await weights();
+    controller.hold.delete('checkout-canary');
+    await eventually(async () => (await availableOf('checkout-canary')) === 2, 'the canary has its pods again');
+    await target.reassert({ ...write(4), weight: 50, match: [] });
+
+    expect(first.foreignEdits).toContain(
+      `The traffic is at 0 % and stays there until Deployment ${namespace}/checkout-canary has the pods that 50 % need (0 of 2 are available).`,
+    );
+    expect(meanwhile).toEqual({ checkout: 1 });
+    expect(await weights()).toEqual({ checkout: 50, 'checkout-canary': 50 });
+  });
+
+  it('is not kept from going back by a stable Deployment that somebody has paused', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 50, 0));
+    await cluster.patch(deployment('checkout'), { type: 'merge', patch: { spec: { paused: true } } }, { signal });
+    const { guardTripped } = await target.reassert({ ...write(3), weight: 50, match: [] });
+    const promoted = await failureOf(target.promote({ ...write(4), ...promotion }));
+    await target.setWeight(shift(5, 0, 50));
+    await target.removeCanary(write(6));
+
+    expect(guardTripped).toBeNull();
+    expect(promoted).toMatchObject({ kind: 'invalidTarget', message: expect.stringMatching(/is paused/) as string });
+    expect(await weights()).toEqual({ checkout: 1 });
+    expect(await find('Deployment', 'checkout-canary')).toBeNull();
+  });
+
+  it('gives stable its pods again where somebody took them, before anything is sent to it', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    controller.hold.add('checkout');
+    await cluster.scale(deployment('checkout'), 0, { signal });
+    await eventually(async () => (await availableOf('checkout')) === 0, 'stable is without pods');
+    const back = await failureOf(target.setWeight(shift(3, 0, 100)));
+    const asked = await replicasOf('checkout');
+    const meanwhile = await weights();
+    controller.hold.delete('checkout');
+    await eventually(async () => (await availableOf('checkout')) === 4, 'stable has its pods again');
+    await target.setWeight(shift(4, 0, 100));
+
+    expect(back.kind).toBe('unreachable');
+    expect(asked).toBe(4);
+    expect(meanwhile).toEqual({ checkout: 0, 'checkout-canary': 100 });
+    expect(await weights()).toEqual({ checkout: 100 });
+  });
+
+  it('tells what somebody else made of stable, and gives it pods again while the canary has the traffic', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    const containers = [{ name: 'web', image: 'registry.example/shop:other' }];
+    const patch = { spec: { template: { spec: { containers } } } };
+    await cluster.patch(deployment('checkout'), { type: 'merge', patch }, { signal });
+    const changed = await target.reassert({ ...write(3), weight: 100, match: [] });
+    await cluster.scale(deployment('checkout'), 0, { signal });
+    const scaled = await target.reassert({ ...write(4), weight: 100, match: [] });
+
+    expect(changed.foreignEdits).toEqual([
+      `Deployment ${namespace}/checkout has the image registry.example/shop:other; when the release began it was ${V1}: the canary is compared with, and would be taken back to, another version than before.`,
+    ]);
+    expect(scaled.foreignEdits).toEqual([
+      `Deployment ${namespace}/checkout was scaled to 0, and was given its pods again.`,
+    ]);
+    expect(await replicasOf('checkout')).toBe(4);
+  });
+
+  it('sizes the canary by what stable had at the beginning, where an autoscaler shrinks that meanwhile', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 50, 0));
+    await cluster.scale(deployment('checkout'), 2, { signal });
+    await eventually(async () => (await availableOf('checkout')) === 2, 'stable is smaller');
+    await target.setWeight(shift(3, 100, 50));
+
+    expect(await replicasOf('checkout-canary')).toBe(4);
+  });
+
+  it('is promoted though an autoscaler shrinks stable while its pods are made anew', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    controller.hold.add('checkout');
+    const promoted = target.promote({ ...write(3), ...promotion });
+    await eventually(async () => (await imageOf('checkout')) === V2, 'stable is being made anew');
+    await cluster.scale(deployment('checkout'), 2, { signal });
+    controller.hold.delete('checkout');
+
+    expect(await promoted).toMatch(/runs .* with 2 ready pods/);
+  });
+
+  it.each([
+    ['stable’s pods', { app: 'checkout' }],
+    ['no pods at all', { app: 'another' }],
+  ])('refuses a Service of the canary’s name that leads to %s, before anything is changed', async (_, selector) => {
+    await cluster.create(canaryService(selector), { signal });
+    const failure = await failureOf(target.deploy(write(1)));
+
+    expect(failure).toMatchObject({ kind: 'invalidTarget' });
+    expect(failure.message).toMatch(/checkout-canary is there already .* let it select app=checkout-canary/);
+    expect(await find('Deployment', 'checkout-canary')).toBeNull();
+  });
+
+  it('uses a Service of the canary’s name that the user made, and lets it go at the end', async () => {
+    await cluster.create(canaryService({ app: 'checkout-canary' }), { signal });
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 50, 0));
+    await target.setWeight(shift(3, 0, 50));
+    await target.removeCanary(write(4));
+    const left = await find('Service', 'checkout-canary');
+    const managers = (left?.metadata.managedFields ?? []) as { manager: string; subresource?: string }[];
+
+    expect(left?.['spec']).toMatchObject({ selector: { app: 'checkout-canary' } });
+    expect(managers.map(({ manager }) => manager)).not.toContain(cluster.fieldManager);
   });
 
   it('follows what stable is asked to have, as an autoscaler changes it', async () => {

@@ -93,6 +93,31 @@ describe('a smoke test through the API server', () => {
     });
   });
 
+  it.each([
+    ['overloaded', status(429, 'TooManyRequests', 'the server has received too many requests')],
+    ['failing inside', status(500, 'InternalError', 'etcdserver: leader changed')],
+    ['not letting us in', status(401, 'Unauthorized', 'Unauthorized')],
+  ])('holds an API server that is %s against nobody', async (_, refusal) => {
+    api.handlers = [service, refusal];
+
+    await expect(smokeTest(3, 0)).rejects.toMatchObject({ name: 'ClusterFailure' });
+  });
+
+  it('waits for an API server that is overloaded for a moment, and counts that as no try', async () => {
+    api.handlers = [service, status(429, 'TooManyRequests', 'the server has received too many requests'), healthy];
+
+    expect(await smokeTest(1)).toMatch(/^v2 answered/);
+  });
+
+  it('holds silence against the version only where the API server answers for itself', async () => {
+    const silent: Handler = () => undefined;
+    api.handlers = [service, silent, service];
+    await expect(smokeTest(1)).rejects.toMatchObject({ kind: 'smokeTestFailed' });
+
+    api.handlers = [service, silent, reset];
+    await expect(smokeTest(1)).rejects.toMatchObject({ name: 'ClusterFailure', kind: 'unreachable' });
+  });
+
   it('says what is wrong with the pods where that is why the Service has none', async () => {
     const failing = deploymentObject({ replicas: 1 }, { replicas: 1, updatedReplicas: 1, availableReplicas: 0 });
     const containerStatuses = [containerStatus(waiting('CrashLoopBackOff'), { restartCount: 5 })];

@@ -31,12 +31,12 @@ import {
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
-import { replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
+import { describe, replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import { deploymentRef, ensure, giveBack, isMade, letGo, resize, serviceRef } from '../workloads';
 import type { WorkloadWrite } from '../workloads';
 import { recolouredLabels } from './colours';
-import { describe, lookAtPair, splitTowards } from './pair-view';
+import { lookAtPair, splitTowards } from './pair-view';
 import type { PairView, Side } from './pair-view';
 import { withoutRoles, withRoles } from './roles';
 
@@ -141,17 +141,13 @@ class BlueGreenTarget implements Target {
       const guardTripped = await this.#failureOfNext(pair, write);
       if (guardTripped === null) {
         const whole = weight === 100 ? ALL : NONE;
-        if (selected.weight !== whole.weight || selected.foreignEdits.length > 0) {
-          await active.apply({ document: whole, fence, signal });
-        }
+        const isSelected = selected.weight === whole.weight && selected.foreignEdits.length === 0;
         const document = documentOf(write);
-        if (
-          split !== null &&
-          routing !== undefined &&
-          (routing.foreignEdits.length > 0 || differs(routing, document))
-        ) {
-          await split.apply({ document, fence, signal });
-        }
+        const isSplit = routing === undefined || (routing.foreignEdits.length === 0 && !differs(routing, document));
+        const notYet = isSelected && isSplit ? null : this.#withoutPods(pair, weight);
+        if (notYet !== null) foreignEdits.push(notYet);
+        if (notYet === null && !isSelected) await active.apply({ document: whole, fence, signal });
+        if (notYet === null && !isSplit) await split?.apply({ document, fence, signal });
       }
       return { foreignEdits, guardTripped, unreachable: [], tracks: tracksOf(pair) };
     });
@@ -391,6 +387,26 @@ class BlueGreenTarget implements Target {
     if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal }));
     for (const put of pair.serving.includes(old) ? puts.reverse() : puts) await put();
     return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.`;
+  }
+
+  /**
+   * Why traffic that somebody else has moved is not put back yet: whoever takes the pods away along with it (a sync that
+   * knows nothing of the release does both at once) would have users sent to nobody. The next look puts it back.
+   */
+  #withoutPods({ old, next }: PairView, weight: number): string | null {
+    const parts = [
+      { side: next, share: weight },
+      { side: old, share: 100 - weight },
+    ];
+    for (const { side, share } of parts) {
+      // No more than are asked for: each colour may have an autoscaler of its own.
+      const asked = Math.max(1, side.view?.replicas ?? 0);
+      const needed = share === 0 ? 0 : Math.min(asked, replicasFor(share, old.view?.replicas ?? 1));
+      const available = side.view?.availableReplicas ?? 0;
+      if (available >= needed) continue;
+      return `The traffic stays where it is until Deployment ${this.#shown(side.name)} has the pods that ${share} % need (${available} of ${needed} are available).`;
+    }
+    return null;
   }
 
   /** What somebody else did to the two Deployments: told, and put right. */

@@ -9,7 +9,7 @@ import type { ContainerImage, DeploymentView } from '../deployment-view';
 import type { KubernetesObject } from '../objects';
 import { refuseOtherContainers } from '../track-checks';
 import { serviceSelectorFor } from '../track-manifest';
-import { selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
+import { describe, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import type { Labels } from '../tracks';
 import { deploymentRef, isMade, serviceRef } from '../workloads';
 import { COLOURS, labelsOfIdle, otherColour } from './colours';
@@ -253,10 +253,4 @@ function refusePaused({ view }: Side): void {
     'invalidTarget',
     `Deployment ${namespace}/${name} is paused, so it rolls nothing out; resume it first: kubectl -n ${namespace} rollout resume deployment/${name}.`,
   );
-}
-
-export function describe(labels: Labels): string {
-  return Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(',');
 }

@@ -1,4 +1,5 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
+import { fenceOn } from '../../../traffic/fence';
 import { splitReplicas } from '../../../traffic/replica-ratio';
 import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
@@ -15,7 +16,8 @@ import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { confirm, goesOn, shiftTraffic } from '../shift-traffic';
-import { withTargetNote } from '../target-note';
+import { targetNoteOn, withTargetNote } from '../target-note';
+import type { NotedStable } from '../target-note';
 import {
   adopted,
   CONFIRM_BACK_MS,
@@ -33,7 +35,8 @@ import {
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
 import { canarySelector, trackDeployment, trackService } from '../track-manifest';
-import { replicasFor } from '../tracks';
+import { describe, replicasFor, selects } from '../tracks';
+import type { Labels } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
@@ -49,7 +52,7 @@ import {
   restoreImages,
   serviceRef,
 } from '../workloads';
-import { lookAtTracks } from './tracks-view';
+import { lookAtTracks, refusePaused } from './tracks-view';
 import type { TracksView } from './tracks-view';
 
 /** As many as NGINX and others send over a kept connection before they open another. */
@@ -85,6 +88,7 @@ class CanaryTarget implements Target {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
+      refusePaused(tracks);
       const none = isNew(tracks, this.#plan);
       const routing = await tracks.traffic.observe({ signal });
       refuseWithoutStable(routing, this.#plan);
@@ -107,6 +111,7 @@ class CanaryTarget implements Target {
     return asTargetFailure(async () => {
       const { signal, fence } = write;
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
+      refusePaused(tracks);
       await this.#ensureService(tracks, write);
       // Before the canary's template changes: what an older release left there gets no traffic from here on. It also
       // puts this release's fence onto the routing, so that a late attempt of another one is refused there.
@@ -160,12 +165,17 @@ class CanaryTarget implements Target {
       const { tracks, routing, foreignEdits } = await this.#lookForEdits(write);
       refuseLate(routing, write, this.#plan);
       let guardTripped: string | null = null;
+      if (this.#isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
       if (this.#sharesByReplicas()) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
-      if (guardTripped === null && (routing.foreignEdits.length > 0 || differs(routing, document))) {
+      const isEdited = routing.foreignEdits.length > 0 || differs(routing, document);
+      const notYet = isEdited ? this.#withoutPods(tracks, { from: routing.weight ?? 0, to: weight }) : null;
+      if (guardTripped === null && isEdited && notYet === null) {
         await tracks.traffic.apply({ document, fence, signal });
       }
-      if (foreignEdits.length === 0 && differs(routing, document)) {
+      if (notYet !== null) {
+        foreignEdits.push(notYet);
+      } else if (foreignEdits.length === 0 && differs(routing, document)) {
         foreignEdits.push(`The traffic was at ${routing.weight ?? 0} % and was put back to ${weight} %.`);
       }
       return { foreignEdits, guardTripped, unreachable: [], ...this.#dealing(tracks, weight) };
@@ -178,6 +188,7 @@ class CanaryTarget implements Target {
       const { namespace } = this.#plan;
       const started = performance.now();
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
+      refusePaused(tracks);
       const image = imageOf(write);
       const ref = deploymentRef(namespace, tracks.stable.name);
       // The old pods go as the new ones come: until they are all there, only the canary can carry everything.
@@ -203,6 +214,7 @@ class CanaryTarget implements Target {
         {
           needed: asked.replicas,
           complete: true,
+          mayShrink: true,
           timeoutMs: Math.max(1_000, Math.round(timeoutMs - (performance.now() - started))),
           signal,
           justChanged: asked.observedGeneration < asked.generation,
@@ -224,7 +236,7 @@ class CanaryTarget implements Target {
       const ready = await waitUntilReady(
         this.#cluster,
         { namespace, name: asked.name },
-        { needed: asked.replicas, complete: true, timeoutMs: PODS_MS, signal },
+        { needed: asked.replicas, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal },
       );
       if (asked.replicas === 0)
         return `Deployment ${namespace}/${ready.name} has no pods again, as before the release.`;
@@ -258,7 +270,7 @@ class CanaryTarget implements Target {
         await layDown(this.#cluster, canary, write);
         await letGo(this.#cluster, canary, write);
       }
-      await removeMade(this.#cluster, serviceRef(namespace, canaryService), write);
+      await this.#removeService(canaryService, write);
       await letGo(this.#cluster, deploymentRef(namespace, tracks.stable.name), write);
       if (this.#copiesConfig()) await this.#collect(tracks, write);
       return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} is ${removed || tracks.canaryObject === null ? 'gone' : 'without pods'}.`;
@@ -327,7 +339,10 @@ class CanaryTarget implements Target {
   async #takeBack(tracks: TracksView, write: WeightWrite): Promise<string> {
     const { fence, signal } = write;
     const { stable } = tracks;
-    if (stable.availableReplicas === 0 && stable.replicas > 0) {
+    // As long as the canary serves, nobody is sent to a track without pods.
+    const scaledDown = this.#isScaledDown(tracks, write) && (tracks.canary?.availableReplicas ?? 0) > 0;
+    if (scaledDown) await this.#giveStableItsPods(tracks, write);
+    if (scaledDown || (stable.availableReplicas === 0 && stable.replicas > 0)) {
       throw new TargetFailure(
         'unreachable',
         `Deployment ${stable.namespace}/${stable.name} has no available pod, so the traffic stays on the canary until it has one.`,
@@ -344,7 +359,7 @@ class CanaryTarget implements Target {
     const { signal } = write;
     const { namespace } = this.#plan;
     if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
-    const needed = replicasFor(write.weight, tracks.stable.replicas);
+    const needed = replicasFor(write.weight, sizeOf(tracks, write));
     const at = { namespace, name: tracks.canaryName };
     const seen = tracks.canary !== null && readinessOf(tracks.canary, needed).kind === 'ready';
     if (seen && (await isReadyNow(this.#cluster, at, { needed, signal }))) return;
@@ -362,8 +377,8 @@ class CanaryTarget implements Target {
   /** While a weight is held: as many pods as it needs, by what stable is asked to have now. The sentence of what ends it. */
   async #keepPods(tracks: TracksView, write: WeightWrite): Promise<string | null> {
     const { namespace } = this.#plan;
-    const { canary, stable, canaryName } = tracks;
-    const needed = replicasFor(write.weight, stable.replicas);
+    const { canary, canaryName } = tracks;
+    const needed = replicasFor(write.weight, sizeOf(tracks, write));
     if (canary === null || imageIn(canary, tracks.container.name) !== imageOf(write)) {
       await this.#ensureCanary(tracks, write, needed);
       return null;
@@ -371,6 +386,20 @@ class CanaryTarget implements Target {
     if (canary.replicas < needed) await resize(this.#cluster, deploymentRef(namespace, canaryName), needed, write);
     if (canary.availableReplicas >= Math.min(needed, canary.replicas)) return null;
     return failureOfPods(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
+  }
+
+  /**
+   * Why traffic that somebody else has moved is not put back yet: whoever takes the pods away along with it (a sync that
+   * knows nothing of the release does both at once) would have users sent to nobody. The next look puts it back.
+   */
+  #withoutPods({ stable, canary, canaryName }: TracksView, { from, to }: { from: number; to: number }): string | null {
+    if (this.#sharesByReplicas() || from === to) return null;
+    const up = to > from;
+    const name = up ? canaryName : stable.name;
+    const needed = replicasFor(up ? to : 100 - to, stable.replicas);
+    const available = (up ? canary : stable)?.availableReplicas ?? 0;
+    if (available >= needed) return null;
+    return `The traffic is at ${from} % and stays there until Deployment ${this.#plan.namespace}/${name} has the pods that ${to} % need (${available} of ${needed} are available).`;
   }
 
   /** Where the number of pods is the share: a canary that is gone or has another image is made anew, and then sized. */
@@ -386,7 +415,12 @@ class CanaryTarget implements Target {
     const look = async (fresh: boolean): Promise<Seen> => {
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal, fresh });
       const routing = await tracks.traffic.observe({ signal, fresh });
-      return { tracks, routing, foreignEdits: [...routing.foreignEdits, ...this.#editsOf(tracks, write)] };
+      const foreignEdits = [
+        ...routing.foreignEdits,
+        ...this.#editsOf(tracks, write),
+        ...this.#editsOfStable(tracks, write),
+      ];
+      return { tracks, routing, foreignEdits };
     };
     const told = await look(false);
     const asAsked = told.foreignEdits.length === 0 && !differs(told.routing, documentOf(write));
@@ -402,6 +436,31 @@ class CanaryTarget implements Target {
     return canary.replicas === 0 ? [`${shown} was scaled to 0, and was given its pods again.`] : [];
   }
 
+  /** Of stable only what it is there for: to be compared with, and to be gone back to. */
+  #editsOfStable(tracks: TracksView, write: WeightWrite): string[] {
+    const { stable, stableObject, container } = tracks;
+    const noted = notedStable(tracks, write);
+    if (noted === null || isBeingPromoted(stableObject, write.fence.release)) return [];
+    const shown = `Deployment ${stable.namespace}/${stable.name}`;
+    if (this.#isScaledDown(tracks, write)) return [`${shown} was scaled to 0, and was given its pods again.`];
+    if (container.image === noted.image) return [];
+    return [
+      `${shown} has the image ${container.image}; when the release began it was ${noted.image}: the canary is compared with, and would be taken back to, another version than before.`,
+    ];
+  }
+
+  /** Without pods, stable would be no way back. It has none of its own accord where it never had, and where they are the share. */
+  #isScaledDown(tracks: TracksView, write: TargetWrite): boolean {
+    if (this.#sharesByReplicas() || tracks.stable.replicas > 0) return false;
+    return (notedStable(tracks, write)?.replicas ?? 0) > 0;
+  }
+
+  /** As many as carry what the canary carries now. */
+  async #giveStableItsPods(tracks: TracksView, write: TargetWrite): Promise<void> {
+    const ref = deploymentRef(this.#plan.namespace, tracks.stable.name);
+    await resize(this.#cluster, ref, Math.max(sizeOf(tracks, write), tracks.canary?.replicas ?? 0), write);
+  }
+
   async #ensureService(tracks: TracksView, write: TargetWrite): Promise<void> {
     if (this.#sharesByReplicas()) return;
     await this.#serviceFor(tracks, write, { name: tracks.canaryService, selector: tracks.selectors.canary });
@@ -413,14 +472,19 @@ class CanaryTarget implements Target {
     { name, selector }: { name: string; selector: Readonly<Record<string, string>> },
   ): Promise<void> {
     const { fence } = write;
+    const adopt = (live: KubernetesObject): KubernetesObject => {
+      refuseOtherPods(live, selector, tracks);
+      return live;
+    };
     const make = { name, service: this.#plan.serviceName, track: 'canary', release: fence.release, fence, selector };
-    await ensureUnlessLate(this.#cluster, tracks.traffic, trackService(tracks.service, make), write, (live) => live);
+    await ensureUnlessLate(this.#cluster, tracks.traffic, trackService(tracks.service, make), write, adopt);
   }
 
   async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
-    const note = { version: write.version, plan: this.#plan };
+    const noted = notedStable(tracks, write) ?? { image: container.image, replicas: stable.replicas };
+    const note = { version: write.version, plan: this.#plan, stable: noted };
     const copies = await this.#copies(tracks, write);
     const original = { ...stable, template: copies === null ? stable.template : withOriginals(stable.template) };
     const made = trackDeployment(original, stableObject['spec'] as Record<string, unknown>, {
@@ -463,9 +527,41 @@ class CanaryTarget implements Target {
     try {
       return await smokeTestThroughProxy(this.#cluster, { ...asked, service: name });
     } finally {
-      await removeMade(this.#cluster, serviceRef(namespace, name), write);
+      await this.#removeService(name, write);
     }
   }
+
+  /** One of the user's own stays, and is nobody's any more. */
+  async #removeService(name: string, write: TargetWrite): Promise<void> {
+    const ref = serviceRef(this.#plan.namespace, name);
+    if (!(await removeMade(this.#cluster, ref, write))) await letGo(this.#cluster, ref, write);
+  }
+}
+
+/** @throws TargetFailure `invalidTarget` for a Service of the user's own that leads elsewhere than to the track's pods. */
+function refuseOtherPods(service: KubernetesObject, wanted: Labels, { stable, labels }: TracksView): void {
+  const { selector = {} } = service['spec'] as { selector?: Labels };
+  const [ours, others] = selects(wanted, labels) ? [labels, stable.templateLabels] : [stable.templateLabels, labels];
+  if (selects(selector, ours) && !selects(selector, others)) return;
+  const { namespace = '', name } = service.metadata;
+  throw new TargetFailure(
+    'invalidTarget',
+    `Service ${namespace}/${name} is there already and selects ${describe(selector) || 'nothing'}, which is not the pods of one track alone; let it select ${describe(wanted)}, or delete it, and the release makes it.`,
+  );
+}
+
+/**
+ * The pods that all of the traffic takes: as many as stable is asked to have now, and as it was at the beginning. Its
+ * autoscaler takes pods away as the canary takes traffic from it, and the traffic has not become less by that.
+ */
+function sizeOf(tracks: TracksView, write: TargetWrite): number {
+  return Math.max(tracks.stable.replicas, notedStable(tracks, write)?.replicas ?? 0);
+}
+
+/** Stable as it was when this release made its canary; null before, and for a canary of another release. */
+function notedStable({ canaryObject }: Pick<TracksView, 'canaryObject'>, { fence }: TargetWrite): NotedStable | null {
+  if (canaryObject === null || fenceOn(canaryObject)?.release !== fence.release) return null;
+  return targetNoteOn(canaryObject)?.stable ?? null;
 }
 
 /** The templates as the user wrote them: of stable, and of a canary that the user made. */

@@ -6,7 +6,7 @@ import type { CallOptions, Cluster } from '../cluster';
 import { containerOf, readDeployment } from '../deployment-view';
 import type { ContainerImage, DeploymentView } from '../deployment-view';
 import type { KubernetesObject } from '../objects';
-import { canaryLabels, selects, TRACK_LABEL } from '../tracks';
+import { canaryLabels, describe, selects, TRACK_LABEL } from '../tracks';
 import type { Labels } from '../tracks';
 import { serviceSelectorFor } from '../track-manifest';
 import { trafficOf } from './settings';
@@ -62,12 +62,6 @@ export async function lookAtTracks(
     );
   }
   const stable = readDeployment(stableObject);
-  if (stable.paused) {
-    throw new TargetFailure(
-      'invalidTarget',
-      `Deployment ${namespace}/${stable.name} is paused, so it could not be promoted; resume it first: kubectl -n ${namespace} rollout resume deployment/${stable.name}.`,
-    );
-  }
   const canary = canaryObject === null ? null : readDeployment(canaryObject);
   const live = (service['spec'] as { selector?: Labels } | undefined)?.selector ?? {};
   const selector = stableSelector(live, stable, canary);
@@ -94,6 +88,20 @@ export async function lookAtTracks(
       total: totalOf(stable, canary),
     }),
   };
+}
+
+/**
+ * Asked on the way forward alone: somebody who freezes everything while a release fails must not stand in its way back.
+ *
+ * @throws TargetFailure `invalidTarget`.
+ */
+export function refusePaused({ stable }: TracksView): void {
+  if (!stable.paused) return;
+  const { namespace, name } = stable;
+  throw new TargetFailure(
+    'invalidTarget',
+    `Deployment ${namespace}/${name} is paused, so it could not be promoted; resume it first: kubectl -n ${namespace} rollout resume deployment/${name}.`,
+  );
 }
 
 /** The Service's selector as it finds stable: while a release has pointed it to the canary, its values are the canary's. */
@@ -131,10 +139,4 @@ function labelsOf(
 /** While shares follow the number of pods, stable shrinks as the canary grows: both together stay. */
 function totalOf(stable: DeploymentView, canary: DeploymentView | null): number {
   return Math.max(1, stable.replicas + (canary?.replicas ?? 0));
-}
-
-function describe(labels: Labels): string {
-  return Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(',');
 }
