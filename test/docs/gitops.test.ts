@@ -1,6 +1,10 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
+import { serviceFiles } from '../../src/cli/init/service-files';
+import { settingsFrom } from '../../src/cli/init/settings';
+import type { Strategy, TrafficKind } from '../../src/cli/init/settings';
+import { createBlueGreenTarget } from '../../src/targets/kubernetes/blue-green/blue-green-target';
 import { createCanaryTarget } from '../../src/targets/kubernetes/canary/canary-target';
 import type { Cluster } from '../../src/targets/kubernetes/cluster';
 import type { KubernetesObject, ObjectRef } from '../../src/targets/kubernetes/objects';
@@ -16,70 +20,103 @@ import { copyField, copyFieldsOf } from './ignored-fields';
 
 const V1 = 'registry.example/checkout:v1';
 const V2 = 'registry.example/checkout:v2';
+const V3 = 'registry.example/checkout:v3';
 const signal = AbortSignal.timeout(10 * 60_000);
 
+interface DifferenceRule {
+  readonly group: string;
+  readonly kind: string;
+  readonly name?: string;
+  readonly jsonPointers?: readonly string[];
+  readonly managedFieldsManagers?: readonly string[];
+}
+
+interface IgnoreRule {
+  readonly paths: readonly string[];
+  readonly target: { readonly kind: string; readonly name: string };
+}
+
 interface Application {
+  readonly kind: 'Application';
   readonly spec: {
-    readonly ignoreDifferences: readonly {
-      readonly group: string;
-      readonly kind: string;
-      readonly name?: string;
-      readonly jsonPointers?: readonly string[];
-      readonly managedFieldsManagers?: readonly string[];
-    }[];
+    readonly ignoreDifferences: readonly DifferenceRule[];
     readonly syncPolicy: { readonly syncOptions: readonly string[] };
   };
 }
 
 interface Kustomization {
-  readonly spec: {
-    readonly ignore: readonly {
-      readonly paths: readonly string[];
-      readonly target: { readonly kind: string; readonly name: string };
-    }[];
-  };
+  readonly kind: 'Kustomization';
+  readonly spec: { readonly ignore: readonly IgnoreRule[] };
+}
+
+/** The part of either that is another one for a pair. */
+interface PairRules {
+  readonly ignoreDifferences?: readonly DifferenceRule[];
+  readonly ignore?: readonly IgnoreRule[];
 }
 
 const blocks = fencedBlocks(readFileSync(path.join(__dirname, '../../docs/gitops.md'), 'utf8'), 'yaml').map(
-  (block) => parse(block) as { kind: string },
+  (block) => parse(block) as object,
 );
-const documented = (kind: string): unknown => blocks.find((block) => block.kind === kind);
-const application = documented('Application') as Application;
-const kustomization = documented('Kustomization') as Kustomization;
+
+function documented<T>(is: (block: object) => boolean): T {
+  const [block, ...more] = blocks.filter(is);
+  if (block === undefined || more.length > 0) throw new Error('The page does not have this block once.');
+  return block as T;
+}
+
+const ofKind = (kind: string) => (block: object) => 'kind' in block && block.kind === kind;
+const application = documented<Application>(ofKind('Application'));
+const kustomization = documented<Kustomization>(ofKind('Kustomization'));
+const pairOfArgo = documented<PairRules>((block) => 'ignoreDifferences' in block);
+const pairOfFlux = documented<PairRules>((block) => 'ignore' in block);
 
 /** Who applies what is in Git, and what of it the page's rules let it take from the live object instead. */
 interface Tool {
   readonly fieldManager: string;
+  /** By the rules for a canary. */
   kept(live: KubernetesObject, git: KubernetesObject): KubernetesObject;
+  /** By the rules for a pair. */
+  keptOfPair(live: KubernetesObject, git: KubernetesObject): KubernetesObject;
+}
+
+function argoKeeps(rules: readonly DifferenceRule[] = []): Tool['kept'] {
+  return (live, git) => {
+    const group = git.apiVersion.includes('/') ? (git.apiVersion.split('/')[0] ?? '') : '';
+    const matches = (pattern: string | undefined, value: string): boolean =>
+      pattern === undefined || pattern === '*' || pattern === value;
+    return rules
+      .filter(
+        (rule) => matches(rule.group, group) && matches(rule.kind, git.kind) && matches(rule.name, git.metadata.name),
+      )
+      .reduce((applied, { jsonPointers = [], managedFieldsManagers = [] }) => {
+        const byPath = jsonPointers.reduce((object, pointer) => copyField(live, object, pointer), applied);
+        return managedFieldsManagers.reduce((object, manager) => copyFieldsOf(manager, live, object), byPath);
+      }, git);
+  };
+}
+
+function fluxKeeps(rules: readonly IgnoreRule[] = []): Tool['kept'] {
+  return (live, git) =>
+    rules
+      .filter(
+        ({ target }) =>
+          new RegExp(`^(${target.kind})$`).test(git.kind) && new RegExp(`^(${target.name})$`).test(git.metadata.name),
+      )
+      .flatMap(({ paths }) => paths)
+      .reduce((object, pointer) => copyField(live, object, pointer), git);
 }
 
 const TOOLS: Readonly<Record<string, Tool>> = {
   'Argo CD': {
     fieldManager: 'argocd-controller',
-    kept: (live, git) => {
-      const group = git.apiVersion.includes('/') ? (git.apiVersion.split('/')[0] ?? '') : '';
-      const matches = (pattern: string | undefined, value: string): boolean =>
-        pattern === undefined || pattern === '*' || pattern === value;
-      return application.spec.ignoreDifferences
-        .filter(
-          (rule) => matches(rule.group, group) && matches(rule.kind, git.kind) && matches(rule.name, git.metadata.name),
-        )
-        .reduce((applied, { jsonPointers = [], managedFieldsManagers = [] }) => {
-          const byPath = jsonPointers.reduce((object, pointer) => copyField(live, object, pointer), applied);
-          return managedFieldsManagers.reduce((object, manager) => copyFieldsOf(manager, live, object), byPath);
-        }, git);
-    },
+    kept: argoKeeps(application.spec.ignoreDifferences),
+    keptOfPair: argoKeeps(pairOfArgo.ignoreDifferences),
   },
   Flux: {
     fieldManager: 'kustomize-controller',
-    kept: (live, git) =>
-      kustomization.spec.ignore
-        .filter(
-          ({ target }) =>
-            new RegExp(`^(${target.kind})$`).test(git.kind) && new RegExp(`^(${target.name})$`).test(git.metadata.name),
-        )
-        .flatMap(({ paths }) => paths)
-        .reduce((object, pointer) => copyField(live, object, pointer), git),
+    kept: fluxKeeps(kustomization.spec.ignore),
+    keptOfPair: fluxKeeps(pairOfFlux.ignore),
   },
 };
 
@@ -149,6 +186,18 @@ function git(apiVersion: string, kind: string, spec: object): KubernetesObject {
   return { apiVersion, kind, metadata: { name: 'checkout' }, spec };
 }
 
+/** Of what `sluice init` writes, the objects that a release writes to. */
+function initialised(namespace: string, strategy: Strategy, traffic: TrafficKind): readonly KubernetesObject[] {
+  const settings = settingsFrom({ image: V1, name: 'checkout', namespace, traffic, strategy }, '.');
+  const { objects } = serviceFiles(settings);
+  return objects.filter(({ kind }) => ['Deployment', 'Service', 'TraefikService'].includes(kind));
+}
+
+function write(step: number, version = V2, epoch = 1): TargetWrite & { timeoutMs: number } {
+  const fence = { release: `r${epoch}`, epoch, step, attempt: 2 };
+  return { version, artifact: version, fence, signal, timeoutMs: 20_000 };
+}
+
 describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, against a real API server', (server) => {
   let cluster: Cluster;
   let namespace: string;
@@ -177,6 +226,13 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
     name: metadata.name,
   });
   const live = (object: KubernetesObject): Promise<KubernetesObject> => cluster.get(refOf(object), { signal });
+  const deployed = async (name: string): Promise<{ image: string | undefined; replicas: number }> => {
+    const ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name };
+    const { spec } = (await cluster.get(ref, { signal })) as unknown as {
+      spec: { replicas: number; template: { spec: { containers: { image: string }[] } } };
+    };
+    return { image: spec.template.spec.containers[0]?.image, replicas: spec.replicas };
+  };
   const managers = async (object: KubernetesObject): Promise<string[]> =>
     ((await live(object)).metadata['managedFields'] as { manager: string }[] | undefined)?.map(
       (entry) => entry.manager,
@@ -192,10 +248,17 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
     afterAll(() => writer.close());
 
     /** As the tools do it: with force, and with what the rules name as it is in the cluster. */
-    const sync = async (object: KubernetesObject): Promise<void> => {
+    const sync = async (object: KubernetesObject, kept: Tool['kept'] = tool.kept): Promise<void> => {
       const found = await cluster.find(refOf(object), { signal });
-      const applied = found === null ? object : tool.kept(found, object);
+      const applied = found === null ? object : kept(found, object);
       await writer.apply(applied, { signal, force: true });
+    };
+    const syncAll = async (objects: readonly KubernetesObject[], kept?: Tool['kept']): Promise<void> => {
+      for (const object of objects) await sync(object, kept);
+    };
+    /** The whole of Git over what is there. */
+    const applyAll = async (objects: readonly KubernetesObject[]): Promise<void> => {
+      for (const object of objects) await writer.apply(object, { signal, force: true });
     };
 
     describe.each(Object.entries(ROUTES))('%s', (_kind, { settings, weight, object }) => {
@@ -240,13 +303,6 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
 
       afterEach(() => controller.stop());
 
-      const write = (step: number): TargetWrite & { timeoutMs: number } => ({
-        version: V2,
-        artifact: V2,
-        fence: { release: 'r1', epoch: 1, step, attempt: 2 },
-        signal,
-        timeoutMs: 20_000,
-      });
       const shift = (step: number, weight: number, previousWeight: number) =>
         target.setWeight({ ...write(step), weight, previousWeight, match: [] });
       const shop = (image: string): KubernetesObject[] =>
@@ -264,39 +320,29 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
             weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] },
           }),
         ].map(inNamespace);
-      const syncAll = async (): Promise<void> => {
-        for (const object of shop(V1)) await sync(object);
-      };
-      const imageOf = async (name: string): Promise<string | undefined> => {
-        const ref = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name };
-        const { spec } = (await cluster.get(ref, { signal })) as unknown as {
-          spec: { template: { spec: { containers: { image: string }[] } } };
-        };
-        return spec.template.spec.containers[0]?.image;
-      };
 
       it('goes to its promotion with a sync after each step, and Git is applied without a conflict afterwards', async () => {
-        await syncAll();
+        await syncAll(shop(V1));
         await target.deploy(write(1));
-        await syncAll();
+        await syncAll(shop(V1));
         await shift(2, 25, 0);
-        await syncAll();
-        const canary = await imageOf('checkout-canary');
+        await syncAll(shop(V1));
+        const canary = (await deployed('checkout-canary')).image;
         const looked = await target.reassert({ ...write(3), weight: 25, match: [] });
         await shift(4, 100, 25);
-        await syncAll();
+        await syncAll(shop(V1));
         await target.promote({ ...write(5), release: 'r1', smokeTest: null });
-        await syncAll();
-        const promoted = await imageOf('checkout');
+        await syncAll(shop(V1));
+        const promoted = (await deployed('checkout')).image;
         await shift(6, 0, 100);
-        await syncAll();
+        await syncAll(shop(V1));
         await target.removeCanary(write(7));
-        await syncAll();
+        await syncAll(shop(V1));
 
         expect(canary).toBe(V2);
         expect(looked.foreignEdits).toEqual([]);
         expect(promoted).toBe(V2);
-        expect(await imageOf('checkout')).toBe(V2);
+        expect((await deployed('checkout')).image).toBe(V2);
         for (const object of shop(V2)) {
           expect(await managers(object)).not.toContain('sluice');
           await writer.apply(object, { signal });
@@ -305,14 +351,142 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
       });
 
       it('a sync without the rules is put right, and told', async () => {
-        await syncAll();
+        await syncAll(shop(V1));
         await target.deploy(write(1));
         await shift(2, 25, 0);
-        for (const object of shop(V1)) await writer.apply(object, { signal, force: true });
+        await applyAll(shop(V1));
         const { foreignEdits } = await target.reassert({ ...write(3), weight: 25, match: [] });
 
         expect(foreignEdits).toEqual([expect.stringContaining(tool.fieldManager)]);
       });
+    });
+
+    describe('a canary in Git, as `sluice init` writes it', () => {
+      let controller: DeploymentController;
+      let target: Target;
+      let inGit: readonly KubernetesObject[];
+
+      beforeEach(() => {
+        inGit = initialised(namespace, 'canary', 'traefik');
+        controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+        target = createCanaryTarget(
+          targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout' } }),
+          { cluster, resolve: (image) => Promise.resolve(image) },
+        );
+      });
+
+      afterEach(() => controller.stop());
+
+      const shift = (step: number, weight: number, previousWeight: number) =>
+        target.setWeight({ ...write(step), weight, previousWeight, match: [] });
+
+      it('keeps its pods and its image while it has traffic, and has none afterwards', async () => {
+        await syncAll(inGit);
+        const first = await deployed('checkout-canary');
+        await target.deploy(write(1));
+        await syncAll(inGit);
+        await shift(2, 100, 0);
+        await syncAll(inGit);
+        const { foreignEdits } = await target.reassert({ ...write(3), weight: 100, match: [] });
+        const carrying = await deployed('checkout-canary');
+        await target.promote({ ...write(4), release: 'r1', smokeTest: null });
+        await syncAll(inGit);
+        await shift(5, 0, 100);
+        await target.removeCanary(write(6));
+        await syncAll(inGit);
+
+        expect(first).toEqual({ image: V1, replicas: 0 });
+        expect(carrying).toEqual({ image: V2, replicas: 1 });
+        expect(foreignEdits).toEqual([]);
+        expect((await deployed('checkout')).image).toBe(V2);
+        expect((await deployed('checkout-canary')).replicas).toBe(0);
+        for (const object of inGit.filter(({ kind }) => kind !== 'Service')) {
+          expect(await managers(object)).not.toContain('sluice');
+        }
+      });
+
+      it('loses its pods to a sync without the rules, while it carries everything', async () => {
+        await syncAll(inGit);
+        await target.deploy(write(1));
+        await shift(2, 100, 0);
+        await applyAll(inGit);
+
+        expect(await deployed('checkout-canary')).toEqual({ image: V1, replicas: 0 });
+      });
+    });
+
+    describe('a pair of colours in Git, as `sluice init` writes it', () => {
+      let controller: DeploymentController;
+      let target: Target;
+      let inGit: readonly KubernetesObject[];
+
+      beforeEach(() => {
+        inGit = initialised(namespace, 'blueGreen', 'serviceSelector');
+        controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+        target = createBlueGreenTarget(
+          targetPlan({ namespace, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' } }),
+          { cluster, resolve: (image) => Promise.resolve(image) },
+        );
+      });
+
+      afterEach(() => controller.stop());
+
+      const selected = async (): Promise<string | undefined> => {
+        const { spec } = (await live(git('v1', 'Service', {}))) as unknown as {
+          spec: { selector: Record<string, string> };
+        };
+        return spec.selector['sluice.dev/track'];
+      };
+      /** A whole release, with something after each of its steps. */
+      const release = async (version: string, epoch: number, between: () => Promise<void>): Promise<void> => {
+        const at = (step: number) => write(step, version, epoch);
+        await target.deploy(at(1));
+        await between();
+        await target.setWeight({ ...at(2), weight: 100, previousWeight: 0, match: [] });
+        await between();
+        const { foreignEdits } = await target.reassert({ ...at(3), weight: 100, match: [] });
+        expect(foreignEdits).toEqual([]);
+        await target.promote({ ...at(4), release: `r${epoch}`, smokeTest: null });
+        await between();
+        await target.removeCanary(at(5));
+        await between();
+      };
+
+      it('stays with the colour that was promoted, release after release', async () => {
+        const syncPair = (): Promise<void> => syncAll(inGit, tool.keptOfPair);
+        await syncPair();
+        const first = [await selected(), await deployed('checkout-blue'), await deployed('checkout-green')];
+        await release(V2, 1, syncPair);
+        const second = [await selected(), await deployed('checkout-blue'), await deployed('checkout-green')];
+        await release(V3, 2, syncPair);
+        const third = [await selected(), await deployed('checkout-blue'), await deployed('checkout-green')];
+
+        expect(first).toEqual(['blue', { image: V1, replicas: 1 }, { image: V1, replicas: 0 }]);
+        expect(second).toEqual(['green', { image: V1, replicas: 0 }, { image: V2, replicas: 1 }]);
+        expect(third).toEqual(['blue', { image: V3, replicas: 1 }, { image: V2, replicas: 0 }]);
+        for (const object of inGit) {
+          expect(await managers(object)).not.toContain('sluice');
+          // Without force: a conflict would be refused.
+          await writer.apply(tool.keptOfPair(await live(object), object), { signal });
+        }
+      });
+
+      it.each([
+        ['none', (): Promise<void> => applyAll(inGit)],
+        ['those for a canary', (): Promise<void> => syncAll(inGit)],
+      ])(
+        'loses the pods that serve to the first sync after a promotion with no other rules than %s',
+        async (_, sync) => {
+          await syncAll(inGit);
+          await release(V2, 1, () => Promise.resolve());
+          const promoted = await selected();
+          await sync();
+
+          expect(promoted).toBe('green');
+          expect(await deployed('checkout-blue')).toMatchObject({ replicas: 0 });
+          expect(await deployed('checkout-green')).toMatchObject({ image: V1, replicas: 0 });
+        },
+      );
     });
   });
 

@@ -48,7 +48,7 @@ function kubernetes(commands: readonly string[], packages: number): GoBuild {
 }
 
 export const GoBuilds = {
-  apiServer: kubernetes(['kube-apiserver'], 2_000),
+  apiServer: kubernetes(['kube-apiserver', 'kubectl'], 2_100),
   kubernetes: kubernetes(['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kubectl'], 2_700),
   traefik: {
     title: `Traefik ${Versions.traefik}`,

@@ -85,6 +85,12 @@ export function findApiServerParts(): ApiServerParts | undefined {
   return Object.values(parts).every((file) => existsSync(file)) ? parts : undefined;
 }
 
+/** The kubectl of the cache; undefined where it was not built. Builds nothing. */
+export function findKubectl(): string | undefined {
+  const program = join(kubernetesFolder(), 'kubectl');
+  return existsSync(program) ? program : undefined;
+}
+
 /** Debian's nginx, unpacked. */
 export interface Nginx {
   readonly program: string;
@@ -114,9 +120,7 @@ export async function ensureNginx(onProgress: Progress): Promise<Nginx> {
 /** Whether a lab could start without building anything. */
 export function areLabPartsBuilt(): boolean {
   return (
-    findApiServerParts() !== undefined &&
-    existsSync(join(kubernetesFolder(), 'kubectl')) &&
-    existsSync(join(traefikFolder(), 'traefik'))
+    findApiServerParts() !== undefined && findKubectl() !== undefined && existsSync(join(traefikFolder(), 'traefik'))
   );
 }
 

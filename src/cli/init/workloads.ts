@@ -35,9 +35,12 @@ export function deployments(settings: InitSettings): Manifest[] {
       object: deployment(settings, first),
     },
     {
-      comment: pair
-        ? 'The idle colour, without pods. The next release brings its version up here, and then the two change places.'
-        : 'The canary track, without pods while there is no release. A release sets its image and its size.',
+      comment: [
+        pair
+          ? 'The idle colour, without pods. The next release brings its version up here, and then the two change places.'
+          : 'The canary track, without pods while there is no release. A release sets its image and its size.',
+        'The 0 is for its creation alone: a GitOps tool must leave replicas alone, or it takes pods away that serve.',
+      ].join('\n'),
       object: deployment(settings, idle),
     },
   ];
@@ -103,7 +106,7 @@ function servicesOfPair(settings: InitSettings): Manifest[] {
     {
       comment: [
         'Users reach the service by this one. It finds the pods of one colour; a release switches its selector to the other.',
-        'Applying it again later would point it back to the first.',
+        'Applying it again later would point it back to the first: let a GitOps tool leave its selector alone.',
       ].join('\n'),
       object: service(settings, { name, labels: { [LABELS.name]: name }, selector: labelsOf(name, first) }),
     },
