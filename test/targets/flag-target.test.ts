@@ -189,6 +189,12 @@ describe('a flag as a target, at a real flag service', () => {
     const refused = await failureOf(target.deploy({ ...write(1), timeoutMs: 1_000 }));
     expect([refused.kind, refused.message]).toEqual(['invalidTarget', expect.stringMatching(sentence)]);
     expect((await flag()).fence).toBeNull();
+    // Nor is one that says 100 % taken for released already, which would end the release before it is begun.
+    for (const everybody of [100, null]) {
+      await flags.update('new-till', { rollout_percentage: everybody });
+      const unreached = await failureOf(target.observe({ version: 'on', signal }));
+      expect([unreached.kind, unreached.message]).toEqual(['invalidTarget', expect.stringMatching(sentence)]);
+    }
   });
 
   it('says that there is no such flag, and that nobody answers', async () => {

@@ -58,9 +58,11 @@ class FlagTarget implements Target {
     const flag = await this.#look(signal);
     const now = percentageOf(flag);
     const before = flag.fence?.hold === true ? (flag.fence.former ?? 100) : now;
+    // For everybody already: then there is nothing to release, unless its percentage reaches nobody.
+    const done = before === 100;
+    if (done) this.#refuseUnreachable(flag);
     return {
-      // For everybody already: then there is nothing to release.
-      stableVersion: before === 100 ? version : `${before} %`,
+      stableVersion: done ? version : `${before} %`,
       canaryVersion: now > before ? version : null,
       weight: now,
       artifact: null,
