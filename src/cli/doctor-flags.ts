@@ -22,7 +22,8 @@ export async function* flagServiceChecks(session: Session, plan: FlagTargetPlan 
     yield bad('flag service', error, `Check ${names.urlEnv} and ${names.tokenEnv}.`);
     return;
   }
-  yield keyCheck(key, plan, names.tokenEnv);
+  const flag = plan === null ? null : await foundFlag(session, plan);
+  yield keyCheck(key, writtenIn(plan, flag), names.tokenEnv);
   try {
     // From the store, not from memory.
     await askFlagService(env, (service) => service.list({ limit: 1 }), names);
@@ -31,31 +32,47 @@ export async function* flagServiceChecks(session: Session, plan: FlagTargetPlan 
     yield bad('flag store', error, 'Without it flags are answered as last known, and none can be changed.');
     return;
   }
-  if (plan === null) return;
+  if (plan === null || flag === null) return;
   const name = `flag ${plan.name}`;
+  yield 'missing' in flag ? bad(name, flag.missing, null) : flagCheck(name, plan, flag);
+}
+
+/** The flag of a release, or why it cannot be read. */
+async function foundFlag({ cli }: Session, plan: FlagTargetPlan): Promise<FlagAnswer | { readonly missing: unknown }> {
   try {
-    yield flagCheck(name, plan, await askFlagService(env, (service) => service.get(plan.name), names));
+    return await askFlagService(cli.env, (service) => service.get(plan.name), plan);
   } catch (error) {
-    yield bad(name, error, null);
+    return { missing: error };
   }
 }
 
-function keyCheck({ id, grants }: KeyAnswer, plan: FlagTargetPlan | null, tokenEnv: string): Check {
+/** Where a key has to be one for writing: wherever the flag counts, which is everywhere (`*`) when it names nothing. */
+function writtenIn(plan: FlagTargetPlan | null, flag: Awaited<ReturnType<typeof foundFlag>> | null): readonly string[] {
+  if (plan === null) return [];
+  if (flag === null || 'missing' in flag) return [plan.environment];
+  return flag.environments.length === 0 ? ['*'] : flag.environments;
+}
+
+/** Of a release: in all of these environments. Of none: anywhere. */
+function keyCheck({ id, grants }: KeyAnswer, environments: readonly string[], tokenEnv: string): Check {
   const said = grants.map(({ role, environment }) => `${role}:${environment}`).join(', ');
-  const writes = grants.some(
-    ({ role, environment }) =>
-      (role === 'write' || role === 'admin') &&
-      (plan === null || environment === '*' || environment === plan.environment),
+  const writing = grants.filter(({ role }) => role === 'write' || role === 'admin');
+  const missing = environments.filter(
+    (wanted) => !writing.some(({ environment }) => environment === '*' || environment === wanted),
   );
-  if (writes) return ok(tokenEnv, `${id} may ${said}.`);
-  const where = plan === null ? 'anywhere' : `in ${plan.environment}`;
-  const hint = `A release needs a key with write:${plan?.environment ?? '*'}; a flag without environments needs write:*.`;
-  return {
-    name: tokenEnv,
-    state: plan === null ? 'warn' : 'bad',
-    sentence: `${id} may not write ${where}: ${said}.`,
-    hint,
-  };
+  if (writing.length > 0 && missing.length === 0) return ok(tokenEnv, `${id} may ${said}.`);
+  const no = (where: string): string => `${id} may not write ${where}: ${said}.`;
+  if (environments.length === 0) {
+    const hint = 'A release needs a key with write:*; a flag that names its environments needs it for each of these.';
+    return { name: tokenEnv, state: 'warn', sentence: no('anywhere'), hint };
+  }
+  if (missing.includes('*')) {
+    const hint = 'A flag without environments needs a key with write:*; or name its environments.';
+    return { name: tokenEnv, state: 'bad', sentence: no('in all environments, where the flag counts'), hint };
+  }
+  const grantsNeeded = missing.map((environment) => `write:${environment}`).join(', ');
+  const hint = `A release needs a key that may write wherever the flag counts, so also ${grantsNeeded}.`;
+  return { name: tokenEnv, state: 'bad', sentence: no(`in ${missing.join(', ')}`), hint };
 }
 
 function flagCheck(name: string, { environment }: FlagTargetPlan, flag: FlagAnswer): Check {

@@ -70,7 +70,8 @@ const RememberedRow = z.object({
   status: z.int(),
   revision: z.int(),
 });
-const UsageRow = z.object({ enabled: z.int(), disabled: z.int(), last_at: z.string() });
+const UsageRow = z.object({ enabled: z.int(), disabled: z.int() });
+const LastUsageRow = z.object({ last_at: z.string() });
 const FlagDayRow = z.object({ flag: z.string(), day: z.string() });
 const CountRow = z.object({ count: z.int() });
 const SidesRow = z.object({ enabled: z.string(), disabled: z.string() });
@@ -258,9 +259,11 @@ class SqliteFlagStore implements FlagStore {
     return this.#do(() => {
       const found = days.map((day) => ({
         day,
-        row: this.#one(UsageRow, 'SELECT enabled, disabled, last_at FROM usage WHERE flag = ? AND day = ?', flag, day),
+        row: this.#one(UsageRow, 'SELECT enabled, disabled FROM usage WHERE flag = ? AND day = ?', flag, day),
         users: this.#count('SELECT count(*) AS count FROM usage_users WHERE flag = ? AND day = ?', flag, day),
       }));
+      // Of any day: a flag that was not asked for on these may have been before.
+      const last = 'SELECT last_at FROM usage WHERE flag = ? ORDER BY day DESC LIMIT 1';
       const all = `SELECT count(DISTINCT user) AS count FROM usage_users WHERE flag = ? AND day IN (${days.map(() => '?').join()})`;
       return {
         days: found.map(({ day, row, users }) => ({
@@ -270,7 +273,7 @@ class SqliteFlagStore implements FlagStore {
           unique_users: users,
         })),
         unique_users: this.#count(all, flag, ...days),
-        last_evaluated_at: found.findLast(({ row }) => row !== null)?.row?.last_at ?? null,
+        last_evaluated_at: this.#one(LastUsageRow, last, flag)?.last_at ?? null,
       };
     });
   }

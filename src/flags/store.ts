@@ -122,6 +122,7 @@ export interface FlagUsage {
   readonly days: readonly UsageOfDay[];
   /** Over all the days, each user once. */
   readonly unique_users: number;
+  /** Of all days that are kept, and not only of those asked for. */
   readonly last_evaluated_at: string | null;
 }
 

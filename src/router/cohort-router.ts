@@ -62,7 +62,7 @@ export interface CohortRouterOptions extends ConfigurableOptions {
 
 /** Where a weight comes from that neither a release nor a person sets. */
 export interface WeightSource {
-  /** For the log. */
+  /** For the log, the events and the state. */
   readonly name: string;
   /** Percent for the canary, 0 to 100, now; null: not known, the weight stays. In memory: no I/O, no waiting. */
   weight(): number | null;
@@ -321,7 +321,7 @@ class Router implements CohortRouter {
       return;
     }
     if (wanted !== null && wanted !== weight && isWeight(wanted)) {
-      this.#state.setWeight({ weight: wanted, fence: undefined });
+      this.#state.setWeight({ weight: wanted, fence: undefined, source: source.name });
     }
   }
 
@@ -466,6 +466,12 @@ class Router implements CohortRouter {
     this.#logger.warn('admin request refused', { code, detail, endpoint });
   }
 
+  #effectiveWeight({ weight: value, origins }: Snapshot): EffectiveConfig['weight'] {
+    const origin = origins.weight;
+    const source = origin === 'source' ? this.#weightFrom?.name : undefined;
+    return { value, origin, ...(source === undefined ? {} : { source }) };
+  }
+
   #effectiveConfig(snapshot: Snapshot): EffectiveConfig {
     const { adminToken, overrideSecret, guard } = this.#config;
     const secretState =
@@ -474,7 +480,7 @@ class Router implements CohortRouter {
       enabled: this.#config.enabled,
       stableVersion: { value: snapshot.stableVersion, origin: snapshot.origins.stableVersion },
       canaryVersion: { value: snapshot.canaryVersion, origin: snapshot.origins.canaryVersion },
-      weight: { value: snapshot.weight, origin: snapshot.origins.weight },
+      weight: this.#effectiveWeight(snapshot),
       salt: { value: snapshot.salt, origin: snapshot.origins.salt },
       versions: this.#config.versions,
       trustProxy: this.#config.trustProxy,

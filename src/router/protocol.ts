@@ -23,8 +23,8 @@ export interface Fence {
   readonly attempt: number;
 }
 
-/** Who set a value, from weakest to strongest. */
-export type Origin = 'default' | 'code' | 'environment' | 'admin' | 'release' | 'guard';
+/** Who set a value, from weakest to strongest; `source`: where the weight comes from (`weightFrom`), such as a flag. */
+export type Origin = 'default' | 'code' | 'environment' | 'admin' | 'source' | 'release' | 'guard';
 
 /** The machine-readable reason of a refusal. */
 export type ProblemCode =
@@ -212,7 +212,8 @@ export interface EffectiveConfig {
   readonly enabled: Effective<boolean>;
   readonly stableVersion: Effective<string>;
   readonly canaryVersion: Effective<string | null>;
-  readonly weight: Effective<number>;
+  /** `source`: the name of `weightFrom`, where it set the weight. */
+  readonly weight: Effective<number> & { readonly source?: string };
   readonly salt: Effective<string | null>;
   readonly versions: Effective<readonly string[] | null>;
   readonly trustProxy: Effective<number | readonly string[] | false>;

@@ -50,8 +50,8 @@ type WriteName = 'declare' | 'remove' | 'weight' | 'promote';
  * 1. A write below the fence held, or of another release with the same epoch, changes nothing.
  * 2. A write with the fence held is a repeat: it must say the same as the first of its kind, except that traffic may
  *    always be taken away (so that an attempt that fails half way can put the weight back).
- * 3. Without a fence only a person writes, and only while no release holds the router; after such a write the fence
- *    held is spent, so that a late repeat cannot undo it.
+ * 3. Without a fence only a person writes, or the source of the weight, and only while no release holds the router;
+ *    after such a write the fence held is spent, so that a late repeat cannot undo it.
  * 4. What was tripped stays at 0 for its release, also after the canary was removed and declared again, until the
  *    release rearms.
  */
@@ -61,7 +61,7 @@ export class ReleaseState {
   readonly #listener: StateListener;
   /** What was written under the fence held, by kind of write. */
   readonly #spent = new Map<WriteName, string>();
-  /** A person wrote after the fence held: not even a repeat may follow. */
+  /** A person, or the source of the weight, wrote after the fence held: not even a repeat may follow. */
   #sealed = false;
   readonly #trips = new Map<string, Trip>();
   #snapshot: Snapshot;
@@ -133,9 +133,9 @@ export class ReleaseState {
     return { ok: true, before, after: this.#snapshot };
   }
 
-  /** Sets the canary's weight. */
-  setWeight(request: { weight: number; fence: Fence | undefined }): WriteResult {
-    const { weight, fence } = request;
+  /** Sets the canary's weight. Without a fence a person does, or the source of this name. */
+  setWeight(request: { weight: number; fence: Fence | undefined; source?: string }): WriteResult {
+    const { weight, fence, source } = request;
     const content = String(weight);
     const refusal =
       this.#refuseFence('weight', content, fence, weight < this.#snapshot.weight) ??
@@ -144,14 +144,24 @@ export class ReleaseState {
     const before = this.#snapshot;
     this.#write('weight', content, fence, {
       ...this.#weightTo(weight),
-      origins: { ...before.origins, weight: originOf(fence) },
+      origins: { ...before.origins, weight: originOf(fence, source) },
     });
     if (before.weight !== weight) {
-      this.#tell('weight-changed', fence, `${who(fence)} set the weight from ${before.weight} to ${weight}`, {
-        version: before.canaryVersion,
-        weight,
-        previousWeight: before.weight,
-      });
+      this.#listener(
+        {
+          type: 'weight-changed',
+          message: `${who(fence, source)} set the weight from ${before.weight} to ${weight}`,
+          origin: originOf(fence, source),
+          fence: fence ?? null,
+          data: {
+            version: before.canaryVersion,
+            weight,
+            previousWeight: before.weight,
+            ...(source === undefined ? {} : { source }),
+          },
+        },
+        'none',
+      );
     }
     return { ok: true, before, after: this.#snapshot };
   }
@@ -406,12 +416,14 @@ export class ReleaseState {
   }
 }
 
-function originOf(fence: Fence | undefined): Origin {
-  return fence === undefined ? 'admin' : 'release';
+function originOf(fence: Fence | undefined, source?: string): Origin {
+  if (fence !== undefined) return 'release';
+  return source === undefined ? 'admin' : 'source';
 }
 
-function who(fence: Fence | undefined): string {
-  return fence === undefined ? 'an administrator' : `release ${fence.release}`;
+function who(fence: Fence | undefined, source?: string): string {
+  if (fence !== undefined) return `release ${fence.release}`;
+  return source === undefined ? 'an administrator' : `weightFrom ${source}`;
 }
 
 function shownFence(fence: Fence | null): string {

@@ -136,6 +136,10 @@ export function installHandlers(run: Run): void {
         target.kind === 'kubernetes' && target.traffic.kind === 'serviceSelector' && weight !== 0 && weight !== 100,
         `The weight is ${weight}; a Service selector knows only 0 and 100.`,
       );
+      refuseIf(
+        target.kind === 'flag' && !Number.isInteger(weight),
+        `The weight is ${weight}; a flag's percentage is a whole number, 0 to 100.`,
+      );
       refuseOfCleanUp(run);
       refuseIf(state.rollback !== null, 'The release is being rolled back; its weight goes to 0.');
       refuseIf(state.phase === 'promoting', 'The release is being promoted; roll it back instead.');

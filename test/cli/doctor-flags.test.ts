@@ -17,8 +17,20 @@ spec:
   target: { flag: { name: new-checkout, environment: production } }
   analysis: { source: { prometheus: { url: "http://127.0.0.1:9", labels: { flag: new-checkout } } } }
 `;
-const sha256 = createHash('sha256').update(READER).digest('hex');
-const access = { adminKey: ADMIN, keys: { keys: [{ id: 'reader', sha256, grants: ['read:*'] }] } };
+const WRITER = 'a-key-of-one-environment';
+const access = {
+  adminKey: ADMIN,
+  keys: {
+    keys: [
+      { id: 'reader', sha256: digestOf(READER), grants: ['read:*'] },
+      { id: 'worker', sha256: digestOf(WRITER), grants: ['write:production', 'read:*'] },
+    ],
+  },
+};
+
+function digestOf(key: string): string {
+  return createHash('sha256').update(key).digest('hex');
+}
 
 /** A store that can be taken away. */
 class BreakableStore extends MemoryFlagStore {
@@ -55,7 +67,7 @@ describe('sluice doctor, of a flag service', () => {
   });
 
   it('says what the key may not do, and that nothing is there to be released', async () => {
-    const { url } = await serve({ enabled: false });
+    const { url } = await serve({ enabled: false, environments: ['production'] });
 
     const off = await doctor(url, READER, spec);
 
@@ -67,6 +79,16 @@ describe('sluice doctor, of a flag service', () => {
     );
     const empty = await serveFlags([], { access });
     expect(await doctor(empty.url, ADMIN, spec)).toContain('flag new-checkout: There is no flag new-checkout.');
+  });
+
+  it.each<[string, string[], string]>([
+    ['everywhere', [], 'worker may not write in all environments, where the flag counts: write:production, read:*.'],
+    ['in others, too', ['staging', 'production'], 'worker may not write in staging: write:production, read:*.'],
+    ['there alone', ['production'], 'worker may write:production, read:*.'],
+  ])('asks of the key all that a flag asks which counts %s', async (_, environments, sentence) => {
+    const { url } = await serve({ enabled: true, environments });
+
+    expect(await doctor(url, WRITER, spec)).toContain(`SLUICE_FLAGS_TOKEN: ${sentence}`);
   });
 
   it('says which part does not answer, also without a spec', async () => {

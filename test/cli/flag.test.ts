@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { FlagServiceClient } from '../../src/flags/client/flag-service-client';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { startFlagsServer } from '../../src/flags/server/flags-server';
 import type { FlagsServer } from '../../src/flags/server/flags-server';
@@ -16,7 +17,10 @@ describe('sluice flag', () => {
   beforeEach(async () => {
     server = await startFlagsServer({ store: new MemoryFlagStore(), access: { adminKey: KEY }, logger: silentLogger });
   });
-  afterEach(() => server.close());
+  afterEach(async () => {
+    jest.restoreAllMocks();
+    await server.close();
+  });
 
   const flag = (...args: string[]): Promise<Ran> =>
     run(['flag', ...args], { env: { SLUICE_FLAGS_URL: server.url, SLUICE_FLAGS_TOKEN: KEY } });
@@ -67,6 +71,29 @@ describe('sluice flag', () => {
     expect(JSON.parse(off.out)).toMatchObject({ enabled: false, reason: 'percentage' });
     expect(why.out).toMatch(/percentage +.*83/);
     expect(JSON.parse(stats.out)).toMatchObject({ flag: 'new-checkout', total: 2, enabled: 1, disabled: 1 });
+  });
+
+  it('says which state it changes, where the server wants to know, and looks again when another change came first', async () => {
+    await server.close();
+    server = await startFlagsServer({
+      store: new MemoryFlagStore(),
+      access: { adminKey: KEY },
+      requireIfMatch: true,
+      logger: silentLogger,
+    });
+    await flag('set', 'new-checkout', '--create', '--on');
+    const flags = new FlagServiceClient({ url: server.url, apiKey: KEY });
+    const { update } = FlagServiceClient.prototype;
+    jest.spyOn(FlagServiceClient.prototype, 'update').mockImplementationOnce(async function (
+      this: FlagServiceClient,
+      ...args
+    ) {
+      await update.call(flags, 'new-checkout', { description: 'The till' }, { revision: '*' });
+      return update.apply(this, args);
+    });
+    const off = await flag('set', 'new-checkout', '--off', '-o', 'json');
+
+    expect(JSON.parse(off.out)).toMatchObject({ enabled: false, description: 'The till' });
   });
 
   it('shows who holds it', async () => {

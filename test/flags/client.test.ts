@@ -8,6 +8,7 @@ import {
   openRedisFlagStore,
 } from '../../src/flags';
 import { CreateFlag, newFlag } from '../../src/flags/flag';
+import { StoreUnavailable } from '../../src/flags/store';
 import type { FlagStore } from '../../src/flags';
 import { createCohortRouter } from '../../src/router';
 import { describeWithRedis, isReachable } from './redis-server';
@@ -21,6 +22,12 @@ async function put(store: FlagStore, name: string, given: Record<string, unknown
   const next = newFlag(CreateFlag.parse({ name, enabled: true, ...given }), 'now');
   const audit = { at: 'now', actor: 't', action: 'updated' as const, flag: name, changes: {}, request_id: null };
   await store.write({ name, expected: held?.revision ?? null, next, audit, idempotency: null });
+}
+
+async function take(store: FlagStore, name: string): Promise<void> {
+  const held = await store.get(name);
+  const audit = { at: 'now', actor: 't', action: 'deleted' as const, flag: name, changes: {}, request_id: null };
+  await store.write({ name, expected: held?.revision ?? null, next: null, audit, idempotency: null });
 }
 
 describe('the client of the REST endpoints', () => {
@@ -156,10 +163,46 @@ describe('a flag as the weight of the cohort router', () => {
     );
     expect(Math.abs(canaries.length - 500)).toBeLessThan(100);
 
+    const { config, events } = router.state();
+    expect(config.weight).toEqual({ value: 25, origin: 'source', source: 'new-shop' });
+    expect(events.at(-1)).toMatchObject({
+      type: 'weight-changed',
+      message: 'weightFrom new-shop set the weight from 0 to 25',
+      origin: 'source',
+      fence: null,
+      data: { weight: 25, source: 'new-shop' },
+    });
+
     router.rollback('of the test');
     expect(begin(router, 'user-1')).toBe('stable');
     expect(router.snapshot().weight).toBe(0);
     await client.close();
+  });
+
+  it('is 0 when it is deleted, and the last one only while nothing could be loaded', async () => {
+    const store = new MemoryFlagStore();
+    await put(store, 'new-shop', { rollout_percentage: 100 });
+    const client = await createFlagClient({ store, logger: silentLogger });
+    const router = createCohortRouter({
+      stableVersion: 'v1',
+      canaryVersion: 'v2',
+      environment: {},
+      logger: silentLogger,
+      weightFrom: flagWeight(client, 'new-shop'),
+    });
+    expect(begin(router, 'u')).toBe('canary');
+
+    await take(store, 'new-shop');
+    await until(() => client.percentage('new-shop') === 0);
+
+    expect([begin(router, 'u'), router.metrics().weight]).toEqual(['stable', 0]);
+    expect(client.isEnabled('new-shop', 'u')).toBe(false);
+    await client.close();
+    const away = new MemoryFlagStore();
+    away.head = () => Promise.reject(new StoreUnavailable('of the test'));
+    const unloaded = await createFlagClient({ store: away, logger: silentLogger, patienceMs: 1 });
+    expect([unloaded.state, unloaded.percentage('new-shop')]).toEqual(['empty', null]);
+    await unloaded.close();
   });
 
   it('that is not known leaves the weight as it is', () => {

@@ -477,6 +477,40 @@ describe('a service without keys', () => {
 
     expect(answer.toString()).toMatch(/^HTTP\/1\.1 403/);
   });
+
+  it.each<[string, Record<string, string>, boolean]>([
+    ['a page of another machine', { origin: 'https://evil.example' }, false],
+    ['a page of another machine that begins like this one', { origin: 'http://localhost.evil.example' }, false],
+    ['a page without an origin of its own', { origin: 'null' }, false],
+    ['another site that sends no origin', { 'sec-fetch-site': 'cross-site' }, false],
+    ['a page of this machine', { origin: 'http://localhost:3000', 'sec-fetch-site': 'cross-site' }, true],
+    ['a page of this machine by its IPv6 address', { origin: 'http://[::1]:3000' }, true],
+    ['no page at all', {}, true],
+  ])('is asked by %s', async (_, headers, answered) => {
+    const { server, ask, flags } = await serve();
+    await ask('POST', flags(), { ...NEW, enabled: true });
+    const paths: readonly [string, string, unknown?][] = [
+      ['GET', '/api/feature-flags'],
+      ['POST', '/api/feature-flags/new_dashboard/check', { user_id: 'u' }],
+      ['DELETE', '/api/feature-flags/new_dashboard/whitelist/nobody'],
+    ];
+    for (const [method, path, body] of paths) {
+      const { status, body: said } = await send(`${server.url}${path}`, method, { body, headers });
+      expect([path, status === 403]).toEqual([path, !answered]);
+      if (!answered) expect(said).toMatchObject({ code: 'forbidden', detail: expect.stringMatching(/no web page/) });
+    }
+    // Which pages may read this one is --cors-origin's to say.
+    const ofrep = `${server.url}/ofrep/v1/evaluate/flags`;
+    expect((await send(ofrep, 'POST', { body: { context: {} }, headers })).status).toBe(200);
+  });
+
+  it('does not mind pages where it asks for a key, as each of them has to have one', async () => {
+    const key = 'a-key-of-this-test-alone';
+    const { url } = await startService({ access: { adminKey: key } });
+
+    const headers = { origin: 'https://console.example', 'x-api-key': key };
+    expect((await send(`${url}/api/feature-flags`, 'GET', { headers })).status).toBe(200);
+  });
 });
 
 it('keeps flags in a file from one start to the next', async () => {

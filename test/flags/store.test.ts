@@ -246,6 +246,20 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
     });
   });
 
+  it('says when a flag was last asked for, also when that was before the days in question', async () => {
+    await write(store, 'f', null);
+    const [yesterday = '', today = ''] = usageDays(Date.now(), 2);
+    const lastAt = `${yesterday}T10:00:00.000Z`;
+
+    await store.addUsage([{ flag: 'f', lastAt, day: yesterday, enabled: 2, disabled: 1, users: ['a'] }]);
+
+    expect(await store.usage('f', [today])).toEqual({
+      days: [{ day: today, enabled: 0, disabled: 0, unique_users: 0 }],
+      unique_users: 0,
+      last_evaluated_at: lastAt,
+    });
+  });
+
   it('counts many users at once', async () => {
     await write(store, 'f', null);
     const users = Array.from({ length: 5_000 }, (_, i) => `user-${i}`);

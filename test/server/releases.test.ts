@@ -37,6 +37,24 @@ spec:
   target: { flag: { name: new-till, environment: production } }
 `;
 
+describe('a web page of another machine', () => {
+  it('decides nothing on a server without keys, though its browser need not ask before it posts', async () => {
+    const client = new FakeSluice(aStatus());
+    const { ask } = await serveReleases(client);
+    const page = { headers: { origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' } };
+
+    for (const what of ['rollback', 'promote', 'approve']) {
+      expect(await ask('POST', `${CHECKOUT}/${what}`, page)).toMatchObject({
+        status: 403,
+        body: { code: 'forbidden' },
+      });
+    }
+
+    expect(client.sent).toEqual([]);
+    expect((await ask('POST', `${CHECKOUT}/promote`)).status).toBe(200);
+  });
+});
+
 describe('looking at releases', () => {
   it('answers the status, as the client has it', async () => {
     const { ask } = await serveReleases(new FakeSluice(aStatus()));

@@ -1,4 +1,5 @@
-import type { FlagDocument } from '../../src/flags/flag';
+import { createHash } from 'node:crypto';
+import type { FlagDocument, GivenFence } from '../../src/flags/flag';
 import { FlagServiceClient } from '../../src/flags/client/flag-service-client';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { startFlagsServer } from '../../src/flags/server/flags-server';
@@ -15,6 +16,8 @@ const promotion = { release: 'r1', smokeTest: null, timeoutMs: 10_000 };
 function write(step: number, more: { release?: string; epoch?: number; attempt?: number } = {}): TargetWrite {
   return { version: 'on', artifact: null, fence: { release: 'r1', epoch: 1, step, attempt: 2, ...more }, signal };
 }
+
+const ours = (step: number, hold: boolean): GivenFence => ({ owner: 'r1', epoch: 1, step, attempt: 2, hold });
 
 const weigh = (step: number, weight: number, more: Parameters<typeof write>[1] = {}) => ({
   ...write(step, more),
@@ -35,6 +38,7 @@ describe('a flag as a target, at a real flag service', () => {
     await flags.create({ name: 'new-till', enabled: true, rollout_percentage: 10, whitelist: ['ada'] });
   });
   afterEach(async () => {
+    jest.restoreAllMocks();
     target.close();
     await server.close();
   });
@@ -189,6 +193,12 @@ describe('a flag as a target, at a real flag service', () => {
     const refused = await failureOf(target.deploy({ ...write(1), timeoutMs: 1_000 }));
     expect([refused.kind, refused.message]).toEqual(['invalidTarget', expect.stringMatching(sentence)]);
     expect((await flag()).fence).toBeNull();
+    // Nor is one that says 100 % taken for released already, which would end the release before it is begun.
+    for (const everybody of [100, null]) {
+      await flags.update('new-till', { rollout_percentage: everybody });
+      const unreached = await failureOf(target.observe({ version: 'on', signal }));
+      expect([unreached.kind, unreached.message]).toEqual(['invalidTarget', expect.stringMatching(sentence)]);
+    }
   });
 
   it('says that there is no such flag, and that nobody answers', async () => {
@@ -208,6 +218,90 @@ describe('a flag as a target, at a real flag service', () => {
     ]);
     expect(look).toMatchObject({ foreignEdits: [], guardTripped: null });
     expect(look.unreachable).toHaveLength(1);
+  });
+
+  it('says which state it writes from, also on the way back, at a service that wants to know', async () => {
+    const strict = await startFlagsServer({
+      store: new MemoryFlagStore(),
+      access: {},
+      requireIfMatch: true,
+      logger: silentLogger,
+    });
+    const there = new FlagServiceClient({ url: strict.url });
+    await there.create({ name: 'new-till', enabled: true, rollout_percentage: 10 });
+    const released = createFlagTarget(FLAG_PLAN, { FLAGS_URL: strict.url });
+
+    try {
+      await released.deploy({ ...write(1), timeoutMs: 1_000 });
+      await released.setWeight(weigh(2, 50));
+      const { revision } = await there.get('new-till');
+      await there.setRollout('new-till', { percentage: 40, fence: ours(2, true) }, { revision });
+      expect((await released.reassert(weigh(3, 50))).foreignEdits).toHaveLength(1);
+      await released.promote({ ...write(4), ...promotion });
+      await released.restoreStable({ ...write(5), stableVersion: '10 %' });
+      await released.setWeight(weigh(6, 0));
+      await released.removeCanary(write(7));
+
+      expect(await there.get('new-till')).toMatchObject({ rollout_percentage: 10, fence: { hold: false } });
+    } finally {
+      await strict.close();
+    }
+  });
+
+  it('looks again when somebody else wrote after its look', async () => {
+    await target.deploy({ ...write(1), timeoutMs: 1_000 });
+    const { setRollout } = FlagServiceClient.prototype;
+    const between = async (change: Parameters<FlagServiceClient['update']>[1]): Promise<void> => {
+      jest.spyOn(FlagServiceClient.prototype, 'setRollout').mockImplementationOnce(async function (
+        this: FlagServiceClient,
+        ...args
+      ) {
+        await flags.update('new-till', change);
+        return setRollout.apply(this, args);
+      });
+    };
+    await between({ description: 'of the tills' });
+    const raised = await target.setWeight(weigh(2, 50));
+    await between({ enabled: false });
+    const promoted = await failureOf(target.promote({ ...write(3), ...promotion }));
+
+    expect(raised).toBe('Flag new-till is at 50 %.');
+    expect([promoted.kind, promoted.message]).toEqual(['invalidTarget', expect.stringMatching(/is switched off/)]);
+    expect(await flag()).toMatchObject({ rollout_percentage: 50, description: 'of the tills' });
+  });
+
+  it('leaves a flag alone that it does not hold, and lets its own late write not land there either', async () => {
+    const untouched = await target.removeCanary(write(2));
+    const late = await failureOf(target.deploy({ ...write(1), timeoutMs: 1_000 }));
+    await target.deploy({ ...write(1, { release: 'r2', epoch: 2 }), timeoutMs: 1_000 });
+    await target.setWeight(weigh(2, 50, { release: 'r2', epoch: 2 }));
+    const others = await target.removeCanary(write(3, { release: 'r3', epoch: 3 }));
+
+    expect(untouched).toBe('Flag new-till is held by no release; nothing of this one is left.');
+    expect(late.kind).toBe('fenceLost');
+    expect(others).toBe('Flag new-till is held by release r2; nothing of this one is left.');
+    expect(await flag()).toMatchObject({ rollout_percentage: 50, fence: { owner: 'r2', hold: true } });
+  });
+
+  it('has nothing to take back of a flag that its key may not write', async () => {
+    const [admin, here] = ['a key that is long enough', 'a key of one environment'];
+    const sha256 = createHash('sha256').update(here).digest('hex');
+    const keys = { keys: [{ id: 'worker', sha256, grants: ['write:production'] }] };
+    const locked = await startFlagsServer({
+      store: new MemoryFlagStore(),
+      access: { adminKey: admin, keys },
+      logger: silentLogger,
+    });
+    await new FlagServiceClient({ url: locked.url, apiKey: admin }).create({ name: 'new-till', enabled: true });
+    const refused = createFlagTarget(FLAG_PLAN, { FLAGS_URL: locked.url, FLAGS_TOKEN: here });
+
+    try {
+      const begun = await failureOf(refused.deploy({ ...write(1), timeoutMs: 1_000 }));
+      expect([begun.kind, begun.message]).toEqual(['invalidTarget', expect.stringMatching(/in all environments/)]);
+      expect(await refused.removeCanary(write(2))).toMatch(/nothing of this one is left/);
+    } finally {
+      await locked.close();
+    }
   });
 
   it('sends its key, and says when that one may not', async () => {

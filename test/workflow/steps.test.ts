@@ -3,6 +3,7 @@ import { EARLY_MS } from '../../src/analysis/soak-course';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput } from '../../src/workflows/activity-types';
 import type { ReleaseStatus } from '../../src/workflows/api';
+import { FLAG_PLAN } from '../targets/flag-plan';
 import { failure, FakeWorld } from './fake-world';
 import type { ActivityName } from './fake-world';
 import { approve, shortPlan, testPlan, testSteps, weights } from './plans';
@@ -448,6 +449,23 @@ describe('by hand', () => {
       for (const weight of [-1, 101, Number.NaN, '50', undefined]) {
         expect((await refusalOf(send(handle, 'setWeight', { weight }))).message).toMatch(/allowed is 0 to 100/);
       }
+      await send(handle, 'rollback');
+      await handle.result();
+    });
+  });
+
+  it('refuses a part of a percent of a flag, which goes on', async () => {
+    const world = new FakeWorld();
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan({ target: FLAG_PLAN }));
+      await time.until(handle, (s) => s.phase === 'soaking');
+      expect((await refusalOf(send(handle, 'setWeight', { weight: 12.5 }))).message).toBe(
+        "The weight is 12.5; a flag's percentage is a whole number, 0 to 100.",
+      );
+      expect((await statusOf(handle)).paused).toBeNull();
+      await send(handle, 'setWeight', { weight: 12 });
+      await time.until(handle, (s) => s.weight === 12);
       await send(handle, 'rollback');
       await handle.result();
     });

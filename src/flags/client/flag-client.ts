@@ -65,7 +65,10 @@ export interface FlagClient {
   isEnabled(flag: string, userId: string | null, environment?: string): boolean;
   /** The whole answer. */
   check(flag: string, userId: string | null, environment?: string): Checked;
-  /** The share of users for whom a flag is on, as far as it is a matter of percent; null when that is not known. */
+  /**
+   * The share of users for whom a flag is on, as far as it is a matter of percent: 0 of a flag that is not there, as
+   * `isEnabled` has it; null while nothing could be loaded.
+   */
   percentage(flag: string, environment?: string): number | null;
   /**
    * Counts how it went for a user of a flag, for a release that is judged by outcomes. Never throws, never waits: written
@@ -109,7 +112,7 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
     },
     percentage: (name, named = environment) => {
       const flag = ruleset.flag(name);
-      if (flag === undefined) return null;
+      if (flag === undefined) return ruleset.state === 'empty' ? null : 0;
       const on = flag.enabled && (flag.environments === null || flag.environments.has(named));
       return on ? (flag.percentage ?? 100) : 0;
     },

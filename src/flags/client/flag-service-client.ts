@@ -30,8 +30,11 @@ export interface AskOptions {
 }
 
 export interface WriteOptions extends AskOptions {
-  /** The revision that the write was made from; refused (412) when it is another by now. */
-  readonly revision?: number;
+  /**
+   * The revision that the write was made from; refused (412) when it is another by now. `*`: any, said so, which is
+   * enough for a server with `--require-if-match`.
+   */
+  readonly revision?: number | '*';
   /** The same key with the same request is carried out once, for 24 hours: what makes a retry safe. */
   readonly idempotencyKey?: string;
   /** Shown in the audit. */
@@ -222,7 +225,7 @@ export class FlagServiceClient {
       headers: {
         ...this.#headers,
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(options.revision === undefined ? {} : { 'if-match': `"${options.revision}"` }),
+        ...(options.revision === undefined ? {} : { 'if-match': ifMatchOf(options.revision) }),
         ...(options.ifNoneMatch === undefined ? {} : { 'if-none-match': options.ifNoneMatch }),
         ...(options.idempotencyKey === undefined ? {} : { 'idempotency-key': options.idempotencyKey }),
         ...(options.requestId === undefined ? {} : { 'x-request-id': options.requestId }),
@@ -275,6 +278,10 @@ export interface ListEntry {
 
 function bodyOf({ userId, environment }: Question): Record<string, string> {
   return { user_id: userId, ...(environment === undefined ? {} : { environment }) };
+}
+
+function ifMatchOf(revision: number | '*'): string {
+  return revision === '*' ? '*' : `"${revision}"`;
 }
 
 function flagPath(...parts: readonly string[]): string {

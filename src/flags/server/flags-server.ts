@@ -131,7 +131,7 @@ export async function startFlagsServer(options: FlagsServerOptions): Promise<Fla
   });
   const app = createApp(logger, hot);
   app.addHook('onRequest', (request, _reply, done) => {
-    refuseStranger(access, request.headers.host);
+    refuseStranger(access, request.url, request.headers);
     done();
   });
   if (beside !== undefined) addAudit(app, beside.audit);

@@ -134,13 +134,13 @@ export class HotPath {
 
   /** Before the body is read: who is nobody cannot make the service read. */
   #begin({ route, flag }: Asked, exchange: Exchange): void {
-    const { headers } = exchange.request;
+    const { headers, url = '' } = exchange.request;
     let asked: Asked = { route, flag };
     const known = (principal: Principal): void => this.#read(principal, asked, exchange);
     const refuse = (error: unknown): void => this.#refuse(error, asked, exchange);
     try {
       asked = { route, flag: decoded(flag) };
-      refuseStranger(this.#access, headers.host);
+      refuseStranger(this.#access, url, headers);
       const principal = this.#access.identify(headers);
       if (principal instanceof Promise) principal.then(known).catch(refuse);
       else known(principal);

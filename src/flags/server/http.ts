@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { messageOf } from '../../errors';
 import type { Access } from '../access';
@@ -31,12 +32,32 @@ export function unreadablePath(why: string): FlagProblem {
   return new FlagProblem('invalid-request', `The path cannot be read: ${why}.`);
 }
 
-/** Without keys, a page of any origin could have this machine's browser ask: only names of this machine are answered. */
-export function refuseStranger(access: Access, host: string | undefined): void {
+/**
+ * Without keys, a page of any origin could have this machine's browser ask: only names of this machine are answered, and
+ * only its own pages. A browser sends a simple POST of a foreign page without asking before, and its answer is hidden from
+ * the page, but the change would be made. OFREP changes no flag, and says itself which pages may read it.
+ */
+export function refuseStranger(access: Access, url: string, headers: IncomingHttpHeaders): void {
   if (!access.open) return;
-  const name = (host ?? '').replace(/:\d*$/, '').replace(/^\[|\]$/g, '');
-  if (isLoopback(name)) return;
-  throw new FlagProblem('forbidden', 'Without a key this service answers to 127.0.0.1 and localhost only.');
+  const name = (headers.host ?? '').replace(/:\d*$/, '');
+  if (!isLoopback(unbracketed(name))) {
+    throw new FlagProblem('forbidden', 'Without a key this service answers to 127.0.0.1 and localhost only.');
+  }
+  if (url.startsWith('/ofrep/') || !isOfForeignPage(headers)) return;
+  throw new FlagProblem(
+    'forbidden',
+    'Without a key this service answers no web page of another machine; give it a key, or serve the page from localhost.',
+  );
+}
+
+function isOfForeignPage({ origin, 'sec-fetch-site': site }: IncomingHttpHeaders): boolean {
+  // Two names of this machine are two sites for a browser, so the origin counts where there is one.
+  if (origin === undefined) return site === 'cross-site';
+  return !URL.canParse(origin) || !isLoopback(unbracketed(new URL(origin).hostname));
+}
+
+function unbracketed(host: string): string {
+  return host.replace(/^\[|\]$/g, '');
 }
 
 /** Whether an If-None-Match names what there is. */

@@ -1,5 +1,6 @@
 import { FlagServiceClient, FlagServiceError } from '../../flags/client/flag-service-client';
 import { flagServiceOf } from '../../flags/client/service-of';
+import type { FlagAnswer } from '../../flags/answers';
 import type { FlagDocument } from '../../flags/flag';
 import type { FlagTargetPlan } from '../../spec/plan-types';
 import { FLAG_TRACKS } from '../../spec/presets';
@@ -16,6 +17,8 @@ import type {
 
 /** One answer comes from the service's memory, or from one write of its store. */
 const TIMEOUT_MS = 5_000;
+/** At the flag, before each write that goes by what was seen; others write it rarely while a release holds it. */
+const MAX_LOOKS = 5;
 
 /**
  * A feature flag as a target: its percentage is the weight. What it was before the release is its stable version, and
@@ -46,6 +49,8 @@ export function createFlagTarget(
 interface Roll extends Pick<TargetWrite, 'fence' | 'signal'> {
   readonly percentage: number | null;
   readonly hold: boolean;
+  /** Of the flag that was looked at; `*`: the fence alone says whether it may, as on the way back. */
+  readonly revision: number | '*';
 }
 
 class FlagTarget implements Target {
@@ -58,9 +63,11 @@ class FlagTarget implements Target {
     const flag = await this.#look(signal);
     const now = percentageOf(flag);
     const before = flag.fence?.hold === true ? (flag.fence.former ?? 100) : now;
+    // For everybody already: then there is nothing to release, unless its percentage reaches nobody.
+    const done = before === 100;
+    if (done) this.#refuseUnreachable(flag);
     return {
-      // For everybody already: then there is nothing to release.
-      stableVersion: before === 100 ? version : `${before} %`,
+      stableVersion: done ? version : `${before} %`,
       canaryVersion: now > before ? version : null,
       weight: now,
       artifact: null,
@@ -68,9 +75,10 @@ class FlagTarget implements Target {
   }
 
   async deploy({ fence, signal }: TargetWrite): Promise<string> {
-    const flag = await this.#look(signal);
-    this.#refuseUnreachable(flag);
-    const held = await this.#roll({ percentage: null, hold: true, fence, signal });
+    const held = await this.#lookAndWrite(signal, (flag) => {
+      this.#refuseUnreachable(flag);
+      return this.#roll({ percentage: null, hold: true, revision: flag.revision, fence, signal });
+    });
     return `${this.#shown()} is held by this release, at ${percentageOf(held)} %.`;
   }
 
@@ -84,10 +92,15 @@ class FlagTarget implements Target {
   }
 
   async setWeight({ weight, fence, signal }: WeightWrite & { previousWeight: number }): Promise<string> {
-    const flag = weight === 0 ? null : await this.#look(signal);
-    if (flag !== null) this.#refuseUnreachable(flag);
-    const percentage = flag === null ? null : Math.max(weight, formerOf(flag, fence));
-    const now = percentageOf(await this.#roll({ percentage, hold: true, fence, signal }));
+    const written =
+      weight === 0
+        ? await this.#roll({ percentage: null, hold: true, revision: '*', fence, signal })
+        : await this.#lookAndWrite(signal, (flag) => {
+            this.#refuseUnreachable(flag);
+            const percentage = Math.max(weight, formerOf(flag, fence));
+            return this.#roll({ percentage, hold: true, revision: flag.revision, fence, signal });
+          });
+    const now = percentageOf(written);
     const kept = weight > 0 && now > weight ? ', which it had before: nobody is taken out' : '';
     return `${this.#shown()} is at ${now} %${kept}.`;
   }
@@ -112,7 +125,7 @@ class FlagTarget implements Target {
     const now = percentageOf(flag);
     const isOurs = held?.owner === fence.release && held.hold;
     if (now === wanted && isOurs) return { foreignEdits: [], guardTripped: null, unreachable: [], tracks: FLAG_TRACKS };
-    await this.#roll({ percentage: weight === 0 ? null : wanted, hold: true, fence, signal });
+    await this.#roll({ percentage: weight === 0 ? null : wanted, hold: true, revision: '*', fence, signal });
     const edit = isOurs
       ? `${this.#shown()} was at ${now} %; put back to ${wanted} %.`
       : `${this.#shown()} was not held by this release any more; it is again, at ${wanted} %.`;
@@ -120,33 +133,60 @@ class FlagTarget implements Target {
   }
 
   async promote({ fence, signal }: TargetWrite): Promise<string> {
-    this.#refuseUnreachable(await this.#look(signal));
-    await this.#roll({ percentage: 100, hold: false, fence, signal });
+    await this.#lookAndWrite(signal, (flag) => {
+      this.#refuseUnreachable(flag);
+      return this.#roll({ percentage: 100, hold: false, revision: flag.revision, fence, signal });
+    });
     return `${this.#shown()} is on for everybody.`;
   }
 
   async restoreStable({ fence, signal }: TargetWrite): Promise<string> {
-    const now = await this.#roll({ percentage: null, hold: true, fence, signal });
+    const now = await this.#roll({ percentage: null, hold: true, revision: '*', fence, signal });
     return `${this.#shown()} is at ${percentageOf(now)} % again.`;
   }
 
   async removeCanary({ fence, signal }: TargetWrite): Promise<string> {
-    const now = await this.#roll({ percentage: null, hold: false, fence, signal });
-    return `${this.#shown()} is at ${percentageOf(now)} %, and held by no release any more.`;
+    const { fence: held, revision } = await this.#look(signal);
+    const release = { percentage: null, hold: false, fence, signal };
+    if (held?.owner === fence.release) {
+      const now = await this.#roll({ ...release, revision: '*' });
+      return `${this.#shown()} is at ${percentageOf(now)} %, and held by no release any more.`;
+    }
+    if (held?.hold === true) return `${this.#shown()} is held by release ${held.owner}; nothing of this one is left.`;
+    // Leaves the flag as it is, and the fence there, so that a late write of this release cannot hold it for ever.
+    try {
+      await this.#roll({ ...release, revision });
+    } catch (error) {
+      // Who may not write this flag has written nothing of it, and never will.
+      if (!(error instanceof TargetFailure) || error.kind !== 'invalidTarget') throw error;
+    }
+    return `${this.#shown()} is held by no release; nothing of this one is left.`;
   }
 
   close(): void {
     // Holds no connection of its own.
   }
 
-  #look(signal: AbortSignal): Promise<FlagDocument> {
+  #look(signal: AbortSignal): Promise<FlagAnswer> {
     return this.#ask(() => this.service.get(this.plan.name, { signal }));
   }
 
-  #roll({ percentage, hold, fence, signal }: Roll): Promise<FlagDocument> {
+  #roll({ percentage, hold, revision, fence, signal }: Roll): Promise<FlagDocument> {
     const { release: owner, epoch, step, attempt } = fence;
     const rollout = { percentage, fence: { owner, epoch, step, attempt, hold } };
-    return this.#ask(() => this.service.setRollout(this.plan.name, rollout, { signal }));
+    return this.#ask(() => this.service.setRollout(this.plan.name, rollout, { signal, revision }));
+  }
+
+  /** A write of what a look says: where somebody else wrote in between, such as the switch, it is looked at again. */
+  async #lookAndWrite(signal: AbortSignal, write: (flag: FlagAnswer) => Promise<FlagDocument>): Promise<FlagDocument> {
+    for (let looks = 1; ; looks += 1) {
+      const flag = await this.#look(signal);
+      try {
+        return await write(flag);
+      } catch (error) {
+        if (looks >= MAX_LOOKS || !isOvertaken(error)) throw error;
+      }
+    }
   }
 
   async #ask<T>(ask: () => Promise<T>): Promise<T> {
@@ -205,6 +245,13 @@ function formerOf(flag: FlagDocument, { release }: WriteFence): number {
 function kindOf({ code, status }: FlagServiceError): TargetFailureKind {
   if (code === 'stale-fence') return 'fenceLost';
   // Nobody answers, others write it at this moment, or its store is away.
-  if (status === null || status === 429 || status >= 500 || code === 'busy') return 'unreachable';
+  if (status === null || status === 429 || status >= 500) return 'unreachable';
+  if (code === 'busy' || code === 'precondition-failed') return 'unreachable';
   return 'invalidTarget';
+}
+
+/** The flag was written after the look that a write was made from. */
+function isOvertaken(error: unknown): boolean {
+  if (!(error instanceof TargetFailure)) return false;
+  return error.cause instanceof FlagServiceError && error.cause.code === 'precondition-failed';
 }
