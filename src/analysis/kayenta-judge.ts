@@ -77,6 +77,8 @@ function classify(metric: KayentaMetric, series: KayentaSeries, method: Interval
 }
 
 function prepare(metric: KayentaMetric, values: readonly number[]): readonly number[] {
+  // What was never measured is not 0: zeros that stand for nothing else would be values enough, and would pass.
+  if (values.every((value) => Number.isNaN(value))) return [];
   const numbers =
     metric.nanStrategy === 'remove'
       ? values.filter((value) => !Number.isNaN(value))

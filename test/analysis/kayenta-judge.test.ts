@@ -108,6 +108,20 @@ describe("Kayenta's judge", () => {
     expect(classOf(metricOf({ nanStrategy }), STABLE, gaps)).toBe(expected);
   });
 
+  it.each(['remove', 'replace'] as const)('has no data in an arm of nothing but NaN: %s', (nanStrategy) => {
+    const nothing = Array<number>(20).fill(Number.NaN);
+    const metric = metricOf({ nanStrategy });
+
+    expect(judged(metric, nothing, nothing)).toMatchObject({
+      metrics: [
+        { classification: 'Nodata', sentence: expect.stringContaining('the experiment has 0 values') as string },
+      ],
+      classification: 'Fail',
+    });
+    expect(classOf(metric, STABLE, nothing)).toBe('Nodata');
+    expect(classOf(metric, nothing, STABLE)).toBe('Nodata');
+  });
+
   it('leaves outliers out when it is told to', () => {
     const spikes = [...STABLE, 500];
     const effectSize = { ...metricOf().effectSize, measure: 'meanRatio', allowedIncrease: 1.5 } as const;
