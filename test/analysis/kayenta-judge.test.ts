@@ -26,7 +26,7 @@ function metricOf(changes: Partial<KayentaMetric> = {}): KayentaMetric {
 function policyOf(metrics: readonly KayentaMetric[], groupWeights: Record<string, number> = {}): KayentaPolicy {
   return {
     metrics,
-    groupWeights: new Map(Object.entries(groupWeights)),
+    groupWeights,
     scoreThresholds: { pass: 95, marginal: 75 },
   };
 }
