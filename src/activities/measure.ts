@@ -6,6 +6,7 @@ import type { MetricSource, SampleRequest } from '../metrics/metric-source';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput, MeasureResult } from '../workflows/activity-types';
 import type { RoutingReport } from '../workflows/api';
+import { askKayenta } from './ask-kayenta';
 import { lookAtRouting } from './check-routing';
 import type { Looking } from './check-routing';
 import { countEvidence } from './count-evidence';
@@ -55,6 +56,7 @@ export async function measure(
       sentence: `${judgement.sentence}${away}`,
       metrics,
       ...(routing === null ? {} : { routing }),
+      ...askKayenta(input, metrics),
       ...(sample.simulated === true ? { simulated: true } : {}),
     },
     judgement,
@@ -88,7 +90,9 @@ async function takeSample(
 ): Promise<Sample> {
   const { analysis, at, version, stableVersion } = input;
   // Warm-up is fixed beforehand and left out; what came before the last weight change is another experiment.
-  const begin = input.since + analysis.initialDelayMs;
+  const warm = input.since + analysis.initialDelayMs;
+  // A request is in one value alone, although looks come a little early or late.
+  const begin = Math.max(warm, input.kayenta?.lookedAt ?? warm);
   const windowMs = Math.min(analysis.windowMs, at - begin);
   if (windowMs < SHORTEST_WINDOW_MS) {
     return without(input, { kind: 'no-data', message: 'nothing that counts has been seen since the weight changed' });

@@ -17,7 +17,7 @@ const CONFIDENCE = 0.98;
 const TOLERANCE = 0.25;
 const NODATA_PERCENT = 50;
 /** Below it, values that merely lie apart are High to Kayenta, although chance alone puts 4 and 4 apart in 1 of 35 cases. */
-const MIN_POINTS = 5;
+export const MIN_POINTS = 5;
 /** Differences and sums of what is larger are no numbers any more. */
 const LARGEST = 1e300;
 
@@ -33,6 +33,11 @@ export function judgeAsKayenta(
   const metrics = policy.metrics.map((metric) =>
     classify(metric, series.get(metric.name) ?? { control: [], experiment: [] }, method),
   );
+  return scoreAsKayenta(policy, metrics);
+}
+
+/** What the classified metrics come to together; they are those of the policy, in its order. */
+export function scoreAsKayenta(policy: KayentaPolicy, metrics: readonly KayentaMetricResult[]): KayentaResult {
   const counted = metrics.filter((_, index) => policy.metrics[index]?.muted !== true);
   const groups = scoreGroups(policy, metrics);
   const { score, reason } = scoreAll(policy, groups, counted);
@@ -77,6 +82,8 @@ function classify(metric: KayentaMetric, series: KayentaSeries, method: Interval
 }
 
 function prepare(metric: KayentaMetric, values: readonly number[]): readonly number[] {
+  // What was never measured is not 0: zeros that stand for nothing else would be values enough, and would pass.
+  if (values.every((value) => Number.isNaN(value))) return [];
   const numbers =
     metric.nanStrategy === 'remove'
       ? values.filter((value) => !Number.isNaN(value))
@@ -120,11 +127,11 @@ function scoreAll(
   if ((nodata / counted.length) * 100 >= NODATA_PERCENT) {
     return { score: 0, reason: `; ${nodata} of ${countOf(counted.length, 'metric')} had no data` };
   }
-  const unweighted = [...groups.keys()].filter((group) => !policy.groupWeights.has(group));
-  const weights = [...policy.groupWeights.values()].reduce((sum, weight) => sum + weight, 0);
-  const share = (100 - weights) / unweighted.length;
+  const weights = new Map(Object.entries(policy.groupWeights));
+  const unweighted = [...groups.keys()].filter((group) => !weights.has(group));
+  const share = (100 - [...weights.values()].reduce((sum, weight) => sum + weight, 0)) / unweighted.length;
   let score = 0;
-  for (const [group, passed] of groups) score += passed * ((policy.groupWeights.get(group) ?? share) / 100);
+  for (const [group, passed] of groups) score += passed * ((weights.get(group) ?? share) / 100);
   return { score: Math.round(score * 100) / 100, reason: '' };
 }
 

@@ -23,10 +23,11 @@ export interface KayentaEffectSize {
   readonly criticalDecrease: number;
 }
 
+/** JSON through and through: a plan carries it. */
 export interface KayentaPolicy {
   readonly metrics: readonly KayentaMetric[];
   /** Percent of the score; groups that are not named share what is left. */
-  readonly groupWeights: ReadonlyMap<string, number>;
+  readonly groupWeights: Readonly<Record<string, number>>;
   readonly scoreThresholds: { readonly pass: number; readonly marginal: number };
 }
 

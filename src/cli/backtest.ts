@@ -369,6 +369,11 @@ function notesOf(
       `Nothing bad was recorded of ${clean.join(', ')}: one event is taken to have been, and is what was multiplied.`,
     );
   }
+  if (plan.analysis.kayenta !== undefined) {
+    notes.push(
+      "Kayenta's judge is not played: at the end of a soak the other rules alone decide, and what it would have failed or held up is not in these numbers.",
+    );
+  }
   const rounded = [
     plan.analysis.initialDelayMs,
     ...plan.steps.map((step) => (step.kind === 'weight' ? step.soakMs : 0)),

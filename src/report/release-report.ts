@@ -1,5 +1,6 @@
 import { countOf, formatCount, formatValue } from '../analysis/format';
 import type { EvidenceReport } from '../analysis/gather-evidence';
+import type { KayentaReport } from '../analysis/kayenta-course';
 import type { MetricVerdict, Verdict } from '../analysis/verdict';
 import { formatDuration } from '../spec/units';
 import type { EventType, Measurement, ReleaseEvent, ReleaseStatus, StepStatus } from '../workflows/api';
@@ -62,8 +63,19 @@ function verdict(status: ReleaseStatus): Html {
     <p><strong>${outcomeWords(status)}</strong></p>
     <p>${status.message}</p>
     ${step === '' ? null : markup`<p>${step}</p>`}
-    ${metrics.map((metric) => metricReason(metric, told))}
+    ${metrics.map((metric) => metricReason(metric, told))} ${kayentaReason(evidence?.kayenta)}
   </section>`;
+}
+
+/** Of each metric, whether it decided or not: the score is of all of them. */
+function kayentaReason(report: KayentaReport | undefined): Html | null {
+  if (report === undefined || report.result === null) return null;
+  const { metrics, groups } = report.result;
+  const scores = Object.entries(groups).map(([group, score]) => `${group} ${Math.round(score * 100) / 100}`);
+  return markup`<p class="soft">
+    By Kayenta's judge, groups: ${scores.join(', ')}.
+    ${metrics.map(({ classification, sentence }) => `${classification}: ${sentence}`).join(' ')}
+  </p>`;
 }
 
 /** What has been told already is not told again. */

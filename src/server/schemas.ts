@@ -111,6 +111,7 @@ export const Measurement = z
     sentence: z.string(),
     metrics: z.array(MetricVerdict),
     routing: z.record(z.string(), z.unknown()).optional(),
+    kayenta: z.record(z.string(), z.unknown()).optional(),
     simulated: z.boolean().optional(),
   })
   .register(releaseSchemas, { id: 'Measurement' });

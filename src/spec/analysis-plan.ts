@@ -2,6 +2,7 @@ import { DEFAULTS } from './defaults';
 import { found, milliseconds } from './fields';
 import { isCounted, plannedBatches } from './gathering-policy';
 import { parseJsonPath } from './json-path';
+import { resolveKayenta } from './kayenta-plan';
 import { nearest } from './nearest';
 import type {
   AnalysisPlan,
@@ -78,6 +79,7 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
   const known = source.kind === 'http' ? [] : presetMetrics(preset, source.kind, labels);
   const context: MetricContext = { known, preset, source: source.kind, compared: analysis.compare !== false };
   const metrics = resolveMetrics(analysis.metrics, context, problems);
+  const kayenta = resolveKayenta(analysis, input.soaks, timing, problems);
   if (source.kind === 'prometheus' && preset === 'router' && Object.keys(labels).length === 0) {
     if (metrics.some((metric) => usesPreset(metric, known))) {
       warnings.push({
@@ -107,6 +109,7 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
     // Who has the flag is no traffic that somebody splits.
     routingCheck: source.kind === 'flag' ? 'off' : analysis.routingCheck,
     evidence: resolveEvidence(analysis, input.soaks, { metrics, intervalMs: timing.intervalMs }, problems),
+    ...(kayenta === null ? {} : { kayenta }),
   };
   if (problems.length > 0) return { plan: null, problems, warnings };
   return { plan, problems, warnings };

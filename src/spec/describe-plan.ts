@@ -177,6 +177,14 @@ function notesOf({ analysis, steps, onFailure }: Plan): string[] {
       );
     }
   }
+  const { kayenta } = analysis;
+  if (kayenta !== undefined) {
+    const { pass, marginal } = kayenta.scoreThresholds;
+    const names = kayenta.metrics.map(({ name }) => name).join(', ');
+    notes.push(
+      `At the end of each soak below 100 % Kayenta's judge compares the values that the looks had of ${names}: a score of ${pass} passes, ${marginal} is inconclusive, and less fails the step.`,
+    );
+  }
   const { routingCheck = 'off' } = analysis;
   if (routingCheck !== 'off')
     notes.push(`When the canary does not get the share its weight asks for: ${ROUTING_WORDS[routingCheck]}.`);

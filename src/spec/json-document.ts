@@ -8,6 +8,14 @@ import { formatPath } from './problems';
 export type JsonResult<T> =
   { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problems: readonly string[] };
 
+/** The same with each problem's place apart, for whoever tells it in another way. */
+export type PlacedResult<T> =
+  | { readonly ok: true; readonly value: T }
+  | {
+      readonly ok: false;
+      readonly problems: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[];
+    };
+
 /** Nobody mends more at once. */
 const MAX_PROBLEMS = 20;
 
@@ -26,9 +34,15 @@ export function readJson(text: string): unknown {
 
 /** Checks a document; every problem is a sentence that begins with its place, such as `metrics[0].name`. */
 export function checkJson<T>(schema: z.ZodType<T>, document: unknown): JsonResult<T> {
+  const checked = checkPlaced(schema, document);
+  if (checked.ok) return checked;
+  return { ok: false, problems: firstOf(checked.problems.map(({ path, message }) => at(path, message))) };
+}
+
+export function checkPlaced<T>(schema: z.ZodType<T>, document: unknown): PlacedResult<T> {
   const parsed = schema.safeParse(document);
   if (parsed.success) return { ok: true, value: parsed.data };
-  return { ok: false, problems: firstOf(parsed.error.issues.map(({ path, message }) => at(path, message))) };
+  return { ok: false, problems: parsed.error.issues.map(({ path, message }) => ({ path, message })) };
 }
 
 /** A sentence with its place before it. */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { KayentaMetric, KayentaPolicy, KayentaSeries } from '../analysis/kayenta-policy';
 import { choice, found } from './fields';
-import { at, checkJson, firstOf, listOf, loosely, name, strictly } from './json-document';
-import type { JsonResult } from './json-document';
+import { at, checkJson, checkPlaced, firstOf, listOf, loosely, name, strictly } from './json-document';
+import type { JsonResult, PlacedResult } from './json-document';
 import { nearest } from './nearest';
 
 const JUDGE = 'NetflixACAJudge-v1.0';
@@ -112,10 +112,17 @@ function checkWeights(
 
 /** A canary config of Kayenta, as its API and Spinnaker keep it. Keys of no meaning to the judge are left alone. */
 export function parseKayentaConfig(document: unknown): JsonResult<KayentaPolicy> {
-  const checked = checkJson(config, document);
+  const checked = checkKayentaConfig(document);
+  if (checked.ok) return checked;
+  return { ok: false, problems: firstOf(checked.problems.map(({ path, message }) => at(path, message))) };
+}
+
+/** The same for a document that knows the places of its keys itself. */
+export function checkKayentaConfig(document: unknown): PlacedResult<KayentaPolicy> {
+  const checked = checkPlaced(config, document);
   if (!checked.ok) return checked;
   const { metrics, classifier } = checked.value;
-  const policy = {
+  const value: KayentaPolicy = {
     metrics: metrics.map(({ name: own, groups, analysisConfigurations }): KayentaMetric => {
       const settings = analysisConfigurations?.canary ?? canary.parse({});
       const measured = settings.effectSize?.measure ?? 'meanRatio';
@@ -142,10 +149,10 @@ export function parseKayentaConfig(document: unknown): JsonResult<KayentaPolicy>
         },
       };
     }),
-    groupWeights: new Map(Object.entries(classifier?.groupWeights ?? {})),
+    groupWeights: classifier?.groupWeights ?? {},
     scoreThresholds: classifier?.scoreThresholds ?? { pass: 95, marginal: 75 },
   };
-  return { ok: true, value: policy };
+  return { ok: true, value };
 }
 
 const point = z.unknown().transform((input, context): number => {

@@ -1,3 +1,5 @@
+import type { KayentaPolicy } from '../analysis/kayenta-policy';
+
 /**
  * The plan: what a spec and a version come to, step by step. Pure data, JSON through and through: it is what the
  * workflow is started with, what `sluice plan` prints and what approvals are bound to (by `hash`).
@@ -197,6 +199,8 @@ export interface AnalysisPlan {
   readonly routingCheck?: RoutingCheck;
   /** The evidence judge; null when switched off, absent in an older plan. */
   readonly evidence?: EvidencePlan | null;
+  /** Kayenta's judge, asked at the end of each soak; absent where it is not, as in an older plan. */
+  readonly kayenta?: KayentaPolicy;
 }
 
 /** How metrics with counters are compared with stable, over the whole release. */

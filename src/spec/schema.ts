@@ -483,6 +483,13 @@ const onNoData = mapping('analysis.onNoData', {
     ),
 });
 
+/** Of somebody else's making: `kayenta-config.ts` checks what is in it. */
+const kayenta = z
+  .record(z.string(), z.unknown(), {
+    error: (issue) => `${found(issue.input)} is not allowed here. Allowed: a canary config of Kayenta, as its JSON.`,
+  })
+  .meta({ $comment: 'a canary config of Kayenta, as its JSON' });
+
 const a = DEFAULTS.analysis;
 
 /** The analysis as it is written; what depends on the target and the steps is filled in by `resolveAnalysis`. */
@@ -533,6 +540,11 @@ export const analysisSchema = mapping('spec.analysis', {
     .default(a.until)
     .describe('evidence: a soak may end before its time, as soon as it is proven that the canary is good enough.'),
   promotion: promotion.optional().describe('What is proven then. Only with until: evidence.'),
+  kayenta: kayenta
+    .optional()
+    .describe(
+      "Kayenta's judge beside all of that, asked at the end of each soak about a value of each look. Needs a window as long as the interval.",
+    ),
   routingCheck: choice(['off', 'warn', 'pause', 'rollback'])
     .default(a.routingCheck)
     .describe(

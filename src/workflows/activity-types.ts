@@ -1,4 +1,5 @@
 import type { EvidenceState } from '../analysis/gather-evidence';
+import type { KayentaPoints } from '../analysis/kayenta-course';
 import type { RoutingState } from '../analysis/routing-check';
 import type { JudgeState, Judgement } from '../analysis/verdict';
 import type { AnalysisPlan, Colour, SmokeTestStep, TargetPlan, TrafficMatchPlan } from '../spec/plan-types';
@@ -83,6 +84,15 @@ export interface MeasureInput extends TargetRef, Routing {
   readonly routing?: RoutingState | null;
   /** What was counted so far; null, and absent from an older workflow: nothing. */
   readonly evidence?: EvidenceState | null;
+  /** Of a soak with Kayenta's judge; absent anywhere else. */
+  readonly kayenta?: KayentaQuestion;
+}
+
+export interface KayentaQuestion {
+  /** When the last look was: a window never begins before it. Null for the first. */
+  readonly lookedAt: number | null;
+  /** Of the looks before, where the judge is to be asked now; null otherwise. */
+  readonly points: readonly KayentaPoints[] | null;
 }
 
 export interface MeasureResult {

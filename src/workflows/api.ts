@@ -1,6 +1,7 @@
 import type { Plan, PlanStep, TrafficMatchPlan } from '../spec/plan-types';
 import type { EvidenceState } from '../analysis/gather-evidence';
 import type { RoutingState } from '../analysis/routing-check';
+import type { KayentaPoints, KayentaReport } from '../analysis/kayenta-course';
 import type { JudgeState, MetricVerdict, Verdict } from '../analysis/verdict';
 
 /**
@@ -134,6 +135,8 @@ export interface Measurement {
   readonly metrics: readonly MetricVerdict[];
   /** Does the router deliver the weight asked for? Absent where that is not looked at. */
   readonly routing?: RoutingReport;
+  /** What Kayenta's judge says about the weight; only of a look that ends a soak, where it is asked. */
+  readonly kayenta?: KayentaReport;
   readonly simulated?: boolean;
 }
 
@@ -380,6 +383,16 @@ export interface SoakProgress extends SoakStatus {
   judge: JudgeState | null;
   /** Measurements in a row that could not be made at all. */
   lost: number;
+  /** What Kayenta's judge is to be asked about; absent where it is not. */
+  kayenta?: KayentaProgress;
+}
+
+export interface KayentaProgress {
+  /** The last look's time, where the next one's window begins at the earliest; null before the first. */
+  lookedAt: number | null;
+  points: readonly KayentaPoints[];
+  /** Its last answer about this weight; null until it was asked. */
+  answer: KayentaReport | null;
 }
 
 export interface RollbackCause {

@@ -3,6 +3,7 @@ import { isCancellation } from '@temporalio/workflow';
 import type { JudgeState, Judgement } from '../analysis/verdict';
 import { measure } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
+import type { KayentaQuestion } from './activity-types';
 import type { Measurement } from './api';
 import { keepMeasurement, markStep, nextFence, record, targetRef } from './run';
 import type { Run } from './run';
@@ -33,6 +34,7 @@ export async function takeReading(
   run: Run,
   judge: JudgeState | null,
   subject: 'canary' | 'stable' = 'canary',
+  kayenta?: KayentaQuestion,
 ): Promise<Reading> {
   const { state, plan } = run;
   const at = Date.now();
@@ -52,6 +54,7 @@ export async function takeReading(
         judge,
         routing: { highest: state.routing.highest },
         evidence: state.evidence ?? null,
+        ...(kayenta === undefined ? {} : { kayenta }),
       },
     ]);
     if (result.evidence !== undefined) state.evidence = result.evidence;

@@ -1,8 +1,9 @@
 import { condition } from '@temporalio/workflow';
+import { addPoints, withKayenta } from '../analysis/kayenta-course';
 import { beginSoakClock, decideSoak, EARLY_MS, lastLookAhead, LOOKS_TIMED } from '../analysis/soak-course';
 import type { Verdict } from '../analysis/verdict';
 import type { WeightStep } from '../spec/plan-types';
-import type { SoakProgress } from './api';
+import type { KayentaProgress, SoakProgress } from './api';
 import { checkpoint, pauseFor } from './hold';
 import { takeReading } from './measure';
 import type { Reading } from './measure';
@@ -15,9 +16,15 @@ export type StepEnd = 'done' | 'again';
 
 export function beginSoak(run: Run, step: WeightStep): void {
   const now = Date.now();
-  const { initialDelayMs, intervalMs } = run.plan.analysis;
+  const { initialDelayMs, intervalMs, kayenta } = run.plan.analysis;
   const clock = beginSoakClock(now, { soak: step.soakMs, delay: initialDelayMs, interval: intervalMs });
-  run.state.soak = { startedAt: now, ...clock, judge: null, lost: 0 };
+  run.state.soak = {
+    startedAt: now,
+    ...clock,
+    judge: null,
+    lost: 0,
+    ...(kayenta === undefined ? {} : { kayenta: { lookedAt: null, points: [], answer: null } }),
+  };
 }
 
 /**
@@ -33,13 +40,19 @@ export async function soak(run: Run, step: WeightStep): Promise<StepEnd> {
     enter(run, 'soaking');
 
     const { nextAt, endsAt } = state.soak;
-    const lead = nextAt === endsAt ? lastLookAhead(state.looksTook ?? [], run.plan.analysis.intervalMs) : 0;
+    const { kayenta } = state.soak;
+    const last = nextAt === endsAt;
+    // The last value of Kayenta's judge is of as long a window as the others: it is not begun ahead of its time.
+    const ahead = last && kayenta === undefined;
+    const lead = ahead ? lastLookAhead(state.looksTook ?? [], run.plan.analysis.intervalMs) : 0;
     // Always a timer where the look's time has not come: a history replayed here may be of a worker that knew no lead.
     const wait = nextAt > Date.now() ? Math.max(nextAt - lead - Date.now(), 1) : 0;
     const begun = Date.now() + wait;
     if (wait > 0 && (await condition(() => interrupted(run), wait, { summary: `soak at ${step.weight} %` }))) continue;
 
-    const reading = await takeReading(run, state.soak.judge);
+    const question =
+      kayenta === undefined ? undefined : { lookedAt: kayenta.lookedAt, points: last ? kayenta.points : null };
+    const reading = await takeReading(run, state.soak.judge, 'canary', question);
     if (wait > 0 && !reading.lost)
       state.looksTook = [...(state.looksTook ?? []), Date.now() - begun].slice(-LOOKS_TIMED);
     const early = nextAt - Date.now();
@@ -74,15 +87,18 @@ function endedByPerson(run: Run, step: WeightStep): boolean {
 }
 
 /** What follows from one reading; null when the soak goes on. */
-function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading): StepEnd | null {
+function weigh(run: Run, step: WeightStep, soak: SoakProgress, looked: Reading): StepEnd | null {
   const { consecutiveErrorLimit, onNoData, intervalMs, routingCheck } = run.plan.analysis;
+  const reading = soak.kayenta === undefined ? looked : askedKayenta(run, soak.kayenta, looked);
   soak.judge = reading.judge;
   soak.lost = reading.lost ? soak.lost + 1 : 0;
 
+  // The last look is begun ahead of its time, and its answer may be there before it.
+  const now = Math.max(Date.now(), soak.nextAt);
   const decision = decideSoak(
     soak,
-    // The last look is begun ahead of its time, and its answer may be there before it.
-    Math.max(Date.now(), soak.nextAt),
+    // However long another look took: at the end Kayenta's judge is asked first.
+    soak.kayenta === undefined || soak.nextAt === soak.endsAt ? now : Math.min(now, soak.endsAt - 1),
     {
       ...reading,
       decision: soak.lost > consecutiveErrorLimit && reading.decision === 'continue' ? 'error' : reading.decision,
@@ -120,6 +136,16 @@ function weigh(run: Run, step: WeightStep, soak: SoakProgress, reading: Reading)
       }
       return null;
   }
+}
+
+/** Keeps the look's values for Kayenta's judge, and its answer where it was asked; what the step then comes to. */
+function askedKayenta(run: Run, kayenta: KayentaProgress, looked: Reading): Reading {
+  const { kayenta: policy, minRequests } = run.plan.analysis;
+  const { at, metrics, kayenta: answer } = looked.measurement;
+  if (policy !== undefined) kayenta.points = addPoints(policy, kayenta.points, metrics, minRequests);
+  kayenta.lookedAt = at;
+  kayenta.answer = answer ?? kayenta.answer;
+  return { ...looked, ...withKayenta(looked, kayenta.answer) };
 }
 
 /** The evidence never sufficed: neither pass nor fail. The weight is held, and the spec says what then. */

@@ -112,6 +112,66 @@ describe('the window of a measurement', () => {
   });
 });
 
+describe("a look for Kayenta's judge", () => {
+  const size = { allowedIncrease: 1, allowedDecrease: 1, criticalIncrease: 1, criticalDecrease: 1 };
+  const kayenta: AnalysisPlan['kayenta'] = {
+    metrics: [
+      {
+        name: 'error-rate',
+        groups: ['g'],
+        direction: 'increase',
+        nanStrategy: 'remove',
+        outliers: { strategy: 'keep', factor: 3 },
+        critical: false,
+        mustHaveData: false,
+        muted: false,
+        effectSize: { measure: 'meanRatio', ...size },
+      },
+    ],
+    groupWeights: {},
+    scoreThresholds: { pass: 95, marginal: 75 },
+  };
+  const plan = { kayenta, windowMs: 10_000, intervalMs: 10_000 };
+  const four = [{ name: 'error-rate', canary: [0.01, 0.01, 0.01, 0.01], stable: [0, 0, 0, 0] }];
+
+  it('has a window that begins where the one before it ended', async () => {
+    const all = world();
+    const at = (lookedAt: number | null) => measureInput({ plan, kayenta: { lookedAt, points: null } });
+
+    await measured(all, at(null));
+    await measured(all, at(985_000));
+    await measured(all, at(992_500));
+
+    expect(all.source.asked.map(({ windowMs }) => windowMs)).toEqual([10_000, 10_000, 7_500]);
+  });
+
+  it('asks it with its own value as the last one, and only where it is told to', async () => {
+    const all = world();
+    all.source.answer = (request) => sampleOf(request, { bad: 1, total: 100 });
+
+    const between = await measured(all, measureInput({ plan, kayenta: { lookedAt: null, points: null } }));
+    const last = await measured(all, measureInput({ plan, kayenta: { lookedAt: null, points: four } }));
+
+    expect(between.measurement).not.toHaveProperty('kayenta');
+    expect(last.measurement).toMatchObject({
+      verdict: 'pass',
+      kayenta: { verdict: 'fail', looks: 5, result: { classification: 'Fail', metrics: [{ classification: 'High' }] } },
+    });
+  });
+
+  it.each([
+    ['at 100 %', { weight: 100 }, 'all of the traffic goes to the new version'],
+    ['of the first version', { stableVersion: null }, 'there is no stable track'],
+  ])('does not ask it %s', async (_, change, why) => {
+    const { measurement } = await measured(
+      world(),
+      measureInput({ plan, ...change, kayenta: { lookedAt: null, points: four } }),
+    );
+
+    expect(measurement.kayenta).toMatchObject({ result: null, sentence: `Kayenta's judge was not asked: ${why}.` });
+  });
+});
+
 describe('a measurement', () => {
   it('re-asserts the weight before it asks, and carries verdict, share and evidence', async () => {
     const all = world();

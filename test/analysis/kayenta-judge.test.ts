@@ -26,7 +26,7 @@ function metricOf(changes: Partial<KayentaMetric> = {}): KayentaMetric {
 function policyOf(metrics: readonly KayentaMetric[], groupWeights: Record<string, number> = {}): KayentaPolicy {
   return {
     metrics,
-    groupWeights: new Map(Object.entries(groupWeights)),
+    groupWeights,
     scoreThresholds: { pass: 95, marginal: 75 },
   };
 }
@@ -106,6 +106,20 @@ describe("Kayenta's judge", () => {
     const gaps = [...STABLE.slice(0, 5), ...Array<number>(15).fill(Number.NaN)];
 
     expect(classOf(metricOf({ nanStrategy }), STABLE, gaps)).toBe(expected);
+  });
+
+  it.each(['remove', 'replace'] as const)('has no data in an arm of nothing but NaN: %s', (nanStrategy) => {
+    const nothing = Array<number>(20).fill(Number.NaN);
+    const metric = metricOf({ nanStrategy });
+
+    expect(judged(metric, nothing, nothing)).toMatchObject({
+      metrics: [
+        { classification: 'Nodata', sentence: expect.stringContaining('the experiment has 0 values') as string },
+      ],
+      classification: 'Fail',
+    });
+    expect(classOf(metric, STABLE, nothing)).toBe('Nodata');
+    expect(classOf(metric, nothing, STABLE)).toBe('Nodata');
   });
 
   it('leaves outliers out when it is told to', () => {

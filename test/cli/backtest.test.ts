@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
 const kubernetes = '{ kubernetes: { deployment: checkout, service: checkout, traffic: { replicas: {} } } }';
-async function specOf(analysis: string, target = kubernetes): Promise<string> {
+async function specOf(analysis: string, target = kubernetes, more = ''): Promise<string> {
   const file = path.join(await mkdtemp(path.join(directory, 'spec-')), 'release.yaml');
   const text = `apiVersion: sluice.dev/v1
 kind: Release
@@ -33,6 +33,7 @@ spec:
   target: ${target}
   analysis:
     ${analysis}
+  ${more}
 `;
   await writeFile(file, text);
   return file;
@@ -139,6 +140,19 @@ describeWithPromtool('sluice backtest over a Prometheus with a history', ({ prom
     });
     expect(deploys[0]?.caughtAfterMs).toBeLessThanOrEqual(2 * MINUTE);
     expect(deploys[2]?.sentence).toMatch(/history has no requests of the canary track/);
+  });
+
+  it("says that Kayenta's judge is not played", async () => {
+    const kayenta = '{ metrics: [{ name: error-rate, groups: [errors] }] }';
+    const asked = await specOf(
+      `{ source: { prometheus: { url: "${prometheus.url}" } }, interval: 60s, window: 60s, kayenta: ${kayenta} }`,
+      kubernetes,
+      'steps: [{ weight: 50, soak: 5m }, { weight: 100, soak: 5m }]',
+    );
+
+    const { notes } = documentOf(await run(['backtest', asked, ...clean, '--runs', '1', '--json'], { now: Date.now }));
+
+    expect(notes).toContainEqual(expect.stringMatching(/^Kayenta's judge is not played: /u));
   });
 
   it('prints a table for people, and writes a page that needs nothing', async () => {

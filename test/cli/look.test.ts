@@ -1,3 +1,4 @@
+import type { KayentaReport } from '../../src/analysis/kayenta-course';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { FakeSluice } from './fake-client';
 import { run, start } from './harness';
@@ -265,6 +266,29 @@ describe('sluice explain', () => {
 
     expect(out.replace(/\s+/gu, ' ')).toMatch(
       /note: Ask the shop\. .* evidence of the release: ln E 5\.75, fails at 5\.30; \d+ of 1500 canary and 145 of 28500 stable requests bad, counted 50 times; divided by 2, for those of one cause counted by: sum by \(job, instance\) \(errors\)/u,
+    );
+  });
+
+  it("says what Kayenta's judge makes of a weight, and why it was not asked", async () => {
+    const status = aRolledBackStatus();
+    const explained = async (kayenta: KayentaReport): Promise<string> => {
+      const steps = status.steps.map((step) =>
+        step.evidence === null ? step : { ...step, evidence: { ...step.evidence, kayenta } },
+      );
+      const client = new FakeSluice({ ...status, steps });
+      const { out } = await run(['explain', 'shop/checkout', '--step', '4'], { client });
+      return out.replace(/\s+/gu, ' ');
+    };
+    const metric = { name: 'error-rate', classification: 'High', criticalFailure: false } as const;
+    const metrics = [{ ...metric, sentence: 'error-rate: the experiment is 0.02 higher.' }];
+    const result = { metrics, groups: { errors: 0, latency: 200 / 3 }, score: 26.67, classification: 'Fail' } as const;
+
+    expect(await explained({ verdict: 'fail', sentence: 'Score 26.67.', looks: 12, result })).toContain(
+      "✖ Kayenta's judge Fail, score 26.67 groups: errors 0, latency 66.67 High: error-rate: the experiment is 0.02 higher.",
+    );
+    const sentence = "Kayenta's judge was not asked: there is no stable track.";
+    expect(await explained({ verdict: 'inconclusive', sentence, looks: 0, result: null })).toContain(
+      `Kayenta's judge ${sentence}`,
     );
   });
 

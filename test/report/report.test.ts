@@ -91,6 +91,23 @@ describe('the report of a release', () => {
     expect(read.text(read.all('title')[0])).toBe('shop/checkout 1.42.0: Rolled back');
   });
 
+  it("tells what Kayenta's judge said of each metric where it failed the step", () => {
+    const status = aLongStatus();
+    const classified = { name: 'error-rate', classification: 'High', criticalFailure: true } as const;
+    const metrics = [{ ...classified, sentence: 'error-rate: the experiment is 0.02 higher.' }];
+    const result = { metrics, groups: { errors: 0 }, score: 0, classification: 'Fail' } as const;
+    const kayenta = { verdict: 'fail', sentence: 'Score 0.', looks: 12, result } as const;
+    const steps = status.steps.map((step) =>
+      step.evidence === null ? step : { ...step, evidence: { ...step.evidence, kayenta } },
+    );
+
+    expect(
+      page({ ...status, steps })
+        .text()
+        .replace(/\s+/gu, ' '),
+    ).toContain("By Kayenta's judge, groups: errors 0. High: error-rate: the experiment is 0.02 higher.");
+  });
+
   it('tells the note of a metric that decided', () => {
     const status = aLongStatus();
     const steps = status.steps.map((step) => ({

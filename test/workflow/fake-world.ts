@@ -1,5 +1,6 @@
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
+import { askKayenta } from '../../src/activities/ask-kayenta';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput, MeasureResult, ReleaseActivities } from '../../src/workflows/activity-types';
 import type { Fence, Measurement } from '../../src/workflows/api';
@@ -55,6 +56,11 @@ export class FakeWorld {
   routing: (input: MeasureInput) => 'pass' | 'fail' | undefined = () => undefined;
   /** What is counted so far after a look; nothing is gathered unless a test says so. */
   gather: (input: MeasureInput) => EvidenceState | undefined = () => undefined;
+  /** The values of the canary and of stable in a look; those of the verdict's sample unless a test says so. */
+  values: (input: MeasureInput, call: number) => Readonly<Record<'canary' | 'stable', number | null>> | undefined =
+    () => undefined;
+  /** As an older worker, that knows nothing of Kayenta's judge. */
+  withoutKayenta = false;
   /** Whether the canary is proven good enough. */
   enough: (input: MeasureInput) => boolean = () => false;
   /** Before a write, with what it is to change: for tests that look at the release at that moment. */
@@ -277,6 +283,7 @@ export class FakeWorld {
     const { metrics, ...judgement } = judge(policyFor(verdict, input.analysis), input.judge, SAMPLES[verdict]);
     // What the test scripted is what the judge makes of it: else the sample is not what it is named after.
     if (judgement.verdict !== verdict) this.violations.push(`${verdict} was judged as ${judgement.verdict}`);
+    const look = metrics.map((metric) => ({ ...metric, ...this.values(input, this.count('measure')) }));
     const measurement: Measurement = {
       at: input.at,
       step: input.step,
@@ -284,8 +291,9 @@ export class FakeWorld {
       observedShare: input.weight / 100,
       verdict: judgement.verdict,
       sentence: judgement.sentence,
-      metrics,
+      metrics: look,
       ...this.#routed(input),
+      ...(this.withoutKayenta ? {} : askKayenta(input, look)),
     };
     const evidence = this.gather(input);
     return {

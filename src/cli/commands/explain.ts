@@ -1,5 +1,6 @@
 import { countOf, formatCount, formatValue } from '../../analysis/format';
 import type { EvidenceReport } from '../../analysis/gather-evidence';
+import type { KayentaReport } from '../../analysis/kayenta-course';
 import type { Measurement, ReleaseStatus, RoutingReport, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
 import { safeText, wrap } from '../display-width';
@@ -104,6 +105,7 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
     `  ${decided ? 'The measurement that decided' : 'The last measurement'}: ${formatDate(evidence.at)}, weight ${evidence.weight} %${share}`,
   ];
   if (evidence.routing !== undefined) lines.push(...routingLines(evidence.routing, look));
+  if (evidence.kayenta !== undefined) lines.push(...kayentaLines(evidence.kayenta, look));
   for (const metric of evidence.metrics) {
     const { symbol, tone } = verdictLook(metric.verdict, glyphs(look));
     const counts = [
@@ -150,6 +152,20 @@ function reportLines(report: EvidenceReport, look: Look): string[] {
 
 function formatLog(log: number): string {
   return log.toFixed(2);
+}
+
+function kayentaLines({ verdict, sentence, result }: KayentaReport, look: Look): string[] {
+  const { symbol, tone } = verdictLook(verdict, glyphs(look));
+  const name = paint("Kayenta's judge", 'strong', look);
+  const indented = (text: string): string[] => wrap(safeText(text), look.width - 6).map((line) => `      ${line}`);
+  if (result === null) return [`  ${paint(symbol, tone, look)} ${name}`, ...indented(sentence)];
+  const { classification, score, groups, metrics } = result;
+  const scores = Object.entries(groups).map(([group, own]) => `${group} ${Math.round(own * 100) / 100}`);
+  return [
+    `  ${paint(symbol, tone, look)} ${name}  ${classification}, score ${score}`,
+    ...indented(`groups: ${scores.join(', ')}`),
+    ...metrics.flatMap((metric) => indented(`${metric.classification}: ${metric.sentence}`)),
+  ];
 }
 
 function routingLines({ verdict, sentence, canary, stable, query }: RoutingReport, look: Look): string[] {
