@@ -3,6 +3,8 @@ import { FlagDefaults } from '../../src/flags/defaults';
 import { CreateFlag, newFlag } from '../../src/flags/flag';
 import type { StoredFlag } from '../../src/flags/flag';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
+import { OutcomeRecorder } from '../../src/flags/outcome-recorder';
+import { NO_OUTCOMES } from '../../src/flags/outcomes';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
 import { Ruleset } from '../../src/flags/ruleset';
 import { StoreUnavailable, usageDays } from '../../src/flags/store';
@@ -33,6 +35,13 @@ async function put(store: FlagStore, name: string, given: Record<string, unknown
   const audit = { at: 'now', actor: 't', action: 'updated' as const, flag: name, changes: {}, request_id: null };
   await store.write({ name, expected: held?.revision ?? null, next, audit, idempotency: null });
 }
+
+const oneOutcome = {
+  flag: 'f',
+  environment: 'production',
+  enabled: { ...NO_OUTCOMES, total: 1 },
+  disabled: NO_OUTCOMES,
+};
 
 describe('a ruleset whose store goes away', () => {
   it('keeps what it knew, shows its age, and says once that it is so', async () => {
@@ -198,6 +207,99 @@ describe('usage', () => {
       jest.useRealTimers();
     }
   });
+});
+
+interface Recording {
+  readonly recorder: { flush(): Promise<void>; close(): Promise<void> };
+  readonly count: () => void;
+}
+
+describe('a stop while the store hangs', () => {
+  it.each([
+    [
+      'usage',
+      (store: FlagStore): Recording => {
+        const recorder = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+        return { recorder, count: () => recorder.of('f').record(true, null) };
+      },
+    ],
+    [
+      'outcomes',
+      (store: FlagStore): Recording => {
+        const recorder = new OutcomeRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+        return { recorder, count: () => void recorder.add(oneOutcome) };
+      },
+    ],
+  ])('waits for the try that is under way and for one more: %s', async (_what, open) => {
+    const tries: (() => void)[] = [];
+    class HangingStore extends MemoryFlagStore {
+      #hang() {
+        return new Promise<never>((_, reject) => {
+          tries.push(() => reject(new StoreUnavailable('it did not answer')));
+        });
+      }
+      override addUsage() {
+        return this.#hang();
+      }
+      override addOutcomes() {
+        return this.#hang();
+      }
+    }
+    const { recorder, count } = open(new HangingStore());
+
+    for (let i = 0; i < 5; i += 1) {
+      count();
+      void recorder.flush();
+    }
+    let closed = false;
+    const close = recorder.close().then(() => {
+      closed = true;
+    });
+    await until(() => {
+      tries.at(-1)?.();
+      return closed;
+    });
+    await close;
+
+    expect(tries).toHaveLength(2);
+  });
+});
+
+describeWithRedis('a Redis that hangs and keeps its connections', (redis) => {
+  it('counts what it is sent again and again once', async () => {
+    const store = await openStore(redis().url);
+    await put(store, 'f');
+    const usage = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+    const outcomes = new OutcomeRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+    const count = (user: string) => {
+      usage.of('f').record(true, user);
+      outcomes.add(oneOutcome);
+    };
+    const flush = () => Promise.all([usage.flush(), outcomes.flush()]);
+
+    try {
+      count('before');
+      await flush();
+      redis().hang();
+      // Each try is given up after two seconds, and what it sent waits in the connection.
+      for (const user of ['a', 'b', 'c']) {
+        count(user);
+        await flush();
+      }
+      redis().goOn();
+      await until(() => isReachable(store));
+      count('after');
+      await Promise.all([usage.close(), outcomes.close()]);
+
+      const [day = ''] = usageDays(Date.now(), 1);
+      expect((await store.usage('f', [day])).days).toEqual([{ day, enabled: 5, disabled: 0, unique_users: 5 }]);
+      const found = await store.outcomes({ flag: 'f', environment: 'production', windowMs: 60_000 });
+      expect(found).toMatchObject({ enabled: { total: 5 }, recent: { enabled: { total: 5 } } });
+    } finally {
+      redis().goOn();
+      await store.close();
+    }
+  }, 60_000);
 });
 
 describeWithRedis('a service whose Redis is killed and comes back, under load', (redis) => {
