@@ -4,6 +4,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { Access } from '../../src/flags/access';
+import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { serveFlags, stopServers } from './serve';
 import { send } from './support';
 
@@ -32,6 +33,12 @@ async function serve() {
   const ask = (key: string | null, method: string, path: string, body?: unknown) =>
     send(`${url}${path}`, method, { body, headers: key === null ? {} : bearer(key) });
   return { url, ask };
+}
+
+/** To the event stream, as an answer with all flags gives it. */
+function linkOf(body: unknown): string {
+  const { eventStreams = [] } = body as { eventStreams?: { endpoint: { requestUri: string } }[] };
+  return eventStreams[0]?.endpoint.requestUri ?? '';
 }
 
 describe('a service with keys', () => {
@@ -218,6 +225,42 @@ describe('a service with keys', () => {
     expect(access.acceptsStreamToken('', 1_000)).toBe(false);
     expect(new Access({ adminKey: ADMIN }).acceptsStreamToken(token, 1_000)).toBe(true);
     expect(new Access({ adminKey: `${ADMIN}2` }).acceptsStreamToken(token, 1_000)).toBe(false);
+  });
+
+  it('sends all flags with another link when the one a browser has is of other keys, or half way through its life', async () => {
+    let now = Date.parse('2026-11-26T00:00:00Z');
+    const store = new MemoryFlagStore();
+    const serveWith = (keys?: typeof keyFile) =>
+      serveFlags([], { store, now: () => now, access: { adminKey: ADMIN, ...(keys === undefined ? {} : { keys }) } });
+    const bulk = async (url: string, etag = '') => {
+      const headers = { ...bearer(ADMIN), 'if-none-match': etag };
+      const reply = await send(`${url}/ofrep/v1/evaluate/flags`, 'POST', { body: {}, headers });
+      return { status: reply.status, etag: reply.headers.get('etag') ?? '', link: linkOf(reply.body) };
+    };
+    const opens = async (url: string, link: string) => {
+      const { status, body } = await fetch(`${url}${link}`);
+      await body?.cancel();
+      return status === 200;
+    };
+    const before = await serveWith();
+    const given = await bulk(before.url);
+    const [same, other] = [await serveWith(), await serveWith(keyFile)];
+
+    expect(await bulk(same.url, given.etag)).toMatchObject({ status: 304 });
+    expect(await opens(same.url, given.link)).toBe(true);
+    const anew = await bulk(other.url, given.etag);
+    expect(anew.status).toBe(200);
+    expect(await opens(other.url, given.link)).toBe(false);
+    expect(await opens(other.url, anew.link)).toBe(true);
+
+    now += 12 * 3_600_000 - 1;
+    expect(await bulk(before.url, given.etag)).toMatchObject({ status: 304 });
+    now += 1;
+    const later = await bulk(before.url, given.etag);
+    expect(later.status).toBe(200);
+    now += 12 * 3_600_000;
+    expect(await opens(before.url, given.link)).toBe(false);
+    expect(await opens(before.url, later.link)).toBe(true);
   });
 
   it('takes no key that can be guessed', () => {

@@ -106,8 +106,9 @@ export function evaluateAll(
       };
     }
     // Of the context, too: an SDK sends the old ETag with a new context, and would be told that nothing changed. And of what
-    // the key may see.
-    const asker = canonical([context.environment, context.whole, principal.grants]);
+    // the key may see, and of the link in the answer: an SDK that is told that nothing changed goes on with the one it has.
+    const link = parts.access.streamLinkVersion(parts.now());
+    const asker = canonical([context.environment, context.whole, principal.grants, link]);
     const etag = `"${rulesetVersion(parts)}-${hash('sha256', asker).slice(0, 16)}"`;
     const headers = { etag, 'cache-control': 'no-cache' };
     if (asked.ifNoneMatch !== undefined && matches(asked.ifNoneMatch, etag)) {
