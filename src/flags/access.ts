@@ -239,6 +239,12 @@ export function maySee(principal: Principal, { environments }: CountingFlag): bo
   return !named && principal.grants.length > 0;
 }
 
+/** The same for all who may see the same flags, and for nobody else; short. */
+export function viewOf({ grants }: Principal): string {
+  const environments = [...new Set(grants.map(({ environment }) => environment))].sort();
+  return hash('sha256', JSON.stringify(environments.includes('*') ? ['*'] : environments)).slice(0, 8);
+}
+
 /** As a store keeps it, or made ready for questions. */
 interface CountingFlag {
   readonly environments: readonly string[] | ReadonlySet<string> | null;

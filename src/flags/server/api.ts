@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { environmentOf, may, maySee, requireFlagRole, requireSight } from '../access';
+import { environmentOf, may, maySee, requireFlagRole, requireSight, viewOf } from '../access';
 import type { Principal } from '../access';
 import {
   AuditPage,
@@ -447,7 +447,8 @@ async function stats(
 
 /**
  * Changes come from the store, so a follower never goes back to what an instance has not heard of yet; that there is none
- * is said from memory, so that a thousand followers are no load on the store.
+ * is said from memory, so that a thousand followers are no load on the store. Who may see other flags than before follows
+ * another history, and loads it whole: the incarnation is of the key's view, too.
  */
 async function ruleset(
   { service, checks, store }: ApiParts,
@@ -455,11 +456,13 @@ async function ruleset(
 ): Promise<Answer> {
   const { head: heard, ageMs } = checks.ruleset;
   const recent = heard !== null && ageMs !== null && ageMs <= FlagDefaults.rulesetHeardMs;
-  if (recent && ifNoneMatch !== undefined && matches(ifNoneMatch, headETag(heard))) {
-    return { status: 304, headers: headHeaders(heard), body: null };
+  const seenBy = (head: StoreHead): StoreHead => ({ ...head, incarnation: `${head.incarnation}-${viewOf(principal)}` });
+  if (recent && ifNoneMatch !== undefined && matches(ifNoneMatch, headETag(seenBy(heard)))) {
+    return { status: 304, headers: headHeaders(seenBy(heard)), body: null };
   }
-  const { since, cursor } = query;
-  if (since !== undefined && cursor === undefined) {
+  const { cursor } = query;
+  const since = query.since === undefined ? null : storeHead(principal, query.since);
+  if (since !== null && cursor === undefined) {
     const told: StoredFlag[] = [];
     // One more than fits, to know that it does not.
     const { head, complete, deleted } = await store.changes(since, (flag) => {
@@ -470,17 +473,17 @@ async function ruleset(
       // A flag that was taken out of all the key's environments is gone for it.
       const unseen = told.filter(({ flag }) => !maySee(principal, flag)).map(({ flag }) => flag.name);
       const body = {
-        ...head,
+        ...seenBy(head),
         complete,
         flags: seen.map(presented),
         deleted: [...deleted, ...unseen],
         next_cursor: null,
       };
-      return { status: 200, headers: headHeaders(head), body };
+      return { status: 200, headers: headHeaders(seenBy(head)), body };
     }
   }
   // Before the pages: what is written while they are read is told as a change of it.
-  const head = await store.head();
+  const head = seenBy(await store.head());
   const after = cursor === undefined ? null : nameOfCursor(cursor);
   const { items, next } = await service.list(principal, { after, limit: FlagDefaults.rulesetPageSize });
   return {
@@ -494,6 +497,12 @@ async function ruleset(
       next_cursor: next === null ? null : cursorOf(next),
     },
   };
+}
+
+/** What the store calls a head that was answered to this view; null: it was answered to another. */
+function storeHead(principal: Principal, { incarnation, revision }: StoreHead): StoreHead | null {
+  const view = `-${viewOf(principal)}`;
+  return incarnation.endsWith(view) ? { incarnation: incarnation.slice(0, -view.length), revision } : null;
 }
 
 function headHeaders(head: StoreHead): Record<string, string> {
