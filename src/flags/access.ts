@@ -245,6 +245,11 @@ export function viewOf({ grants }: Principal): string {
   return hash('sha256', JSON.stringify(environments.includes('*') ? ['*'] : environments)).slice(0, 8);
 }
 
+/** Whether there is no flag that a principal may not see. */
+export function seesEverything({ grants }: Principal): boolean {
+  return grants.some(({ environment }) => environment === '*');
+}
+
 /** As a store keeps it, or made ready for questions. */
 interface CountingFlag {
   readonly environments: readonly string[] | ReadonlySet<string> | null;

@@ -3,7 +3,9 @@ import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { FlagServiceClient } from '../../src/flags';
 import { Access } from '../../src/flags/access';
+import { FlagPage } from '../../src/flags/answers';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { serveFlags, stopServers } from './serve';
 import { send } from './support';
@@ -183,6 +185,56 @@ describe('a service with keys', () => {
     const all = await bulk('reads-everywhere', ours.headers.get('etag') ?? '');
     expect(all.keys).toEqual(['both', 'everywhere', 'staging']);
     expect((await ask(ADMIN, 'GET', '/api/feature-flags/staging/stats')).body).toMatchObject({ total: 0 });
+  });
+
+  it('names no flag that the key may not see to who lists all or follows them', async () => {
+    const { url, ask } = await serve();
+    for (let i = 0; i < 6; i += 1) {
+      const body = { name: `hidden-${i}`, environments: i < 3 ? ['staging'] : ['test'] };
+      expect((await ask(ADMIN, 'POST', '/api/feature-flags', body)).status).toBe(201);
+    }
+    const change = async (method: string, path: string, body?: unknown) => {
+      const { status } = await ask(ADMIN, method, `/api/feature-flags/${path}`, body);
+      expect([200, 204]).toContain(status);
+    };
+    const service = new FlagServiceClient({ url, apiKey: 'reads-in-production' });
+    const pages = async () => {
+      const found: { names: string[]; cursor: string | null }[] = [];
+      for (let cursor: string | null = ''; cursor !== null; cursor = found.at(-1)?.cursor ?? null) {
+        const path = `/api/feature-flags?limit=1${cursor === '' ? '' : `&cursor=${cursor}`}`;
+        const { flags, next_cursor } = FlagPage.parse((await ask('reads-in-production', 'GET', path)).body);
+        found.push({ names: flags.map(({ name }) => name), cursor: next_cursor });
+      }
+      return found;
+    };
+    const since = async () => {
+      const { incarnation = '', revision = 0 } = (await service.ruleset()) ?? {};
+      return { incarnation, revision };
+    };
+    const all = { complete: true, deleted: [], flags: [{ name: 'both' }, { name: 'everywhere' }], next_cursor: null };
+
+    expect(await pages()).toEqual([
+      { names: ['both'], cursor: Buffer.from('both').toString('base64url') },
+      { names: ['everywhere'], cursor: null },
+    ]);
+    let known = await since();
+    await change('PUT', 'hidden-1', { description: 'another' });
+    expect(await service.ruleset({ since: known })).toMatchObject(all);
+    known = await since();
+    await change('DELETE', 'hidden-2');
+    expect(await service.ruleset({ since: known })).toMatchObject(all);
+    known = await since();
+    await change('PUT', 'everywhere', { description: 'another' });
+    expect(await service.ruleset({ since: known })).toMatchObject({ complete: false, flags: [{ name: 'everywhere' }] });
+
+    const whole = new FlagServiceClient({ url, apiKey: ADMIN });
+    const { incarnation = '' } = (await whole.ruleset()) ?? {};
+    await change('DELETE', 'hidden-3');
+    expect(await whole.ruleset({ since: { incarnation, revision: known.revision } })).toMatchObject({
+      complete: false,
+      flags: [{ name: 'everywhere' }],
+      deleted: ['hidden-3'],
+    });
   });
 
   it('names in its metrics the flags that the key may see', async () => {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { environmentOf, may, maySee, requireFlagRole, requireSight, viewOf } from '../access';
+import { environmentOf, may, maySee, requireFlagRole, requireSight, seesEverything, viewOf } from '../access';
 import type { Principal } from '../access';
 import {
   AuditPage,
@@ -468,17 +468,12 @@ async function ruleset(
     const { head, complete, deleted } = await store.changes(since, (flag) => {
       if (told.length <= FlagDefaults.rulesetPageSize) told.push(flag);
     });
-    if (!complete && told.length <= FlagDefaults.rulesetPageSize) {
-      const seen = told.filter(({ flag }) => maySee(principal, flag));
-      // A flag that was taken out of all the key's environments is gone for it.
-      const unseen = told.filter(({ flag }) => !maySee(principal, flag)).map(({ flag }) => flag.name);
-      const body = {
-        ...seenBy(head),
-        complete,
-        flags: seen.map(presented),
-        deleted: [...deleted, ...unseen],
-        next_cursor: null,
-      };
+    // One that it may not see, or no longer, is not named, and neither is one of which nobody knows any more whether it
+    // could be seen: where there are such, the key is told all that it may see, and the rest is gone for it.
+    const canNameAll =
+      seesEverything(principal) || (deleted.length === 0 && told.every(({ flag }) => maySee(principal, flag)));
+    if (!complete && told.length <= FlagDefaults.rulesetPageSize && canNameAll) {
+      const body = { ...seenBy(head), complete, flags: told.map(presented), deleted, next_cursor: null };
       return { status: 200, headers: headHeaders(seenBy(head)), body };
     }
   }
