@@ -89,6 +89,20 @@ export function evaluateOne(parts: OfrepParts, principal: Principal, asked: { ke
   }
 }
 
+/**
+ * Looks for what another server has told an SDK of: the flags it was told to ask for (`flagConfigEtag`) are others than
+ * this server knows, and an answer from memory would say that nothing has changed, with nobody to tell it again.
+ */
+export async function catchUpWith({ checks }: Pick<OfrepParts, 'checks'>, toldOf: unknown): Promise<void> {
+  if (typeof toldOf !== 'string' || matches(toldOf, versionETag(rulesetVersion({ checks })))) return;
+  await checks.ruleset.refresh();
+}
+
+/** What change events call a version of the flags. */
+export function versionETag(version: string): string {
+  return `"${version}"`;
+}
+
 /** All flags for a browser's SDK, which asks once and keeps the answer. Not counted: nobody has looked at them yet. */
 export function evaluateAll(
   parts: OfrepParts,
