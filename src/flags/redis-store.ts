@@ -88,7 +88,7 @@ function createRedisClient(url: string) {
     disableOfflineQueue: true,
     socket: {
       connectTimeout: FlagDefaults.redisTimeoutMs,
-      reconnectStrategy: () => FlagDefaults.redisRetryMs * (0.5 + Math.random()),
+      reconnectStrategy: () => (FlagDefaults.redisRetryMaxMs * (1 + 2 * Math.random())) / 3,
     },
   });
 }
