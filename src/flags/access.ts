@@ -157,6 +157,17 @@ export class Access {
     return `${content}.${this.#sign(content).toString('base64url')}`;
   }
 
+  /**
+   * Another one when links that were given before should not be used any more: they were signed with other keys, or may
+   * have passed half of their life. Nothing in a service without keys, where a link carries no token.
+   */
+  streamLinkVersion(nowMs: number): string {
+    if (this.open) return '';
+    const halfLives = Math.floor(nowMs / (FlagDefaults.streamTokenSeconds * 500));
+    // Of the signature, so that what everybody reads in an ETag is none.
+    return hash('sha256', this.#sign(`link:${halfLives}`)).slice(0, 16);
+  }
+
   /** Whether such a link is ours and not too old. */
   acceptsStreamToken(token: string, nowMs: number): boolean {
     const [content = '', signature = ''] = token.split('.');
@@ -226,6 +237,17 @@ export function maySee(principal: Principal, { environments }: CountingFlag): bo
     named = true;
   }
   return !named && principal.grants.length > 0;
+}
+
+/** The same for all who may see the same flags, and for nobody else; short. */
+export function viewOf({ grants }: Principal): string {
+  const environments = [...new Set(grants.map(({ environment }) => environment))].sort();
+  return hash('sha256', JSON.stringify(environments.includes('*') ? ['*'] : environments)).slice(0, 8);
+}
+
+/** Whether there is no flag that a principal may not see. */
+export function seesEverything({ grants }: Principal): boolean {
+  return grants.some(({ environment }) => environment === '*');
 }
 
 /** As a store keeps it, or made ready for questions. */

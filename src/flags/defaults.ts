@@ -68,8 +68,8 @@ export const FlagDefaults = {
   streamSilenceMs: 45_000,
   /** For one answer of Redis, milliseconds. */
   redisTimeoutMs: 2_000,
-  /** Between two tries to reach Redis again: a return is seen well within a second. */
-  redisRetryMs: 150,
+  /** At most between two tries to reach Redis again, at least a third of it: a return is seen well within a second. */
+  redisRetryMaxMs: 225,
   /** Deletions a store remembers, so that a follower can be told of them; one further behind loads everything anew. */
   deletionsKept: 10_000,
   /** Flags fetched at once while a snapshot is loaded. */

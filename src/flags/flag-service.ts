@@ -69,9 +69,21 @@ export class FlagService {
     return this.#visible(principal, name, await this.#store.get(checkedName(name)));
   }
 
-  async list(principal: Principal, page: { after: string | null; limit: number }): Promise<Page<StoredFlag>> {
-    const { items, next } = await this.#store.list(page);
-    return { items: items.filter(({ flag }) => maySee(principal, flag)), next };
+  /** Those that a principal may see; a page is full or the last one, and begins after a flag that was shown. */
+  async list(
+    principal: Principal,
+    { after, limit }: { after: string | null; limit: number },
+  ): Promise<Page<StoredFlag>> {
+    const seen: StoredFlag[] = [];
+    let from = after;
+    do {
+      // One more than fits, to know that it does not.
+      const { items, next } = await this.#store.list({ after: from, limit: limit + 1 });
+      seen.push(...items.filter(({ flag }) => maySee(principal, flag)));
+      from = next;
+    } while (from !== null && seen.length <= limit);
+    const items = seen.slice(0, limit);
+    return { items, next: seen.length > limit ? (items.at(-1)?.flag.name ?? null) : null };
   }
 
   async create(request: WriteRequest, given: CreateFlag): Promise<WriteAnswer> {

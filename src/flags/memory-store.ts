@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { FlagDefaults } from './defaults';
+import type { DeltaIdentity } from './delta';
 import type { StoredFlag } from './flag';
 import { Listeners } from './listeners';
 import { addSides, NO_SIDES, OUTCOME_WINDOW_MS } from './outcomes';
@@ -54,6 +55,8 @@ export class MemoryFlagStore implements FlagStore {
   #forgottenDay = '';
   /** By flag, then by environment. */
   readonly #outcomes = new Map<string, Map<string, Outcomes>>();
+  /** The number of the last delta of each source. */
+  readonly #deltas = new Map<string, number>();
   readonly #listeners = new Listeners();
   #revision = 0;
 
@@ -144,7 +147,7 @@ export class MemoryFlagStore implements FlagStore {
   addUsage(deltas: readonly UsageDelta[]): Promise<void> {
     const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     for (const delta of deltas) {
-      if (!this.#flags.has(delta.flag) || delta.day <= oldest) continue;
+      if (!this.#flags.has(delta.flag) || delta.day <= oldest || !this.#isNew(delta.identity)) continue;
       const usage = this.#usage.get(delta.flag) ?? { days: new Map<string, DayCounts>(), lastAt: null };
       this.#usage.set(delta.flag, usage);
       const day = usage.days.get(delta.day) ?? { enabled: 0, disabled: 0, users: new Set() };
@@ -183,6 +186,7 @@ export class MemoryFlagStore implements FlagStore {
     if (known !== null) return Promise.resolve({ kind: 'repeated', remembered: known });
     const { flag, environment, enabled, disabled } = delta;
     if (!this.#flags.has(flag)) return Promise.resolve({ kind: 'unknown' });
+    if (!this.#isNew(delta.identity)) return Promise.resolve({ kind: 'added' });
     const now = this.#now();
     const ofFlag = this.#outcomes.get(flag) ?? new Map<string, Outcomes>();
     this.#outcomes.set(flag, ofFlag);
@@ -220,6 +224,15 @@ export class MemoryFlagStore implements FlagStore {
   #kept(outcomes: Outcomes | undefined, now: number): Outcomes | null {
     if (outcomes === undefined || outcomes.lastAt <= now - FlagDefaults.outcomesKeptDays * 86_400_000) return null;
     return outcomes;
+  }
+
+  /** Whether a delta was not counted before; it is then to be counted, and is not new again. */
+  #isNew(identity: DeltaIdentity | undefined): boolean {
+    if (identity === undefined) return true;
+    const { source, number } = identity;
+    if ((this.#deltas.get(source) ?? 0) >= number) return false;
+    this.#deltas.set(source, number);
+    return true;
   }
 
   #recall(key: string): Remembered | null {

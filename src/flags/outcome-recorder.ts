@@ -1,8 +1,10 @@
 import { messageOf } from '../errors';
 import { FlagDefaults } from './defaults';
+import { DeltaIdentities } from './delta';
 import type { FlagLogger } from './logger';
 import { addOutcome, addSides, NO_SIDES } from './outcomes';
 import type { Outcome, OutcomeDelta, Side, SideCounts } from './outcomes';
+import { SharedRuns } from './shared-runs';
 import type { FlagStore } from './store';
 
 export interface OutcomeRecorderOptions {
@@ -17,6 +19,14 @@ export interface SidedOutcome extends Outcome {
   readonly side: Side;
 }
 
+/** What is held of one flag in one environment. */
+interface Held {
+  /** Sent, and nobody said that it is counted. */
+  sent: OutcomeDelta | null;
+  /** Since then. */
+  counted: OutcomeDelta | null;
+}
+
 /** Outcomes of one request as they are counted. */
 export function countOutcomes(outcomes: readonly SidedOutcome[]): SideCounts {
   const sides: Record<Side, SideCounts[Side]> = { ...NO_SIDES };
@@ -26,14 +36,15 @@ export function countOutcomes(outcomes: readonly SidedOutcome[]): SideCounts {
 
 /**
  * Counts outcomes in memory and hands them on within a second, as usage is. What a crash loses is what was counted since
- * the last flush; a stop in order loses nothing.
+ * the last flush; a stop in order loses nothing. What the store did not answer for is sent again as it was.
  */
 export class OutcomeRecorder {
   readonly #store: Pick<FlagStore, 'addOutcomes'>;
   readonly #logger: FlagLogger;
   readonly #timer: NodeJS.Timeout;
-  #deltas = new Map<string, OutcomeDelta>();
-  #flushing: Promise<void> = Promise.resolve();
+  readonly #held = new Map<string, Held>();
+  readonly #identities = new DeltaIdentities();
+  readonly #flushes = new SharedRuns(() => this.#flush());
   #failing = false;
 
   constructor({ store, logger, flushMs = FlagDefaults.usageFlushMs }: OutcomeRecorderOptions) {
@@ -47,16 +58,19 @@ export class OutcomeRecorder {
   add(delta: OutcomeDelta): boolean {
     // Neither has a ":".
     const key = `${delta.flag}:${delta.environment}`;
-    const held = this.#deltas.get(key);
-    if (held === undefined && this.#deltas.size >= FlagDefaults.outcomeKeysBuffered) return false;
-    this.#deltas.set(key, held === undefined ? delta : { ...delta, ...addSides(held, delta) });
+    let held = this.#held.get(key);
+    if (held === undefined) {
+      if (this.#held.size >= FlagDefaults.outcomeKeysBuffered) return false;
+      held = { sent: null, counted: null };
+      this.#held.set(key, held);
+    }
+    held.counted = held.counted === null ? delta : { ...delta, ...addSides(held.counted, delta) };
     return true;
   }
 
   /** Hands everything counted so far on; what the store does not take is kept for the next time. Never throws. */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#flush());
-    return this.#flushing;
+    return this.#flushes.run();
   }
 
   /** The last flush, at a stop. */
@@ -66,16 +80,20 @@ export class OutcomeRecorder {
   }
 
   async #flush(): Promise<void> {
-    const deltas = [...this.#deltas];
-    for (const [key, delta] of deltas) {
+    for (const [key, held] of [...this.#held]) {
       try {
-        this.#deltas.delete(key);
-        await this.#store.addOutcomes(delta, null);
-        this.#failing = false;
+        if (held.sent !== null) await this.#send(held, held.sent);
+        if (held.counted !== null) {
+          const delta = { ...held.counted, identity: this.#identities.next(key) };
+          held.counted = null;
+          await this.#send(held, delta);
+        }
+        // Unless more came meanwhile.
+        if (held.counted === null) this.#held.delete(key);
       } catch (error) {
-        // What came meanwhile is added to it; the other flags would only wait for the same.
-        const newer = this.#deltas.get(key);
-        this.#deltas.set(key, newer === undefined ? delta : { ...delta, ...addSides(delta, newer) });
+        // The other flags would only wait for the same. This one is the last of the next time, should it be its own fault.
+        this.#held.delete(key);
+        this.#held.set(key, held);
         if (!this.#failing) {
           this.#logger.warn('outcomes cannot be written; they are kept and tried again', { error: messageOf(error) });
         }
@@ -83,5 +101,12 @@ export class OutcomeRecorder {
         return;
       }
     }
+  }
+
+  async #send(held: Held, delta: OutcomeDelta): Promise<void> {
+    held.sent = delta;
+    await this.#store.addOutcomes(delta, null);
+    held.sent = null;
+    this.#failing = false;
   }
 }

@@ -1,4 +1,5 @@
 import { FlagDefaults, OUTCOME_BOUNDS_MS } from './defaults';
+import type { DeltaIdentity } from './delta';
 
 /**
  * Outcomes: how it went for users of a flag, counted for those who had it (`enabled`) and for those who had not
@@ -22,6 +23,8 @@ export type SideCounts = Readonly<Record<Side, OutcomeCounts>>;
 export interface OutcomeDelta extends SideCounts {
   readonly flag: string;
   readonly environment: string;
+  /** Of one that may be sent again. */
+  readonly identity?: DeltaIdentity;
 }
 
 /** What a store has counted. */

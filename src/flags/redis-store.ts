@@ -3,6 +3,7 @@ import { createClient } from '@redis/client';
 import { z } from 'zod';
 import { messageOf } from '../errors';
 import { FlagDefaults } from './defaults';
+import type { DeltaIdentity } from './delta';
 import { FlagDocument } from './flag';
 import type { StoredFlag } from './flag';
 import { Listeners } from './listeners';
@@ -39,6 +40,7 @@ const KEYS = {
   flag: (name: string) => `feature_flag:${name}`,
   auditOf: (name: string) => `feature_flag:meta:audit:${name}`,
   idempotency: (key: string) => `feature_flag:meta:idempotency:${key}`,
+  delta: (source: string) => `feature_flag:meta:delta:${source}`,
   usage: (name: string) => `feature_flag:usage:${name}`,
   outcomes: (name: string) => `feature_flag:outcomes:${name}`,
   recentOutcomes: (name: string) => `feature_flag:outcomes:${name}:recent`,
@@ -86,7 +88,7 @@ function createRedisClient(url: string) {
     disableOfflineQueue: true,
     socket: {
       connectTimeout: FlagDefaults.redisTimeoutMs,
-      reconnectStrategy: () => FlagDefaults.redisRetryMs * (0.5 + Math.random()),
+      reconnectStrategy: () => (FlagDefaults.redisRetryMaxMs * (1 + 2 * Math.random())) / 3,
     },
   });
 }
@@ -229,11 +231,21 @@ class RedisFlagStore implements FlagStore {
   async addUsage(deltas: readonly UsageDelta[]): Promise<void> {
     const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     const seconds = String(FlagDefaults.usageKeptDays * 86_400);
-    for (const { flag, day, enabled, disabled, users, lastAt } of deltas) {
+    for (const { flag, day, enabled, disabled, users, lastAt, identity } of deltas) {
       await this.#ask((client) =>
         client.eval(USAGE_SCRIPT, {
-          keys: [KEYS.flag(flag), KEYS.usage(flag), KEYS.users(flag, day)],
-          arguments: [day, String(enabled), String(disabled), lastAt, seconds, oldest, ...users],
+          keys: [KEYS.flag(flag), KEYS.usage(flag), KEYS.users(flag, day), KEYS.delta(identity?.source ?? '')],
+          arguments: [
+            day,
+            String(enabled),
+            String(disabled),
+            lastAt,
+            seconds,
+            oldest,
+            numberOf(identity),
+            String(FlagDefaults.idempotencySeconds),
+            ...users,
+          ],
         }),
       );
     }
@@ -260,7 +272,7 @@ class RedisFlagStore implements FlagStore {
   }
 
   async addOutcomes(
-    { flag, environment, ...sides }: OutcomeDelta,
+    { flag, environment, identity, ...sides }: OutcomeDelta,
     idempotency: Idempotency | null,
   ): Promise<OutcomesAdded> {
     const increments = SIDES.flatMap((side) =>
@@ -274,6 +286,7 @@ class RedisFlagStore implements FlagStore {
           KEYS.outcomes(flag),
           KEYS.recentOutcomes(flag),
           KEYS.idempotency(idempotency?.key ?? ''),
+          KEYS.delta(identity?.source ?? ''),
         ],
         arguments: [
           environment,
@@ -284,6 +297,7 @@ class RedisFlagStore implements FlagStore {
           JSON.stringify(recent),
           recordOf(idempotency),
           String(FlagDefaults.idempotencySeconds),
+          numberOf(identity),
           ...increments,
         ],
       }),
@@ -408,6 +422,11 @@ class RedisFlagStore implements FlagStore {
 function recordOf(idempotency: Idempotency | null): string {
   if (idempotency === null) return '';
   return JSON.stringify({ fingerprint: idempotency.fingerprint, status: idempotency.status });
+}
+
+/** Of a delta, as the scripts take it. */
+function numberOf(identity: DeltaIdentity | undefined): string {
+  return identity === undefined ? '' : String(identity.number);
 }
 
 function writtenOf(reply: unknown): FlagWritten {

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
 import { messageOf } from '../errors';
 import { FlagDefaults } from './defaults';
+import type { DeltaIdentity } from './delta';
 import { FlagDocument } from './flag';
 import type { StoredFlag } from './flag';
 import { Listeners } from './listeners';
@@ -55,6 +56,8 @@ const SCHEMA = `
     enabled TEXT NOT NULL, disabled TEXT NOT NULL);
   CREATE INDEX IF NOT EXISTS recent_outcomes_by_time ON recent_outcomes (flag, environment, at);
   CREATE INDEX IF NOT EXISTS recent_outcomes_by_age ON recent_outcomes (at);
+  CREATE TABLE IF NOT EXISTS deltas (source TEXT PRIMARY KEY, until INTEGER NOT NULL, number INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS deltas_by_end ON deltas (until);
 `;
 
 /** Users written or deleted in one transaction: a few milliseconds in which the process does nothing else. */
@@ -215,10 +218,12 @@ class SqliteFlagStore implements FlagStore {
   }
 
   async addUsage(deltas: readonly UsageDelta[]): Promise<void> {
-    for (const { flag, day, enabled, disabled, users, lastAt } of deltas) {
+    for (const { flag, day, enabled, disabled, users, lastAt, identity } of deltas) {
       const known = await this.#do(() =>
         this.#transaction(() => {
           if (this.#one(NameRow, 'SELECT name FROM flags WHERE name = ?', flag) === null) return false;
+          // Of its users some may be missing, and none is counted twice.
+          if (!this.#isNew(identity)) return true;
           this.#run(
             `INSERT INTO usage VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET enabled = enabled + excluded.enabled,
               disabled = disabled + excluded.disabled, last_at = excluded.last_at`,
@@ -354,10 +359,14 @@ class SqliteFlagStore implements FlagStore {
     return { kind: 'written', revision };
   }
 
-  #addOutcomes({ flag, environment, ...sides }: OutcomeDelta, idempotency: Idempotency | null): OutcomesAdded {
+  #addOutcomes(
+    { flag, environment, identity, ...sides }: OutcomeDelta,
+    idempotency: Idempotency | null,
+  ): OutcomesAdded {
     const known = idempotency === null ? null : this.#recall(idempotency.key);
     if (known !== null) return { kind: 'repeated', remembered: known };
     if (this.#one(NameRow, 'SELECT name FROM flags WHERE name = ?', flag) === null) return { kind: 'unknown' };
+    if (!this.#isNew(identity)) return { kind: 'added' };
     const now = this.#now();
     const held = this.#heldOutcomes(flag, environment, now);
     const total = held === null ? sides : addSides(sidesOf(held), sides);
@@ -383,6 +392,21 @@ class SqliteFlagStore implements FlagStore {
     );
     if (idempotency !== null) this.#remember(idempotency, { now, revision: this.#head().revision });
     return { kind: 'added' };
+  }
+
+  /** Whether a delta was not counted before; with the transaction that counts it, it is not new again. */
+  #isNew(identity: DeltaIdentity | undefined): boolean {
+    if (identity === undefined) return true;
+    const now = this.#now();
+    this.#run('DELETE FROM deltas WHERE until <= ?', now);
+    const changed = this.#run(
+      `INSERT INTO deltas VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET until = excluded.until, number = excluded.number
+        WHERE number < excluded.number`,
+      identity.source,
+      now + FlagDefaults.idempotencySeconds * 1000,
+      identity.number,
+    );
+    return changed > 0;
   }
 
   /** What was counted, unless nobody added to it for too long. */

@@ -1,3 +1,4 @@
+import type { DeltaIdentity } from './delta';
 import type { FlagDocument, StoredFlag } from './flag';
 import type { FlagOutcomes, OutcomeDelta } from './outcomes';
 
@@ -109,6 +110,8 @@ export interface UsageDelta {
   readonly users: readonly string[];
   /** ISO time of the last of them. */
   readonly lastAt: string;
+  /** Of one that may be sent again. */
+  readonly identity?: DeltaIdentity;
 }
 
 export interface UsageOfDay {
@@ -159,11 +162,14 @@ export interface FlagStore extends FlagSource {
     readonly before: string | null;
     readonly limit: number;
   }): Promise<Page<AuditEntry>>;
-  /** Usage of a flag that is no longer there is dropped. */
+  /** Usage of a flag that is no longer there is dropped. A delta with an identity is counted once within a day. */
   addUsage(deltas: readonly UsageDelta[]): Promise<void>;
   /** Of these days, in their order. */
   usage(flag: string, days: readonly string[]): Promise<FlagUsage>;
-  /** Both sides and the idempotency record change in one step or not at all. */
+  /**
+   * Both sides and the idempotency record change in one step or not at all. A delta with an identity is counted once
+   * within a day, and each time answered as added.
+   */
   addOutcomes(delta: OutcomeDelta, idempotency: Idempotency | null): Promise<OutcomesAdded>;
   /** All of one moment; null where nothing was ever counted. */
   outcomes(query: OutcomeQuery): Promise<FlagOutcomes | null>;

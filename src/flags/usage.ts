@@ -1,6 +1,8 @@
 import { messageOf } from '../errors';
 import { FlagDefaults } from './defaults';
+import { DeltaIdentities } from './delta';
 import type { FlagLogger } from './logger';
+import { SharedRuns } from './shared-runs';
 import { usageDay } from './store';
 import type { FlagStore, UsageDelta } from './store';
 
@@ -39,13 +41,6 @@ export class UsageCounter {
     this.#counts = { enabled: 0, disabled: 0, users: new Set() };
     return counts;
   }
-
-  /** What was taken and could not be handed on, beside what was counted since. */
-  giveBack(taken: Counts): void {
-    const { enabled, disabled, users } = this.#counts;
-    for (const user of users) if (taken.users.size < FlagDefaults.usageUsersBuffered) taken.users.add(user);
-    this.#counts = { enabled: taken.enabled + enabled, disabled: taken.disabled + disabled, users: taken.users };
-  }
 }
 
 export interface UsageRecorderOptions {
@@ -58,7 +53,8 @@ export interface UsageRecorderOptions {
 
 /**
  * Counts checks in memory and hands them on within a second, so that no check waits for a store. What a crash loses is
- * what was counted since the last flush; a stop in order loses nothing.
+ * what was counted since the last flush; a stop in order loses nothing. What the store did not answer for is sent again as
+ * it was, because it may have been counted all the same; what is counted meanwhile waits for that.
  */
 export class UsageRecorder {
   readonly #store: Pick<FlagStore, 'addUsage'>;
@@ -66,7 +62,10 @@ export class UsageRecorder {
   readonly #now: () => number;
   readonly #timer: NodeJS.Timeout;
   readonly #counters = new Map<string, UsageCounter>();
-  #flushing: Promise<void> = Promise.resolve();
+  /** By flag: what was sent, and what nobody said of that it is counted. */
+  readonly #sent = new Map<string, UsageDelta>();
+  readonly #identities = new DeltaIdentities();
+  readonly #flushes = new SharedRuns(() => this.#flush());
   #failing = false;
 
   constructor({ store, logger, now = Date.now, flushMs = FlagDefaults.usageFlushMs }: UsageRecorderOptions) {
@@ -89,8 +88,7 @@ export class UsageRecorder {
 
   /** Hands everything counted so far on; what the store does not take is kept for the next time. Never throws. */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#flush());
-    return this.#flushing;
+    return this.#flushes.run();
   }
 
   /** The last flush, at a stop. */
@@ -100,30 +98,42 @@ export class UsageRecorder {
   }
 
   async #flush(): Promise<void> {
-    const taken = [...this.#counters].flatMap(([flag, counter]) => {
-      const counts = counter.take();
-      return counts === null ? [] : [{ flag, counter, counts }];
-    });
-    if (taken.length === 0) return;
-    const nowMs = this.#now();
-    const common = { day: usageDay(nowMs), lastAt: new Date(nowMs).toISOString() };
-    let isAway = false;
-    for (const { flag, counter, counts } of taken) {
-      const { enabled, disabled, users } = counts;
-      const delta: UsageDelta = { ...common, flag, enabled, disabled, users: [...users] };
-      try {
-        // After one failure the others would only wait for the same.
-        if (isAway) throw new Error('the store is away');
-        await this.#store.addUsage([delta]);
-        this.#failing = false;
-      } catch (error) {
-        if (!this.#failing) {
-          this.#logger.warn('usage cannot be written; it is kept and tried again', { error: messageOf(error) });
-        }
-        this.#failing = true;
-        isAway = true;
-        counter.giveBack(counts);
+    try {
+      for (const [flag, counter] of this.#counters) {
+        const unanswered = this.#sent.get(flag);
+        if (unanswered !== undefined) await this.#send(unanswered);
+        const delta = this.#take(flag, counter);
+        if (delta !== null) await this.#send(delta);
       }
+    } catch (error) {
+      // The other flags would only wait for the same.
+      if (!this.#failing) {
+        this.#logger.warn('usage cannot be written; it is kept and tried again', { error: messageOf(error) });
+      }
+      this.#failing = true;
     }
+  }
+
+  #take(flag: string, counter: UsageCounter): UsageDelta | null {
+    const counts = counter.take();
+    if (counts === null) return null;
+    const nowMs = this.#now();
+    const { enabled, disabled, users } = counts;
+    return {
+      flag,
+      day: usageDay(nowMs),
+      enabled,
+      disabled,
+      users: [...users],
+      lastAt: new Date(nowMs).toISOString(),
+      identity: this.#identities.next(flag),
+    };
+  }
+
+  async #send(delta: UsageDelta): Promise<void> {
+    this.#sent.set(delta.flag, delta);
+    await this.#store.addUsage([delta]);
+    this.#sent.delete(delta.flag);
+    this.#failing = false;
   }
 }

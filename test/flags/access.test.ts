@@ -3,7 +3,10 @@ import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { FlagServiceClient } from '../../src/flags';
 import { Access } from '../../src/flags/access';
+import { FlagPage } from '../../src/flags/answers';
+import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { serveFlags, stopServers } from './serve';
 import { send } from './support';
 
@@ -32,6 +35,12 @@ async function serve() {
   const ask = (key: string | null, method: string, path: string, body?: unknown) =>
     send(`${url}${path}`, method, { body, headers: key === null ? {} : bearer(key) });
   return { url, ask };
+}
+
+/** To the event stream, as an answer with all flags gives it. */
+function linkOf(body: unknown): string {
+  const { eventStreams = [] } = body as { eventStreams?: { endpoint: { requestUri: string } }[] };
+  return eventStreams[0]?.endpoint.requestUri ?? '';
 }
 
 describe('a service with keys', () => {
@@ -178,6 +187,56 @@ describe('a service with keys', () => {
     expect((await ask(ADMIN, 'GET', '/api/feature-flags/staging/stats')).body).toMatchObject({ total: 0 });
   });
 
+  it('names no flag that the key may not see to who lists all or follows them', async () => {
+    const { url, ask } = await serve();
+    for (let i = 0; i < 6; i += 1) {
+      const body = { name: `hidden-${i}`, environments: i < 3 ? ['staging'] : ['test'] };
+      expect((await ask(ADMIN, 'POST', '/api/feature-flags', body)).status).toBe(201);
+    }
+    const change = async (method: string, path: string, body?: unknown) => {
+      const { status } = await ask(ADMIN, method, `/api/feature-flags/${path}`, body);
+      expect([200, 204]).toContain(status);
+    };
+    const service = new FlagServiceClient({ url, apiKey: 'reads-in-production' });
+    const pages = async () => {
+      const found: { names: string[]; cursor: string | null }[] = [];
+      for (let cursor: string | null = ''; cursor !== null; cursor = found.at(-1)?.cursor ?? null) {
+        const path = `/api/feature-flags?limit=1${cursor === '' ? '' : `&cursor=${cursor}`}`;
+        const { flags, next_cursor } = FlagPage.parse((await ask('reads-in-production', 'GET', path)).body);
+        found.push({ names: flags.map(({ name }) => name), cursor: next_cursor });
+      }
+      return found;
+    };
+    const since = async () => {
+      const { incarnation = '', revision = 0 } = (await service.ruleset()) ?? {};
+      return { incarnation, revision };
+    };
+    const all = { complete: true, deleted: [], flags: [{ name: 'both' }, { name: 'everywhere' }], next_cursor: null };
+
+    expect(await pages()).toEqual([
+      { names: ['both'], cursor: Buffer.from('both').toString('base64url') },
+      { names: ['everywhere'], cursor: null },
+    ]);
+    let known = await since();
+    await change('PUT', 'hidden-1', { description: 'another' });
+    expect(await service.ruleset({ since: known })).toMatchObject(all);
+    known = await since();
+    await change('DELETE', 'hidden-2');
+    expect(await service.ruleset({ since: known })).toMatchObject(all);
+    known = await since();
+    await change('PUT', 'everywhere', { description: 'another' });
+    expect(await service.ruleset({ since: known })).toMatchObject({ complete: false, flags: [{ name: 'everywhere' }] });
+
+    const whole = new FlagServiceClient({ url, apiKey: ADMIN });
+    const { incarnation = '' } = (await whole.ruleset()) ?? {};
+    await change('DELETE', 'hidden-3');
+    expect(await whole.ruleset({ since: { incarnation, revision: known.revision } })).toMatchObject({
+      complete: false,
+      flags: [{ name: 'everywhere' }],
+      deleted: ['hidden-3'],
+    });
+  });
+
   it('names in its metrics the flags that the key may see', async () => {
     const { ask } = await serve();
     for (const flag of ['staging', 'both']) {
@@ -218,6 +277,42 @@ describe('a service with keys', () => {
     expect(access.acceptsStreamToken('', 1_000)).toBe(false);
     expect(new Access({ adminKey: ADMIN }).acceptsStreamToken(token, 1_000)).toBe(true);
     expect(new Access({ adminKey: `${ADMIN}2` }).acceptsStreamToken(token, 1_000)).toBe(false);
+  });
+
+  it('sends all flags with another link when the one a browser has is of other keys, or half way through its life', async () => {
+    let now = Date.parse('2026-11-26T00:00:00Z');
+    const store = new MemoryFlagStore();
+    const serveWith = (keys?: typeof keyFile) =>
+      serveFlags([], { store, now: () => now, access: { adminKey: ADMIN, ...(keys === undefined ? {} : { keys }) } });
+    const bulk = async (url: string, etag = '') => {
+      const headers = { ...bearer(ADMIN), 'if-none-match': etag };
+      const reply = await send(`${url}/ofrep/v1/evaluate/flags`, 'POST', { body: {}, headers });
+      return { status: reply.status, etag: reply.headers.get('etag') ?? '', link: linkOf(reply.body) };
+    };
+    const opens = async (url: string, link: string) => {
+      const { status, body } = await fetch(`${url}${link}`);
+      await body?.cancel();
+      return status === 200;
+    };
+    const before = await serveWith();
+    const given = await bulk(before.url);
+    const [same, other] = [await serveWith(), await serveWith(keyFile)];
+
+    expect(await bulk(same.url, given.etag)).toMatchObject({ status: 304 });
+    expect(await opens(same.url, given.link)).toBe(true);
+    const anew = await bulk(other.url, given.etag);
+    expect(anew.status).toBe(200);
+    expect(await opens(other.url, given.link)).toBe(false);
+    expect(await opens(other.url, anew.link)).toBe(true);
+
+    now += 12 * 3_600_000 - 1;
+    expect(await bulk(before.url, given.etag)).toMatchObject({ status: 304 });
+    now += 1;
+    const later = await bulk(before.url, given.etag);
+    expect(later.status).toBe(200);
+    now += 12 * 3_600_000;
+    expect(await opens(before.url, given.link)).toBe(false);
+    expect(await opens(before.url, later.link)).toBe(true);
   });
 
   it('takes no key that can be guessed', () => {

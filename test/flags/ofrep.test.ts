@@ -3,6 +3,8 @@ import { OFREPWebProvider } from '@openfeature/ofrep-web-provider';
 import { OpenFeature } from '@openfeature/server-sdk';
 import { OpenFeature as WebOpenFeature } from '@openfeature/web-sdk';
 import type { Provider as WebProvider } from '@openfeature/web-sdk';
+import { MemoryFlagStore } from '../../src/flags/memory-store';
+import type { FlagStore, StoreHead } from '../../src/flags/store';
 import { TestEventSource } from './event-source';
 import { expectOfrep } from './ofrep-schema';
 import { serveFlags, stopServers } from './serve';
@@ -160,6 +162,44 @@ describe('all flags by OFREP', () => {
     expect((await bulk(url, { targetingKey: 'u', a: 1, b: 2, environment: 'staging' }, known)).status).toBe(200);
     await send(`${url}/api/feature-flags/half/rollout`, 'PATCH', { body: { percentage: 60 } });
     expect((await bulk(url, { targetingKey: 'u', a: 1, b: 2 }, known)).status).toBe(200);
+  });
+
+  it('are looked for anew when another server told of a change that this one has not heard of', async () => {
+    const shared = new MemoryFlagStore();
+    let heard: StoreHead | null = null;
+    /** The same flags, of which it hears later. */
+    class LaggingStore extends MemoryFlagStore {
+      override head() {
+        return heard === null ? shared.head() : Promise.resolve(heard);
+      }
+      override changes(...given: Parameters<FlagStore['changes']>) {
+        return shared.changes(...given);
+      }
+      override subscribe() {
+        return () => undefined;
+      }
+    }
+    const first = await serveFlags(FLAGS, { store: shared });
+    const second = await serveFlags([], { store: new LaggingStore() });
+    const context = { targetingKey: 'u' };
+    const known = { 'if-none-match': (await bulk(second.url, context)).headers.get('etag') ?? '' };
+    const told = async () => {
+      const { metadata } = (await bulk(first.url, context)).body as { metadata: { version: string } };
+      const query = new URLSearchParams({ flagConfigEtag: `"${metadata.version}"`, flagConfigLastModified: '1' });
+      return `${second.url}/ofrep/v1/evaluate/flags?${query.toString()}`;
+    };
+
+    heard = await shared.head();
+    expect((await send(await told(), 'POST', { body: { context }, headers: known })).status).toBe(304);
+    await send(`${first.url}/api/feature-flags/everybody`, 'PUT', { body: { enabled: false } });
+    const refetch = await told();
+    expect((await send(refetch, 'POST', { body: { context }, headers: known })).status).toBe(304);
+    heard = null;
+    const { status, body } = await send(refetch, 'POST', { body: { context }, headers: known });
+
+    expect(status).toBe(200);
+    const { flags } = body as { flags: { key: string; value: unknown }[] };
+    expect(flags.find(({ key }) => key === 'everybody')?.value).toBe(false);
   });
 
   it('may be asked for by a page of another origin', async () => {

@@ -3,6 +3,8 @@ import { FlagDefaults } from '../../src/flags/defaults';
 import { CreateFlag, newFlag } from '../../src/flags/flag';
 import type { StoredFlag } from '../../src/flags/flag';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
+import { OutcomeRecorder } from '../../src/flags/outcome-recorder';
+import { NO_OUTCOMES } from '../../src/flags/outcomes';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
 import { Ruleset } from '../../src/flags/ruleset';
 import { StoreUnavailable, usageDays } from '../../src/flags/store';
@@ -33,6 +35,13 @@ async function put(store: FlagStore, name: string, given: Record<string, unknown
   const audit = { at: 'now', actor: 't', action: 'updated' as const, flag: name, changes: {}, request_id: null };
   await store.write({ name, expected: held?.revision ?? null, next, audit, idempotency: null });
 }
+
+const oneOutcome = {
+  flag: 'f',
+  environment: 'production',
+  enabled: { ...NO_OUTCOMES, total: 1 },
+  disabled: NO_OUTCOMES,
+};
 
 describe('a ruleset whose store goes away', () => {
   it('keeps what it knew, shows its age, and says once that it is so', async () => {
@@ -200,12 +209,105 @@ describe('usage', () => {
   });
 });
 
+interface Recording {
+  readonly recorder: { flush(): Promise<void>; close(): Promise<void> };
+  readonly count: () => void;
+}
+
+describe('a stop while the store hangs', () => {
+  it.each([
+    [
+      'usage',
+      (store: FlagStore): Recording => {
+        const recorder = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+        return { recorder, count: () => recorder.of('f').record(true, null) };
+      },
+    ],
+    [
+      'outcomes',
+      (store: FlagStore): Recording => {
+        const recorder = new OutcomeRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+        return { recorder, count: () => void recorder.add(oneOutcome) };
+      },
+    ],
+  ])('waits for the try that is under way and for one more: %s', async (_what, open) => {
+    const tries: (() => void)[] = [];
+    class HangingStore extends MemoryFlagStore {
+      #hang() {
+        return new Promise<never>((_, reject) => {
+          tries.push(() => reject(new StoreUnavailable('it did not answer')));
+        });
+      }
+      override addUsage() {
+        return this.#hang();
+      }
+      override addOutcomes() {
+        return this.#hang();
+      }
+    }
+    const { recorder, count } = open(new HangingStore());
+
+    for (let i = 0; i < 5; i += 1) {
+      count();
+      void recorder.flush();
+    }
+    let closed = false;
+    const close = recorder.close().then(() => {
+      closed = true;
+    });
+    await until(() => {
+      tries.at(-1)?.();
+      return closed;
+    });
+    await close;
+
+    expect(tries).toHaveLength(2);
+  });
+});
+
+describeWithRedis('a Redis that hangs and keeps its connections', (redis) => {
+  it('counts what it is sent again and again once', async () => {
+    const store = await openStore(redis().url);
+    await put(store, 'f');
+    const usage = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+    const outcomes = new OutcomeRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+    const count = (user: string) => {
+      usage.of('f').record(true, user);
+      outcomes.add(oneOutcome);
+    };
+    const flush = () => Promise.all([usage.flush(), outcomes.flush()]);
+
+    try {
+      count('before');
+      await flush();
+      redis().hang();
+      // Each try is given up after two seconds, and what it sent waits in the connection.
+      for (const user of ['a', 'b', 'c']) {
+        count(user);
+        await flush();
+      }
+      redis().goOn();
+      await until(() => isReachable(store));
+      count('after');
+      await Promise.all([usage.close(), outcomes.close()]);
+
+      const [day = ''] = usageDays(Date.now(), 1);
+      expect((await store.usage('f', [day])).days).toEqual([{ day, enabled: 5, disabled: 0, unique_users: 5 }]);
+      const found = await store.outcomes({ flag: 'f', environment: 'production', windowMs: 60_000 });
+      expect(found).toMatchObject({ enabled: { total: 5 }, recent: { enabled: { total: 5 } } });
+    } finally {
+      redis().goOn();
+      await store.close();
+    }
+  }, 60_000);
+});
+
 describeWithRedis('a service whose Redis is killed and comes back, under load', (redis) => {
   it('gives no wrong answer and no error, and takes writes again at once', async () => {
     const store = openRedisFlagStore({ url: redis().url, logger: silentLogger });
     await until(() => isReachable(store));
     const flags = [{ name: 'listed', enabled: true, rollout_percentage: 0, whitelist: ['in'] }];
-    const { url } = await serveFlags(flags, { store });
+    const { url, ruleset } = await serveFlags(flags, { store });
     const wrong: unknown[] = [];
     let asked = 0;
     let running = true;
@@ -228,12 +330,21 @@ describeWithRedis('a service whose Redis is killed and comes back, under load', 
     const before = asked;
     await until(() => asked > before + 50);
     await redis().start();
+    const returned = performance.now();
+    const heard = until(() => (ruleset.ageMs ?? Infinity) < performance.now() - returned).then(
+      () => performance.now() - returned,
+    );
     await until(async () => (await write(2)).status === 200);
+    const written = performance.now() - returned;
+    const seen = `its flags were read after ${Math.round(await heard)} ms, one was written after ${Math.round(written)} ms`;
+    process.stderr.write(`Redis came back under load: ${seen}\n`);
     await until(async () => (await send(`${url}/readyz`, 'GET')).status === 200);
     running = false;
     await load;
 
     expect(wrong).toEqual([]);
+    // How long it took is the machine's; how long nobody tries is ours: the return is to be seen within a second.
+    expect(FlagDefaults.redisRetryMaxMs).toBeLessThan(1_000);
     await until(async () => {
       const { body } = await send(`${url}/api/feature-flags/listed/stats`, 'GET');
       return (body as { total: number }).total >= asked;

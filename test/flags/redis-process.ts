@@ -17,6 +17,10 @@ export interface RedisProcess {
   readonly url: string;
   /** SIGKILL: what a crash is. */
   kill(): Promise<void>;
+  /** SIGSTOP: it keeps its connections and answers nothing, as during a slow write to its disk. */
+  hang(): void;
+  /** SIGCONT: it goes on with all it was sent meanwhile. */
+  goOn(): void;
   /** On the same port, with the same data; resolves at its first answer. */
   start(): Promise<void>;
   /** Its data as it is on disk; to be asked for, and put back, while it does not run. */
@@ -51,6 +55,8 @@ export async function startRedis(program: string): Promise<RedisProcess> {
   return {
     url: `redis://127.0.0.1:${port}`,
     kill,
+    hang: () => void child?.kill('SIGSTOP'),
+    goOn: () => void child?.kill('SIGCONT'),
     start,
     copyData: () => {
       const copy = join(copies, String(readdirSync(copies).length));

@@ -12,15 +12,12 @@ import { serviceProcess } from './service-process';
 import { recordingLogger, send, until } from './support';
 
 const ADMIN = 'the-admin-key-of-this-test';
-const keys = {
-  keys: [
-    {
-      id: 'reader',
-      grants: ['read:staging'],
-      sha256: createHash('sha256').update('reads-in-staging').digest('hex'),
-    },
-  ],
+const reader = {
+  id: 'reader',
+  grants: ['read:staging'],
+  sha256: createHash('sha256').update('reads-in-staging').digest('hex'),
 };
+const keys = { keys: [reader] };
 const clients: FlagClient[] = [];
 
 afterEach(async () => {
@@ -153,6 +150,33 @@ describe('the ruleset of a service', () => {
     store.broken = true;
     await until(() => (ruleset.ageMs ?? 0) > 5_000);
     expect((await send(`${url}/api/ruleset`, 'GET', { headers: known })).status).toBe(503);
+  });
+});
+
+describe('the ruleset of a key whose grants are changed', () => {
+  it('is another history, which a follower loads whole', async () => {
+    const store = new MemoryFlagStore();
+    const withGrants = (...grants: string[]) => ({ adminKey: ADMIN, keys: { keys: [{ ...reader, grants }] } });
+    const serviceWith = async (...grants: string[]) => {
+      const { url } = await serveFlags([], { store, access: withGrants(...grants) });
+      return new FlagServiceClient({ url, apiKey: 'reads-in-staging' });
+    };
+    const flags = ['staging', 'production'].map((name) => ({ name, enabled: true, environments: [name] }));
+    const admin = { authorization: `Bearer ${ADMIN}` };
+    await serveFlags(flags, { store, access: withGrants('read:staging') }, admin);
+    const before = await serviceWith('read:staging', 'read:test');
+    const same = await serviceWith('report:test', 'write:staging');
+    const changed = await serviceWith('read:production', 'read:test');
+    const { incarnation = '', revision = 0 } = (await before.ruleset()) ?? {};
+    const since = { incarnation, revision };
+
+    expect(await before.ruleset({ since })).toBeNull();
+    expect(await same.ruleset({ since })).toBeNull();
+    expect(await changed.ruleset({ since })).toMatchObject({
+      revision,
+      complete: true,
+      flags: [{ name: 'production' }],
+    });
   });
 });
 

@@ -260,6 +260,26 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
     });
   });
 
+  it('counts usage and outcomes that are sent again once, and what comes late not at all', async () => {
+    await write(store, 'f', null);
+    const day = usageDay(Date.now());
+    const identityOf = (number: number, source = 'one') => ({ identity: { source: `${source}:f`, number } });
+    const usage = { flag: 'f', day, enabled: 1, disabled: 2, users: ['a'], lastAt: 'now' };
+    const numbers = [7, 7, 8, 7, 8];
+
+    for (const number of numbers) {
+      await store.addUsage([{ ...usage, ...identityOf(number) }]);
+      const outcomes = { ...delta, ...identityOf(number, 'outcomes of one') };
+      expect(await store.addOutcomes(outcomes, null)).toEqual({ kind: 'added' });
+    }
+    await store.addUsage([{ ...usage, users: ['b'], ...identityOf(1, 'another') }]);
+    await store.addOutcomes({ ...delta, ...identityOf(1, 'outcomes of another') }, null);
+
+    expect((await store.usage('f', [day])).days).toEqual([{ day, enabled: 3, disabled: 6, unique_users: 2 }]);
+    const counts = { enabled: countsOf(9, 3), disabled: countsOf(15, 0) };
+    expect(await store.outcomes(query)).toMatchObject({ ...counts, recent: counts });
+  });
+
   it('counts many users at once', async () => {
     await write(store, 'f', null);
     const users = Array.from({ length: 5_000 }, (_, i) => `user-${i}`);

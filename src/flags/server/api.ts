@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { environmentOf, may, maySee, requireFlagRole, requireSight } from '../access';
+import { environmentOf, may, maySee, requireFlagRole, requireSight, seesEverything, viewOf } from '../access';
 import type { Principal } from '../access';
 import {
   AuditPage,
@@ -447,7 +447,8 @@ async function stats(
 
 /**
  * Changes come from the store, so a follower never goes back to what an instance has not heard of yet; that there is none
- * is said from memory, so that a thousand followers are no load on the store.
+ * is said from memory, so that a thousand followers are no load on the store. Who may see other flags than before follows
+ * another history, and loads it whole: the incarnation is of the key's view, too.
  */
 async function ruleset(
   { service, checks, store }: ApiParts,
@@ -455,32 +456,29 @@ async function ruleset(
 ): Promise<Answer> {
   const { head: heard, ageMs } = checks.ruleset;
   const recent = heard !== null && ageMs !== null && ageMs <= FlagDefaults.rulesetHeardMs;
-  if (recent && ifNoneMatch !== undefined && matches(ifNoneMatch, headETag(heard))) {
-    return { status: 304, headers: headHeaders(heard), body: null };
+  const seenBy = (head: StoreHead): StoreHead => ({ ...head, incarnation: `${head.incarnation}-${viewOf(principal)}` });
+  if (recent && ifNoneMatch !== undefined && matches(ifNoneMatch, headETag(seenBy(heard)))) {
+    return { status: 304, headers: headHeaders(seenBy(heard)), body: null };
   }
-  const { since, cursor } = query;
-  if (since !== undefined && cursor === undefined) {
+  const { cursor } = query;
+  const since = query.since === undefined ? null : storeHead(principal, query.since);
+  if (since !== null && cursor === undefined) {
     const told: StoredFlag[] = [];
     // One more than fits, to know that it does not.
     const { head, complete, deleted } = await store.changes(since, (flag) => {
       if (told.length <= FlagDefaults.rulesetPageSize) told.push(flag);
     });
-    if (!complete && told.length <= FlagDefaults.rulesetPageSize) {
-      const seen = told.filter(({ flag }) => maySee(principal, flag));
-      // A flag that was taken out of all the key's environments is gone for it.
-      const unseen = told.filter(({ flag }) => !maySee(principal, flag)).map(({ flag }) => flag.name);
-      const body = {
-        ...head,
-        complete,
-        flags: seen.map(presented),
-        deleted: [...deleted, ...unseen],
-        next_cursor: null,
-      };
-      return { status: 200, headers: headHeaders(head), body };
+    // One that it may not see, or no longer, is not named, and neither is one of which nobody knows any more whether it
+    // could be seen: where there are such, the key is told all that it may see, and the rest is gone for it.
+    const canNameAll =
+      seesEverything(principal) || (deleted.length === 0 && told.every(({ flag }) => maySee(principal, flag)));
+    if (!complete && told.length <= FlagDefaults.rulesetPageSize && canNameAll) {
+      const body = { ...seenBy(head), complete, flags: told.map(presented), deleted, next_cursor: null };
+      return { status: 200, headers: headHeaders(seenBy(head)), body };
     }
   }
   // Before the pages: what is written while they are read is told as a change of it.
-  const head = await store.head();
+  const head = seenBy(await store.head());
   const after = cursor === undefined ? null : nameOfCursor(cursor);
   const { items, next } = await service.list(principal, { after, limit: FlagDefaults.rulesetPageSize });
   return {
@@ -494,6 +492,12 @@ async function ruleset(
       next_cursor: next === null ? null : cursorOf(next),
     },
   };
+}
+
+/** What the store calls a head that was answered to this view; null: it was answered to another. */
+function storeHead(principal: Principal, { incarnation, revision }: StoreHead): StoreHead | null {
+  const view = `-${viewOf(principal)}`;
+  return incarnation.endsWith(view) ? { incarnation: incarnation.slice(0, -view.length), revision } : null;
 }
 
 function headHeaders(head: StoreHead): Record<string, string> {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { FlagDefaults } from '../defaults';
 import type { Ruleset } from '../ruleset';
+import { versionETag } from './ofrep';
 import { OpenStreams } from './open-streams';
 
 /** What a change is called on the stream. */
@@ -46,6 +47,6 @@ export class EventStreams {
 }
 
 function eventText({ version, revision }: ChangeEvent): string {
-  const data = { type: 'refetchEvaluation', etag: `"${version}"`, lastModified: Math.floor(revision / 1000) };
+  const data = { type: 'refetchEvaluation', etag: versionETag(version), lastModified: Math.floor(revision / 1000) };
   return `id: ${version}\nevent: message\ndata: ${JSON.stringify(data)}\n\n`;
 }

@@ -39,7 +39,7 @@ import {
   unreadablePath,
 } from './http';
 import { flagMetricsText, METRICS_CONTENT_TYPE } from './metrics-text';
-import { evaluateAll, evaluateOne, keyOfPath, OFREP, ofrepProblem, rulesetVersion } from './ofrep';
+import { catchUpWith, evaluateAll, evaluateOne, keyOfPath, OFREP, ofrepProblem, rulesetVersion } from './ofrep';
 import type { DisabledBehavior, OfrepParts } from './ofrep';
 import { openApiDocument } from './openapi';
 
@@ -460,7 +460,8 @@ function addOfrep(
       next();
     });
     const guarded = { bodyLimit: FlagDefaults.maxContextBytes, onRequest: identify(access) };
-    scope.post(OFREP.bulk, guarded, (request, reply) => {
+    scope.post(OFREP.bulk, guarded, async (request, reply) => {
+      await catchUpWith(ofrep, (request.query as { flagConfigEtag?: unknown }).flagConfigEtag);
       const asked = { body: request.body, ifNoneMatch: request.headers['if-none-match'] };
       return sendAnswer(reply, evaluateAll(ofrep, principalOf(request), asked));
     });

@@ -89,6 +89,20 @@ export function evaluateOne(parts: OfrepParts, principal: Principal, asked: { ke
   }
 }
 
+/**
+ * Looks for what another server has told an SDK of: the flags it was told to ask for (`flagConfigEtag`) are others than
+ * this server knows, and an answer from memory would say that nothing has changed, with nobody to tell it again.
+ */
+export async function catchUpWith({ checks }: Pick<OfrepParts, 'checks'>, toldOf: unknown): Promise<void> {
+  if (typeof toldOf !== 'string' || matches(toldOf, versionETag(rulesetVersion({ checks })))) return;
+  await checks.ruleset.refresh();
+}
+
+/** What change events call a version of the flags. */
+export function versionETag(version: string): string {
+  return `"${version}"`;
+}
+
 /** All flags for a browser's SDK, which asks once and keeps the answer. Not counted: nobody has looked at them yet. */
 export function evaluateAll(
   parts: OfrepParts,
@@ -106,8 +120,9 @@ export function evaluateAll(
       };
     }
     // Of the context, too: an SDK sends the old ETag with a new context, and would be told that nothing changed. And of what
-    // the key may see.
-    const asker = canonical([context.environment, context.whole, principal.grants]);
+    // the key may see, and of the link in the answer: an SDK that is told that nothing changed goes on with the one it has.
+    const link = parts.access.streamLinkVersion(parts.now());
+    const asker = canonical([context.environment, context.whole, principal.grants, link]);
     const etag = `"${rulesetVersion(parts)}-${hash('sha256', asker).slice(0, 16)}"`;
     const headers = { etag, 'cache-control': 'no-cache' };
     if (asked.ifNoneMatch !== undefined && matches(asked.ifNoneMatch, etag)) {
