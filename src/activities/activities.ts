@@ -1,6 +1,6 @@
 import { activityInfo, cancellationSignal, Context } from '@temporalio/activity';
 import type { MetricSource } from '../metrics/metric-source';
-import type { Target, TargetWrite, WriteFence } from '../targets/target';
+import type { Reassertion, Target, TargetWrite, WriteFence } from '../targets/target';
 import type { CompensateInput, MeasureInput, MeasureResult, ReleaseActivities } from '../workflows/activity-types';
 import type { Fence } from '../workflows/api';
 import type { ActivityDeps } from './deps';
@@ -44,6 +44,9 @@ export function createActivities(deps: ActivityDeps): ReleaseActivities {
   };
 }
 
+/** Of a target that was not looked at. */
+const UNTOUCHED: Reassertion = { foreignEdits: [], guardTripped: null, unreachable: [] };
+
 async function look(
   deps: ActivityDeps,
   target: Target,
@@ -52,7 +55,8 @@ async function look(
 ): Promise<MeasureResult> {
   const startedAt = Date.now();
   const { weight, match } = input;
-  const reassertion = await target.reassert({ ...writeOf(input, signal), weight, match });
+  const reassertion =
+    input.reassert === false ? UNTOUCHED : await target.reassert({ ...writeOf(input, signal), weight, match });
   const source = (): MetricSource => deps.source(input.analysis.source, input.target);
   return measure(source, input, { reassertion, startedAt, signal });
 }

@@ -17,7 +17,7 @@ export interface ReleaseActivities {
   smokeTest(input: SmokeTestInput): Promise<{ sentence: string }>;
   /** All of the target reaches the weight, or none keeps it. */
   setWeight(input: SetWeightInput): Promise<{ weight: number; sentence: string }>;
-  /** Re-asserts the weight, samples every metric, judges. */
+  /** Re-asserts the weight, unless told not to, samples every metric, judges. */
   measure(input: MeasureInput): Promise<MeasureResult>;
   promote(input: PromoteInput): Promise<{ sentence: string }>;
   compensate(input: CompensateInput): Promise<{ sentence: string }>;
@@ -84,6 +84,8 @@ export interface MeasureInput extends TargetRef, Routing {
   readonly routing?: RoutingState | null;
   /** What was counted so far; null, and absent from an older workflow: nothing. */
   readonly evidence?: EvidenceState | null;
+  /** False: the weight is left alone, whatever it is; true unless told. */
+  readonly reassert?: boolean;
   /** Of a soak with Kayenta's judge; absent anywhere else. */
   readonly kayenta?: KayentaQuestion;
 }

@@ -4,7 +4,7 @@ import type { JudgeState, Judgement } from '../analysis/verdict';
 import { measure } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
 import type { KayentaQuestion } from './activity-types';
-import type { Measurement } from './api';
+import type { Fence, Measurement } from './api';
 import { keepMeasurement, markStep, nextFence, record, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf, StepFailure, toStepFailure } from './step-failure';
@@ -25,6 +25,20 @@ export interface Reading {
   readonly lost: boolean;
 }
 
+/** In what a look differs from one of a soak. */
+export interface Look {
+  /** Which track is judged; the canary unless told. */
+  readonly subject?: 'canary' | 'stable';
+  /** A place in the order of all writes that was kept for it; the next one unless told. */
+  readonly fence?: Fence;
+  /** Stable has nothing that the canary could be compared with. */
+  readonly alone?: boolean;
+  /** False: only looked at, and nothing put right. */
+  readonly reassert?: boolean;
+  /** Of a soak with Kayenta's judge. */
+  readonly kayenta?: KayentaQuestion;
+}
+
 /**
  * One short activity: the weight re-asserted, every metric sampled, the judge asked. Throws `StepFailure` where no
  * verdict is needed any more (the target's own guard, another release's fence). A measurement that cannot be made is
@@ -33,8 +47,7 @@ export interface Reading {
 export async function takeReading(
   run: Run,
   judge: JudgeState | null,
-  subject: 'canary' | 'stable' = 'canary',
-  kayenta?: KayentaQuestion,
+  { subject = 'canary', fence = nextFence(run), alone = false, reassert = true, kayenta }: Look = {},
 ): Promise<Reading> {
   const { state, plan } = run;
   const at = Date.now();
@@ -42,10 +55,10 @@ export async function takeReading(
     const result = await measure.executeWithOptions({ summary: `measure at ${state.weight} %` }, [
       {
         ...targetRef(run),
-        fence: nextFence(run),
+        fence,
         match: state.match,
         subject,
-        stableVersion: state.stableVersion,
+        stableVersion: alone ? null : state.stableVersion,
         weight: state.weight,
         at,
         since: state.weightSince,
@@ -54,6 +67,7 @@ export async function takeReading(
         judge,
         routing: { highest: state.routing.highest },
         evidence: state.evidence ?? null,
+        ...(reassert ? {} : { reassert }),
         ...(kayenta === undefined ? {} : { kayenta }),
       },
     ]);

@@ -1,6 +1,8 @@
-import { condition } from '@temporalio/workflow';
-import type { HandBackPlan, PromoteStep } from '../spec/plan-types';
+import { CancellationScope, condition, patched } from '@temporalio/workflow';
+import type { HandBackPlan, Plan, PromoteStep } from '../spec/plan-types';
 import { promote, within } from './activity-proxies';
+import type { PromoteInput } from './activity-types';
+import type { Fence } from './api';
 import { checkpoint, leaveIfRollingBack, pauseFor } from './hold';
 import { keepUntil, switches } from './keep-old';
 import { takeReading } from './measure';
@@ -16,6 +18,9 @@ const NO_VERSION = 'no version';
 
 /** The canary's share while the new stable track is watched: as many requests to either, so that both can be compared. */
 const HAND_BACK_WEIGHT = 50;
+
+/** At the canary while stable is made anew: eleven events of history each, in a run that has room for some thousands. */
+const MOST_LOOKS = 200;
 
 /**
  * The new version becomes the stable one. Where the stable track is made anew for that, the proven canary carries
@@ -33,16 +38,18 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   const { timeoutMs } = step;
   // A plan of an older client has none.
   const handBack = (step as Partial<PromoteStep>).handBack ?? null;
-  const { sentence } = await promote.executeWithOptions({ summary: `promote ${plan.version}`, ...within(timeoutMs) }, [
-    {
-      ...targetRef(run),
-      fence: nextFence(run),
-      stableVersion: from,
-      smokeTest: handBack?.smokeTest ?? null,
-      release: run.input.release,
-      timeoutMs,
-    },
-  ]);
+  // A promotion that was begun before goes on unwatched.
+  const watched = handBack !== null && patched('promotion-watched');
+  const looks = watched ? planLooks(run, timeoutMs) : null;
+  const request: PromoteInput = {
+    ...targetRef(run),
+    fence: nextFence(run),
+    stableVersion: from,
+    smokeTest: handBack?.smokeTest ?? null,
+    release: run.input.release,
+    timeoutMs,
+  };
+  const { sentence } = await (looks === null ? makeStable(request) : makeStableWatched(run, request, looks));
   // Asked for while the promotion's answer was on its way: the way back is still known, so it is taken.
   leaveIfRollingBack(run);
   if (handBack !== null) {
@@ -74,6 +81,74 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   return 'done';
 }
 
+function makeStable(request: PromoteInput): Promise<{ sentence: string }> {
+  const { version, timeoutMs } = request;
+  return promote.executeWithOptions({ summary: `promote ${version}`, ...within(timeoutMs) }, [request]);
+}
+
+/** The looks at the canary while stable is made anew: how far apart, and the place of each in the order of all writes. */
+interface Looks {
+  readonly everyMs: number;
+  readonly fences: readonly Fence[];
+}
+
+/**
+ * As often as the analysis looks, but for a time that is too long for that: nothing can be handed over to a next run
+ * meanwhile. Their places come before the promotion's, so that a weight which one of them has put right never keeps the
+ * promotion's next attempt out. The promotion writes to nothing that they write to.
+ */
+function planLooks(run: Run, timeoutMs: number): Looks {
+  const longest = within(timeoutMs).scheduleToCloseTimeout;
+  const everyMs = Math.max(run.plan.analysis.intervalMs, Math.ceil(longest / MOST_LOOKS));
+  return { everyMs, fences: Array.from({ length: Math.ceil(longest / everyMs) }, () => nextFence(run)) };
+}
+
+/** The canary carries everything meanwhile: should it fail, its verdict ends the promotion. */
+async function makeStableWatched(run: Run, request: PromoteInput, looks: Looks): Promise<{ sentence: string }> {
+  const scope = new CancellationScope();
+  let made = false;
+  const making = async (): Promise<{ sentence: string }> => {
+    const answer = await makeStable(request);
+    made = true;
+    return answer;
+  };
+  try {
+    // A look that is under way when stable is ready is heard; it is bounded by its activity.
+    const [answer] = await scope.run(() => Promise.all([making(), watchCanary(run, looks, () => made)]));
+    return answer;
+  } catch (error) {
+    // Whichever of the two is still at work.
+    scope.cancel();
+    throw error;
+  }
+}
+
+/**
+ * As the canary is watched while a person is waited for: only a failing verdict ends it. A backend that is away, or too
+ * little traffic, is no reason to leave a promotion half done.
+ */
+async function watchCanary(run: Run, { everyMs, fences }: Looks, over: () => boolean): Promise<void> {
+  let judge = null;
+  for (const fence of fences) {
+    const summary = 'the canary is watched while stable is made anew';
+    if (await condition(over, everyMs, { summary })) return;
+    leaveIfRollingBack(run);
+    const reading = await takeReading(run, judge, { fence, alone: true, reassert: !sharesByPods(run.plan) });
+    judge = reading.judge;
+    if (reading.decision === 'fail') {
+      throw new StepFailure(`The canary failed while stable was made anew: ${reading.stepSentence}`, {
+        evidence: reading.measurement,
+      });
+    }
+    if (over()) return;
+  }
+}
+
+/** Where the number of pods is the share: stable's new ones have theirs as they come, and nothing is to take them away. */
+function sharesByPods({ target }: Plan): boolean {
+  return target.kind === 'kubernetes' && target.traffic.kind === 'replicas';
+}
+
 /** From the canary to the new stable track: half, watched, and then all. */
 async function handTrafficBack(run: Run, { soakMs }: HandBackPlan): Promise<StepEnd> {
   if (soakMs > 0) {
@@ -99,7 +174,7 @@ async function watchStable(run: Run, soakMs: number): Promise<StepEnd> {
     const wait = nextAt - Date.now();
     if (wait > 0) await condition(() => state.rollback !== null, wait, { summary: 'the new stable track is watched' });
     leaveIfRollingBack(run);
-    const reading = await takeReading(run, judge, 'stable');
+    const reading = await takeReading(run, judge, { subject: 'stable' });
     judge = reading.judge;
     if (reading.decision === 'fail') {
       throw new StepFailure(`The new stable pods: ${reading.stepSentence}`, { evidence: reading.measurement });

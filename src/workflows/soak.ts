@@ -50,9 +50,9 @@ export async function soak(run: Run, step: WeightStep): Promise<StepEnd> {
     const begun = Date.now() + wait;
     if (wait > 0 && (await condition(() => interrupted(run), wait, { summary: `soak at ${step.weight} %` }))) continue;
 
-    const question =
-      kayenta === undefined ? undefined : { lookedAt: kayenta.lookedAt, points: last ? kayenta.points : null };
-    const reading = await takeReading(run, state.soak.judge, 'canary', question);
+    const asked =
+      kayenta === undefined ? {} : { kayenta: { lookedAt: kayenta.lookedAt, points: last ? kayenta.points : null } };
+    const reading = await takeReading(run, state.soak.judge, asked);
     if (wait > 0 && !reading.lost)
       state.looksTook = [...(state.looksTook ?? []), Date.now() - begun].slice(-LOOKS_TIMED);
     const early = nextAt - Date.now();

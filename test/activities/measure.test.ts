@@ -193,6 +193,15 @@ describe('a measurement', () => {
     expect({ foreignEdits, guardTripped }).toEqual({ foreignEdits: [], guardTripped: null });
   });
 
+  it('only looks where it is told to leave the weight alone', async () => {
+    const all = world();
+    const result = await measured(all, measureInput({ reassert: false }));
+
+    expect(all.target.calls).toEqual([]);
+    expect(result.measurement.verdict).toBe('pass');
+    expect(result).toMatchObject({ foreignEdits: [], guardTripped: null });
+  });
+
   it('fails a canary that fails', async () => {
     const all = world();
     const { source } = all;

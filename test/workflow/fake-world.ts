@@ -15,6 +15,12 @@ export type ActivityName = keyof ReleaseActivities;
 /** What a test plugs into an activity: runs before the faithful part; throwing is the fault. */
 export type Hook = (input: unknown, call: number) => void | Promise<void>;
 
+/** Whose write an object has. */
+interface Held {
+  readonly fence: Fence;
+  readonly attempt: number;
+}
+
 /** One change that landed, or one look that found nothing to change. */
 export interface Write {
   readonly activity: ActivityName;
@@ -43,7 +49,9 @@ export class FakeWorld {
   handsBack = false;
   /** As a blue-green target: a promotion makes nothing anew, and whichever version has no traffic is scaled down. */
   switches = false;
-  held: { fence: Fence; attempt: number } | null = null;
+  held: Held | null = null;
+  /** Of stable, which is an object of its own where a promotion makes it anew. */
+  stableHeld: Held | null = null;
   readonly writes: Write[] = [];
   /** Writes that the fence kept out. */
   readonly refused: { activity: ActivityName; fence: Fence; late: boolean }[] = [];
@@ -102,6 +110,18 @@ export class FakeWorld {
     });
   }
 
+  /** Every call takes until `over` is, as one that is alive and well; `over` may throw what the call fails with. */
+  last(activity: ActivityName, over: () => Promise<void>): this {
+    return this.on(activity, async () => {
+      const beat = setInterval(() => heartbeat(), 20);
+      try {
+        await over();
+      } finally {
+        clearInterval(beat);
+      }
+    });
+  }
+
   /** Lets go of what hangs, which then does what it was asked; nothing hangs any more. */
   release(): void {
     this.#released = true;
@@ -143,7 +163,7 @@ export class FakeWorld {
     const { attempt } = activityInfo();
     this.#late.push(() => {
       try {
-        this.#write(activity, input.fence, attempt, change, true);
+        this.#write(activity, input, { attempt, change, late: true });
       } catch {
         // Refused by the fence, and written down there.
       }
@@ -166,25 +186,25 @@ export class FakeWorld {
       })),
     deploy: (input) =>
       this.#run('deploy', input, async () => {
-        await this.#fenced('deploy', input.fence, this.changeOf('deploy', input));
+        await this.#fenced('deploy', input, this.changeOf('deploy', input));
         return { sentence: `${input.version} is ready beside ${this.stable}.` };
       }),
     smokeTest: (input) =>
       this.#run('smokeTest', input, () => ({ sentence: `${input.version} answered the smoke test.` })),
     setWeight: (input) =>
       this.#run('setWeight', input, async () => {
-        await this.#fenced('setWeight', input.fence, this.changeOf('setWeight', input));
+        await this.#fenced('setWeight', input, this.changeOf('setWeight', input));
         return { weight: input.weight, sentence: 'All of it.' };
       }),
     measure: (input) => this.#run('measure', input, () => this.#measured(input)),
     promote: (input) =>
       this.#run('promote', input, async () => {
-        await this.#fenced('promote', input.fence, this.changeOf('promote', input));
+        await this.#fenced('promote', input, this.changeOf('promote', input));
         return { sentence: `${input.version} is the stable version.` };
       }),
     compensate: (input) =>
       this.#run('compensate', input, async () => {
-        await this.#fenced('compensate', input.fence, this.changeOf('compensate', input));
+        await this.#fenced('compensate', input, this.changeOf('compensate', input));
         return { sentence: `Done: ${input.compensation.op}.` };
       }),
     notifySlack: (input) => this.#run('notifySlack', input, () => ({ channel: input.channel, ts: '1.1' })),
@@ -246,24 +266,35 @@ export class FakeWorld {
     return act();
   }
 
-  async #fenced(activity: ActivityName, fence: Fence, change: () => void): Promise<void> {
-    await this.beforeWrite(activity, fence);
-    this.#write(activity, fence, activityInfo().attempt, change, false);
+  async #fenced(activity: ActivityName, input: { fence: Fence }, change: () => void): Promise<void> {
+    await this.beforeWrite(activity, input.fence);
+    this.#write(activity, input, { attempt: activityInfo().attempt, change, late: false });
   }
 
-  #write(activity: ActivityName, fence: Fence, attempt: number, change: () => void, late: boolean): void {
-    this.#check(activity, fence, attempt, late);
-    this.held = { fence, attempt };
+  #write(
+    activity: ActivityName,
+    input: { fence: Fence },
+    { attempt, change, late }: { attempt: number; change: () => void; late: boolean },
+  ): void {
+    const { fence } = input;
+    const write = { activity, fence, attempt, late };
+    const toStable = this.handsBack && (activity === 'promote' || opOf(input) === 'restoreStable');
+    // A promotion writes nothing to the traffic, but is too late where a later write has it.
+    if (!toStable || activity === 'promote') this.#check(write, this.held);
+    if (toStable) this.#check(write, this.stableHeld);
+    if (toStable) this.stableHeld = { fence, attempt };
+    else this.held = { fence, attempt };
     const before = this.weight;
     change();
-    this.writes.push({ activity, fence, attempt, before, weight: this.weight, late });
+    this.writes.push({ ...write, before, weight: this.weight });
   }
 
   /** Compared by epoch, then step, then attempt. */
-  #check(activity: ActivityName, fence: Fence, attempt: number, late: boolean): void {
-    if (this.held === null) return;
-    const { fence: held } = this.held;
-    const order = held.epoch - fence.epoch || held.step - fence.step || this.held.attempt - attempt;
+  #check(write: Pick<Write, 'activity' | 'fence' | 'attempt' | 'late'>, by: Held | null): void {
+    if (by === null) return;
+    const { activity, fence, attempt, late } = write;
+    const { fence: held } = by;
+    const order = held.epoch - fence.epoch || held.step - fence.step || by.attempt - attempt;
     if (order <= 0) return;
     this.refused.push({ activity, fence, late });
     throw failure(
@@ -273,11 +304,13 @@ export class FakeWorld {
   }
 
   #measured(input: MeasureInput): MeasureResult {
-    this.#check('measure', input.fence, activityInfo().attempt, false);
+    const { attempt } = activityInfo();
     const foreignEdits: string[] = [];
-    if (this.weight !== input.weight && this.guardTripped === null) {
+    if (input.reassert !== false)
+      this.#check({ activity: 'measure', fence: input.fence, attempt, late: false }, this.held);
+    if (input.reassert !== false && this.weight !== input.weight && this.guardTripped === null) {
       foreignEdits.push(`It was at ${this.weight} %; put back to ${input.weight} %.`);
-      this.#write('measure', input.fence, activityInfo().attempt, () => (this.weight = input.weight), false);
+      this.#write('measure', input, { attempt, change: () => (this.weight = input.weight), late: false });
     }
     const verdict = this.verdict(input, this.count('measure')) ?? 'pass';
     const { metrics, ...judgement } = judge(policyFor(verdict, input.analysis), input.judge, SAMPLES[verdict]);
@@ -313,6 +346,11 @@ export class FakeWorld {
     const highest = Math.max(input.routing?.highest ?? 0, verdict === 'fail' ? 100 : 1);
     return { routing: { verdict, asked: input.weight / 100, ...counts, sentence, query: 'routed', highest } };
   }
+}
+
+/** Which inverse is asked for; undefined of what is none. */
+function opOf(input: unknown): string | undefined {
+  return (input as { compensation?: { op: string } }).compensation?.op;
 }
 
 const ERROR_RATE = errorRate({ max: 0.05 });

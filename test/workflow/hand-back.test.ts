@@ -1,8 +1,12 @@
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import type { Plan, PlanStep } from '../../src/spec/plan-types';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
+import type { MeasureInput } from '../../src/workflows/activity-types';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { failure, FakeWorld } from './fake-world';
-import { kubernetesPlan } from './plans';
+import { kubernetesPlan, weights } from './plans';
 import { send, statusOf, TimeSkipping } from './time-skipping';
+import type { ReleaseHandle } from './time-skipping';
 
 let time: TimeSkipping;
 beforeAll(async () => {
@@ -131,6 +135,233 @@ describe('a promotion that makes the stable track anew', () => {
       const { events } = await statusOf(handle);
       expect(events.at(-1)).toMatchObject({ type: 'leftOver' });
       expect(events.at(-1)?.message).toMatch(/the cluster is away/);
+    });
+  });
+});
+
+/** The looks at the canary while stable is made anew: those that have no stable to compare with. */
+function looksOf(world: FakeWorld): MeasureInput[] {
+  const inputs = world.calls.flatMap(({ activity, input }) => (activity === 'measure' ? (input as MeasureInput) : []));
+  return inputs.filter(isWhilePromoted);
+}
+
+function isWhilePromoted({ stableVersion }: MeasureInput): boolean {
+  return stableVersion === null;
+}
+
+/** How many activities were told that they are not wanted any more. */
+async function cancelledIn(handle: Pick<ReleaseHandle, 'fetchHistory'>): Promise<number> {
+  const { events } = await handle.fetchHistory();
+  return (events ?? []).flatMap((event) => event.activityTaskCancelRequestedEventAttributes ?? []).length;
+}
+
+/** One weight, and looks so often that some come within a promotion's time, in which the clock is the wall's. */
+function quickPlan(more: Parameters<typeof kubernetesPlan>[0] = {}): Plan {
+  const { analysis, ...rest } = more;
+  const middle = weights(100).map((step) => ({ ...step, soakMs: 400 }) as PlanStep);
+  const plan = kubernetesPlan({ ...rest, middle, analysis: { intervalMs: 200, ...analysis } });
+  const handBack = { smokeTest: null, soakMs: 400 };
+  const steps = plan.steps.map((step) => (step.kind === 'promote' ? { ...step, timeoutMs: 20_000, handBack } : step));
+  return { ...plan, steps };
+}
+
+describe('while stable is made anew', () => {
+  /** The promotion takes as long as so many looks at the canary. */
+  function lastFor(world: FakeWorld, looks: number): void {
+    world.last('promote', () => world.begun('measure', world.count('measure') + looks));
+  }
+
+  it('the canary is looked at at every interval, alone and in the order of all writes before the promotion', async () => {
+    const world = worldOf();
+    lastFor(world, 3);
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, quickPlan());
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      const looks = looksOf(world);
+      // One more may begin before the promotion's answer is there.
+      expect(looks.length).toBeGreaterThanOrEqual(3);
+      expect(looks.every(({ weight, subject }) => weight === 100 && subject === 'canary')).toBe(true);
+      const steps = looks.map(({ fence }) => fence.step);
+      const promotion = world.writes.find(({ activity }) => activity === 'promote');
+      expect(steps).toEqual([...new Set(steps)].sort((a, b) => a - b));
+      expect(promotion?.fence.step).toBeGreaterThan(steps.at(-1) ?? Infinity);
+      expect(world.weights).toEqual([100, 50, 0]);
+      expect(world.allNew).toBe(true);
+      expect((await statusOf(handle)).steps.at(-1)).toMatchObject({ kind: 'promote', state: 'passed' });
+    });
+  });
+
+  it('a canary that begins to fail is taken back before the promotion ends, with what was measured', async () => {
+    const world = worldOf().hang('promote');
+    world.verdict = (input) => (isWhilePromoted(input) && looksOf(world).length > 1 ? 'fail' : 'pass');
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, quickPlan());
+      const result = await handle.result();
+      const { events, steps } = await statusOf(handle);
+
+      expect(result).toMatchObject({ outcome: 'rolledBack' });
+      expect(result.reason).toMatch(/The canary failed while stable was made anew: 1 measurement failed/);
+      expect(events.find(({ type }) => type === 'stepFailed')?.evidence).toMatchObject({
+        verdict: 'fail',
+        weight: 100,
+      });
+      expect(steps.at(-1)).toMatchObject({ kind: 'promote', state: 'failed', verdict: 'fail' });
+      expect(looksOf(world)).toHaveLength(2);
+      expect(await cancelledIn(handle)).toBe(1);
+      expect(world.compensated).toEqual(['restoreStable', 'restoreWeight', 'removeCanary']);
+      expect(world.allOld).toBe(true);
+    });
+  });
+
+  it('a canary that fails is held where the spec says so, and a resume promotes it again', async () => {
+    const world = worldOf().hang('promote');
+    world.verdict = (input) => (isWhilePromoted(input) ? 'fail' : 'pass');
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, quickPlan({ onFailure: 'pause' }));
+      const result = handle.result();
+      await world.begun('promote');
+      const held = await time.until(handle, (status) => status.paused !== null);
+
+      expect(held).toMatchObject({ weight: 100, paused: { cause: 'failure' } });
+      world.release();
+      world.verdict = () => 'pass';
+      await send(handle, 'resume');
+
+      expect(await result).toMatchObject({ outcome: 'promoted' });
+      expect(world.allNew).toBe(true);
+    });
+  });
+
+  it.each(['error', 'insufficient-data', 'lost'] as const)(
+    'looks that come to nothing (%s), however many, end nothing',
+    async (kind) => {
+      const world = worldOf();
+      lastFor(world, 4);
+      world.verdict = (input) => (isWhilePromoted(input) && kind !== 'lost' ? kind : 'pass');
+      world.on('measure', (input) => {
+        if (kind !== 'lost' || !isWhilePromoted(input as MeasureInput)) return;
+        throw failure(ACTIVITY_FAILURES.unsupported, 'the backend is away');
+      });
+
+      await time.run(world, async (room) => {
+        const handle = await time.startRelease(room, quickPlan({ analysis: { consecutiveErrorLimit: 0 } }));
+
+        expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+        expect(looksOf(world).length).toBeGreaterThanOrEqual(4);
+        expect(world.allNew).toBe(true);
+      });
+    },
+  );
+
+  it('an edit of the route is put right, and keeps neither the promotion nor its next attempt out', async () => {
+    const world = worldOf();
+    world.last('promote', async () => {
+      await world.begun('measure', world.count('measure') + 2);
+      if (world.count('promote') === 1) throw failure(ACTIVITY_FAILURES.unreachable, 'the API server is away');
+    });
+    world.on('measure', (input) => {
+      if (isWhilePromoted(input as MeasureInput) && looksOf(world).length % 2 === 1) world.weight = 40;
+    });
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, quickPlan());
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      const { events } = await statusOf(handle);
+      expect(events.filter(({ type }) => type === 'foreignEdit').length).toBeGreaterThanOrEqual(2);
+      expect(world.refused).toEqual([]);
+      expect(world.allNew).toBe(true);
+    });
+  });
+
+  it('where the number of pods is the share, the canary is only looked at', async () => {
+    const world = worldOf();
+    lastFor(world, 2);
+    const plan = quickPlan();
+    if (plan.target.kind !== 'kubernetes') throw new Error('not a plan for Kubernetes');
+    const target = { ...plan.target, traffic: { kind: 'replicas' } as const };
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, { ...plan, target });
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      const inputs = world.calls.filter(({ activity }) => activity === 'measure').map(({ input }) => input);
+      expect(looksOf(world).every(({ reassert }) => reassert === false)).toBe(true);
+      expect(inputs.filter((input) => (input as MeasureInput).reassert === false)).toHaveLength(looksOf(world).length);
+    });
+  });
+
+  it('a roll back by a person waits neither for the promotion nor for the next look, which has room in the history', async () => {
+    const world = worldOf().hang('promote');
+    const plan = kubernetesPlan({ analysis: { intervalMs: 5_000 } });
+    const steps = plan.steps.map((step) => (step.kind === 'promote' ? { ...step, timeoutMs: 7_200_000 } : step));
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, { ...plan, steps });
+      const result = handle.result();
+      await world.begun('promote');
+      await send(handle, 'rollback', { reason: 'enough' });
+
+      expect(await result).toMatchObject({ outcome: 'aborted' });
+      expect(looksOf(world)).toEqual([]);
+      expect(world.compensated).toEqual(['restoreStable', 'restoreWeight', 'removeCanary']);
+      expect(world.allOld).toBe(true);
+      const { events } = await handle.fetchHistory();
+      const timers = (events ?? []).flatMap(({ timerStartedEventAttributes: timer }) => timer ?? []);
+      // Two hours are looked at 200 times, and not at every interval; the drain's is the last.
+      expect(timers.slice(-2).map((timer) => Number(timer.startToFireTimeout?.seconds ?? 0))).toEqual([36, 30]);
+    });
+  });
+
+  it('a roll back by a person in the middle of a look waits for neither', async () => {
+    const world = worldOf().hang('promote');
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, quickPlan());
+      world.on('measure', async (input) => {
+        if (isWhilePromoted(input as MeasureInput)) await send(handle, 'rollback', { reason: 'enough' });
+      });
+
+      expect(await handle.result()).toMatchObject({ outcome: 'aborted' });
+      expect(world.compensated).toEqual(['restoreStable', 'restoreWeight', 'removeCanary']);
+      expect(world.allOld).toBe(true);
+    });
+  });
+
+  it('a promotion that fails does not wait for a look that hangs', async () => {
+    const world = worldOf();
+    const looked = new Promise<void>((resolve) => {
+      world.on('measure', async (input) => {
+        if (!isWhilePromoted(input as MeasureInput)) return;
+        resolve();
+        await new Promise<void>((end) => {
+          const beat = setInterval(() => heartbeat(), 20);
+          cancellationSignal().addEventListener('abort', () => {
+            clearInterval(beat);
+            end();
+          });
+        });
+      });
+    });
+    world.last('promote', async () => {
+      await looked;
+      throw failure(ACTIVITY_FAILURES.deployFailed, 'the pods crash');
+    });
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, quickPlan());
+      const result = await handle.result();
+
+      expect(result).toMatchObject({ outcome: 'rolledBack' });
+      expect(result.reason).toMatch(/the pods crash/);
+      expect(await cancelledIn(handle)).toBe(1);
+      expect(looksOf(world)).toHaveLength(1);
+      expect(world.compensated).toEqual(['restoreStable', 'restoreWeight', 'removeCanary']);
+      expect(world.allOld).toBe(true);
     });
   });
 });

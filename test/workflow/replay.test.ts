@@ -5,6 +5,7 @@ import { temporal } from '@temporalio/proto';
 import { Worker } from '@temporalio/worker';
 import type { WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
+import type { Plan, PlanStep } from '../../src/spec/plan-types';
 import { shortPlan as planShort } from '../../src/spec/short-plans';
 import { FakeWorld } from './fake-world';
 import { approve, blueGreenPlan, kubernetesPlan, shortPlan, testSteps, weights } from './plans';
@@ -57,6 +58,8 @@ it('the recorded releases are followed to their ends by the workflows as they ar
     'clean-up',
     'continued-as-new-1',
     'continued-as-new-2',
+    'kubernetes-failed-while-promoted',
+    'kubernetes-promoted-watched',
     'kubernetes-promoted',
     'promoted',
     'queue',
@@ -104,6 +107,14 @@ function onCluster({ switches = false, canary }: { switches?: boolean; canary?: 
   else world.handsBack = true;
   if (canary !== undefined) world.canary = canary;
   return world;
+}
+
+/** One weight, and looks at it that are soon due: while a promotion is at work the clock is the wall's. */
+function promotionPlan(): Plan {
+  const middle: PlanStep[] = [{ kind: 'weight', name: 'weight 100 %', weight: 100, soakMs: 2_000 }];
+  const plan = kubernetesPlan({ middle, analysis: { intervalMs: 1_000 } });
+  const handBack = { smokeTest: null, soakMs: 2_000 };
+  return { ...plan, steps: plan.steps.map((step) => (step.kind === 'promote' ? { ...step, handBack } : step)) };
 }
 
 async function record(): Promise<void> {
@@ -179,6 +190,22 @@ async function record(): Promise<void> {
     const handle = await time.startRelease(room, kubernetesPlan());
     await handle.result();
     await keep('kubernetes-promoted', handle);
+  });
+
+  const watched = onCluster();
+  watched.last('promote', () => watched.begun('measure', watched.count('measure') + 2));
+  await play(watched, async (room) => {
+    const handle = await time.startRelease(room, promotionPlan());
+    await handle.result();
+    await keep('kubernetes-promoted-watched', handle);
+  });
+
+  const failsLate = onCluster().hang('promote');
+  failsLate.verdict = ({ stableVersion }) => (stableVersion === null ? 'fail' : 'pass');
+  await play(failsLate, async (room) => {
+    const handle = await time.startRelease(room, promotionPlan());
+    await handle.result();
+    await keep('kubernetes-failed-while-promoted', handle);
   });
 
   await play(onCluster({ switches: true }), async (room) => {

@@ -165,7 +165,9 @@ class CanaryTarget implements Target {
       const { tracks, routing, foreignEdits } = await this.#lookForEdits(write);
       refuseLate(routing, write, this.#plan);
       let guardTripped: string | null = null;
-      if (this.#isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
+      // While it is being promoted it is the promotion's, whose write is later than a look's.
+      const isPromoted = isBeingPromoted(tracks.stableObject, fence.release);
+      if (!isPromoted && this.#isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
       if (this.#sharesByReplicas()) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
       const isEdited = routing.foreignEdits.length > 0 || differs(routing, document);
