@@ -10,6 +10,8 @@ import type { ObjectiveEvidence } from './objective-evidence';
 
 /** What evidence is gathered of, and how it is judged. */
 export interface GatheringPolicy extends Pick<EvidencePolicy, 'alpha' | 'tolerate' | 'clusters'> {
+  /** The part of alpha that is for the new stable pods; without it, either experiment has all of alpha. */
+  readonly stableShare?: number;
   readonly plannedBatches: number;
   readonly minRequests: number;
   /** Enough evidence that the canary is less than `exclude` times as bad; null where that is not asked for. */
@@ -129,7 +131,7 @@ export function gatherEvidence(
   counted: readonly Counted[],
 ): { readonly state: EvidenceState; readonly findings: readonly EvidenceFinding[] } {
   const start = continued(before, look);
-  const judging = judgePolicy(policy);
+  const judging = judgePolicy(policy, look);
   const metrics: Record<string, MetricState> = {};
   const findings = policy.metrics.map((metric): EvidenceFinding => {
     const known = start.metrics[metric.name] ?? NOTHING;
@@ -171,6 +173,15 @@ function clustersAt(policy: GatheringPolicy, state: MetricState, event: number):
 
 function seenSpreads({ spreads, spread }: MetricState): readonly Spread[] {
   return spreads ?? (spread === undefined ? [] : [spread]);
+}
+
+/** The chance that one subject's experiment fails it without a cause: those of a release come to alpha together. */
+export function alphaOf(
+  { alpha, stableShare }: Pick<GatheringPolicy, 'alpha' | 'stableShare'>,
+  subject: EvidenceState['subject'],
+): number {
+  if (stableShare === undefined) return alpha;
+  return alpha * (subject === 'stable' ? stableShare : 1 - stableShare);
 }
 
 /** What goes on: the evidence through all weights, where it is counted from only at one. */
@@ -378,8 +389,9 @@ function strongest(
   };
 }
 
-function judgePolicy(policy: GatheringPolicy): EvidencePolicy {
-  const { alpha, tolerate, clusters, plannedBatches, minRequests } = policy;
+function judgePolicy(policy: GatheringPolicy, { subject }: GatheringLook): EvidencePolicy {
+  const { tolerate, clusters, plannedBatches, minRequests } = policy;
+  const alpha = alphaOf(policy, subject);
   const acted = policy.metrics.filter(({ dryRun }) => !dryRun);
   // An objective is a bet of its own.
   const bets = acted.flatMap(({ name, kind, objective }) => [

@@ -3,7 +3,7 @@ import { OUTCOME_BOUNDS_MS } from '../flags/defaults';
 import { LATENCY_BOUNDS_MS } from '../router/defaults';
 import { DEFAULTS } from '../spec/defaults';
 import { plannedBatches } from '../spec/gathering-policy';
-import type { AnalysisPlan, MetricPlan, Plan } from '../spec/plan-types';
+import type { AnalysisPlan, EvidencePlan, MetricPlan, Plan } from '../spec/plan-types';
 import type { PresentTraffic } from './present-traffic';
 
 /** How a plan's analysis looks to the simulation of what its steps can find. */
@@ -67,10 +67,11 @@ export function weightSteps(plan: Plan): DetectionStep[] {
 }
 
 function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): DetectionPolicy {
-  const { alpha, tolerate, clusters } = analysis.evidence ?? {
+  const evidence: Pick<EvidencePlan, 'alpha' | 'stableShare' | 'tolerate' | 'clusters'> = analysis.evidence ?? {
     ...DEFAULTS.analysis.compare,
     ...DEFAULTS.analysis.evidence,
   };
+  const { alpha, stableShare, tolerate, clusters } = evidence;
   const { intervalMs, initialDelayMs, minRequests } = analysis;
   // Counting begins with the first look under the new weight; of a router it begins with the weight.
   const unseen = analysis.source.kind === 'prometheus' || analysis.source.kind === 'flag' ? intervalMs : 0;
@@ -79,6 +80,7 @@ function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): Dete
   const objectives = acted.filter(({ objective }) => (objective ?? null) !== null);
   return {
     ...{ alpha, tolerate, clusters, minRequests, intervalMs },
+    ...(stableShare === undefined ? {} : { stableShare }),
     bets: acted.length + objectives.length,
     onset: { plannedBatches: plannedBatches(steps, intervalMs) },
     startMs: initialDelayMs + unseen,

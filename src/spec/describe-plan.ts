@@ -171,6 +171,11 @@ function notesOf({ analysis, steps, onFailure }: Plan): string[] {
     notes.push(
       `Bad events and slow requests of both tracks are counted over the whole release; a canary that is at most ${evidence.tolerate} times as bad as stable is failed by them in at most ${formatPercent(evidence.alpha)} of releases, however often is looked.`,
     );
+    if (evidence.stableShare !== undefined) {
+      notes.push(
+        `Of that chance ${formatPercent(evidence.stableShare)} is for the new stable pods, which are judged by themselves while the traffic is handed back to them, and the rest for the canary.`,
+      );
+    }
     if (evidence.promotion !== null) {
       notes.push(
         `A soak ends before its time once it is proven that the canary has less than ${evidence.promotion.exclude} times stable's errors.`,

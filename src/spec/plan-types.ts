@@ -205,8 +205,13 @@ export interface AnalysisPlan {
 
 /** How metrics with counters are compared with stable, over the whole release. */
 export interface EvidencePlan {
-  /** Chance that a healthy canary is ever failed, by all metrics of the whole release together. */
+  /** Chance that a healthy version is ever failed, by all metrics of the whole release together. */
   readonly alpha: number;
+  /**
+   * The part of alpha that is for the new stable pods, which are judged by themselves while the traffic is handed back;
+   * the rest is the canary's. Absent where nothing is handed back, and in an older plan, where either has all of it.
+   */
+  readonly stableShare?: number;
   /** The canary may be that many times as bad as stable. */
   readonly tolerate: number;
   /** Bad events of one cause. */

@@ -32,6 +32,7 @@ export function plan(spec: ReleaseSpec, version: string, options: PlanOptions = 
   const target = planTarget(spec.spec.target, spec.metadata);
   checkVersion(version, target.kind);
   const steps = spec.spec.steps ?? defaultSteps(movesAtOnce(target));
+  const planned = planSteps(spec, steps, target);
   const unsealed: Omit<Plan, 'hash'> = {
     apiVersion: 'sluice.dev/v1',
     kind: 'Plan',
@@ -39,8 +40,8 @@ export function plan(spec: ReleaseSpec, version: string, options: PlanOptions = 
     namespace: spec.metadata.namespace,
     version,
     target,
-    steps: planSteps(spec, steps, target),
-    analysis: planAnalysis(spec, { target: target.kind, steps, options }),
+    steps: planned,
+    analysis: sharedWithStable(planAnalysis(spec, { target: target.kind, steps, options }), planned),
     onFailure: spec.spec.onFailure,
     onConflict: spec.spec.onConflict,
     notify: { slack: spec.spec.notify.slack ?? null },
@@ -182,6 +183,14 @@ function planAnalysis({ spec }: ReleaseSpec, { target, steps, options }: Analysi
   }
   if (options.simulate === undefined) return resolved.plan;
   return { ...resolved.plan, source: { kind: 'simulated', phases: [...options.simulate] } };
+}
+
+/** New stable pods that are watched are an experiment of their own, and alpha is for the whole release. */
+function sharedWithStable(analysis: AnalysisPlan, steps: readonly PlanStep[]): AnalysisPlan {
+  const { evidence = null } = analysis;
+  const watched = steps.some((step) => step.kind === 'promote' && (step.handBack?.soakMs ?? 0) > 0);
+  if (evidence === null || !watched) return analysis;
+  return { ...analysis, evidence: { ...evidence, stableShare: DEFAULTS.analysis.stableShare } };
 }
 
 function canonicalJson(value: unknown): string {

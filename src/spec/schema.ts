@@ -453,7 +453,7 @@ const compare = mapping('analysis.compare', {
   alpha: decimal(BOUNDS.alpha)
     .default(DEFAULTS.analysis.compare.alpha)
     .describe(
-      'Probability that a healthy canary is ever failed by it: by all metrics of the whole release together, however often is looked (docs/analysis.md).',
+      'Probability that a healthy version is ever failed by it: by all metrics of the whole release together, the hand-back of its traffic included, however often is looked (docs/analysis.md).',
     ),
   tolerate: decimal(BOUNDS.tolerate)
     .default(DEFAULTS.analysis.compare.tolerate)

@@ -1,4 +1,5 @@
 import type { ArmBatch, Counted } from '../../src/analysis/counts';
+import { addEvidence, ERROR_ALTERNATIVES, logEvidence, NO_EVIDENCE } from '../../src/analysis/event-evidence';
 import { cursorsOf, gatherEvidence } from '../../src/analysis/gather-evidence';
 import type { EvidenceState, GatheringLook, GatheringPolicy } from '../../src/analysis/gather-evidence';
 
@@ -30,6 +31,39 @@ function play(counted: readonly Counted[], changes: Partial<GatheringPolicy> = {
   const [finding] = findings;
   if (finding === undefined || state === null) throw new Error('There is one metric.');
   return { finding, state };
+}
+
+/**
+ * The chance that an experiment with a limit fails a version as good as the other within so many bad events, looked at
+ * after each: of two arms with as many requests either has the next one with the same chance. Summed over all courses
+ * there can be, but for those that hardly can.
+ */
+function failing(limits: readonly number[], events = 300): number[] {
+  const design = {
+    alternatives: ERROR_ALTERNATIVES,
+    tolerate: policy.tolerate,
+    clusters: policy.clusters,
+    onset: null,
+  };
+  const failed = limits.map(() => 0);
+  // Of each limit, by how many of the bad events were the first arm's: the chance of being there without having failed.
+  let open = limits.map(() => [1]);
+  for (let seen = 1; seen <= events; seen += 1) {
+    const next = limits.map((): number[] => []);
+    for (let bad = 0; bad <= seen; bad += 1) {
+      const chances = open.map((before) => ((before[bad] ?? 0) + (before[bad - 1] ?? 0)) / 2);
+      if (Math.max(...chances) < 1e-9) continue;
+      const batch = { canary: { bad, total: events }, stable: { bad: seen - bad, total: events } };
+      const reached = 2 * bad <= seen ? 0 : logEvidence(design, addEvidence(design, NO_EVIDENCE, batch));
+      for (const [index, limit] of limits.entries()) {
+        const to = reached < limit ? next[index] : undefined;
+        if (to === undefined) failed[index] = (failed[index] ?? 0) + (chances[index] ?? 0);
+        else to[bad] = chances[index] ?? 0;
+      }
+    }
+    open = next;
+  }
+  return failed;
 }
 
 describe('evidence over a release', () => {
@@ -175,6 +209,36 @@ describe('evidence over a release', () => {
     expect(limit([metric('errors', false), metric('b', false)])).toBeCloseTo(Math.log(200), 12);
     expect(limit([metric('errors', false), metric('b', true)])).toBeCloseTo(Math.log(100), 12);
     expect(limit([metric('errors', true)])).toBeCloseTo(Math.log(100), 12);
+  });
+
+  it('shares alpha over the canary and the new stable pods, where a plan says so', () => {
+    const fails = (subject: GatheringLook['subject'], changes: Partial<GatheringPolicy>): number =>
+      Math.exp(
+        -(gatherEvidence({ ...policy, ...changes }, null, { ...look, subject }, []).findings[0]?.report.limit ?? 0),
+      );
+    const shared = { stableShare: 0.1 };
+
+    expect(fails('canary', shared)).toBeCloseTo(0.009, 12);
+    expect(fails('stable', shared)).toBeCloseTo(0.001, 12);
+    // A plan of an older client, and one that hands nothing back.
+    expect(fails('canary', {})).toBeCloseTo(0.01, 12);
+    expect(fails('stable', {})).toBeCloseTo(0.01, 12);
+  });
+
+  it('fails at most alpha of healthy releases that hand their traffic back, exactly, and without the share more', () => {
+    const limitOf = (subject: GatheringLook['subject'], changes: Partial<GatheringPolicy>): number =>
+      gatherEvidence({ ...policy, ...changes }, null, { ...look, subject }, []).findings[0]?.report.limit ?? Number.NaN;
+    const [canary = 1, stable = 1, alone = 1] = failing([
+      limitOf('canary', { stableShare: 0.1 }),
+      limitOf('stable', { stableShare: 0.1 }),
+      limitOf('stable', {}),
+    ]);
+    const shared = 1 - (1 - canary) * (1 - stable);
+    const unshared = 1 - (1 - alone) ** 2;
+
+    expect(shared).toBeGreaterThan(0.005);
+    expect(shared).toBeLessThanOrEqual(policy.alpha);
+    expect(unshared).toBeGreaterThan(policy.alpha);
   });
 
   it('divides by the clusters seen between stable’s processes, of earlier batches alone, and never by less', () => {

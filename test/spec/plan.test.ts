@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { stringify } from 'yaml';
 import { describePlan } from '../../src/spec/describe-plan';
+import { gatheringPolicy } from '../../src/spec/gathering-policy';
 import { plan, planHash } from '../../src/spec/plan';
 import type { Plan } from '../../src/spec/plan-types';
 import { formatDuration } from '../../src/spec/units';
@@ -110,6 +111,16 @@ describe('plan', () => {
       timeoutMs: 10_000,
     });
     expect(made.notify).toEqual({ slack: { channel: '#deploys' } });
+  });
+
+  it('keeps a part of alpha for new stable pods, where they are watched, and nowhere else', () => {
+    const shareOf = (text: string): number | undefined => plan(validSpec(text), IMAGE).analysis.evidence?.stableShare;
+    const blueGreen = DESIGN_EXAMPLE.replace('service: checkout', 'service: checkout\n      strategy: blueGreen');
+
+    expect(shareOf(DESIGN_EXAMPLE)).toBe(0.1);
+    expect(gatheringPolicy(plan(validSpec(DESIGN_EXAMPLE), IMAGE).analysis)?.stableShare).toBe(0.1);
+    expect(shareOf(blueGreen)).toBeUndefined();
+    expect(plan(validSpec(routerDocument()), 'v2').analysis.evidence).not.toHaveProperty('stableShare');
   });
 
   it('moves all traffic at once for blue-green', () => {
@@ -391,6 +402,7 @@ describe('describePlan', () => {
       'More than 0 failed measurements of a step fail it; then: roll back.',
       'Without enough valid measurements the weight is held up to 5m longer, then: pause for a person.',
       'Bad events and slow requests of both tracks are counted over the whole release; a canary that is at most 1.25 times as bad as stable is failed by them in at most 1% of releases, however often is looked.',
+      'Of that chance 10% is for the new stable pods, which are judged by themselves while the traffic is handed back to them, and the rest for the canary.',
       'When the canary does not get the share its weight asks for: say so.',
       'At 5 % that needs about 6.7 requests a second to the whole service.',
     ]);

@@ -1,5 +1,6 @@
 import { ERROR_ALTERNATIVES, LATENCY_ALTERNATIVES } from '../event-evidence';
 import type { EvidenceDesign, Onset } from '../event-evidence';
+import { alphaOf } from '../gather-evidence';
 import { drawNumbers, freshRuns, playStep } from './runs';
 import type { Draws, Runs } from './runs';
 import { looksOf } from './step-looks';
@@ -9,6 +10,8 @@ import type { LooksOptions, StepLook } from './step-looks';
 export interface DetectionPolicy {
   /** For the whole release and all its metrics together. */
   readonly alpha: number;
+  /** The part of it that is kept for the new stable pods; absent where the canary has all of it. */
+  readonly stableShare?: number;
   readonly tolerate: number;
   readonly clusters: number;
   readonly onset: Onset | null;
@@ -217,7 +220,7 @@ function designOf(policy: DetectionPolicy, { kind, clusters = policy.clusters }:
 
 /** The E at which a metric fails. */
 function limitOf({ policy }: DetectionInput): number {
-  return policy.bets / policy.alpha;
+  return policy.bets / alphaOf(policy, 'canary');
 }
 
 function warningOf(

@@ -223,6 +223,13 @@ describe('what a step detects', () => {
     expect(beside).toBeGreaterThan(alone);
   });
 
+  it('is less where a part of alpha is kept for new stable pods, whose releases are bound as all others', () => {
+    const shared = { ...DEFAULTS, policy: { ...DEFAULTS.policy, stableShare: 0.9 } };
+
+    expect(smallest(shared)[0] ?? NaN).toBeGreaterThan(smallest(DEFAULTS)[0] ?? NaN);
+    expect(detect(shared).falseRollBacks.bound).toBe(0.01);
+  });
+
   it('has a false alarm as seldom as it promises, by simulation', () => {
     const { falseRollBacks } = detect({ ...DEFAULTS, policy: sharedBy(2), metrics: [ERRORS, LATENCY] });
 
