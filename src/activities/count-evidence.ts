@@ -50,6 +50,7 @@ export async function countEvidence(
       since,
       cursors: cursorsOf(before, look),
       counted: countedOf(before),
+      alone,
       signal: limited,
     }),
     limited,

@@ -97,6 +97,9 @@ export type CountedTrack =
     }
   | { readonly kind: 'error'; readonly message: string };
 
+/** A track that nothing is asked of. */
+const NOT_COUNTED: CountedTrack = { kind: 'batch', counts: null, dropped: [], appeared: false };
+
 /** Up to where a metric is counted: small, JSON, handed back to the source that made it. */
 export type CountCursor =
   /** A source that can be asked about any moment: epoch milliseconds. */
@@ -146,12 +149,13 @@ export type CountedSince = Without<Exclude<Counted, { kind: 'problem' }>, 'name'
 /**
  * Both tracks as one batch of a metric. After a weight change nothing is counted until both had requests under the new
  * weight, and counting begins there; and a batch that would leave out for good what appeared after it began is begun
- * anew. Backtests go by the same.
+ * anew. Without stable traffic all that is said here of both is said of the canary. Backtests go by the same.
  */
 export function joinTracks(
-  { canary, stable }: { readonly canary: CountedTrack; readonly stable: CountedTrack },
+  tracks: { readonly canary: CountedTrack; readonly stable: CountedTrack },
   {
     isFirst,
+    alone,
     cursor,
     boundaries,
     ...named
@@ -160,6 +164,8 @@ export function joinTracks(
     readonly query: string;
     /** Nothing was counted at this weight yet. */
     readonly isFirst: boolean;
+    /** All traffic goes to the canary: stable is silent, and nothing is waited for. */
+    readonly alone: boolean;
     /** Where the next batch begins. */
     readonly cursor: CountCursor;
     /** Of a histogram, seconds; null for events. */
@@ -171,14 +177,19 @@ export function joinTracks(
     kind: 'problem',
     problem: { kind, message },
   });
+  const { canary } = tracks;
+  const stable = alone ? NOT_COUNTED : tracks.stable;
   if (canary.kind === 'error') return problem('error', canary.message);
   if (stable.kind === 'error') return problem('error', stable.message);
   const either = canary.counts ?? stable.counts;
-  if (either === null) return problem('no-data', 'neither track has a series of these counters');
-  const silent = [canary, stable].filter(({ counts }) => totalOf(counts) === 0);
+  if (either === null) {
+    return problem('no-data', `${alone ? 'the canary has no' : 'neither track has a'} series of these counters`);
+  }
+  const silent = (alone ? [canary] : [canary, stable]).filter(({ counts }) => totalOf(counts) === 0);
   if (isFirst) {
     if (silent.some(({ appeared }) => !appeared)) {
-      return problem('no-data', 'not both tracks have been seen to have requests since the weight changed');
+      const whoHas = alone ? 'the canary has not' : 'not both tracks have';
+      return problem('no-data', `${whoHas} been seen to have requests since the weight changed`);
     }
     return { ...named, kind: 'begin', why: 'what came before the first look at this weight', cursor };
   }

@@ -216,7 +216,9 @@ class PlayedRelease {
     const cursors = cursorsOf(this.#evidence, look);
     const counted = analysis.metrics
       .filter((metric) => isCountedAt(metric, { alone }))
-      .map(({ name }) => this.#count(name, begin, cursors[name]?.kind === 'time' ? cursors[name].at : null));
+      .map(({ name }) =>
+        this.#count(name, { begin, cursor: cursors[name]?.kind === 'time' ? cursors[name].at : null, alone }),
+      );
     const { state, findings } = gatherEvidence(policy, this.#evidence, look, counted);
     this.#evidence = state;
     for (const { report } of findings) {
@@ -225,7 +227,10 @@ class PlayedRelease {
     return findings;
   }
 
-  #count(name: string, begin: number, cursor: number | null): Counted {
+  #count(
+    name: string,
+    { begin, cursor, alone }: { readonly begin: number; readonly cursor: number | null; readonly alone: boolean },
+  ): Counted {
     const metric = this.#traffic.metrics.find((each) => each.name === name);
     const query = metric?.query ?? '';
     const from = cursor === null ? begin : Math.round((cursor - this.#traffic.start) / this.#traffic.tickMs);
@@ -240,6 +245,7 @@ class PlayedRelease {
         name,
         query,
         isFirst: cursor === null,
+        alone,
         cursor: { kind: 'time', at: this.#moment(this.#tick) },
         boundaries: metric?.boundaries ?? null,
       },

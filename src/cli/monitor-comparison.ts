@@ -107,6 +107,7 @@ export function beginComparison(options: ComparisonOptions): Comparison {
                 ...{ service: plan.service, namespace: plan.namespace, versions, metrics, at, since, signal },
                 ...(names === null ? {} : { tracks: names }),
                 ...(weight === null ? {} : { weight }),
+                alone: look.alone,
                 cursors: { ...(since === startedAt ? begin : {}), ...cursorsOf(state, look) },
               });
       } catch (error) {

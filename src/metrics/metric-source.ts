@@ -25,6 +25,8 @@ export type CountRequest = Omit<SampleRequest, 'windowMs'> & {
   readonly cursors: Readonly<Record<string, CountCursor>>;
   /** The names of the metrics that this release has counted at some weight: of the time before it, nothing is asked. */
   readonly counted?: readonly string[];
+  /** All traffic goes to the canary: stable, whose counters stand still or never were, is not waited for. */
+  readonly alone?: boolean;
 };
 
 /** A source that holds connections open until it is let go of. */

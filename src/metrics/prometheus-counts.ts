@@ -39,6 +39,7 @@ export async function countSeries(ask: AskSeries, request: CountRequest): Promis
 
 async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountRequest): Promise<Counted> {
   const { name } = metric;
+  const { alone = false } = request;
   const cursor = request.cursors[name];
   const from = cursor?.kind === 'time' ? cursor.at : request.since;
   const to = request.at;
@@ -54,12 +55,13 @@ async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountReq
   } catch (error) {
     return problem('', 'error', `the query's template cannot be filled: ${messageOf(error)}`);
   }
-  const query = `${describeCounters(expressions.canary)} against ${describeCounters(expressions.stable)}`;
+  const described = describeCounters(expressions.canary);
+  const query = alone ? described : `${described} against ${describeCounters(expressions.stable)}`;
   if (to - from < SHORTEST_BATCH_MS)
     return problem(query, 'no-data', 'nothing can have been counted since the last look');
   const [canary, stable] = await Promise.all([
     countTrack(ask, expressions.canary, from, to),
-    countTrack(ask, expressions.stable, from, to),
+    alone ? NONE : countTrack(ask, expressions.stable, from, to),
   ]);
   const differing = differs(canary, stable);
   if (differing !== null) return problem(query, 'error', differing);
@@ -69,11 +71,14 @@ async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountReq
       name,
       query,
       isFirst: cursor === undefined,
+      alone,
       cursor: { kind: 'time', at: to },
       boundaries: boundariesOf(canary) ?? boundariesOf(stable),
     },
   );
   if (counted.kind !== 'begin' || cursor !== undefined || request.counted?.includes(name)) return counted;
+  // The first version of a service has no stable track to learn from.
+  if (request.versions.stable === '') return counted;
   const before = await spreadsBefore(ask, expressions.stable, request.since);
   return before.kind === 'error'
     ? { ...counted, why: `${counted.why}; how bad events clustered before is not known: ${before.message}` }
@@ -97,6 +102,9 @@ async function spreadsBefore(
 }
 
 type TrackBatch = Batch<EventCounts | HistogramCounts>;
+
+/** Of a track that is not asked. */
+const NONE: TrackBatch = { kind: 'batch', counts: null, dropped: [], appeared: false };
 
 interface Expressions {
   readonly canary: CounterQueries;

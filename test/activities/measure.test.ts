@@ -449,6 +449,17 @@ describe('the evidence of the release', () => {
     expect(all.source.askedCounts.map(({ counted }) => counted)).toEqual([[], ['error-rate'], ['error-rate']]);
   });
 
+  it('of an objective is asked for without stable, where all traffic goes to the canary or there is no other', async () => {
+    const all = world();
+    const held = { evidence, metrics: [{ ...counted, objective: 0.01 }] };
+
+    await measured(all, measureInput({ plan: held }));
+    await measured(all, measureInput({ plan: held, weight: 100 }));
+    await measured(all, measureInput({ plan: held, stableVersion: null }));
+
+    expect(all.source.askedCounts.map(({ alone }) => alone)).toEqual([false, true, true]);
+  });
+
   it('fails the step at once, even where the fixed limit is kept and failures are tolerated', async () => {
     const all = world();
     all.source.tally = batches([8, 40], [1, 760]);

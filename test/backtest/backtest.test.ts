@@ -171,6 +171,21 @@ describe('releases without a change', () => {
 });
 
 describe('releases with a fault', () => {
+  it('that shows at 100 % are held against an objective there, beside a stable that is silent', () => {
+    const policy = playedPolicy(
+      planOf('    metrics:\n      - { name: error-rate, max: 50%, objective: 2% }\n    minRequests: 20'),
+    );
+    const recording = recordingOf({ ticks: usual });
+    const fault = { times: 20, fromWeight: 100 };
+    const traffic = pretendCanary(recording, { seed: 1, injection: fault, shares: { 'error-rate': 0.005 } });
+
+    expect(playRelease(policy, traffic)).toMatchObject({
+      outcome: 'failed',
+      weight: 100,
+      sentence: expect.stringContaining('proven worse than its objective of 2 %'),
+    });
+  });
+
   it('are found: tenfold soon, and what it cost is counted from the fault’s weight on', async () => {
     const windows = windowsOf(recordingOf({ ticks: usual * 30 }));
     const injection = { times: 10, fromWeight: 25 };

@@ -487,6 +487,36 @@ describe('what is counted by a Prometheus', () => {
     expect(await countOf(ranging(silent))).toMatchObject({ kind: 'batch', canary: { bad: 0, total: 0 } });
   });
 
+  it('is of the canary alone where all traffic goes to it: stable is not asked, nor waited for', async () => {
+    const asked: string[] = [];
+    const handler: Handler = (request, response) => {
+      asked.push(new URLSearchParams(request.body).get('query') ?? '');
+      ranging(healthy)(request, response);
+    };
+    const query = '(errors{track="canary"}) of (requests{track="canary"})';
+    const versions = { canary: '1.4.2', stable: '' };
+
+    expect(await countOf(handler, { alone: true, versions, cursors: {} })).toEqual({
+      name: 'error-rate',
+      kind: 'begin',
+      why: 'what came before the first look at this weight',
+      query,
+      cursor: { kind: 'time', at: AT },
+    });
+    expect(await countOf(handler, { alone: true, versions })).toMatchObject({
+      kind: 'batch',
+      query,
+      canary: { bad: 0, total: 50 },
+      stable: { bad: 0, total: 0 },
+    });
+    expect(asked.filter((each) => each.includes('stable'))).toEqual([]);
+    const silent = { 'requests{track="canary"}': [['100', '100']] as const };
+    expect(await countOf(ranging(silent), { alone: true, versions, cursors: {} })).toMatchObject({
+      kind: 'problem',
+      problem: { message: 'the canary has not been seen to have requests since the weight changed' },
+    });
+  });
+
   it("begins with how unevenly bad events fell on stable's processes in the half hour before, minute by minute", async () => {
     const asked: string[] = [];
     // By turns one of two processes has three errors more each minute, and the other one none.
