@@ -92,10 +92,14 @@ export type CountedTrack =
       /** Of the track's processes, as `spreadsOf` has it; absent where they are not known apart. */
       readonly spreads?: readonly Spread[];
       readonly dropped: readonly string[];
-      /** Some target was left out because it has only just appeared: from the next batch on it counts. */
+      /** Some target was left out because it has only just appeared, or fallen: from the next batch on it counts. */
       readonly appeared: boolean;
     }
   | { readonly kind: 'error'; readonly message: string };
+
+/** Why a batch is begun anew: what fell may be all that a target ever counted, which is nothing of this batch. */
+export const SUM_FELL =
+  'a series without labels has fallen: a restart, or a sum over targets of which one is gone (sum by (job, instance) tells them apart)';
 
 /** A track that nothing is asked of. */
 const NOT_COUNTED: CountedTrack = { kind: 'batch', counts: null, dropped: [], appeared: false };
@@ -193,8 +197,11 @@ export function joinTracks(
     }
     return { ...named, kind: 'begin', why: 'what came before the first look at this weight', cursor };
   }
-  if (silent.some(({ appeared }) => appeared)) {
-    return { ...named, kind: 'begin', why: 'the counters of a track have only just appeared', cursor };
+  const anew = silent.filter(({ appeared }) => appeared);
+  if (anew.length > 0) {
+    const hasFallen = anew.some(({ dropped }) => dropped.includes(SUM_FELL));
+    const why = hasFallen ? SUM_FELL : 'the counters of a track have only just appeared';
+    return { ...named, kind: 'begin', why, cursor };
   }
   return {
     ...named,

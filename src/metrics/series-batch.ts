@@ -1,4 +1,4 @@
-import { spreadsOf, sumOf } from '../analysis/counts';
+import { spreadsOf, SUM_FELL, sumOf } from '../analysis/counts';
 import type { Spread } from '../analysis/counts';
 import type { ArmCounts } from '../analysis/event-evidence';
 import { numberIn, type SeriesPair, type SeriesValue } from './prometheus-answer';
@@ -8,6 +8,8 @@ import { numberIn, type SeriesPair, type SeriesValue } from './prometheus-answer
  *
  * - A counter that has fallen was reset: its target has started anew, and all its counters have counted from 0 since.
  *   What it counted before that and after the first moment is lost, of bad and of all events alike.
+ * - Of a series without labels that has fallen nobody knows whether its target started anew, or whether it is a sum over
+ *   targets of which one is gone: nothing of it is counted, and from the next batch on it counts again.
  * - A target that was not there at the first moment has counted since nobody knows when: it is left out of this batch.
  * - A series of bad events that was not there at the first moment, at a target that was, stood at 0.
  */
@@ -17,7 +19,7 @@ export type Batch<T> =
       /** Null without a single series. */
       readonly counts: T | null;
       readonly dropped: readonly string[];
-      /** Some target was left out because it has only just appeared: from the next batch on it counts. */
+      /** Some target was left out because it has only just appeared, or fallen: from the next batch on it counts. */
       readonly appeared: boolean;
     }
   | { readonly kind: 'error'; readonly message: string };
@@ -63,6 +65,11 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
       }
       // A series that has gone while its target is still there was forgotten by a restart.
       const isReset = all.to < all.from || (wrong.from ?? 0) > (wrong.to ?? 0);
+      if (isReset && target === WITHOUT_LABELS) {
+        dropped.push(SUM_FELL);
+        appeared = true;
+        continue;
+      }
       const grown = {
         total: all.to - (isReset ? 0 : all.from),
         bad: (wrong.to ?? 0) - (isReset ? 0 : (wrong.from ?? 0)),
@@ -101,6 +108,11 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
       }
       if (!isSame(from.boundaries, to.boundaries)) throw new Nonsense(`the boundaries of ${target} have changed`);
       const isReset = to.cumulative.some((count, index) => count < (from.cumulative[index] ?? 0));
+      if (isReset && target === WITHOUT_LABELS) {
+        dropped.push(SUM_FELL);
+        appeared = true;
+        continue;
+      }
       if (isReset) dropped.push(`${target} has started anew`);
       const grown = to.cumulative.map((count, index) => count - (isReset ? 0 : (from.cumulative[index] ?? 0)));
       if (grown.some((count, index) => count < (grown[index - 1] ?? 0))) {
@@ -126,6 +138,9 @@ function guarded<T>(count: () => Batch<T>): Batch<T> {
   }
 }
 
+/** A target that nothing tells from others: perhaps all of them, summed. */
+const WITHOUT_LABELS = 'the only series';
+
 /** Series by what they have in common but the boundary; that is how a target is named to people, too. */
 function byTarget(series: readonly SeriesPair[]): ReadonlyMap<string, readonly SeriesPair[]> {
   const targets = new Map<string, SeriesPair[]>();
@@ -135,7 +150,7 @@ function byTarget(series: readonly SeriesPair[]): ReadonlyMap<string, readonly S
       .sort(([one], [other]) => (one < other ? -1 : 1))
       .map(([label, value]) => `${label}="${value}"`)
       .join(',');
-    const target = name === '' ? 'the only series' : `{${name}}`;
+    const target = name === '' ? WITHOUT_LABELS : `{${name}}`;
     targets.set(target, [...(targets.get(target) ?? []), each]);
   }
   return targets;

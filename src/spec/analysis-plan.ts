@@ -80,6 +80,7 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
   const context: MetricContext = { known, preset, source: source.kind, compared: analysis.compare !== false };
   const metrics = resolveMetrics(analysis.metrics, context, problems);
   const kayenta = resolveKayenta(analysis, input.soaks, timing, problems);
+  warnings.push(...(analysis.metrics ?? []).flatMap(sumsOverTargets));
   if (source.kind === 'prometheus' && preset === 'router' && Object.keys(labels).length === 0) {
     if (metrics.some((metric) => usesPreset(metric, known))) {
       warnings.push({
@@ -231,6 +232,25 @@ function resolveTiming(analysis: AnalysisSpec, soaks: readonly Soak[], problems:
     });
   }
   return timing;
+}
+
+/** A sum over all targets falls with each that goes, as a counter does only when its target starts anew. */
+function sumsOverTargets(spec: MetricSpec, index: number): Finding[] {
+  return (['bad', 'total', 'buckets'] as const)
+    .filter((key) => isSumOverTargets(spec[key] ?? ''))
+    .map((key) => ({
+      path: [...AT, 'metrics', index, key],
+      message:
+        'it sums over all targets: whenever one goes, the sum falls, and that batch cannot be counted. ' +
+        `Better: sum by (job, instance${key === 'buckets' ? ', le' : ''}) (…).`,
+    }));
+}
+
+/** Whether nothing but a boundary is left of the labels by the outermost `sum`, in both orders of writing it. */
+function isSumOverTargets(query: string): boolean {
+  if (!/^\s*sum\s*(?:by\s*\(\s*(?:le)?\s*\)\s*)?\(/u.test(query)) return false;
+  const [, by, labels = ''] = /\)\s*(by|without)\s*\(([^()]*)\)\s*$/u.exec(query) ?? [];
+  return by === undefined || (by === 'by' && ['', 'le'].includes(labels.trim()));
 }
 
 interface MetricContext {

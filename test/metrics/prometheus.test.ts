@@ -487,6 +487,27 @@ describe('what is counted by a Prometheus', () => {
     expect(await countOf(ranging(silent))).toMatchObject({ kind: 'batch', canary: { bad: 0, total: 0 } });
   });
 
+  it('begins anew where a sum over all targets has fallen, and is not held open', async () => {
+    // Two processes were summed, and one is gone.
+    const handler: Handler = (request, response) => {
+      const form = new URLSearchParams(request.body);
+      if (form.get('query') !== 'requests{track="stable"}') {
+        return ranging({ 'requests{track="canary"}': [['100', '150']] })(request, response);
+      }
+      const values = [
+        [Number(form.get('start')), '3000'],
+        [Number(form.get('end')), '1600'],
+      ];
+      json(response, { status: 'success', data: { resultType: 'matrix', result: [{ metric: {}, values }] } });
+    };
+
+    expect(await countOf(handler)).toMatchObject({
+      kind: 'begin',
+      why: expect.stringMatching(/^a series without labels has fallen: /u) as string,
+      cursor: { kind: 'time', at: AT },
+    });
+  });
+
   it('is of the canary alone where all traffic goes to it: stable is not asked, nor waited for', async () => {
     const asked: string[] = [];
     const handler: Handler = (request, response) => {

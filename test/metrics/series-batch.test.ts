@@ -49,6 +49,29 @@ describe('growth of counters of events', () => {
     });
   });
 
+  it('counts nothing of a sum over all targets that has fallen: one of them may be gone', () => {
+    const sum = (from: number, to: number, le?: string): SeriesPair => ({
+      labels: le === undefined ? {} : { le },
+      from: number(from),
+      to: number(to),
+    });
+    const nothing = {
+      dropped: [
+        'a series without labels has fallen: a restart, or a sum over targets of which one is gone (sum by (job, instance) tells them apart)',
+      ],
+      appeared: true,
+    };
+
+    // Of two with 1000 requests each, one is gone: the other has not had 1100 since.
+    expect(countEvents([sum(2000, 1100)], [sum(10, 6)])).toMatchObject({ counts: { bad: 0, total: 0 }, ...nothing });
+    expect(countEvents([sum(2000, 2100)], [sum(10, 6)])).toMatchObject({ counts: { bad: 0, total: 0 }, ...nothing });
+    expect(countHistogram([sum(1900, 1000, '0.1'), sum(2000, 1100, '+Inf')])).toMatchObject({
+      counts: { cumulative: [0, 0] },
+      ...nothing,
+    });
+    expect(countEvents([sum(2000, 2100)], [sum(10, 11)])).toMatchObject({ counts: { bad: 1, total: 100 } });
+  });
+
   it('leaves a target out that contradicts itself', () => {
     expect(countEvents([series('a', 10, 12), series('b', 0, 5)], [series('a', 0, 9)])).toEqual({
       kind: 'batch',

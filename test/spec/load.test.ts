@@ -640,6 +640,49 @@ describe('what must fit together', () => {
   });
 });
 
+describe('counters that are summed over all targets', () => {
+  const warned = (metric: string): (readonly [path: string, message: string])[] => {
+    const result = parseSpec(prometheusDocument(`    metrics: [{ name: own, ${metric} }]`), 'release.yaml');
+    if (!result.ok) throw new Error(JSON.stringify(result.problems));
+    return result.warnings.map(({ path, message }) => [path, message] as const);
+  };
+  const track = '{track="{{track}}"}';
+
+  it('are warned of, by the key that has them', () => {
+    const found = warned(`bad: 'sum(bad${track})', total: 'sum by (instance) (all${track})'`);
+
+    expect(found).toEqual([
+      [
+        'spec.analysis.metrics[0].bad',
+        'spec.analysis.metrics[0].bad: it sums over all targets: whenever one goes, the sum falls, and that batch cannot be counted. Better: sum by (job, instance) (…).',
+      ],
+    ]);
+  });
+
+  it.each([
+    ['sum (a)', true],
+    ['sum by () (a)', true],
+    ['sum(a) - sum(b)', true],
+    ['sum(sum by (job) (a))', true],
+    ['sum by (job) (a)', false],
+    ['sum(a) by (job)', false],
+    ['sum(a) without (pod)', false],
+    ['sum without (pod) (a)', false],
+    ['a', false],
+    ['sum_of_all', false],
+  ])('%s: %s', (total, isWarned) => {
+    expect(warned(`bad: b, total: '${total}'`)).toHaveLength(isWarned ? 1 : 0);
+  });
+
+  it.each([
+    ['sum by (le) (a)', true],
+    ['sum(a) by (le)', true],
+    ['sum by (le, instance) (a)', false],
+  ])('%s: %s', (buckets, isWarned) => {
+    expect(warned(`query: q, unit: seconds, buckets: '${buckets}'`)).toHaveLength(isWarned ? 1 : 0);
+  });
+});
+
 describe('anything at all', () => {
   function check(text: string): void {
     const result = parseSpec(text, 'f');
