@@ -109,7 +109,7 @@ describe('sluice monitor of a canary beside stable', () => {
       /by the evidence, error-rate proven worse than stable: \d+ of \d+ errors came from the canary/u,
     );
     expect(out).toMatch(
-      /Beside stable, error-rate: .*which had 20 % of the requests.* \(ln E [\d.]+, fails at 5\.3\)/u,
+      /Beside stable, error-rate: .*which had 20 % of the requests.* \(ln E [\d.]+, fails at 5\.4\)/u,
     );
     expect(out).toMatch(/The evidence failed the canary after \S+: error-rate proven worse than stable/u);
     expect(out).not.toContain('broke a threshold');
