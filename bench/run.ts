@@ -54,7 +54,8 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`There is no benchmark ${unknown.join(', ')}; there are: ${Object.keys(known).join(', ')}.\n`);
     return 2;
   }
-  if (names.length === 0) process.stderr.write('bench: all that need no cluster, which takes about half an hour on two cores\n');
+  if (names.length === 0)
+    process.stderr.write('bench: all that need no cluster, which takes about half an hour on two cores\n');
   const results: BenchResult[] = [];
   const failed: string[] = [];
   for (const [name, run] of Object.entries(names.length === 0 ? BENCHES : known)) {
