@@ -9,6 +9,8 @@ import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject } from './objects';
 import { checkPermissions } from './permissions';
 import { withImage } from './track-manifest';
+import { describe, selects } from './tracks';
+import type { Labels } from './tracks';
 import { lookIfReady } from './wait-ready';
 
 /** From a write to the controller's word that it is in force. */
@@ -101,6 +103,44 @@ export function refuseWithoutPods(stable: DeploymentView, share: number): void {
   throw new TargetFailure(
     'unreachable',
     `Deployment ${stable.namespace}/${stable.name} has ${available} of the ${needed} available pods that ${share} % of the traffic need; the traffic stays where it is.`,
+  );
+}
+
+/** What a Deployment still lacks for its share of the traffic, as a clause; null when its pods are there. */
+export function lacksPods(
+  {
+    namespace,
+    name,
+    view,
+  }: { readonly namespace: string; readonly name: string; readonly view: DeploymentView | null },
+  { share, needed }: { readonly share: number; readonly needed: number },
+): string | null {
+  const available = view?.availableReplicas ?? 0;
+  if (available >= needed) return null;
+  return `Deployment ${namespace}/${name} has the pods that ${share} % need (${available} of ${needed} are available)`;
+}
+
+/** @throws TargetFailure `invalidTarget` for a paused Deployment; `so` says what that keeps from happening. */
+export function refusePaused({ paused, namespace, name }: DeploymentView, so: string): void {
+  if (!paused) return;
+  throw new TargetFailure(
+    'invalidTarget',
+    `Deployment ${namespace}/${name} is paused, so it ${so}; resume it first: kubectl -n ${namespace} rollout resume deployment/${name}.`,
+  );
+}
+
+/** @throws TargetFailure `invalidTarget` for a Service of the user's own that leads elsewhere than to these pods alone. */
+export function refuseOtherPods(
+  service: KubernetesObject,
+  wanted: Labels,
+  pods: { readonly of: string; readonly labels: Labels; readonly others: Labels },
+): void {
+  const { selector = {} } = service['spec'] as { selector?: Labels };
+  if (selects(selector, pods.labels) && !selects(selector, pods.others)) return;
+  const { namespace = '', name } = service.metadata;
+  throw new TargetFailure(
+    'invalidTarget',
+    `Service ${namespace}/${name} is there already and selects ${describe(selector) || 'nothing'}, which is not the pods of ${pods.of} alone; let it select ${describe(wanted)}, or delete it, and the release makes it.`,
   );
 }
 

@@ -22,16 +22,18 @@ import {
   failureOfPods,
   imageIn,
   imageOf,
+  lacksPods,
   PODS_MS,
   prepareRelease,
   readyPods,
   refuseLate,
+  refuseOtherPods,
   refuseWithoutPods,
   refuseWithoutStable,
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
-import { describe, replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
+import { describe, replicasFor, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import { deploymentRef, ensure, giveBack, isMade, letGo, resize, serviceRef } from '../workloads';
 import type { WorkloadWrite } from '../workloads';
@@ -265,12 +267,8 @@ class BlueGreenTarget implements Target {
       return;
     }
     // The user's own is looked at, and left as it is.
-    const { selector = {} } = live['spec'] as { selector?: Readonly<Record<string, string>> };
-    if (selects(selector, labelsOn(pair, side)) && !selects(selector, labelsOn(pair, other))) return;
-    throw new TargetFailure(
-      'invalidTarget',
-      `Service ${this.#shown(side.preview)} is there already and selects ${describe(selector) || 'nothing'}, which is not the pods of ${side.name} alone; let it select ${describe(side.selector)}, or delete it, and the release makes it.`,
-    );
+    const pods = { of: side.name, labels: labelsOn(pair, side), others: labelsOn(pair, other) };
+    refuseOtherPods(live, side.selector, pods);
   }
 
   /**
@@ -398,13 +396,13 @@ class BlueGreenTarget implements Target {
       { side: next, share: weight },
       { side: old, share: 100 - weight },
     ];
+    const { namespace } = this.#plan;
     for (const { side, share } of parts) {
       // No more than are asked for: each colour may have an autoscaler of its own.
       const asked = Math.max(1, side.view?.replicas ?? 0);
       const needed = share === 0 ? 0 : Math.min(asked, replicasFor(share, old.view?.replicas ?? 1));
-      const available = side.view?.availableReplicas ?? 0;
-      if (available >= needed) continue;
-      return `The traffic stays where it is until Deployment ${this.#shown(side.name)} has the pods that ${share} % need (${available} of ${needed} are available).`;
+      const lacking = lacksPods({ namespace, name: side.name, view: side.view }, { share, needed });
+      if (lacking !== null) return `The traffic stays where it is until ${lacking}.`;
     }
     return null;
   }

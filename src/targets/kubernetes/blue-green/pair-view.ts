@@ -7,7 +7,7 @@ import type { CallOptions, Cluster } from '../cluster';
 import { containerOf, readDeployment } from '../deployment-view';
 import type { ContainerImage, DeploymentView } from '../deployment-view';
 import type { KubernetesObject } from '../objects';
-import { refuseOtherContainers } from '../track-checks';
+import { refuseOtherContainers, refusePaused } from '../track-checks';
 import { serviceSelectorFor } from '../track-manifest';
 import { describe, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import type { Labels } from '../tracks';
@@ -83,7 +83,7 @@ export async function lookAtPair(
   const reference = old.view ?? next.view;
   if (reference === null) throw nothingThere(plan);
   // At the start: later on it may not stand in the way back.
-  if (roles === null) for (const side of [old, next]) refusePaused(side);
+  if (roles === null) for (const { view } of [old, next]) if (view !== null) refusePaused(view, 'rolls nothing out');
   const container = containerOf(reference, plan.container);
   if (next.view !== null && (next.object === null || !isMade(next.object))) {
     refuseOtherContainers(next.view, container.name);
@@ -244,13 +244,4 @@ function routersOf(
     active: createTrafficRouter(cluster, services, { kind: 'serviceSelector', ...selectors }),
     split: splitTowards(cluster, plan, next.preview),
   };
-}
-
-function refusePaused({ view }: Side): void {
-  if (view === null || !view.paused) return;
-  const { namespace, name } = view;
-  throw new TargetFailure(
-    'invalidTarget',
-    `Deployment ${namespace}/${name} is paused, so it rolls nothing out; resume it first: kubectl -n ${namespace} rollout resume deployment/${name}.`,
-  );
 }

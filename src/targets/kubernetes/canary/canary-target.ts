@@ -26,16 +26,19 @@ import {
   failureOfPods,
   imageIn,
   imageOf,
+  lacksPods,
   PODS_MS,
   prepareRelease,
   readyPods,
   refuseLate,
+  refuseOtherPods,
+  refusePaused,
   refuseWithoutPods,
   refuseWithoutStable,
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
 import { canarySelector, trackDeployment, trackService } from '../track-manifest';
-import { describe, replicasFor, selects } from '../tracks';
+import { replicasFor, selects } from '../tracks';
 import type { Labels } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
@@ -52,8 +55,11 @@ import {
   restoreImages,
   serviceRef,
 } from '../workloads';
-import { lookAtTracks, refusePaused } from './tracks-view';
+import { lookAtTracks } from './tracks-view';
 import type { TracksView } from './tracks-view';
+
+/** Of a paused stable Deployment, asked on the way forward alone: who freezes everything is not to stand in the way back. */
+const UNPROMOTED = 'could not be promoted';
 
 /** As many as NGINX and others send over a kept connection before they open another. */
 const REQUESTS_PER_CONNECTION = 1_000;
@@ -88,7 +94,7 @@ class CanaryTarget implements Target {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
-      refusePaused(tracks);
+      refusePaused(tracks.stable, UNPROMOTED);
       const none = isNew(tracks, this.#plan);
       const routing = await tracks.traffic.observe({ signal });
       refuseWithoutStable(routing, this.#plan);
@@ -111,7 +117,7 @@ class CanaryTarget implements Target {
     return asTargetFailure(async () => {
       const { signal, fence } = write;
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
-      refusePaused(tracks);
+      refusePaused(tracks.stable, UNPROMOTED);
       await this.#ensureService(tracks, write);
       // Before the canary's template changes: what an older release left there gets no traffic from here on. It also
       // puts this release's fence onto the routing, so that a late attempt of another one is refused there.
@@ -190,7 +196,7 @@ class CanaryTarget implements Target {
       const { namespace } = this.#plan;
       const started = performance.now();
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
-      refusePaused(tracks);
+      refusePaused(tracks.stable, UNPROMOTED);
       const image = imageOf(write);
       const ref = deploymentRef(namespace, tracks.stable.name);
       // The old pods go as the new ones come: until they are all there, only the canary can carry everything.
@@ -396,12 +402,12 @@ class CanaryTarget implements Target {
    */
   #withoutPods({ stable, canary, canaryName }: TracksView, { from, to }: { from: number; to: number }): string | null {
     if (this.#sharesByReplicas() || from === to) return null;
+    const { namespace } = this.#plan;
     const up = to > from;
-    const name = up ? canaryName : stable.name;
-    const needed = replicasFor(up ? to : 100 - to, stable.replicas);
-    const available = (up ? canary : stable)?.availableReplicas ?? 0;
-    if (available >= needed) return null;
-    return `The traffic is at ${from} % and stays there until Deployment ${this.#plan.namespace}/${name} has the pods that ${to} % need (${available} of ${needed} are available).`;
+    const side = up ? { namespace, name: canaryName, view: canary } : { namespace, name: stable.name, view: stable };
+    const share = up ? to : 100 - to;
+    const lacking = lacksPods(side, { share, needed: replicasFor(share, stable.replicas) });
+    return lacking === null ? null : `The traffic is at ${from} % and stays there until ${lacking}.`;
   }
 
   /** Where the number of pods is the share: a canary that is gone or has another image is made anew, and then sized. */
@@ -475,7 +481,7 @@ class CanaryTarget implements Target {
   ): Promise<void> {
     const { fence } = write;
     const adopt = (live: KubernetesObject): KubernetesObject => {
-      refuseOtherPods(live, selector, tracks);
+      refuseOtherPods(live, selector, podsOf(tracks, selector));
       return live;
     };
     const make = { name, service: this.#plan.serviceName, track: 'canary', release: fence.release, fence, selector };
@@ -540,16 +546,14 @@ class CanaryTarget implements Target {
   }
 }
 
-/** @throws TargetFailure `invalidTarget` for a Service of the user's own that leads elsewhere than to the track's pods. */
-function refuseOtherPods(service: KubernetesObject, wanted: Labels, { stable, labels }: TracksView): void {
-  const { selector = {} } = service['spec'] as { selector?: Labels };
-  const [ours, others] = selects(wanted, labels) ? [labels, stable.templateLabels] : [stable.templateLabels, labels];
-  if (selects(selector, ours) && !selects(selector, others)) return;
-  const { namespace = '', name } = service.metadata;
-  throw new TargetFailure(
-    'invalidTarget',
-    `Service ${namespace}/${name} is there already and selects ${describe(selector) || 'nothing'}, which is not the pods of one track alone; let it select ${describe(wanted)}, or delete it, and the release makes it.`,
-  );
+/** Those that a Service of a track is to find, and those that it is not to. */
+function podsOf(
+  { stable, canaryName, labels }: TracksView,
+  selector: Labels,
+): { readonly of: string; readonly labels: Labels; readonly others: Labels } {
+  return selects(selector, labels)
+    ? { of: canaryName, labels, others: stable.templateLabels }
+    : { of: stable.name, labels: stable.templateLabels, others: labels };
 }
 
 /**

@@ -90,20 +90,6 @@ export async function lookAtTracks(
   };
 }
 
-/**
- * Asked on the way forward alone: somebody who freezes everything while a release fails must not stand in its way back.
- *
- * @throws TargetFailure `invalidTarget`.
- */
-export function refusePaused({ stable }: TracksView): void {
-  if (!stable.paused) return;
-  const { namespace, name } = stable;
-  throw new TargetFailure(
-    'invalidTarget',
-    `Deployment ${namespace}/${name} is paused, so it could not be promoted; resume it first: kubectl -n ${namespace} rollout resume deployment/${name}.`,
-  );
-}
-
 /** The Service's selector as it finds stable: while a release has pointed it to the canary, its values are the canary's. */
 function stableSelector(live: Labels, stable: DeploymentView, canary: DeploymentView | null): Labels {
   if (selects(live, stable.templateLabels) || canary === null || !selects(live, canary.templateLabels)) return live;
