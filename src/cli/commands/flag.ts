@@ -5,14 +5,10 @@ import { ReleaseError } from '../../errors';
 import { FLAG_VERSION } from '../../spec/defaults';
 import { askFlagService } from '../flag-service';
 import { checkLines, explanationLines, flagLines, flagTable, statsLines } from '../flag-lines';
-import { lazy } from '../lazy';
 import type { Registry } from '../registry';
 import { addStartOptions } from '../start-release';
 import type { StartOptions } from '../start-release';
 import { deploy } from './deploy';
-
-/** Of a change that others' changes come before. */
-const MAX_TRIES = 5;
 
 interface SetOptions {
   readonly create?: boolean;
@@ -102,8 +98,11 @@ function addSet(flags: Registry): void {
               hint: 'Add --on, --off, --percentage 25, --description or --environment; or --create.',
             });
           }
+          // From the state it is in, as a server with `--require-if-match` wants it.
           const flag =
-            options.create === true ? await service.create({ name, ...changes }) : await update(service, name, changes);
+            options.create === true
+              ? await service.create({ name, ...changes })
+              : await service.changeFlag(name, {}, ({ revision }) => service.update(name, changes, { revision }));
           session.result(flag, () => flagLines(flag, session.look));
         }),
       );
@@ -159,26 +158,6 @@ function addRelease(flags: Registry): void {
         });
       });
     });
-}
-
-/**
- * Changes a flag from the state it is in, as a server with `--require-if-match` wants it. Somebody else's write in between
- * is no reason to give up: what is not named stays as they have written it.
- */
-async function update(
-  service: FlagServiceClient,
-  name: string,
-  changes: Omit<FlagUpdate, 'name'>,
-): Promise<FlagAnswer> {
-  for (let tries = 1; ; tries += 1) {
-    const { revision } = await service.get(name);
-    try {
-      return await service.update(name, changes, { revision });
-    } catch (error) {
-      const isOvertaken = error instanceof lazy.flagService().FlagServiceError && error.code === 'precondition-failed';
-      if (!isOvertaken || tries >= MAX_TRIES) throw error;
-    }
-  }
 }
 
 async function listAll(service: FlagServiceClient): Promise<readonly FlagAnswer[]> {

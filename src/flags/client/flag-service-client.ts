@@ -25,6 +25,9 @@ export interface FlagServiceClientOptions {
   readonly timeoutMs?: number;
 }
 
+/** Of a change that others' changes come before. */
+const MAX_TRIES = 5;
+
 export interface AskOptions {
   readonly signal?: AbortSignal;
 }
@@ -209,6 +212,22 @@ export class FlagServiceClient {
       }
     } finally {
       clearTimeout(alive);
+    }
+  }
+
+  /**
+   * A write that goes by what a flag is now: it is given the flag, whose revision it sends. Where somebody else has written
+   * in between (412) the flag is read again, so that what the write does not name stays as they have written it.
+   */
+  async changeFlag<T>(name: string, options: AskOptions, write: (flag: FlagAnswer) => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
+      const flag = await this.get(name, options);
+      try {
+        return await write(flag);
+      } catch (error) {
+        const isOvertaken = error instanceof FlagServiceError && error.code === 'precondition-failed';
+        if (!isOvertaken || tries >= MAX_TRIES) throw error;
+      }
     }
   }
 

@@ -17,8 +17,6 @@ import type {
 
 /** One answer comes from the service's memory, or from one write of its store. */
 const TIMEOUT_MS = 5_000;
-/** At the flag, before each write that goes by what was seen; others write it rarely while a release holds it. */
-const MAX_LOOKS = 5;
 
 /**
  * A feature flag as a target: its percentage is the weight. What it was before the release is its stable version, and
@@ -46,9 +44,12 @@ export function createFlagTarget(
 }
 
 /** A write of the percentage: null for what it was before the release. */
-interface Roll extends Pick<TargetWrite, 'fence' | 'signal'> {
+interface Change {
   readonly percentage: number | null;
   readonly hold: boolean;
+}
+
+interface Roll extends Change, Pick<TargetWrite, 'fence' | 'signal'> {
   /** Of the flag that was looked at; `*`: the fence alone says whether it may, as on the way back. */
   readonly revision: number | '*';
 }
@@ -75,9 +76,9 @@ class FlagTarget implements Target {
   }
 
   async deploy({ fence, signal }: TargetWrite): Promise<string> {
-    const held = await this.#lookAndWrite(signal, (flag) => {
+    const held = await this.#lookAndRoll({ fence, signal }, (flag) => {
       this.#refuseUnreachable(flag);
-      return this.#roll({ percentage: null, hold: true, revision: flag.revision, fence, signal });
+      return { percentage: null, hold: true };
     });
     return `${this.#shown()} is held by this release, at ${percentageOf(held)} %.`;
   }
@@ -95,10 +96,9 @@ class FlagTarget implements Target {
     const written =
       weight === 0
         ? await this.#roll({ percentage: null, hold: true, revision: '*', fence, signal })
-        : await this.#lookAndWrite(signal, (flag) => {
+        : await this.#lookAndRoll({ fence, signal }, (flag) => {
             this.#refuseUnreachable(flag);
-            const percentage = Math.max(weight, formerOf(flag, fence));
-            return this.#roll({ percentage, hold: true, revision: flag.revision, fence, signal });
+            return { percentage: Math.max(weight, formerOf(flag, fence)), hold: true };
           });
     const now = percentageOf(written);
     const kept = weight > 0 && now > weight ? ', which it had before: nobody is taken out' : '';
@@ -133,9 +133,9 @@ class FlagTarget implements Target {
   }
 
   async promote({ fence, signal }: TargetWrite): Promise<string> {
-    await this.#lookAndWrite(signal, (flag) => {
+    await this.#lookAndRoll({ fence, signal }, (flag) => {
       this.#refuseUnreachable(flag);
-      return this.#roll({ percentage: 100, hold: false, revision: flag.revision, fence, signal });
+      return { percentage: 100, hold: false };
     });
     return `${this.#shown()} is on for everybody.`;
   }
@@ -171,22 +171,26 @@ class FlagTarget implements Target {
     return this.#ask(() => this.service.get(this.plan.name, { signal }));
   }
 
-  #roll({ percentage, hold, revision, fence, signal }: Roll): Promise<FlagDocument> {
+  #roll(roll: Roll): Promise<FlagDocument> {
+    return this.#ask(() => this.#send(roll));
+  }
+
+  #send({ percentage, hold, revision, fence, signal }: Roll): Promise<FlagDocument> {
     const { release: owner, epoch, step, attempt } = fence;
     const rollout = { percentage, fence: { owner, epoch, step, attempt, hold } };
-    return this.#ask(() => this.service.setRollout(this.plan.name, rollout, { signal, revision }));
+    return this.service.setRollout(this.plan.name, rollout, { signal, revision });
   }
 
   /** A write of what a look says: where somebody else wrote in between, such as the switch, it is looked at again. */
-  async #lookAndWrite(signal: AbortSignal, write: (flag: FlagAnswer) => Promise<FlagDocument>): Promise<FlagDocument> {
-    for (let looks = 1; ; looks += 1) {
-      const flag = await this.#look(signal);
-      try {
-        return await write(flag);
-      } catch (error) {
-        if (looks >= MAX_LOOKS || !isOvertaken(error)) throw error;
-      }
-    }
+  #lookAndRoll(
+    write: Pick<TargetWrite, 'fence' | 'signal'>,
+    change: (flag: FlagAnswer) => Change,
+  ): Promise<FlagDocument> {
+    return this.#ask(() =>
+      this.service.changeFlag(this.plan.name, { signal: write.signal }, (flag) =>
+        this.#send({ ...change(flag), ...write, revision: flag.revision }),
+      ),
+    );
   }
 
   async #ask<T>(ask: () => Promise<T>): Promise<T> {
@@ -248,10 +252,4 @@ function kindOf({ code, status }: FlagServiceError): TargetFailureKind {
   if (status === null || status === 429 || status >= 500) return 'unreachable';
   if (code === 'busy' || code === 'precondition-failed') return 'unreachable';
   return 'invalidTarget';
-}
-
-/** The flag was written after the look that a write was made from. */
-function isOvertaken(error: unknown): boolean {
-  if (!(error instanceof TargetFailure)) return false;
-  return error.cause instanceof FlagServiceError && error.cause.code === 'precondition-failed';
 }
