@@ -4,6 +4,7 @@ import { ReleaseError } from '../../src/errors';
 import type { Routed } from '../../src/metrics/metric-source';
 import type { AnalysisPlan } from '../../src/spec/plan-types';
 import type { MeasureInput, MeasureResult } from '../../src/workflows/activity-types';
+import { kayentaMetric } from '../analysis/kayenta-metrics';
 import { measured, measureInput, sampleOf, world } from './fakes';
 import type { World } from './fakes';
 
@@ -113,21 +114,8 @@ describe('the window of a measurement', () => {
 });
 
 describe("a look for Kayenta's judge", () => {
-  const size = { allowedIncrease: 1, allowedDecrease: 1, criticalIncrease: 1, criticalDecrease: 1 };
   const kayenta: AnalysisPlan['kayenta'] = {
-    metrics: [
-      {
-        name: 'error-rate',
-        groups: ['g'],
-        direction: 'increase',
-        nanStrategy: 'remove',
-        outliers: { strategy: 'keep', factor: 3 },
-        critical: false,
-        mustHaveData: false,
-        muted: false,
-        effectSize: { measure: 'meanRatio', ...size },
-      },
-    ],
+    metrics: [kayentaMetric({ name: 'error-rate', groups: ['g'], direction: 'increase' })],
     groupWeights: {},
     scoreThresholds: { pass: 95, marginal: 75 },
   };

@@ -3,21 +3,10 @@ import type { KayentaPoints, KayentaReport } from '../../src/analysis/kayenta-co
 import type { KayentaMetric, KayentaPolicy } from '../../src/analysis/kayenta-policy';
 import { judgePoints, withoutComparison } from '../../src/analysis/kayenta-report';
 import type { MetricVerdict } from '../../src/analysis/verdict';
+import { kayentaMetric } from './kayenta-metrics';
 
 function metricOf(name: string, changes: Partial<KayentaMetric> = {}): KayentaMetric {
-  const size = { allowedIncrease: 1, allowedDecrease: 1, criticalIncrease: 1, criticalDecrease: 1 };
-  return {
-    name,
-    groups: ['g'],
-    direction: 'increase',
-    nanStrategy: 'remove',
-    outliers: { strategy: 'keep', factor: 3 },
-    critical: false,
-    mustHaveData: false,
-    muted: false,
-    effectSize: { measure: 'meanRatio', ...size },
-    ...changes,
-  };
+  return kayentaMetric({ name, groups: ['g'], direction: 'increase', ...changes });
 }
 
 function policyOf(...metrics: KayentaMetric[]): KayentaPolicy {

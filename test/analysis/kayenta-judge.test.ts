@@ -1,26 +1,10 @@
 import fc from 'fast-check';
 import { judgeAsKayenta } from '../../src/analysis/kayenta-judge';
 import type { KayentaMetric, KayentaPolicy, KayentaResult, KayentaSeries } from '../../src/analysis/kayenta-policy';
+import { kayentaMetric } from './kayenta-metrics';
 
 function metricOf(changes: Partial<KayentaMetric> = {}): KayentaMetric {
-  return {
-    name: 'latency',
-    groups: ['g'],
-    direction: 'either',
-    nanStrategy: 'remove',
-    outliers: { strategy: 'keep', factor: 3 },
-    critical: false,
-    mustHaveData: false,
-    muted: false,
-    effectSize: {
-      measure: 'meanRatio',
-      allowedIncrease: 1,
-      allowedDecrease: 1,
-      criticalIncrease: 1,
-      criticalDecrease: 1,
-    },
-    ...changes,
-  };
+  return kayentaMetric({ name: 'latency', groups: ['g'], direction: 'either', ...changes });
 }
 
 function policyOf(metrics: readonly KayentaMetric[], groupWeights: Record<string, number> = {}): KayentaPolicy {

@@ -219,6 +219,13 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
     ...object,
     metadata: { ...object.metadata, namespace },
   });
+  const startController = (): DeploymentController =>
+    new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+  const canaryTarget = (): Target =>
+    createCanaryTarget(targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout' } }), {
+      cluster,
+      resolve: (image) => Promise.resolve(image),
+    });
   const refOf = ({ apiVersion, kind, metadata }: KubernetesObject): ObjectRef => ({
     apiVersion,
     kind,
@@ -294,11 +301,8 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
       let target: Target;
 
       beforeEach(() => {
-        controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
-        target = createCanaryTarget(
-          targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout' } }),
-          { cluster, resolve: (image) => Promise.resolve(image) },
-        );
+        controller = startController();
+        target = canaryTarget();
       });
 
       afterEach(() => controller.stop());
@@ -368,11 +372,8 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
 
       beforeEach(() => {
         inGit = initialised(namespace, 'canary', 'traefik');
-        controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
-        target = createCanaryTarget(
-          targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout' } }),
-          { cluster, resolve: (image) => Promise.resolve(image) },
-        );
+        controller = startController();
+        target = canaryTarget();
       });
 
       afterEach(() => controller.stop());
@@ -422,7 +423,7 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
 
       beforeEach(() => {
         inGit = initialised(namespace, 'blueGreen', 'serviceSelector');
-        controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+        controller = startController();
         target = createBlueGreenTarget(
           targetPlan({ namespace, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' } }),
           { cluster, resolve: (image) => Promise.resolve(image) },
@@ -491,7 +492,7 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
   });
 
   it('the canary carries nothing by which Argo CD tracks what is in Git', async () => {
-    const controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+    const controller = startController();
     const stable = inNamespace(
       git('apps/v1', 'Deployment', {
         replicas: 1,
@@ -508,10 +509,7 @@ describeWithApiServer('releases beside GitOps, by the rules of docs/gitops.md, a
       signal,
     });
     await cluster.create(inNamespace(ROUTES['TraefikService']?.object ?? stable), { signal });
-    const target = createCanaryTarget(
-      targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout' } }),
-      { cluster, resolve: (image) => Promise.resolve(image) },
-    );
+    const target = canaryTarget();
     const fence = { release: 'r1', epoch: 1, step: 1, attempt: 2 };
     await target.deploy({ version: V2, artifact: V2, fence, signal, timeoutMs: 20_000 });
     await controller.stop();

@@ -137,8 +137,7 @@ describe('the OpenFeature provider', () => {
 describe('a flag as the weight of the cohort router', () => {
   const begin = (router: ReturnType<typeof createCohortRouter>, userId: string) =>
     router.begin({ userId }).assignment.cohort;
-
-  it('rules while no release holds the router and nothing has tripped', async () => {
+  const weighted = async () => {
     const store = new MemoryFlagStore();
     await put(store, 'new-shop', { rollout_percentage: 100 });
     const client = await createFlagClient({ store, logger: silentLogger });
@@ -149,6 +148,11 @@ describe('a flag as the weight of the cohort router', () => {
       logger: silentLogger,
       weightFrom: flagWeight(client, 'new-shop'),
     });
+    return { store, client, router };
+  };
+
+  it('rules while no release holds the router and nothing has tripped', async () => {
+    const { store, client, router } = await weighted();
 
     expect(begin(router, 'u')).toBe('canary');
     await put(store, 'new-shop', { rollout_percentage: 100, enabled: false });
@@ -180,16 +184,7 @@ describe('a flag as the weight of the cohort router', () => {
   });
 
   it('is 0 when it is deleted, and the last one only while nothing could be loaded', async () => {
-    const store = new MemoryFlagStore();
-    await put(store, 'new-shop', { rollout_percentage: 100 });
-    const client = await createFlagClient({ store, logger: silentLogger });
-    const router = createCohortRouter({
-      stableVersion: 'v1',
-      canaryVersion: 'v2',
-      environment: {},
-      logger: silentLogger,
-      weightFrom: flagWeight(client, 'new-shop'),
-    });
+    const { store, client, router } = await weighted();
     expect(begin(router, 'u')).toBe('canary');
 
     await take(store, 'new-shop');

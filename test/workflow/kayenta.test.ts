@@ -2,6 +2,7 @@ import type { KayentaPolicy } from '../../src/analysis/kayenta-policy';
 import type { Plan } from '../../src/spec/plan-types';
 import type { MeasureInput } from '../../src/workflows/activity-types';
 import type { ReleaseStatus } from '../../src/workflows/api';
+import { kayentaMetric } from '../analysis/kayenta-metrics';
 import { FakeWorld } from './fake-world';
 import { shortPlan, testSteps, weights } from './plans';
 import { statusOf, TimeSkipping } from './time-skipping';
@@ -13,25 +14,7 @@ beforeAll(async () => {
 afterAll(() => time.stop());
 
 const KAYENTA: KayentaPolicy = {
-  metrics: [
-    {
-      name: 'error-rate',
-      groups: ['errors'],
-      direction: 'increase',
-      nanStrategy: 'remove',
-      outliers: { strategy: 'keep', factor: 3 },
-      critical: false,
-      mustHaveData: false,
-      muted: false,
-      effectSize: {
-        measure: 'meanRatio',
-        allowedIncrease: 1,
-        allowedDecrease: 1,
-        criticalIncrease: 1,
-        criticalDecrease: 1,
-      },
-    },
-  ],
+  metrics: [kayentaMetric({ name: 'error-rate', groups: ['errors'], direction: 'increase' })],
   groupWeights: { errors: 100 },
   scoreThresholds: { pass: 95, marginal: 75 },
 };
