@@ -101,6 +101,9 @@ export type CountedTrack =
 export const SUM_FELL =
   'a series without labels has fallen: a restart, or a sum over targets of which one is gone (sum by (job, instance) tells them apart)';
 
+/** Why counting begins where a reading's cursor has no counters. */
+export const RESUMED = 'what came before the first look after the resume';
+
 /** A track that nothing is asked of. */
 const NOT_COUNTED: CountedTrack = { kind: 'batch', counts: null, dropped: [], appeared: false };
 
@@ -111,6 +114,7 @@ export type CountCursor =
   /** A source that only knows what it has counted so far: that, and who counted it. */
   | {
       readonly kind: 'reading';
+      /** Empty where nothing of what was read until the next look is to be counted. */
       readonly counters: readonly string[];
       readonly canary: ArmBatch;
       readonly stable: ArmBatch;

@@ -318,6 +318,39 @@ describe('evidence of the whole release', () => {
     });
   });
 
+  it.each(['between two looks', 'during a look'])('is dropped by a resume after a failure: %s', async (when) => {
+    const world = new FakeWorld();
+    const dropped: boolean[] = [];
+    world.gather = ({ evidence }) => {
+      dropped.push(evidence?.forgotten === true);
+      return counted(1);
+    };
+    world.verdict = (_, call) => (call <= 2 ? 'fail' : 'pass');
+    let next = 0;
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan({ steps: oneWeight, onFailure: 'pause' }));
+      const reason = 'it was the dependency';
+      world.on('measure', async (_, call) => {
+        if (when !== 'during a look' || call !== 2) return;
+        next = dropped.length + 1;
+        await send(handle, 'resume', { reason });
+      });
+      await time.until(handle, (s) => s.paused?.cause === 'failure');
+      await time.env.sleep(307_000);
+      if (when === 'between two looks') {
+        next = dropped.length;
+        await send(handle, 'resume', { reason });
+      }
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      expect(dropped.flatMap((each, index) => (each ? [index] : []))).toEqual([next]);
+      expect((await statusOf(handle)).events.find(({ type }) => type === 'resumed')?.message).toBe(
+        'Resumed by ada: it was the dependency. The evidence counted until now is dropped, and gathered anew.',
+      );
+    });
+  });
+
   it('ends a soak before its time when it suffices, and not without a pass', async () => {
     const world = new FakeWorld();
     world.enough = () => true;
