@@ -620,6 +620,21 @@ describe('what is counted by a Prometheus', () => {
     expect(answer.kind === 'problem' && answer.problem.message).toContain(message);
   });
 
+  it('knows both ends of the buckets of native histograms', async () => {
+    const buckets = { kind: 'histogram', buckets: 'latency{track="{{track}}"}' } as const;
+    const native: Handler = ({ body }, response) => {
+      const form = new URLSearchParams(body);
+      const histogram = { count: '4', sum: '2', buckets: [[0, '0.25', '1', '4']] };
+      const histograms = [form.get('start'), form.get('end')].map((at) => [Number(at), histogram]);
+      json(response, { status: 'success', data: { resultType: 'matrix', result: [{ metric: {}, histograms }] } });
+    };
+
+    expect(await countOf(native, { metrics: [{ ...COUNTED, counters: buckets }] })).toMatchObject({
+      kind: 'problem',
+      problem: { kind: 'error', message: expect.stringContaining('a bucket from 0.25 to 1 s') as string },
+    });
+  });
+
   it('is nothing between two looks that are next to each other', async () => {
     const cursors = { 'error-rate': { kind: 'time', at: AT - 500 } } as const;
 
