@@ -111,6 +111,18 @@ describe('fixed limits', () => {
     expect(judgement.sentence).toBe('p95-latency 2 s over 100 canary requests, more than the allowed 1 s.');
   });
 
+  it('names five of many metrics, and says how many more there are', () => {
+    const names = Array.from({ length: 50 }, (_, index) => `errors-${index}`);
+    const policy = policyOf(names.map((name) => errorRate({ name, max: 0.05 })));
+    const sample = sampleOf(...names.map((name) => ({ name, canary: events(20, 100), stable: null })));
+
+    const { sentence, metrics } = judge(policy, null, sample);
+
+    expect(sentence.match(/20 of 100/g)).toHaveLength(5);
+    expect(sentence).toMatch(/more than the allowed 5 %\. And 45 more metrics\.$/);
+    expect(metrics.every((metric) => metric.sentence.includes('20 of 100'))).toBe(true);
+  });
+
   it('takes a metric that the source left out for an error', () => {
     expect(judge(policyOf([errorRate({ max: 1 })]), null, sampleOf()).verdict).toBe('error');
   });

@@ -620,6 +620,18 @@ describe('what is counted by a Prometheus', () => {
     expect(answer.kind === 'problem' && answer.problem.message).toContain(message);
   });
 
+  it('tells of five targets that were left out, and of how many more', async () => {
+    const appeared = Array.from({ length: 40 }, () => [null, '9'] as const);
+    const values = { ...healthy, 'requests{track="stable"}': [['1000', '1450'] as const, ...appeared] };
+
+    const answer = await countOf(ranging({ ...values, 'errors{track="stable"}': [] }));
+
+    expect(answer.kind === 'batch' && answer.dropped).toEqual([
+      ...[1, 2, 3, 4, 5].map((index) => `{instance="${index}",job="app"} has only just appeared`),
+      'and 35 more',
+    ]);
+  });
+
   it('knows both ends of the buckets of native histograms', async () => {
     const buckets = { kind: 'histogram', buckets: 'latency{track="{{track}}"}' } as const;
     const native: Handler = ({ body }, response) => {

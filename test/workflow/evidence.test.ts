@@ -291,6 +291,21 @@ describe('a service with hardly any traffic', () => {
   });
 });
 
+it('of a long soak the newest sixty measurements are kept', async () => {
+  const world = new FakeWorld();
+
+  await time.run(world, async (room) => {
+    const steps = oneWeight.map((step) => (step.kind === 'weight' ? { ...step, soakMs: 350_000 } : step));
+    const handle = await time.startRelease(room, testPlan({ steps }));
+
+    expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+    const { measurements, steps: ended } = await statusOf(handle);
+    expect(ended[2]).toMatchObject({ state: 'passed', measurements: 70 });
+    expect(measurements).toHaveLength(60);
+    expect(measurements.at(-1)).toEqual(ended[2]?.evidence);
+  });
+});
+
 describe('evidence of the whole release', () => {
   const counted = (batches: number): EvidenceState => ({
     subject: 'canary',
