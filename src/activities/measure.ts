@@ -10,6 +10,7 @@ import { askKayenta } from './ask-kayenta';
 import { lookAtRouting } from './check-routing';
 import type { Looking } from './check-routing';
 import { countEvidence } from './count-evidence';
+import { fitMeasurement } from './fit-measurement';
 import { inTime, limitedTo } from './in-time';
 import { settingProblem } from './setting-problem';
 
@@ -47,7 +48,7 @@ export async function measure(
   const away =
     unreachable.length === 0 ? '' : ` The weight could not be looked at everywhere: ${unreachable.join(' ')}`;
   return {
-    measurement: {
+    measurement: fitMeasurement({
       at,
       step,
       weight,
@@ -58,7 +59,7 @@ export async function measure(
       ...(routing === null ? {} : { routing }),
       ...askKayenta(input, metrics),
       ...(sample.simulated === true ? { simulated: true } : {}),
-    },
+    }),
     judgement,
     ...(evidence === null ? {} : { evidence: evidence.state }),
     foreignEdits,

@@ -101,6 +101,17 @@ export type CountedTrack =
 export const SUM_FELL =
   'a series without labels has fallen: a restart, or a sum over targets of which one is gone (sum by (job, instance) tells them apart)';
 
+/** Why counting begins where a reading's cursor has no counters. */
+export const RESUMED = 'what came before the first look after the resume';
+
+/** So many clauses are told of what a batch leaves out: one for each target would be hundreds, at each look. */
+const DROPPED_TOLD = 5;
+
+function firstOf(dropped: readonly string[]): readonly string[] {
+  const more = dropped.length - DROPPED_TOLD;
+  return more <= 0 ? dropped : [...dropped.slice(0, DROPPED_TOLD), `and ${more} more`];
+}
+
 /** A track that nothing is asked of. */
 const NOT_COUNTED: CountedTrack = { kind: 'batch', counts: null, dropped: [], appeared: false };
 
@@ -111,6 +122,7 @@ export type CountCursor =
   /** A source that only knows what it has counted so far: that, and who counted it. */
   | {
       readonly kind: 'reading';
+      /** Empty where nothing of what was read until the next look is to be counted. */
       readonly counters: readonly string[];
       readonly canary: ArmBatch;
       readonly stable: ArmBatch;
@@ -210,7 +222,7 @@ export function joinTracks(
     stable: stable.counts ?? nothingLike(either),
     ...(boundaries === null ? {} : { boundaries }),
     ...(stable.spreads === undefined ? {} : { spreads: stable.spreads }),
-    dropped: [...canary.dropped, ...stable.dropped],
+    dropped: firstOf([...canary.dropped, ...stable.dropped]),
     cursor,
   };
 }

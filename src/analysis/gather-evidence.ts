@@ -35,6 +35,11 @@ export interface EvidenceState {
   /** The weight change that the cursors belong to, epoch milliseconds. */
   readonly since: number;
   readonly metrics: Readonly<Record<string, MetricState>>;
+  /**
+   * Set by a person's word that what was counted was not the canary's doing: the next look forgets the evidence, which
+   * would stay proven for ever, and counting begins anew there.
+   */
+  readonly forgotten?: true;
 }
 
 interface MetricState {
@@ -185,16 +190,34 @@ export function alphaOf(
 }
 
 /** What goes on: the evidence through all weights, where it is counted from only at one. */
-function continued(state: EvidenceState | null, { subject, since }: GatheringLook): EvidenceState {
+function continued(
+  state: EvidenceState | null,
+  { subject, since }: Pick<GatheringLook, 'subject' | 'since'>,
+): EvidenceState {
   if (state === null || state.subject !== subject) return { subject, since, metrics: {} };
+  if (state.forgotten === true) {
+    return continued({ subject, since: state.since, metrics: mapMetrics(state, forgetting) }, { subject, since });
+  }
   if (state.since === since) return state;
-  const metrics = Object.fromEntries(
-    Object.entries(state.metrics).map(([name, metric]) => [
-      name,
-      { ...metric, cursor: null, comparedAtWeight: 0, promotion: NO_EVIDENCE },
-    ]),
-  );
-  return { subject, since, metrics };
+  const atNewWeight = { cursor: null, comparedAtWeight: 0, promotion: NO_EVIDENCE };
+  return { subject, since, metrics: mapMetrics(state, (metric) => ({ ...metric, ...atNewWeight })) };
+}
+
+function mapMetrics(
+  { metrics }: EvidenceState,
+  change: (metric: MetricState) => MetricState,
+): EvidenceState['metrics'] {
+  return Object.fromEntries(Object.entries(metrics).map(([name, metric]) => [name, change(metric)]));
+}
+
+/** What is known of stable's processes stays. */
+function forgetting(metric: MetricState): MetricState {
+  return { ...NOTHING, boundaries: metric.boundaries, spreads: seenSpreads(metric), cursor: anew(metric.cursor) };
+}
+
+/** So that what came until now is in no batch: a source without a cursor would count all that this weight had. */
+function anew(cursor: CountCursor | null): CountCursor | null {
+  return cursor?.kind === 'reading' ? { ...cursor, counters: [] } : null;
 }
 
 type Trouble = { readonly kind: 'error' | 'no-data'; readonly message: string };

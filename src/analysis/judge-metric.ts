@@ -115,10 +115,20 @@ function whyUnusable(
       sentence: `${metric.name}: the canary had ${countOf(requests, 'request')}, fewer than the ${policy.minRequests} a verdict needs.`,
     };
   }
-  if (problem === undefined && value !== null && Number.isFinite(value) && countsAreSane(canary)) return null;
+  if (problem === undefined && value !== null && Number.isFinite(value) && countsAreSane(canary)) {
+    if (metric.unit === 'count' || value >= -ROUNDING) return null;
+    const whose = metric.unit === 'ratio' ? 'no share of events is' : 'no time is';
+    return {
+      verdict: 'error',
+      sentence: `${metric.name}: the canary's value is ${value}, and ${whose} below 0; a difference of counters falls when one is reset, which increase() reckons with.`,
+    };
+  }
   const why = problem?.message ?? (value === null ? 'there is no value' : 'the value is not a number');
   return { verdict: 'insufficient-data', sentence: `${metric.name}: no data for the canary: ${clause(why)}.` };
 }
+
+/** What rounding leaves of a difference of equals. Less than that is nonsense, which would keep any upper limit. */
+const ROUNDING = 1e-9;
 
 function countsAreSane({ events, requests }: Observation): boolean {
   const counts = [events?.bad ?? 0, events?.total ?? 0, requests ?? 0];

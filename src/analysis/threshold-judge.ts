@@ -77,12 +77,21 @@ function judgeMeasurement(metrics: readonly JudgedMetric[], sample: Sample): Jud
   const counted = metrics.filter((metric) => !isExcused(metric, metrics, sample));
   for (const verdict of WORST_FIRST) {
     const found = counted.filter((metric) => metric.verdict.verdict === verdict);
-    if (found.length > 0) return { verdict, sentence: found.map((metric) => metric.verdict.sentence).join(' ') };
+    if (found.length > 0) return { verdict, sentence: sentenceOf(found) };
   }
   if (counted.every((metric) => metric.heldAgainst === 'nothing')) {
     return { verdict: 'inconclusive', sentence: 'No metric has a limit, so there is nothing that could pass.' };
   }
-  return { verdict: 'pass', sentence: metrics.map((metric) => metric.verdict.sentence).join(' ') };
+  return { verdict: 'pass', sentence: sentenceOf(metrics) };
+}
+
+/** A sentence of the story, again and again: of more metrics, what the others say stands with each. */
+const METRICS_TOLD = 5;
+
+function sentenceOf(metrics: readonly JudgedMetric[]): string {
+  const told = metrics.slice(0, METRICS_TOLD).map(({ verdict }) => verdict.sentence);
+  const more = metrics.length - told.length;
+  return [...told, ...(more > 0 ? [`And ${countOf(more, 'more metric')}.`] : [])].join(' ');
 }
 
 /**

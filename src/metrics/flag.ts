@@ -1,4 +1,4 @@
-import { minus } from '../analysis/counts';
+import { minus, RESUMED } from '../analysis/counts';
 import type { ArmBatch, CountCursor, Counted, CountedSince } from '../analysis/counts';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { OutcomesAnswer } from '../flags/answers';
@@ -142,7 +142,8 @@ function sinceCursor(
   const next: CountCursor = { kind: 'reading', counters: [answer.counters], ...now };
   if (cursor === undefined)
     return { kind: 'begin', why: 'what came before the first look at this weight', cursor: next };
-  const anew = { kind: 'begin', why: 'the outcomes are counted anew', cursor: next } as const;
+  const isResumed = cursor.kind === 'reading' && cursor.counters.length === 0;
+  const anew = { kind: 'begin', why: isResumed ? RESUMED : 'the outcomes are counted anew', cursor: next } as const;
   if (cursor.kind !== 'reading' || cursor.counters.join() !== answer.counters) return anew;
   const batch = { canary: minus(now.canary, cursor.canary), stable: minus(now.stable, cursor.stable) };
   // A store that came back from an older copy has the same counters with less in them.

@@ -94,8 +94,12 @@ export interface SeriesPair {
 
 export type SeriesValue =
   | { readonly kind: 'number'; readonly text: string }
-  /** The counts of all buckets with their upper ends, ascending. */
-  | { readonly kind: 'native'; readonly count: string; readonly buckets: readonly { le: string; count: string }[] };
+  /** The counts of all buckets with both of their ends, ascending. */
+  | {
+      readonly kind: 'native';
+      readonly count: string;
+      readonly buckets: readonly { readonly above: string; readonly le: string; readonly count: string }[];
+    };
 
 /** One series on a grid of moments. */
 export interface SeriesRange {
@@ -149,7 +153,7 @@ export function readRange(answer: HttpAnswer, grid: RangeGrid): RangeResult {
 }
 
 function nativeValue({ count, buckets }: z.output<typeof NativePoint>[1]): SeriesValue {
-  return { kind: 'native', count, buckets: buckets.map(([, , le, each]) => ({ le, count: each })) };
+  return { kind: 'native', count, buckets: buckets.map(([, above, le, each]) => ({ above, le, count: each })) };
 }
 
 /** A number as Prometheus writes it; NaN and the infinities are themselves. */

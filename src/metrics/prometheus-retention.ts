@@ -28,9 +28,11 @@ const REMEMBERED_MS = 10 * 60_000;
 /** How long a server keeps samples, milliseconds; null when it does not say. */
 type AskRetention = (signal: AbortSignal | undefined) => Promise<number | null>;
 
-/** Says of a window why it is too long; null when it is not. */
-export type CheckRetention = (window: {
+/** Says of a window, or of a query that looks further back by itself, why it is too long; null when it is not. */
+export type CheckRetention = (asked: {
   readonly windowMs: number;
+  /** How far a query looks back, milliseconds, as `lookBackOf` has it. */
+  readonly lookBackMs?: number;
   readonly signal?: AbortSignal | undefined;
 }) => Promise<string | null>;
 
@@ -41,12 +43,32 @@ export type CheckRetention = (window: {
  */
 export function createRetentionCheck(client: HttpClient, { url }: PrometheusAddress): CheckRetention {
   const ask = remembered(client, url);
-  return async ({ windowMs, signal }) => {
-    if (windowMs <= ALWAYS_KEPT_MS) return null;
+  return async ({ windowMs, lookBackMs = 0, signal }) => {
+    const longestMs = Math.max(windowMs, lookBackMs);
+    if (longestMs <= ALWAYS_KEPT_MS) return null;
     const keptMs = await ask(signal);
-    if (keptMs === null || windowMs <= Math.max(keptMs, ALWAYS_KEPT_MS)) return null;
-    return `the window of ${formatDuration(windowMs)} is longer than Prometheus at ${displayUrl(url)} keeps samples (${formatDuration(keptMs)}); shorten the soak or let it keep them longer`;
+    if (keptMs === null || longestMs <= Math.max(keptMs, ALWAYS_KEPT_MS)) return null;
+    const [what, shorten] = longestMs > windowMs ? ['range', 'range in the query'] : ['window', 'soak'];
+    return `the ${what} of ${formatDuration(longestMs)} is longer than Prometheus at ${displayUrl(url)} keeps samples (${formatDuration(keptMs)}); shorten the ${shorten} or let it keep them longer`;
   };
+}
+
+const QUOTED_OR_COMMENT = /"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|#[^\n]*/gsu;
+
+/** A range or a subquery with the offset behind it, or an offset alone. */
+const LOOKS_BACK =
+  /\[\s*([\d.]\w*)\s*(?::[^\]]*)?\](?:\s*@\s*[\w.]+(?:\(\s*\))?)?(?:\s*\boffset\s+([\d.]\w*))?|\boffset\s+([\d.]\w*)/giu;
+
+/** How far PromQL as it is sent looks back, milliseconds: by the longest of its ranges with its offset. */
+export function lookBackOf(query: string): number {
+  const code = query.replace(QUOTED_OR_COMMENT, '""');
+  return [...code.matchAll(LOOKS_BACK)].reduce((longest, [, range, offset, alone]) => {
+    const ms = [range, offset, alone].reduce(
+      (sum, text) => sum + (text === undefined ? 0 : (durationIn(text) ?? 0)),
+      0,
+    );
+    return Math.max(longest, ms);
+  }, 0);
 }
 
 /** What a server said is remembered, and questions of one moment share an answer; a failure is not remembered. */
@@ -98,8 +120,14 @@ async function retentionOf(client: HttpClient, url: string, signal: AbortSignal 
 /** `15d`, `1h30m`, `15d or 512MiB`; null where only a size, or nothing that is a time, bounds it. */
 export function readRetention(text: string): number | null {
   const [time = ''] = text.split(' or ');
-  const parts = [...time.matchAll(/(\d+)(ms|[smhdwy])/g)];
-  if (parts.length === 0 || parts.map(([part]) => part).join('') !== time) return null;
-  const ms = parts.reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS_MS[unit ?? ''] ?? 0), 0);
-  return ms > 0 ? ms : null;
+  const ms = durationIn(time);
+  return ms !== null && ms > 0 ? ms : null;
+}
+
+/** `1h30m`, or a plain number of seconds where PromQL takes one; null for anything else. */
+function durationIn(text: string): number | null {
+  if (/^\d+(?:\.\d+)?$/u.test(text)) return Number(text) * 1_000;
+  const parts = [...text.matchAll(/(\d+)(ms|[smhdwy])/g)];
+  if (parts.length === 0 || parts.map(([part]) => part).join('') !== text) return null;
+  return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS_MS[unit ?? ''] ?? 0), 0);
 }

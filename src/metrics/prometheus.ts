@@ -8,7 +8,7 @@ import { mapBounded } from './pool';
 import { readAnswer, readRange, type QueryResult, type RangeGrid, type RangeResult } from './prometheus-answer';
 import { countSeries } from './prometheus-counts';
 import { observeRatio, observeValue, type Answered } from './prometheus-observation';
-import { createRetentionCheck } from './prometheus-retention';
+import { createRetentionCheck, lookBackOf } from './prometheus-retention';
 import type { CheckRetention } from './prometheus-retention';
 import { askOrSay, createPrometheusClient, seconds, type PrometheusOptions } from './prometheus-request';
 
@@ -43,10 +43,19 @@ async function sample({ client, options, beyondRetention }: Server, request: Sam
   const queries = request.metrics.flatMap((metric) =>
     (['canary', 'stable'] as const).flatMap((track) => prepare(metric, track, request)),
   );
-  const beyond = await beyondRetention(request);
+  const lookBack = (query: PreparedQuery): Parameters<CheckRetention>[0] => ({
+    windowMs: asksOverWindow(query.template) ? request.windowMs : 0,
+    lookBackMs: lookBackOf(query.text),
+    signal: request.signal,
+  });
+  // One question for all; only a server that keeps too little for one of them has something to say of each.
+  const lookBackMs = Math.max(0, ...queries.map((query) => lookBackOf(query.text)));
+  const anyBeyond =
+    (await beyondRetention({ windowMs: request.windowMs, lookBackMs, signal: request.signal })) !== null;
   const results = await mapBounded(queries, CONCURRENT_QUERIES, async (query): Promise<PreparedAnswer> => {
     if (query.problem !== null) return { query, result: query.problem };
-    if (beyond !== null && asksOverWindow(query.template)) return { query, result: { kind: 'error', message: beyond } };
+    const beyond = anyBeyond ? await beyondRetention(lookBack(query)) : null;
+    if (beyond !== null) return { query, result: { kind: 'error', message: beyond } };
     return { query, result: await ask(client, options, request, query.text) };
   });
   const observe = (metric: MetricPlan, track: Track): Observation => {
@@ -78,7 +87,7 @@ async function routed({ client, options, beyondRetention }: Server, request: Rou
     return { kind: 'no-data', query: '', message: 'no metric counts its requests over {{window}}' };
   }
   const windowMs = request.at - request.since;
-  const beyond = await beyondRetention({ windowMs, signal: request.signal });
+  const beyond = await beyondRetention({ windowMs, lookBackMs: lookBackOf(template), signal: request.signal });
   if (beyond !== null) return { kind: 'error', query: template, message: beyond };
   const count = async (track: Track): Promise<{ text: string; result: QueryResult }> => {
     const name = request.tracks?.[track] ?? track;

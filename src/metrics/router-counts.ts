@@ -1,4 +1,4 @@
-import { minus, spreadsOf } from '../analysis/counts';
+import { minus, RESUMED, spreadsOf } from '../analysis/counts';
 import type { ArmBatch, CountCursor, Counted, CountedSince, Spread } from '../analysis/counts';
 import type { Cohort } from '../router/protocol';
 import { sumHistograms, type CumulativeHistogram } from './histogram';
@@ -93,7 +93,10 @@ function sinceCursor(reading: Reading, metric: 'errors' | 'latency', cursor: Cou
   const stableParts = reading.stableParts.map(batchOf);
   const next: CountCursor = { kind: 'reading', counters, ...now, stableParts };
   const isSame = cursor?.kind === 'reading' && cursor.counters.join() === counters.join();
-  if (cursor !== undefined && !isSame) return { kind: 'begin', why: 'an instance counts anew', cursor: next };
+  if (cursor !== undefined && !isSame) {
+    const isResumed = cursor.kind === 'reading' && cursor.counters.length === 0;
+    return { kind: 'begin', why: isResumed ? RESUMED : 'an instance counts anew', cursor: next };
+  }
   const boundaries = metric === 'errors' ? {} : { boundaries: reading.canary.histogram.bounds.map((ms) => ms / 1000) };
   return {
     kind: 'batch',

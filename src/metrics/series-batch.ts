@@ -204,16 +204,29 @@ function histogramAt(series: readonly SeriesPair[], end: 'from' | 'to', target: 
 
 /**
  * Powers of two, 1 ms to 32 s: ends of buckets in every native histogram of schema 0 and finer, so that counts at them
- * are exact whatever buckets are filled. In seconds.
+ * are exact whatever buckets are filled. In seconds. Coarser ones, and those with buckets of their own, are refused where
+ * a filled bucket has one of these within.
  */
 const NATIVE_BOUNDARIES: readonly number[] = Array.from({ length: 16 }, (_, index) => 2 ** (index - 10));
 
 function nativeCounts({ count, buckets }: Extract<SeriesValue, { kind: 'native' }>, target: string): Histogram {
-  const read = buckets.map((bucket) => ({ le: numberIn(bucket.le), count: countIn(bucket.count, target) }));
+  const read = buckets.map((bucket) => ({
+    above: numberIn(bucket.above),
+    le: numberIn(bucket.le),
+    count: countIn(bucket.count, target),
+  }));
   const total = countIn(count, target);
   const atOrBelow = (boundary: number): number =>
-    // Ends of buckets are computed by powers, so that their last digit may differ.
-    read.reduce((sum, bucket) => sum + (bucket.le <= boundary * (1 + 1e-9) ? bucket.count : 0), 0);
+    read.reduce((sum, bucket) => {
+      // Ends of buckets are computed by powers, so that their last digit may differ.
+      if (bucket.le <= boundary * (1 + 1e-9)) return sum + bucket.count;
+      if (bucket.count > 0 && bucket.above < boundary * (1 - 1e-9)) {
+        throw new Nonsense(
+          `${target} has a bucket from ${bucket.above} to ${bucket.le} s, which hides how many are slower than ${boundary} s: native histograms are counted at powers of two, which takes schema 0 or a finer one`,
+        );
+      }
+      return sum;
+    }, 0);
   return { boundaries: NATIVE_BOUNDARIES, cumulative: [...NATIVE_BOUNDARIES.map(atOrBelow), total] };
 }
 

@@ -132,9 +132,10 @@ function toneOf({ outcome }: ReleaseStatus): string {
 /** All that is still known: the newest, and of older ones those that a step or an event kept. In order of time. */
 function measurementsOf(status: ReleaseStatus): readonly Measurement[] {
   const kept = [
-    ...status.measurements,
-    ...status.steps.flatMap(({ evidence }) => evidence ?? []),
     ...status.events.flatMap(({ evidence }) => evidence ?? []),
+    ...status.steps.flatMap(({ evidence }) => evidence ?? []),
+    // Last, and so instead of the same one before: of an old one the story may have kept its sentence alone.
+    ...status.measurements,
   ];
   const byTime = new Map(kept.map((measurement) => [`${measurement.at} ${measurement.step}`, measurement]));
   return [...byTime.values()].sort((a, b) => a.at - b.at);

@@ -1,4 +1,5 @@
 import { allHandlersFinished, condition, makeContinueAsNewFunc, workflowInfo } from '@temporalio/workflow';
+import { boundKept } from './kept-measurements';
 import type { release } from './release';
 import type { Run } from './run';
 
@@ -32,6 +33,7 @@ export function handOverPossible(run: Run): boolean {
 export async function continueAsNewIfDue(run: Run): Promise<void> {
   if (!handOverPossible(run)) return;
   if (!allHandlersFinished()) await condition(allHandlersFinished);
+  boundKept(run.state);
   // The next run's own start is not the release's: lists read when that was from here.
   const memo = { ...workflowInfo().memo, startedAt: run.state.epoch };
   await makeContinueAsNewFunc<typeof release>({ memo })({ ...run.input, carried: run.state });

@@ -282,7 +282,10 @@ function underWay({ state, shifting }: Run): string | null {
   }
 }
 
-/** Lifts a pause; what was timed goes on with the time it had left. */
+/**
+ * Lifts a pause; what was timed goes on with the time it had left. After a failure it says that the canary was not to
+ * blame for what was seen, so that evidence, which stays proven whatever comes later, does not fail the next look.
+ */
 function resume(run: Run, actor: Actor, reason: string | undefined): void {
   const { state } = run;
   if (state.paused === null) return;
@@ -302,9 +305,19 @@ function resume(run: Run, actor: Actor, reason: string | undefined): void {
     const away = awayFrom(state.approval.since);
     state.approval = { ...state.approval, expiresAt: state.approval.expiresAt + away };
   }
+  const afterFailure = state.paused.cause === 'failure';
   state.paused = null;
   state.guardJudge = null;
-  record(run, 'resumed', withReason(`Resumed by ${actor.name}`, reason), { actor, step: state.step });
+  const sentence = withReason(`Resumed by ${actor.name}`, reason);
+  if (!afterFailure || state.evidence === undefined) {
+    record(run, 'resumed', sentence, { actor, step: state.step });
+    return;
+  }
+  state.evidence = { ...state.evidence, forgotten: true };
+  record(run, 'resumed', `${sentence} The evidence counted until now is dropped, and gathered anew.`, {
+    actor,
+    step: state.step,
+  });
 }
 
 /** What only takes a track away brings no version that could be given traffic, or be promoted. */

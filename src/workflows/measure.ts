@@ -51,6 +51,7 @@ export async function takeReading(
 ): Promise<Reading> {
   const { state, plan } = run;
   const at = Date.now();
+  const known = state.evidence ?? null;
   try {
     const result = await measure.executeWithOptions({ summary: `measure at ${state.weight} %` }, [
       {
@@ -66,12 +67,16 @@ export async function takeReading(
         analysis: plan.analysis,
         judge,
         routing: { highest: state.routing.highest },
-        evidence: state.evidence ?? null,
+        evidence: known,
         ...(reassert ? {} : { reassert }),
         ...(kayenta === undefined ? {} : { kayenta }),
       },
     ]);
-    if (result.evidence !== undefined) state.evidence = result.evidence;
+    if (result.evidence !== undefined) {
+      // A resume during this very look drops what it has counted, too.
+      const isDropped = state.evidence?.forgotten === true && known?.forgotten !== true;
+      state.evidence = isDropped ? { ...result.evidence, forgotten: true } : result.evidence;
+    }
     for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
     note(run, result.measurement);
     if (result.guardTripped !== null) {

@@ -15,6 +15,7 @@ import type {
 } from './api';
 import type { TargetRef } from './activity-types';
 import { renderDetails } from './details';
+import { boundKept } from './kept-measurements';
 import { SEARCH_KEYS } from './search-attribute-keys';
 import { statusOf } from './status';
 
@@ -37,8 +38,6 @@ export interface Run {
 
 /** Sluice itself, as the one who acts. */
 export const SLUICE: Actor = { name: 'sluice', via: 'workflow' };
-
-const MEASUREMENTS_KEPT = 60;
 
 export function openRun(input: ReleaseInput): Run {
   return {
@@ -135,7 +134,7 @@ export function record(
 export function keepMeasurement(run: Run, measurement: Measurement): void {
   const { state } = run;
   state.measurements.push(measurement);
-  if (state.measurements.length > MEASUREMENTS_KEPT) state.measurements.shift();
+  boundKept(state);
   state.observedShare = measurement.observedShare;
   showDetails(run);
 }

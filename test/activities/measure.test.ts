@@ -466,6 +466,22 @@ describe('the evidence of the release', () => {
     });
   });
 
+  it('is told of in a payload that has room for many, however long the queries are', async () => {
+    const all = world();
+    const dropped = Array.from({ length: 6 }, (_, index) => `${'l'.repeat(400)}${index}`);
+    all.source.tally = ({ at }) => [
+      {
+        ...{ name: 'error-rate', query: 'q'.repeat(200_000), kind: 'batch', dropped, cursor: { kind: 'time', at } },
+        ...{ canary: { bad: 0, total: 40 }, stable: { bad: 1, total: 760 } },
+      },
+    ];
+
+    const { measurement } = await measured(all, measureInput({ plan }));
+
+    expect(JSON.stringify(measurement).length).toBeLessThan(96 * 1024);
+    expect(measurement.metrics[0]?.evidence).toMatchObject({ canary: { bad: 0, total: 40 }, dropped });
+  });
+
   it('fails also where this one look had no requests to be judged by', async () => {
     const all = world();
     all.source.answer = (request) => sampleOf(request, { bad: 3, total: 3 });

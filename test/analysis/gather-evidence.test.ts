@@ -316,6 +316,30 @@ describe('evidence over a release', () => {
     expect(findings[0]?.report.clusters).toBe(3);
   });
 
+  it('is forgotten by a person’s word, and counted anew from the next look on', () => {
+    const { state } = play([events([8, 25], [0, 475], { spreads: [{ chiSquared: 120, degrees: 30 }] })]);
+    const forgotten: EvidenceState = { ...state, forgotten: true };
+    expect(gatherEvidence(policy, state, look, []).findings[0]?.outcome.kind).toBe('proven');
+
+    expect(cursorsOf(forgotten, look)).toEqual({});
+    const next = gatherEvidence(policy, forgotten, look, [events([0, 25], [0, 475])]);
+    expect(next.findings[0]).toMatchObject({
+      outcome: { kind: 'kept' },
+      report: { batches: 1, canary: { bad: 0, total: 25 }, clusters: 4 },
+    });
+    expect(next.state).not.toHaveProperty('forgotten');
+  });
+
+  it('is forgotten with what a source without a memory has read: its cursor says so', () => {
+    const read = { bad: 8, total: 25 };
+    const cursor = { kind: 'reading', counters: ['a/1'], canary: read, stable: { bad: 0, total: 475 } } as const;
+    const { state } = play([events([8, 25], [0, 475], { cursor })]);
+
+    expect(cursorsOf({ ...state, forgotten: true }, look)).toEqual({ errors: { ...cursor, counters: [] } });
+    // Another weight is counted from its beginning.
+    expect(cursorsOf({ ...state, forgotten: true }, { ...look, since: 1 })).toEqual({});
+  });
+
   it('proves a canary good enough, weight by weight', () => {
     const asked = { promotion: { exclude: 5, beta: 0.05 } };
     const good = events([1, 500], [40, 9_500]);

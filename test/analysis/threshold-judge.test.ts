@@ -111,8 +111,43 @@ describe('fixed limits', () => {
     expect(judgement.sentence).toBe('p95-latency 2 s over 100 canary requests, more than the allowed 1 s.');
   });
 
+  it('names five of many metrics, and says how many more there are', () => {
+    const names = Array.from({ length: 50 }, (_, index) => `errors-${index}`);
+    const policy = policyOf(names.map((name) => errorRate({ name, max: 0.05 })));
+    const sample = sampleOf(...names.map((name) => ({ name, canary: events(20, 100), stable: null })));
+
+    const { sentence, metrics } = judge(policy, null, sample);
+
+    expect(sentence.match(/20 of 100/g)).toHaveLength(5);
+    expect(sentence).toMatch(/more than the allowed 5 %\. And 45 more metrics\.$/);
+    expect(metrics.every((metric) => metric.sentence.includes('20 of 100'))).toBe(true);
+  });
+
   it('takes a metric that the source left out for an error', () => {
     expect(judge(policyOf([errorRate({ max: 1 })]), null, sampleOf()).verdict).toBe('error');
+  });
+
+  it.each([
+    ['ratio', errorRate({ max: 0.05 }), 'error-rate', 'no share of events is'],
+    ['seconds', latency({ max: 1 }), 'p95-latency', 'no time is'],
+  ])('does not take a value below 0 in %s for one that keeps its limit', (_unit, metric, name, whose) => {
+    const judged = (canary: number): ReturnType<typeof judge> =>
+      judge(policyOf([metric]), null, sampleOf({ name, canary: value(canary, 100), stable: null }));
+
+    expect(judged(-0.25)).toMatchObject({
+      verdict: 'error',
+      sentence: `${name}: the canary's value is -0.25, and ${whose} below 0; a difference of counters falls when one is reset, which increase() reckons with.`,
+    });
+    expect(judged(0).verdict).toBe('pass');
+    expect(judged(-1e-16).verdict).toBe('pass');
+  });
+
+  it('takes a count below 0 for what it is', () => {
+    const metric = errorRate({ name: 'orders', unit: 'count', max: 5 });
+
+    const sample = sampleOf({ name: 'orders', canary: value(-3), stable: null });
+
+    expect(judge(policyOf([metric]), null, sample).verdict).toBe('pass');
   });
 
   it('does not pass without a metric', () => {

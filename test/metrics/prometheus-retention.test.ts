@@ -1,8 +1,9 @@
 import { createPrometheusSource } from '../../src/metrics/prometheus';
-import { readRetention } from '../../src/metrics/prometheus-retention';
+import { lookBackOf, readRetention } from '../../src/metrics/prometheus-retention';
 import type { Observation } from '../../src/analysis/sample';
 import { json, startFakeServer } from './fake-server';
 import type { Handler } from './fake-server';
+import type { MetricPlan } from '../../src/spec/plan-types';
 import { AT, ERROR_RATE, P95, requestOf } from './requests';
 
 const HOUR_MS = 3_600_000;
@@ -20,13 +21,31 @@ it.each([
   expect(readRetention(text)).toBe(ms);
 });
 
+it.each([
+  ['increase(e[30d])', 30 * 24],
+  ['increase(e[1h]) / increase(e[1h30m] offset 2d)', 49.5],
+  ['e OFFSET 3h', 3],
+  ['max_over_time(rate(e[5m])[6h:1m] @ end() offset 1h)', 7],
+  ['rate(e[7200])', 2],
+  ['e - e offset -3h', 0],
+  ['e{a="[30d]"} # [30d]', 0],
+  ["e{a='\\'[30d]'}", 0],
+  ['offset_total', 0],
+])('%s looks %d hours back', (query, hours) => {
+  expect(lookBackOf(query)).toBe(hours * HOUR_MS);
+});
+
 describe('a window', () => {
   const vector = (value: string): object => ({
     status: 'success',
     data: { resultType: 'vector', result: [{ metric: {}, value: [AT / 1000, value] }] },
   });
 
-  async function observe(windowMs: number, info: Handler): Promise<{ observed: Observation[]; asked: string[] }> {
+  async function observe(
+    windowMs: number,
+    info: Handler,
+    metrics: readonly MetricPlan[] = [ERROR_RATE, P95],
+  ): Promise<{ observed: Observation[]; asked: string[] }> {
     const asked: string[] = [];
     const server = await startFakeServer((request, response) => {
       asked.push(request.path);
@@ -35,8 +54,8 @@ describe('a window', () => {
     });
     const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
     try {
-      const { metrics } = await source.sample(requestOf([ERROR_RATE, P95], { windowMs }));
-      return { observed: metrics.map(({ canary }) => canary), asked };
+      const sample = await source.sample(requestOf(metrics, { windowMs }));
+      return { observed: sample.metrics.map(({ canary }) => canary), asked };
     } finally {
       source.close();
       await server.close();
@@ -56,6 +75,24 @@ describe('a window', () => {
     });
     // Asks for no window.
     expect(observed[1]).toMatchObject({ value: 10 });
+  });
+
+  it('is not all that a query looks back over: its own ranges are, too', async () => {
+    const own = (expression: string): MetricPlan => ({ ...P95, query: { kind: 'value', expression, requests: null } });
+    const kept = await observe(60_000, keeps('15d'), [own('increase(e[15d])')]);
+    const { observed } = await observe(60_000, keeps('15d'), [
+      own('increase(e[30d])'),
+      own('e[{{window}}] offset 15d'),
+    ]);
+
+    expect(kept.observed[0]).toMatchObject({ value: 10 });
+    expect(observed[0]?.problem).toMatchObject({
+      kind: 'error',
+      message: expect.stringMatching(
+        /^the range of 30d is longer than .* keeps samples \(15d\); shorten the range in the query or let it keep them longer$/,
+      ) as string,
+    });
+    expect(observed[1]?.problem?.kind).toBe('error');
   });
 
   it('of two hours is there whatever is kept, and nothing is asked for it', async () => {

@@ -620,6 +620,33 @@ describe('what is counted by a Prometheus', () => {
     expect(answer.kind === 'problem' && answer.problem.message).toContain(message);
   });
 
+  it('tells of five targets that were left out, and of how many more', async () => {
+    const appeared = Array.from({ length: 40 }, () => [null, '9'] as const);
+    const values = { ...healthy, 'requests{track="stable"}': [['1000', '1450'] as const, ...appeared] };
+
+    const answer = await countOf(ranging({ ...values, 'errors{track="stable"}': [] }));
+
+    expect(answer.kind === 'batch' && answer.dropped).toEqual([
+      ...[1, 2, 3, 4, 5].map((index) => `{instance="${index}",job="app"} has only just appeared`),
+      'and 35 more',
+    ]);
+  });
+
+  it('knows both ends of the buckets of native histograms', async () => {
+    const buckets = { kind: 'histogram', buckets: 'latency{track="{{track}}"}' } as const;
+    const native: Handler = ({ body }, response) => {
+      const form = new URLSearchParams(body);
+      const histogram = { count: '4', sum: '2', buckets: [[0, '0.25', '1', '4']] };
+      const histograms = [form.get('start'), form.get('end')].map((at) => [Number(at), histogram]);
+      json(response, { status: 'success', data: { resultType: 'matrix', result: [{ metric: {}, histograms }] } });
+    };
+
+    expect(await countOf(native, { metrics: [{ ...COUNTED, counters: buckets }] })).toMatchObject({
+      kind: 'problem',
+      problem: { kind: 'error', message: expect.stringContaining('a bucket from 0.25 to 1 s') as string },
+    });
+  });
+
   it('is nothing between two looks that are next to each other', async () => {
     const cursors = { 'error-rate': { kind: 'time', at: AT - 500 } } as const;
 

@@ -411,6 +411,21 @@ describe('what is counted since the weight changed', () => {
     ]);
   });
 
+  it('leaves out what came before the first look after a resume that dropped it', async () => {
+    const { server, serve } = await startInstance();
+    serve('canary', 10, 10);
+    const { cursor } = batchIn(await countAt([server.url]));
+    if (cursor.kind !== 'reading') throw new Error('A router only knows what it has counted so far.');
+
+    const [anew] = await countAt([server.url], { cursors: { 'error-rate': { ...cursor, counters: [] } } });
+    if (anew?.kind !== 'begin') throw new Error('It begins anew.');
+    serve('canary', 3, 0);
+    const next = await countAt([server.url], { cursors: { 'error-rate': anew.cursor } });
+
+    expect(anew.why).toBe('what came before the first look after the resume');
+    expect(batchIn(next).canary).toEqual({ bad: 0, total: 3 });
+  });
+
   it('says that a batch begins anew when an instance has started anew', async () => {
     const [before, after] = [await startInstance(), await startInstance()];
     before.serve('canary', 10, 0);

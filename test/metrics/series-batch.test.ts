@@ -179,14 +179,28 @@ describe('growth of histograms', () => {
     expect(countHistogram(buckets)).toEqual({ kind: 'error', message });
   });
 
+  it.each([
+    // Of schema -1 each end is a power of four; with buckets of its own they are anything.
+    ['coarser ones', '0.25', '1', 'a bucket from 0.25 to 1 s, which hides how many are slower than 0.5 s'],
+    ['other ones', '0.1', '0.3', 'a bucket from 0.1 to 0.3 s, which hides how many are slower than 0.125 s'],
+    ['an open one', '10', '+Inf', 'a bucket from 10 to Infinity s, which hides how many are slower than 16 s'],
+  ])('refuses native histograms with %s', (_name, above, le, clause) => {
+    const native: SeriesValue = { kind: 'native', count: '4', buckets: [{ above, le, count: '4' }] };
+
+    expect(countHistogram([{ labels: { job: 'app' }, from: native, to: native }])).toEqual({
+      kind: 'error',
+      message: `{job="app"} has ${clause}: native histograms are counted at powers of two, which takes schema 0 or a finer one`,
+    });
+  });
+
   it('reads native histograms at powers of two', () => {
     const native = (count: number, fast: number, slow: number): SeriesValue => ({
       kind: 'native',
       count: String(count),
       // Of schema 1, where each second end is a power of two: (0.177, 0.25] and (1, 1.414].
       buckets: [
-        { le: '0.25', count: String(fast) },
-        { le: '1.414213562373095', count: String(slow) },
+        { above: '0.17677669529663687', le: '0.25', count: String(fast) },
+        { above: '1', le: '1.414213562373095', count: String(slow) },
       ],
     });
 

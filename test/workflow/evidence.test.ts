@@ -291,6 +291,21 @@ describe('a service with hardly any traffic', () => {
   });
 });
 
+it('of a long soak the newest sixty measurements are kept', async () => {
+  const world = new FakeWorld();
+
+  await time.run(world, async (room) => {
+    const steps = oneWeight.map((step) => (step.kind === 'weight' ? { ...step, soakMs: 350_000 } : step));
+    const handle = await time.startRelease(room, testPlan({ steps }));
+
+    expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+    const { measurements, steps: ended } = await statusOf(handle);
+    expect(ended[2]).toMatchObject({ state: 'passed', measurements: 70 });
+    expect(measurements).toHaveLength(60);
+    expect(measurements.at(-1)).toEqual(ended[2]?.evidence);
+  });
+});
+
 describe('evidence of the whole release', () => {
   const counted = (batches: number): EvidenceState => ({
     subject: 'canary',
@@ -315,6 +330,39 @@ describe('evidence of the whole release', () => {
       expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
       expect(handed).toEqual(handed.map((_, index) => (index === 0 ? null : index)));
       expect(handed.length).toBeGreaterThan(3);
+    });
+  });
+
+  it.each(['between two looks', 'during a look'])('is dropped by a resume after a failure: %s', async (when) => {
+    const world = new FakeWorld();
+    const dropped: boolean[] = [];
+    world.gather = ({ evidence }) => {
+      dropped.push(evidence?.forgotten === true);
+      return counted(1);
+    };
+    world.verdict = (_, call) => (call <= 2 ? 'fail' : 'pass');
+    let next = 0;
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan({ steps: oneWeight, onFailure: 'pause' }));
+      const reason = 'it was the dependency';
+      world.on('measure', async (_, call) => {
+        if (when !== 'during a look' || call !== 2) return;
+        next = dropped.length + 1;
+        await send(handle, 'resume', { reason });
+      });
+      await time.until(handle, (s) => s.paused?.cause === 'failure');
+      await time.env.sleep(307_000);
+      if (when === 'between two looks') {
+        next = dropped.length;
+        await send(handle, 'resume', { reason });
+      }
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      expect(dropped.flatMap((each, index) => (each ? [index] : []))).toEqual([next]);
+      expect((await statusOf(handle)).events.find(({ type }) => type === 'resumed')?.message).toBe(
+        'Resumed by ada: it was the dependency. The evidence counted until now is dropped, and gathered anew.',
+      );
     });
   });
 

@@ -120,7 +120,7 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
       lines.push(...wrap(`note: ${safeText(metric.note)}`, look.width - 6).map((line) => `      ${line}`));
     if (counts.length > 0) lines.push(`      counts: ${counts.join(', ')}`);
     // Whole, however long: it is there to be copied.
-    lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
+    if (metric.query !== '') lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
     if (metric.evidence !== undefined) lines.push(...reportLines(metric.evidence, look));
   }
   return lines;
