@@ -364,6 +364,51 @@ describe('a query that cannot be asked', () => {
   });
 });
 
+describe("a clock of Temporal's that is not Prometheus' own", () => {
+  const COUNTED = metricOf(ERROR_RATE.query, {
+    counters: { kind: 'events', bad: 'errors{track="{{track}}"}', total: 'requests{track="{{track}}"}' },
+  });
+
+  /** What is said of the sample, the routing and the counts by a Prometheus whose clock goes as ours does. */
+  async function said(present: number | undefined): Promise<(string | undefined)[]> {
+    const server = await serve((_request, response) => json(response, vector('5')));
+    const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
+    cleanups.push(() => source.close());
+    const request = requestOf([COUNTED], present === undefined ? {} : { present });
+    const since = AT - 40_000;
+    const [sample, routed, [counted]] = await Promise.all([
+      source.sample(request),
+      source.routed({ ...request, since }),
+      source.count({ ...request, since, cursors: {} }),
+    ]);
+    return [
+      sample.metrics[0]?.canary.problem?.message,
+      routed.kind === 'counts' ? undefined : routed.message,
+      counted?.kind === 'problem' ? counted.problem.message : undefined,
+    ];
+  }
+
+  it.each([
+    [
+      -60_000,
+      /has a clock that is (59|60|61) s ahead of Temporal's, unless this look waited that long for a worker; set/,
+    ],
+    [60_000, /has a clock that is (59|60|61) s behind Temporal's; set both clocks right/],
+  ])(
+    'and %d ms apart from it is an error: the looks would lie before the weight change, or after now',
+    async (ms, clause) => {
+      for (const message of await said(Date.now() + ms)) expect(message).toMatch(clause);
+    },
+  );
+
+  it.each([
+    ['within a few seconds of it', () => Date.now() - 5_000],
+    ['of which nothing is said, as of the past', () => undefined],
+  ])('is of no account %s', async (_what, present) => {
+    for (const message of await said(present())) expect(message ?? '').not.toContain('clock');
+  });
+});
+
 describe('what was routed since the weight changed', () => {
   const routed = async (
     handler: Handler,
