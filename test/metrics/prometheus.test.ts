@@ -618,6 +618,33 @@ describe('what is counted by a Prometheus', () => {
     expect(asked).toHaveLength(2);
   });
 
+  it('asks for the same time where counting is told to begin, and of a batch that closes alone', async () => {
+    const asked: string[] = [];
+    const handler: Handler = (request, response) => {
+      const form = new URLSearchParams(request.body);
+      if (Number(form.get('step')) !== 60) return ranging(healthy)(request, response);
+      asked.push(`${form.get('query')} ${form.get('start')} ${form.get('end')}`);
+      response.writeHead(503).end();
+    };
+    const since = AT - 15_000;
+    const cursors = { 'error-rate': { kind: 'time', at: since, begins: true } } as const;
+
+    const first = await countOf(handler, { since, cursors });
+
+    expect(first).toMatchObject({ kind: 'batch', canary: { total: 50 } });
+    const [from, to] = [since - 30 * 60_000, since].map((at) => (at / 1_000).toFixed(3));
+    expect(asked).toContain(`requests{track="stable"} ${from} ${to}`);
+    expect(first.kind === 'batch' && first.dropped.at(-1)).toMatch(
+      /^how bad events clustered before is not known: Prometheus at \S+ answered 503$/u,
+    );
+
+    asked.length = 0;
+    const silent = ranging({ ...healthy, 'requests{track="canary"}': [['100', '100']] });
+    await countOf(silent, { since, cursors });
+    await countOf(handler, { since, cursors, counted: ['error-rate'] });
+    expect(asked).toEqual([]);
+  });
+
   it('begins all the same where nothing is known of the time before, and says so', async () => {
     const handler: Handler = (request, response) => {
       if (Number(new URLSearchParams(request.body).get('step')) !== 60) return ranging(healthy)(request, response);
