@@ -15,8 +15,9 @@ const SETTLING_MS = 5_000;
 const SHORTEST_MS = 5_000;
 const LONGEST_MS = 3_600_000;
 
-/** What the target said of the routing, and when the look is broken off. */
+/** What the target said of the routing, what time it is by Temporal's clock, and when the look is broken off. */
 export interface Looking {
+  readonly present: number;
   readonly tracks: Reassertion['tracks'];
   readonly dealing: Reassertion['dealing'];
   readonly signal: AbortSignal;
@@ -30,13 +31,13 @@ export interface Looking {
 export async function lookAtRouting(
   source: () => MetricSource,
   input: MeasureInput,
-  { dealing, tracks, signal }: Looking,
+  { dealing, ...how }: Looking,
 ): Promise<RoutingReport | null> {
   const { analysis, weight, subject, match } = input;
   const share = (dealing?.share ?? weight) / 100;
   if ((analysis.routingCheck ?? 'off') === 'off' || subject !== 'canary' || !(share > 0 && share < 1)) return null;
   const before = input.routing ?? null;
-  const routed = await ask(source, input, { tracks, signal });
+  const routed = await ask(source, input, how);
   if (routed.kind !== 'counts') {
     const verdict = routed.kind === 'error' ? ('error' as const) : ('insufficient-data' as const);
     const sentence = `The routing could not be looked at: ${routed.message}.`;
@@ -57,7 +58,7 @@ const NOTHING = { delivered: null, canary: null, stable: null } as const;
 async function ask(
   source: () => MetricSource,
   input: MeasureInput,
-  { tracks, signal }: Pick<Looking, 'tracks' | 'signal'>,
+  { tracks, present, signal }: Omit<Looking, 'dealing'>,
 ): Promise<Routed> {
   const since = input.since + Math.max(input.analysis.initialDelayMs, SETTLING_MS);
   const at = Math.min(input.at, since + LONGEST_MS);
@@ -73,6 +74,7 @@ async function ask(
       metrics: input.analysis.metrics,
       weight: input.weight,
       at,
+      present,
       since,
       signal,
     });

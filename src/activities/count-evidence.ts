@@ -22,7 +22,12 @@ export interface Gathered {
 export async function countEvidence(
   source: () => MetricSource,
   input: MeasureInput,
-  { budgetMs, signal, tracks }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks'] },
+  {
+    budgetMs,
+    signal,
+    tracks,
+    present,
+  }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks']; present: number },
 ): Promise<Gathered | null> {
   const policy = gatheringPolicy(input.analysis);
   if (policy === null) return null;
@@ -45,6 +50,7 @@ export async function countEvidence(
       ...(tracks === undefined ? {} : { tracks }),
       metrics: wanted,
       at,
+      present,
       weight,
       subject,
       since,

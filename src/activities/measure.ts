@@ -34,13 +34,17 @@ export async function measure(
 ): Promise<MeasureResult> {
   const { analysis, at, step, weight } = input;
   const { foreignEdits, guardTripped, unreachable } = reassertion;
-  const left = activityInfo().startToCloseTimeoutMs - (Date.now() - startedAt) - MARGIN_MS;
+  const { startToCloseTimeoutMs, currentAttemptScheduledTimestampMs } = activityInfo();
+  const passed = Date.now() - startedAt;
+  const left = startToCloseTimeoutMs - passed - MARGIN_MS;
+  // By Temporal's clock, as all moments of a release; behind it by as much as this try waited for a worker.
+  const present = currentAttemptScheduledTimestampMs + passed;
   const budgetMs = Math.max(0, guardTripped === null ? left : Math.min(left, AFTER_A_TRIP_MS));
   const { tracks, dealing } = reassertion;
   const [taken, routing, evidence] = await Promise.all([
-    takeSample(source, input, { budgetMs, signal, tracks }),
-    routingOf(source, input, { budgetMs, signal, tracks, dealing }),
-    countEvidence(source, input, { budgetMs, signal, tracks }),
+    takeSample(source, input, { budgetMs, signal, tracks, present }),
+    routingOf(source, input, { budgetMs, signal, tracks, dealing, present }),
+    countEvidence(source, input, { budgetMs, signal, tracks, present }),
   ]);
   signal.throwIfAborted();
   const sample = comparable(taken, input);
@@ -87,7 +91,12 @@ function comparable(sample: Sample, { stableVersion, subject }: MeasureInput): S
 async function takeSample(
   source: () => MetricSource,
   input: MeasureInput,
-  { budgetMs, signal, tracks }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks'] },
+  {
+    budgetMs,
+    signal,
+    tracks,
+    present,
+  }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks']; present: number },
 ): Promise<Sample> {
   const { analysis, at, version, stableVersion } = input;
   // Warm-up is fixed beforehand and left out; what came before the last weight change is another experiment.
@@ -105,6 +114,7 @@ async function takeSample(
     ...(tracks === undefined ? {} : { tracks }),
     metrics: analysis.metrics,
     at,
+    present,
     windowMs,
     weight: input.weight,
     subject: input.subject,

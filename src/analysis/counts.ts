@@ -118,7 +118,12 @@ const NOT_COUNTED: CountedTrack = { kind: 'batch', counts: null, dropped: [], ap
 /** Up to where a metric is counted: small, JSON, handed back to the source that made it. */
 export type CountCursor =
   /** A source that can be asked about any moment: epoch milliseconds. */
-  | { readonly kind: 'time'; readonly at: number }
+  | {
+      readonly kind: 'time';
+      readonly at: number;
+      /** No batch ended there: counting is told to begin there. */
+      readonly begins?: true;
+    }
   /** A source that only knows what it has counted so far: that, and who counted it. */
   | {
       readonly kind: 'reading';
@@ -140,6 +145,8 @@ export type Counted = { readonly name: string; /** What was asked, as sent. */ r
       readonly boundaries?: readonly number[];
       /** Of stable's processes, as `spreadsOf` has it, where the source knows them apart. */
       readonly spreads?: readonly Spread[];
+      /** The same of the time before, where counting was told to begin and the source can tell. */
+      readonly before?: readonly Spread[];
       /** What was left out of the batch and why, a clause each. */
       readonly dropped: readonly string[];
       /** Where the next batch begins, once this one is counted. */

@@ -139,8 +139,8 @@ export function gatherEvidence(
   const judging = judgePolicy(policy, look);
   const metrics: Record<string, MetricState> = {};
   const findings = policy.metrics.map((metric): EvidenceFinding => {
-    const known = start.metrics[metric.name] ?? NOTHING;
     const answer = counted.find(({ name }) => name === metric.name);
+    const known = withTimeBefore(start.metrics[metric.name] ?? NOTHING, answer);
     const { state, trouble, dropped } = take({ policy, judging }, metric, known, { answer, look });
     metrics[metric.name] = state;
     const query = answer?.query ?? '';
@@ -220,6 +220,13 @@ function anew(cursor: CountCursor | null): CountCursor | null {
   return cursor?.kind === 'reading' ? { ...cursor, counters: [] } : null;
 }
 
+/** How unevenly bad events fell before the release, that is: at later weights it has been counted. */
+function withTimeBefore(known: MetricState, answer: Counted | undefined): MetricState {
+  if (answer === undefined || answer.kind === 'problem' || known.evidence.batches > 0) return known;
+  const spreads = answer.kind === 'begin' ? answer.spreads : answer.before;
+  return spreads === undefined ? known : { ...known, spreads };
+}
+
 type Trouble = { readonly kind: 'error' | 'no-data'; readonly message: string };
 
 interface Taken {
@@ -253,12 +260,8 @@ function take(
   switch (answer.kind) {
     case 'problem':
       return troubled(answer.problem.kind, answer.problem.message);
-    case 'begin': {
-      // The time before the release, that is: at later weights it has been counted.
-      const { spreads, cursor, why } = answer;
-      const before = spreads !== undefined && known.evidence.batches === 0 ? { spreads } : {};
-      return { state: { ...known, ...before, cursor }, trouble: null, dropped: [why] };
-    }
+    case 'begin':
+      return { state: { ...known, cursor: answer.cursor }, trouble: null, dropped: [answer.why] };
     case 'batch':
       break;
     default:

@@ -1,5 +1,5 @@
-import { totalOf } from './counts';
-import type { CountedTrack } from './counts';
+import { addSpreads, totalOf } from './counts';
+import type { CountedTrack, Spread } from './counts';
 import type { Observation } from './sample';
 
 /**
@@ -22,6 +22,8 @@ export interface RecordedMetric {
   readonly boundaries: readonly number[] | null;
   readonly canary: TrackRecording;
   readonly stable: TrackRecording;
+  /** How unevenly bad events fell on stable's processes in the time before; absent where that was not recorded. */
+  readonly before?: readonly Spread[];
 }
 
 export interface TrackRecording {
@@ -65,4 +67,9 @@ export function eventsIn(tick: CountedTick | undefined): { readonly bad: number;
 /** All events of a tick, of a histogram, too; 0 where nothing was counted. */
 export function requestsIn(tick: CountedTick | undefined): number {
   return tick?.kind === 'batch' ? totalOf(tick.counts) : 0;
+}
+
+/** How unevenly bad events fell on a track's processes, over all ticks; what cannot be counted is left out. */
+export function spreadsIn(ticks: readonly CountedTick[]): readonly Spread[] {
+  return ticks.flatMap((tick) => (tick.kind === 'batch' ? [tick.spreads ?? []] : [])).reduce(addSpreads, []);
 }

@@ -239,7 +239,7 @@ class PlayedRelease {
       return { name, query, kind: 'problem', problem: { kind: 'no-data', message } };
     }
     const seen = this.#seenBetween(name, from, this.#tick);
-    return joinTracks(
+    const counted = joinTracks(
       { canary: sum(seen.map(({ counts }) => counts?.canary)), stable: sum(seen.map(({ counts }) => counts?.stable)) },
       {
         name,
@@ -250,6 +250,8 @@ class PlayedRelease {
         boundaries: metric?.boundaries ?? null,
       },
     );
+    const spreads = metric?.before;
+    return counted.kind === 'begin' && cursor === null && spreads !== undefined ? { ...counted, spreads } : counted;
   }
 
   // ---- the sample, as metrics/prometheus.ts answers it ------------------------------------------------------------

@@ -1,7 +1,9 @@
 import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { partOf } from '../analysis/recording';
+import type { Spread } from '../analysis/counts';
+import { partOf, spreadsIn } from '../analysis/recording';
 import type { Recording } from '../analysis/recording';
+import { timeBefore } from '../analysis/time-before';
 import type { DeployReview, HealthySeries, InjectedSeries, TrafficPoint } from '../backtest/backtest';
 import { chooseWindows, merge, without } from '../backtest/choose-windows';
 import type { Stretch } from '../backtest/choose-windows';
@@ -9,6 +11,7 @@ import type { PlayedPolicy } from '../backtest/play';
 import type { Injection } from '../backtest/pretend-canary';
 import { ReleaseError } from '../errors';
 import type { PrometheusHistory } from '../metrics/prometheus-history';
+import { isCounted } from '../spec/gathering-policy';
 import type { MetricPlan, Plan } from '../spec/plan-types';
 import { recordedCounters } from '../spec/recorded-counters';
 import type { PastDeploy } from './backtest-input';
@@ -218,7 +221,7 @@ type Asked = Pick<Parameters<PrometheusHistory['record']>[0], 'service' | 'names
 
 /** A recording for each start, read in as few ranges as they make. */
 async function recordWindows(
-  { session, plan, history }: Context,
+  context: Context,
   {
     from,
     ticks,
@@ -233,6 +236,7 @@ async function recordWindows(
     readonly asked: Asked;
   },
 ): Promise<readonly Recording[]> {
+  const { session, plan, history } = context;
   const { intervalMs: tickMs, windowMs, metrics } = plan.analysis;
   const endOf = (start: number): number => Math.min(ticks, start + longest);
   const ranges = merge(starts.map((start) => ({ from: start, to: endOf(start) })));
@@ -253,36 +257,86 @@ async function recordWindows(
     ranges: ranges.map((range) => ({ from: from + range.from * tickMs, ticks: range.to - range.from })),
     onProgress: progress(session, 'Reading the history'),
   });
-  return starts.map((start) => {
+  const before = await recordBefore(context, { asked, from, starts: starts.map((start) => from + start * tickMs) });
+  return starts.map((start, place) => {
     const index = ranges.findIndex((range) => range.from <= start && start < range.to);
     const [range, recording] = [ranges[index], recordings[index]];
     if (range === undefined || recording === undefined) throw new Error(`The window at ${start} was not recorded.`);
-    return partOf(recording, start - range.from, endOf(start) - start);
+    return withBefore(partOf(recording, start - range.from, endOf(start) - start), before[place]);
   });
 }
 
+/**
+ * Of each start the time before its release counts anything, as a release asks for it; in whole minutes from a moment on,
+ * so that what the releases have in common is read once.
+ */
+async function recordBefore(
+  { plan, history }: Context,
+  { asked, from, starts }: { readonly asked: Asked; readonly from: number; readonly starts: readonly number[] },
+): Promise<readonly Recording[]> {
+  const { initialDelayMs, windowMs, evidence = null } = plan.analysis;
+  const metrics = plan.analysis.metrics.filter(isCounted);
+  if (evidence === null || metrics.length === 0) return [];
+  const { tickMs, ticks } = timeBefore(from);
+  const wanted = starts.map((start): Stretch => {
+    const to = Math.floor((start + initialDelayMs - from) / tickMs);
+    return { from: to - ticks, to };
+  });
+  const ranges = merge(wanted);
+  const recordings = await history.record({
+    ...asked,
+    metrics,
+    tracks: ['stable'],
+    tickMs,
+    windowMs,
+    ranges: ranges.map((range) => ({ from: from + range.from * tickMs, ticks: range.to - range.from })),
+    onProgress: () => undefined,
+  });
+  return wanted.map((stretch) => {
+    const index = ranges.findIndex((range) => range.from <= stretch.from && stretch.to <= range.to);
+    const [range, recording] = [ranges[index], recordings[index]];
+    if (range === undefined || recording === undefined) throw new Error('The time before a release was not recorded.');
+    return partOf(recording, stretch.from - range.from, ticks);
+  });
+}
+
+function withBefore(recording: Recording, before: Recording | undefined): Recording {
+  if (before === undefined) return recording;
+  const spreadsOf = (name: string): readonly Spread[] =>
+    spreadsIn(before.metrics.find((metric) => metric.name === name)?.stable.counts ?? []);
+  return {
+    ...recording,
+    metrics: recording.metrics.map((metric) => ({ ...metric, before: spreadsOf(metric.name) })),
+  };
+}
+
 async function reviewDeploys(
-  { session, plan, settings, history, signal }: Context,
+  context: Context,
   { policy, longest }: { readonly policy: PlayedPolicy; readonly longest: number },
 ): Promise<readonly DeployReview[]> {
+  const { session, plan, settings, history, signal } = context;
   const { intervalMs: tickMs, windowMs, metrics } = plan.analysis;
   const version = settings.version ?? plan.version;
   const reviews: DeployReview[] = [];
   const told = progress(session, 'Looking at the deploys');
   for (const { at, versions } of settings.deploys) {
-    const recordings = await history.record({
+    const asked = {
       service: plan.service,
       namespace: plan.namespace,
       versions: versions ?? { canary: version, stable: version },
+      signal,
+    };
+    const [before] = await recordBefore(context, { asked, from: at, starts: [at] });
+    const recordings = await history.record({
+      ...asked,
       metrics,
       tracks: ['canary', 'stable'],
       tickMs,
       windowMs,
       ranges: [{ from: at, ticks: Math.min(longest, Math.floor((session.cli.now() - at) / tickMs)) }],
-      signal,
       onProgress: () => undefined,
     });
-    reviews.push(...recordings.map((recording) => lazy.backtest().reviewDeploy(policy, recording)));
+    reviews.push(...recordings.map((recording) => lazy.backtest().reviewDeploy(policy, withBefore(recording, before))));
     told(reviews.length, settings.deploys.length);
   }
   return reviews;

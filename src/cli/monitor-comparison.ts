@@ -1,6 +1,6 @@
 import type { CountCursor, Counted } from '../analysis/counts';
 import { formatValue } from '../analysis/format';
-import { cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
+import { countedOf, cursorsOf, gatherEvidence } from '../analysis/gather-evidence';
 import type { EvidenceFinding, EvidenceReport, EvidenceState, GatheringLook } from '../analysis/gather-evidence';
 import { messageOf, ReleaseError } from '../errors';
 import type { MetricSource } from '../metrics/metric-source';
@@ -81,7 +81,7 @@ export function beginComparison(options: ComparisonOptions): Comparison {
   // The start of the watching is no weight change: what came right after it counts.
   const begin: Record<string, CountCursor> = {};
   if (plan.analysis.source.kind === 'prometheus') {
-    for (const { name } of plan.analysis.metrics) begin[name] = { kind: 'time', at: startedAt };
+    for (const { name } of plan.analysis.metrics) begin[name] = { kind: 'time', at: startedAt, begins: true };
   }
   let state: EvidenceState | null = null;
   let weight: number | null = null;
@@ -109,6 +109,7 @@ export function beginComparison(options: ComparisonOptions): Comparison {
                 ...(weight === null ? {} : { weight }),
                 alone: look.alone,
                 cursors: { ...(since === startedAt ? begin : {}), ...cursorsOf(state, look) },
+                counted: countedOf(state),
               });
       } catch (error) {
         if (error instanceof ReleaseError) throw error;

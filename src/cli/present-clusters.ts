@@ -1,7 +1,9 @@
-import { addSpreads, NO_SPREAD, slowerThan } from '../analysis/counts';
+import { NO_SPREAD, slowerThan } from '../analysis/counts';
 import type { Spread } from '../analysis/counts';
 import { clustersOf } from '../analysis/gather-evidence';
+import { spreadsIn } from '../analysis/recording';
 import type { CountedTick } from '../analysis/recording';
+import { timeBefore } from '../analysis/time-before';
 import { messageOf } from '../errors';
 import type { PrometheusHistory } from '../metrics/prometheus-history';
 import type { MetricPlan, Plan } from '../spec/plan-types';
@@ -16,9 +18,6 @@ export interface PresentClusters {
   /** Why that is not simply what the plan says, as a sentence; null where it is. */
   readonly note: string | null;
 }
-
-/** Long enough for a verdict of the spread between two processes that are scraped twice a minute. */
-const SPREAD_WINDOW_MS = 30 * 60_000;
 
 interface Asked {
   readonly versions: { readonly canary: string; readonly stable: string };
@@ -66,23 +65,20 @@ async function askSpread(
   { plan, metric, ...asked }: Asked & { readonly plan: Plan; readonly metric: MetricPlan },
 ): Promise<Spread> {
   const { analysis, service, namespace } = plan;
-  const { intervalMs, windowMs } = analysis;
+  const { windowMs } = analysis;
   const names = trackNames(plan);
-  const ticks = Math.max(1, Math.floor(SPREAD_WINDOW_MS / intervalMs));
+  const { tickMs, ...range } = timeBefore(session.cli.now());
   const [recording] = await history.record({
     ...asked,
     ...(names === null ? {} : { trackNames: names }),
     ...{ service, namespace, metrics: [metric], windowMs },
-    tickMs: intervalMs,
-    ranges: [{ from: session.cli.now() - ticks * intervalMs, ticks }],
+    tickMs,
+    ranges: [range],
     onProgress: () => undefined,
   });
   const [recorded] = recording?.metrics ?? [];
   const counted = [...(recorded?.stable.counts ?? []), ...(recorded?.canary.counts ?? [])];
-  const spreads = counted.flatMap((tick) =>
-    tick.kind === 'batch' && tick.spreads !== undefined ? [tick.spreads] : [],
-  );
-  return spreads.reduce(addSpreads, [])[eventAt(counted, slowShare(metric))] ?? NO_SPREAD;
+  return spreadsIn(counted)[eventAt(counted, slowShare(metric))] ?? NO_SPREAD;
 }
 
 /** The place of the boundary that the share of requests nearest to this one is slower than; 0 for events. */

@@ -36,7 +36,7 @@ export interface ClosableMetricSource extends MetricSource {
 
 export type RoutedRequest = Pick<
   SampleRequest,
-  'service' | 'namespace' | 'versions' | 'tracks' | 'metrics' | 'at' | 'weight' | 'signal'
+  'service' | 'namespace' | 'versions' | 'tracks' | 'metrics' | 'at' | 'present' | 'weight' | 'signal'
 > & {
   /** Epoch milliseconds: what came before belongs to another weight. */
   readonly since: number;
@@ -70,6 +70,11 @@ export interface SampleRequest {
   readonly metrics: readonly MetricPlan[];
   /** Epoch milliseconds; the source answers as of then, where it can. */
   readonly at: number;
+  /**
+   * What the clock says now by which `at`, and the weight's change, are told: epoch milliseconds. A source that answers
+   * by a clock of its own has no answer when the two are apart. Left out where the past is asked about.
+   */
+  readonly present?: number;
   readonly windowMs: number;
   /** The canary's weight in force, percent. Only the scripted source asks for it; without it, it answers as at 100. */
   readonly weight?: number;

@@ -1,5 +1,6 @@
-import { addSpreads, joinTracks } from '../analysis/counts';
-import type { Counted, CountedTrack, Spread } from '../analysis/counts';
+import { addSpreads, joinTracks, totalOf } from '../analysis/counts';
+import type { CountCursor, Counted, CountedTrack, Spread } from '../analysis/counts';
+import { timeBefore } from '../analysis/time-before';
 import { messageOf } from '../errors';
 import type { MetricCounters, MetricPlan } from '../spec/plan-types';
 import { resolveQuery } from '../spec/query-template';
@@ -20,12 +21,6 @@ const CONCURRENT_METRICS = 2;
 
 /** Nothing is scraped more often; and less would be no batch. */
 const SHORTEST_BATCH_MS = 1_000;
-
-/**
- * Before a release has counted anything, how unevenly bad events fell on stable's processes is taken from the time
- * before: enough minutes for a verdict of two processes, each long enough for two scrapes.
- */
-const BEFORE = { minutes: 30, stepMs: 60_000 } as const;
 
 /**
  * Batches from raw counters at two moments: the end of the last batch and now. What a moment's value says is as old as
@@ -76,13 +71,26 @@ async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountReq
       boundaries: boundariesOf(canary) ?? boundariesOf(stable),
     },
   );
-  if (counted.kind !== 'begin' || cursor !== undefined || request.counted?.includes(name)) return counted;
+  if (!hasBegun(counted, cursor) || request.counted?.includes(name)) return counted;
   // The first version of a service has no stable track to learn from.
-  if (request.versions.stable === '') return counted;
+  if (alone && request.versions.stable === '') return counted;
   const before = await spreadsBefore(ask, expressions.stable, request.since);
-  return before.kind === 'error'
-    ? { ...counted, why: `${counted.why}; how bad events clustered before is not known: ${before.message}` }
-    : { ...counted, spreads: before.spreads };
+  if (before.kind === 'spreads') {
+    const { spreads } = before;
+    return counted.kind === 'begin' ? { ...counted, spreads } : { ...counted, before: spreads };
+  }
+  const unknown = `how bad events clustered before is not known: ${before.message}`;
+  return counted.kind === 'begin'
+    ? { ...counted, why: `${counted.why}; ${unknown}` }
+    : { ...counted, dropped: [...counted.dropped, unknown] };
+}
+
+/** Whether counting begins with an answer: at its look, or with a batch from where it was told to begin. */
+function hasBegun(counted: Counted, cursor: CountCursor | undefined): counted is Exclude<Counted, { kind: 'problem' }> {
+  if (counted.kind === 'begin') return cursor === undefined;
+  if (counted.kind === 'problem' || cursor?.kind !== 'time' || cursor.begins !== true) return false;
+  // A batch that is kept open comes again.
+  return totalOf(counted.canary) > 0 && totalOf(counted.stable) > 0;
 }
 
 /** How unevenly bad events fell on a track's processes until a moment; minutes that cannot be counted are left out. */
@@ -94,8 +102,8 @@ async function spreadsBefore(
   | { readonly kind: 'spreads'; readonly spreads: readonly Spread[] }
   | { readonly kind: 'error'; readonly message: string }
 > {
-  const { minutes, stepMs } = BEFORE;
-  const batches = await countTrackOn(ask, track, { start: until - minutes * stepMs, stepMs, moments: minutes + 1 });
+  const { from, tickMs, ticks } = timeBefore(until);
+  const batches = await countTrackOn(ask, track, { start: from, stepMs: tickMs, moments: ticks + 1 });
   if ('kind' in batches) return batches;
   const spreads = batches.flatMap((batch) => (batch.kind === 'batch' ? [batch.counts?.spreads ?? []] : []));
   return { kind: 'spreads', spreads: spreads.reduce(addSpreads, []) };

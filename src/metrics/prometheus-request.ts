@@ -38,6 +38,13 @@ export interface PrometheusQuestion<T> {
   readonly form: Readonly<Record<string, string>>;
   readonly read: (answer: HttpAnswer) => T;
   readonly signal?: AbortSignal;
+  /** By how much the clock of the moments asked about is ahead of ours, milliseconds; null where it is not to be checked. */
+  readonly ahead?: number | null;
+}
+
+/** How far a clock that says a moment now is ahead of ours. */
+export function aheadOfOurs(present: number | undefined): number | null {
+  return present === undefined ? null : present - Date.now();
 }
 
 /** A moment or a length of time as the API takes it. */
@@ -58,7 +65,7 @@ export function nameOf({ url }: PrometheusAddress): string {
 export async function askPrometheus<T>(
   client: HttpClient,
   address: PrometheusAddress,
-  { path, form, read, signal }: PrometheusQuestion<T>,
+  { path, form, read, signal, ahead = null }: PrometheusQuestion<T>,
 ): Promise<T> {
   const answer = await client.request({
     method: 'POST',
@@ -66,7 +73,7 @@ export async function askPrometheus<T>(
     body: new URLSearchParams({ ...form, timeout: promDuration(address.timeoutMs) }),
     ...(signal === undefined ? {} : { signal }),
   });
-  const apart = clocksApart(answer);
+  const apart = clocksApart(answer, ahead);
   if (apart !== null) throw new HttpFailure('body', apart);
   return read(answer);
 }
@@ -87,11 +94,25 @@ export async function askOrSay<T>(
 /** What came before a weight change cannot be told from what came after it by a clock that is that wrong. */
 const CLOCKS_APART_MS = 10_000;
 
-/** A clause about the server's clock; null when it goes as ours does, or is not known. */
-function clocksApart({ headers }: HttpAnswer): string | null {
+/** A clause about the server's clock; null when it goes as ours and as that of the moments does, or is not known. */
+function clocksApart({ headers }: HttpAnswer, ahead: number | null): string | null {
+  const now = Date.now();
   const date = Date.parse(headers['date'] ?? '');
-  const apart = date - Date.now();
-  if (Number.isNaN(date) || Math.abs(apart) <= CLOCKS_APART_MS) return null;
-  const by = `${Math.round(Math.abs(apart) / 1000)} s`;
-  return `has a clock that is ${by} ${apart > 0 ? 'ahead of' : 'behind'} this one; set both clocks right`;
+  if (Number.isNaN(date)) return null;
+  if (isApart(date - now)) return `has a clock that is ${describe(date - now)} this one; set both clocks right`;
+  if (ahead === null) return null;
+  // A weight changes, and is looked at, by Temporal's clock.
+  const apart = date - now - ahead;
+  if (!isApart(apart)) return null;
+  // Nobody can tell a clock that is behind from a look that waited for a worker; a look that is ahead did not.
+  const unless = apart > 0 ? ', unless this look waited that long for a worker' : '';
+  return `has a clock that is ${describe(apart)} Temporal's${unless}; set both clocks right`;
+}
+
+function isApart(ms: number): boolean {
+  return Math.abs(ms) > CLOCKS_APART_MS;
+}
+
+function describe(ms: number): string {
+  return `${Math.round(Math.abs(ms) / 1000)} s ${ms > 0 ? 'ahead of' : 'behind'}`;
 }

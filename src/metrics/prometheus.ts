@@ -10,7 +10,7 @@ import { countSeries } from './prometheus-counts';
 import { observeRatio, observeValue, type Answered } from './prometheus-observation';
 import { createRetentionCheck, lookBackOf } from './prometheus-retention';
 import type { CheckRetention } from './prometheus-retention';
-import { askOrSay, createPrometheusClient, seconds, type PrometheusOptions } from './prometheus-request';
+import { aheadOfOurs, askOrSay, createPrometheusClient, seconds, type PrometheusOptions } from './prometheus-request';
 
 /** Enough to fill a round trip, and no burst worth mentioning for a shared Prometheus. */
 const CONCURRENT_QUERIES = 4;
@@ -22,8 +22,11 @@ export function createPrometheusSource(options: PrometheusOptions): ClosableMetr
   return {
     sample: (request) => sample(server, request),
     routed: (request) => routed(server, request),
-    count: (request) =>
-      countSeries((query, grid) => askRange(client, options, { signal: request.signal, grid }, query), request),
+    count: (request) => {
+      const ahead = aheadOfOurs(request.present);
+      const { signal } = request;
+      return countSeries((query, grid) => askRange(client, options, { signal, ahead, grid }, query), request);
+    },
     close: () => client.close(),
   };
 }
@@ -43,6 +46,7 @@ async function sample({ client, options, beyondRetention }: Server, request: Sam
   const queries = request.metrics.flatMap((metric) =>
     (['canary', 'stable'] as const).flatMap((track) => prepare(metric, track, request)),
   );
+  const ahead = aheadOfOurs(request.present);
   const lookBack = (query: PreparedQuery): Parameters<CheckRetention>[0] => ({
     windowMs: asksOverWindow(query.template) ? request.windowMs : 0,
     lookBackMs: lookBackOf(query.text),
@@ -56,7 +60,7 @@ async function sample({ client, options, beyondRetention }: Server, request: Sam
     if (query.problem !== null) return { query, result: query.problem };
     const beyond = anyBeyond ? await beyondRetention(lookBack(query)) : null;
     if (beyond !== null) return { query, result: { kind: 'error', message: beyond } };
-    return { query, result: await ask(client, options, request, query.text) };
+    return { query, result: await ask(client, options, { ...request, ahead }, query.text) };
   });
   const observe = (metric: MetricPlan, track: Track): Observation => {
     const own = results.filter(({ query }) => query.metric === metric && query.track === track);
@@ -87,13 +91,14 @@ async function routed({ client, options, beyondRetention }: Server, request: Rou
     return { kind: 'no-data', query: '', message: 'no metric counts its requests over {{window}}' };
   }
   const windowMs = request.at - request.since;
+  const ahead = aheadOfOurs(request.present);
   const beyond = await beyondRetention({ windowMs, lookBackMs: lookBackOf(template), signal: request.signal });
   if (beyond !== null) return { kind: 'error', query: template, message: beyond };
   const count = async (track: Track): Promise<{ text: string; result: QueryResult }> => {
     const name = request.tracks?.[track] ?? track;
     const values = { service, namespace, track: name, version: versions[track], windowMs };
     const text = resolveQuery(template, values);
-    return { text, result: await ask(client, options, request, text) };
+    return { text, result: await ask(client, options, { ...request, ahead }, text) };
   };
   const [canary, stable] = await Promise.all([count('canary'), count('stable')]);
   const query = `${canary.text} against ${stable.text}`;
@@ -190,11 +195,12 @@ function templatesOf(query: MetricQuery): [Role, string][] {
 async function ask(
   client: HttpClient,
   options: PrometheusOptions,
-  request: Pick<SampleRequest, 'at' | 'signal'>,
+  request: Pick<SampleRequest, 'at' | 'signal'> & { readonly ahead: number | null },
   query: string,
 ): Promise<QueryResult> {
   const answer = await askOrSay(client, options, {
     ...(request.signal === undefined ? {} : { signal: request.signal }),
+    ahead: request.ahead,
     path: '/api/v1/query',
     form: { query, time: seconds(request.at) },
     read: readAnswer,
@@ -206,13 +212,18 @@ async function ask(
 async function askRange(
   client: HttpClient,
   options: PrometheusOptions,
-  { signal, grid }: { readonly signal: AbortSignal | undefined; readonly grid: RangeGrid },
+  {
+    signal,
+    ahead,
+    grid,
+  }: { readonly signal: AbortSignal | undefined; readonly ahead: number | null; readonly grid: RangeGrid },
   query: string,
 ): Promise<RangeResult> {
   const { start, stepMs, moments } = grid;
   const end = start + (moments - 1) * stepMs;
   const answer = await askOrSay(client, options, {
     ...(signal === undefined ? {} : { signal }),
+    ahead,
     path: '/api/v1/query_range',
     form: { query, start: seconds(start), end: seconds(end), step: seconds(stepMs) },
     read: (each) => readRange(each, grid),

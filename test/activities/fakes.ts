@@ -165,7 +165,7 @@ export interface World {
 
 /** A context that logs nothing: most tests here are of failures. */
 export function mockedContext(
-  info: { attempt?: number; startToCloseTimeoutMs?: number } = {},
+  info: { attempt?: number; startToCloseTimeoutMs?: number; currentAttemptScheduledTimestampMs?: number } = {},
 ): MockActivityEnvironment {
   return new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR', () => undefined) });
 }
@@ -182,7 +182,14 @@ export async function measured({ env, activities }: World, input: MeasureInput):
 
 /** The activities over fakes, in a mocked context. */
 export function world(
-  more: { deps?: Partial<ActivityDeps>; attempt?: number; startToCloseTimeoutMs?: number; slack?: SlackNotifier } = {},
+  more: {
+    deps?: Partial<ActivityDeps>;
+    attempt?: number;
+    startToCloseTimeoutMs?: number;
+    /** By Temporal's clock, of this attempt. */
+    scheduledAt?: number;
+    slack?: SlackNotifier;
+  } = {},
 ): World {
   const target = new FakeTarget();
   const source = new FakeSource();
@@ -195,6 +202,7 @@ export function world(
   const env = mockedContext({
     attempt: more.attempt ?? 1,
     startToCloseTimeoutMs: more.startToCloseTimeoutMs ?? 30_000,
+    ...(more.scheduledAt === undefined ? {} : { currentAttemptScheduledTimestampMs: more.scheduledAt }),
   });
   return { target, source, activities, env };
 }

@@ -69,6 +69,18 @@ describe('the window of a measurement', () => {
     expect(all.source.asked).toEqual([expect.objectContaining({ tracks })]);
   });
 
+  it('is asked for with what Temporal’s clock says now, and of a retry with what it says then', async () => {
+    const scheduledAt = 1_012_000;
+    const all = world({ scheduledAt, attempt: 2 });
+
+    await measured(all, measureInput());
+
+    const [asked] = all.source.asked;
+    expect(asked?.at).toBe(1_000_000);
+    expect(asked?.present).toBeGreaterThanOrEqual(scheduledAt);
+    expect(asked?.present).toBeLessThan(scheduledAt + 10_000);
+  });
+
   it('never reaches past the last weight change or into the warm-up, whatever the plan', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -304,6 +304,18 @@ describe('evidence over a release', () => {
     expect(next.finding.report.clusters).toBe(4);
   });
 
+  it('divides a first batch by the clusters of the time before it, where counting was told to begin', () => {
+    const before = [{ chiSquared: 120, degrees: 30 }];
+    const [bad, none] = [events([4, 25], [1, 475], { before }), events([4, 25], [1, 475])];
+
+    const one = play([bad]);
+
+    expect(one.finding.report.clusters).toBe(4);
+    expect(one.finding.report.logEvidence).toBeLessThan(play([none]).finding.report.logEvidence);
+    // What was counted since is not forgotten for it.
+    expect(play([none, bad]).finding.report.clusters).toBe(1);
+  });
+
   it('goes on with the clusters that an earlier version of Sluice has seen', () => {
     const { state } = play([events([1, 25], [1, 475])]);
     const { spreads: _, ...known } = state.metrics['errors'] ?? {};

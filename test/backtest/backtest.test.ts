@@ -312,6 +312,20 @@ describe('where pretend releases begin', () => {
 });
 
 describe("clusters between stable's processes", () => {
+  it('of the time before divide the evidence from the first batch on, as in a release', () => {
+    // Eight times stable's errors, and below the fixed limit.
+    const recording = recordingOf({ ticks: longest, canary: () => batch(2, 50) });
+    const metrics = recording.metrics.map((metric) => ({ ...metric, before: [{ chiSquared: 300, degrees: 30 }] }));
+    // Infinity: not at all.
+    const caughtAfter = (each: Recording): number => {
+      const review = reviewDeploy(POLICY, each);
+      return (review.kind === 'played' ? review.caughtAfterMs : null) ?? Infinity;
+    };
+
+    // Ten bad events of one cause, instead of the plan's two.
+    expect(caughtAfter({ ...recording, metrics })).toBeGreaterThan(caughtAfter(recording));
+  });
+
   it('are less uneven in what is left of stable, in proportion', () => {
     const recording = recordingOf({ ticks: 1 });
     const spread = { chiSquared: 40, degrees: 10 };

@@ -352,6 +352,35 @@ describe('sluice backtest', () => {
     expect(ran.err).toMatch(sentence);
   });
 
+  it("asks for stable's half hour before each release and each deploy, minute by minute, once for all", async () => {
+    const server = await startFakeServer(({ body }, response) => {
+      const form = new URLSearchParams(body);
+      const [start = 0, end = 0, step = 1] = ['start', 'end', 'step'].map((key) => Number(form.get(key)));
+      const moments = Array.from({ length: Math.round((end - start) / step) + 1 }, (_, at) => start + at * step);
+      const values = moments.map((at): [number, string] => [at, String(Math.floor(at * 100))]);
+      const result = [{ metric: { job: 'shop', instance: 'a', le: '+Inf' }, values }];
+      json(response, { status: 'success', data: { resultType: 'matrix', result } });
+    });
+    servers.push(server);
+    const now = Math.floor(Date.now() / MINUTE) * MINUTE;
+    const [from, deploy] = [now - 2 * HOUR, now - HOUR];
+    const metrics = 'metrics: [{ name: error-rate, max: 5% }]';
+    const spec = await specOf(`source: { prometheus: { url: "${server.url}" } }\n    ${metrics}`);
+
+    const ran = await run(['backtest', spec, '--from', iso(from), '--runs', '3', '--deploys', iso(deploy)], {
+      now: () => now,
+    });
+
+    expect(ran).toMatchObject({ code: 0 });
+    const asked = server.requests
+      .map(({ body }) => new URLSearchParams(body))
+      .filter((form) => form.get('step') === '60.000' && !form.get('query')?.includes('5..'));
+    const times = asked.map((form) => ['start', 'end'].map((key) => (Number(form.get(key)) * 1_000 - from) / MINUTE));
+    expect(times[0]?.[0]).toBe(-30);
+    expect(times).toContainEqual([30, 60]);
+    for (const form of asked) expect(form.get('query')).toContain('track="stable"');
+  });
+
   async function serverOf(body: unknown, status = 200): Promise<string> {
     const server = await startFakeServer((_request, response) => json(response, body, status));
     servers.push(server);

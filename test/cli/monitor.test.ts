@@ -18,6 +18,8 @@ interface Served {
 let directory: string;
 let prometheus: FakeServer;
 let served: Readonly<Record<string, Served>>;
+/** In each minute of the half hour before so many of 500 requests to one of stable's two processes fail, in turns. */
+let failedBefore = 0;
 
 beforeAll(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'sluice-monitor-'));
@@ -26,6 +28,17 @@ beforeAll(async () => {
     const query = form.get('query') ?? '';
     const [, track = ''] = /(?:track|variant)="(\w+)"/u.exec(query) ?? [];
     const { perSecond, badOfThousand } = served[track] ?? { perSecond: 0, badOfThousand: 0 };
+    if (asked.endsWith('/query_range') && form.get('step') === '60.000' && failedBefore > 0) {
+      const start = Number(form.get('start'));
+      const result = ['a', 'b'].map((instance, index) => ({
+        metric: { job: 'shop', instance },
+        values: Array.from({ length: 31 }, (_, minute): [number, string] => [
+          start + 60 * minute,
+          String(query.includes('5..') ? Math.floor((minute + index) / 2) * failedBefore : minute * 500),
+        ]),
+      }));
+      return json(response, { status: 'success', data: { resultType: 'matrix', result } });
+    }
     if (asked.endsWith('/query_range')) {
       const moments = ['start', 'end'].map((key) => Number(form.get(key)));
       const total = (at: number): number => Math.floor(at * perSecond);
@@ -153,6 +166,18 @@ describe('sluice monitor of a canary beside stable', () => {
           ) as string,
         },
       }),
+    ]);
+  });
+
+  it("divides by the clusters of stable's half hour before the watching, as a release does", async () => {
+    served = { canary: HEALTHY, stable: STABLE };
+    failedBefore = 10;
+    const { compared } = await documentOf(await release());
+    failedBefore = 0;
+
+    expect(compared).toMatchObject([
+      { name: 'error-rate', evidence: { clusters: expect.closeTo(10 / (1 - 10 / 1000), 9) as number } },
+      { name: 'p95-latency' },
     ]);
   });
 

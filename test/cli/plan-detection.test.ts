@@ -171,7 +171,13 @@ describe('what sluice plan says of what each step can find', () => {
       return [detection.traffic.metrics, detection.steps[0]?.metrics ?? []];
     };
     answers = { requests: 30_000, errors: 150, clusters: 2 };
+    const earlier = prometheus.requests.length;
     const [few = [], before = []] = await metricsOf();
+    // Minute by minute, whatever the interval, as a release asks.
+    const ranges = prometheus.requests.slice(earlier).filter(({ path: asked }) => asked.endsWith('/query_range'));
+    const forms = ranges.map(({ body }) => new URLSearchParams(body));
+    expect(new Set(forms.map((form) => Number(form.get('step'))))).toEqual(new Set([60]));
+    expect(new Set(forms.map((form) => Number(form.get('end')) - Number(form.get('start'))))).toEqual(new Set([1_800]));
     answers = { requests: 30_000, errors: 150, clusters: 10 };
     const [many = [], after = []] = await metricsOf();
     const { out } = await plan(file);

@@ -364,6 +364,51 @@ describe('a query that cannot be asked', () => {
   });
 });
 
+describe("a clock of Temporal's that is not Prometheus' own", () => {
+  const COUNTED = metricOf(ERROR_RATE.query, {
+    counters: { kind: 'events', bad: 'errors{track="{{track}}"}', total: 'requests{track="{{track}}"}' },
+  });
+
+  /** What is said of the sample, the routing and the counts by a Prometheus whose clock goes as ours does. */
+  async function said(present: number | undefined): Promise<(string | undefined)[]> {
+    const server = await serve((_request, response) => json(response, vector('5')));
+    const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
+    cleanups.push(() => source.close());
+    const request = requestOf([COUNTED], present === undefined ? {} : { present });
+    const since = AT - 40_000;
+    const [sample, routed, [counted]] = await Promise.all([
+      source.sample(request),
+      source.routed({ ...request, since }),
+      source.count({ ...request, since, cursors: {} }),
+    ]);
+    return [
+      sample.metrics[0]?.canary.problem?.message,
+      routed.kind === 'counts' ? undefined : routed.message,
+      counted?.kind === 'problem' ? counted.problem.message : undefined,
+    ];
+  }
+
+  it.each([
+    [
+      -60_000,
+      /has a clock that is (59|60|61) s ahead of Temporal's, unless this look waited that long for a worker; set/,
+    ],
+    [60_000, /has a clock that is (59|60|61) s behind Temporal's; set both clocks right/],
+  ])(
+    'and %d ms apart from it is an error: the looks would lie before the weight change, or after now',
+    async (ms, clause) => {
+      for (const message of await said(Date.now() + ms)) expect(message).toMatch(clause);
+    },
+  );
+
+  it.each([
+    ['within a few seconds of it', () => Date.now() - 5_000],
+    ['of which nothing is said, as of the past', () => undefined],
+  ])('is of no account %s', async (_what, present) => {
+    for (const message of await said(present())) expect(message ?? '').not.toContain('clock');
+  });
+});
+
 describe('what was routed since the weight changed', () => {
   const routed = async (
     handler: Handler,
@@ -571,6 +616,33 @@ describe('what is counted by a Prometheus', () => {
     expect(later).toMatchObject({ kind: 'begin' });
     expect(later).not.toHaveProperty('spreads');
     expect(asked).toHaveLength(2);
+  });
+
+  it('asks for the same time where counting is told to begin, and of a batch that closes alone', async () => {
+    const asked: string[] = [];
+    const handler: Handler = (request, response) => {
+      const form = new URLSearchParams(request.body);
+      if (Number(form.get('step')) !== 60) return ranging(healthy)(request, response);
+      asked.push(`${form.get('query')} ${form.get('start')} ${form.get('end')}`);
+      response.writeHead(503).end();
+    };
+    const since = AT - 15_000;
+    const cursors = { 'error-rate': { kind: 'time', at: since, begins: true } } as const;
+
+    const first = await countOf(handler, { since, cursors });
+
+    expect(first).toMatchObject({ kind: 'batch', canary: { total: 50 } });
+    const [from, to] = [since - 30 * 60_000, since].map((at) => (at / 1_000).toFixed(3));
+    expect(asked).toContain(`requests{track="stable"} ${from} ${to}`);
+    expect(first.kind === 'batch' && first.dropped.at(-1)).toMatch(
+      /^how bad events clustered before is not known: Prometheus at \S+ answered 503$/u,
+    );
+
+    asked.length = 0;
+    const silent = ranging({ ...healthy, 'requests{track="canary"}': [['100', '100']] });
+    await countOf(silent, { since, cursors });
+    await countOf(handler, { since, cursors, counted: ['error-rate'] });
+    expect(asked).toEqual([]);
   });
 
   it('begins all the same where nothing is known of the time before, and says so', async () => {
