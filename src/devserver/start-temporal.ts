@@ -84,6 +84,9 @@ export const DYNAMIC_CONFIG = {
   // with 200 releases at once what waited for the next reading fired up to 11 seconds late.
   'history.timerProcessorMaxPollRPS': 1_000,
   'history.transferProcessorMaxPollRPS': 1_000,
+  // Reading as often as that looks to the server like a reader that does not get on: after the third time within a
+  // second it moves the timers of that second to a slower one, which fired them up to 12 seconds late.
+  'history.queueReaderStuckCriticalAttempts': 0,
   // An activity is handed out with the answer that scheduled it, and a task queue on one machine needs one partition:
   // both are round trips between a roll back's request and its first write.
   'system.enableActivityEagerExecution': true,
