@@ -43,7 +43,7 @@ export async function rollBackDirect(
       const done = await lazy.directRollBack().rollBackDirectly(cluster, where, { signal, onWrite: told });
       const document = { apiVersion: API_VERSION, kind: 'DirectRollBack', ...where, ...done };
       session.result(document, () => [
-        `${paint(glyphs(look).ok, 'good', look)} ${refName(ref)} is back; ${done.version} of release ${done.release} is gone. The weight was 0 after ${Math.round(done.weightZeroMs)} ms.`,
+        `${paint(glyphs(look).ok, 'good', look)} ${refName(ref)} is back; ${done.version ?? 'what was left'} of release ${done.release} is gone. The weight was 0 after ${Math.round(done.weightZeroMs)} ms.`,
       ]);
       return EXIT.ok;
     } finally {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { describeObject } from './cluster-access';
 import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
+import { refuseStale } from './fence';
 import { disown, findObject, heldOn, lastForeignWriter, rewrite, withHeld } from './held-object';
 import type { Reading } from './route-shape';
 import { TrafficFailure } from './traffic-router';
@@ -105,6 +106,8 @@ export function replicaRatioUnit(cluster: TrafficCluster, settings: ReplicaRatio
         before = readingOf(live.stable, live.canary);
         const foreignEdits = edits(live.stable, live.canary);
         if (live.canary === null) {
+          // Who comes late is told so, and not that the canary is missing.
+          refuseStale(live.stable, write.fence);
           if (wanted.canary > 0) throw new TrafficFailure('invalidRoute', absent());
           const { written } = await resize('stable', () => wanted.stable);
           return { before, written, foreignEdits, notes: [], error: null };

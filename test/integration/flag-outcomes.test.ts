@@ -55,10 +55,11 @@ describe('the release of a flag that is judged by outcomes alone', () => {
   let stack: Stack;
   let server: FlagsServer;
   let service: FlagServiceClient;
+  const store = new MemoryFlagStore();
   const tills: Till[] = [];
 
   beforeAll(async () => {
-    server = await startFlagsServer({ store: new MemoryFlagStore(), access: {}, logger: silentLogger });
+    server = await startFlagsServer({ store, access: {}, logger: silentLogger });
     service = new FlagServiceClient({ url: server.url });
     for (const [name, isBroken] of [
       ['good-till', false],
@@ -128,4 +129,30 @@ ${metrics}`,
     expect(await service.get('bad-till')).toMatchObject({ rollout_percentage: 10, fence: { hold: false } });
     expect(tills.map(({ lost }) => lost)).toEqual([0, 0]);
   });
+
+  it('ends, with nothing to take back, when the flag is gone in the middle of it', async () => {
+    const name = 'lost-till';
+    await service.create({ name, enabled: true, rollout_percentage: 10 });
+    await deploy(name);
+    await until(stack.client, name, ({ phase }) => phase === 'soaking');
+    // The service would not delete a flag that is held; a store that has lost it asks nobody.
+    await lose(name);
+    const status = await ended(stack.client, name);
+
+    expect(status.outcome).toBe('rolledBack');
+    expect(status.message).toMatch(/^Rolled back to 10 %: Flag lost-till does not exist any more, /);
+    const taken = status.events.filter(({ type }) => type === 'compensated' || type === 'compensationFailed');
+    const nothing = 'Nothing to take back: Flag lost-till does not exist any more.';
+    expect(taken.map(({ message }) => message)).toEqual([nothing, nothing]);
+  });
+
+  async function lose(name: string): Promise<void> {
+    const at = new Date().toISOString();
+    const audit = { at, actor: 'ada', action: 'deleted', flag: name, changes: {}, request_id: null } as const;
+    for (;;) {
+      const { revision = null } = (await store.get(name)) ?? {};
+      if (revision === null) return;
+      await store.write({ name, expected: revision, next: null, audit, idempotency: null });
+    }
+  }
 });

@@ -1,4 +1,7 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { FlagDocument, GivenFence } from '../../src/flags/flag';
 import { FlagServiceClient } from '../../src/flags/client/flag-service-client';
 import { MemoryFlagStore } from '../../src/flags/memory-store';
@@ -218,6 +221,68 @@ describe('a flag as a target, at a real flag service', () => {
     ]);
     expect(look).toMatchObject({ foreignEdits: [], guardTripped: null });
     expect(look.unreachable).toHaveLength(1);
+  });
+
+  it('ends when its flag is deleted at any time of it, with nothing to take back', async () => {
+    const gone =
+      'Flag new-till does not exist any more, so there is nothing to release: it was deleted, or the flag service has lost it.';
+    const nothing = 'Nothing to take back: Flag new-till does not exist any more.';
+    await target.observe({ version: 'on', signal });
+    await flags.delete('new-till');
+
+    for (const forward of [
+      target.deploy({ ...write(2), timeoutMs: 1_000 }),
+      target.setWeight(weigh(3, 50)),
+      target.promote({ ...write(4), ...promotion }),
+    ]) {
+      const { kind, message } = await failureOf(forward);
+      expect([kind, message]).toEqual(['guardTripped', gone]);
+    }
+    expect(await target.reassert(weigh(5, 25))).toMatchObject({
+      foreignEdits: [],
+      guardTripped: gone,
+      unreachable: [],
+    });
+    expect(await target.setWeight(weigh(6, 0))).toBe(nothing);
+    expect(await target.restoreStable({ ...write(7), stableVersion: '10 %' })).toBe(nothing);
+    expect(await target.removeCanary(write(8))).toBe(nothing);
+  });
+
+  it('says so, too, when its flag is deleted between its look and its write', async () => {
+    const { get } = FlagServiceClient.prototype;
+    const deletedBehind = (): void => {
+      jest.spyOn(FlagServiceClient.prototype, 'get').mockImplementationOnce(async function (
+        this: FlagServiceClient,
+        ...args
+      ) {
+        const seen = await get.apply(this, args);
+        await flags.delete('new-till');
+        return seen;
+      });
+    };
+    const again = (): Promise<unknown> => flags.create({ name: 'new-till', enabled: true, rollout_percentage: 10 });
+    deletedBehind();
+    const look = await target.reassert(weigh(2, 25));
+    await again();
+    deletedBehind();
+    const end = await target.removeCanary(write(3));
+
+    expect(look.guardTripped).toMatch(/does not exist any more/);
+    expect(end).toBe('Nothing to take back: Flag new-till does not exist any more.');
+  });
+
+  it('takes no other 404 at the flag service’s address for a flag that is gone', async () => {
+    const stranger = createServer((_, response) => response.writeHead(404).end('no such page'));
+    await once(stranger.listen(0, '127.0.0.1'), 'listening');
+    const { port } = stranger.address() as AddressInfo;
+    const lost = createFlagTarget(FLAG_PLAN, { FLAGS_URL: `http://127.0.0.1:${port}` });
+
+    try {
+      expect((await failureOf(lost.setWeight(weigh(2, 0)))).kind).toBe('invalidTarget');
+      expect((await failureOf(lost.removeCanary(write(3)))).kind).toBe('invalidTarget');
+    } finally {
+      stranger.close();
+    }
   });
 
   it('says which state it writes from, also on the way back, at a service that wants to know', async () => {

@@ -22,7 +22,8 @@ const TIMEOUT_MS = 5_000;
  * A feature flag as a target: its percentage is the weight. What it was before the release is its stable version, and
  * where a roll back leads to; a weight below that would take users out who had the flag already, and is not written.
  * While the release holds the flag, the service refuses everybody else's percentage and variants, but never the switch, nor
- * that the flag is taken out of an environment: both are a hand that says stop.
+ * that the flag is taken out of an environment: both are a hand that says stop. So is a flag that is gone, deleted before
+ * it was held or lost by its store; it serves nobody, and nothing is to be taken back of it.
  *
  * Without an address the flag service of this machine is meant.
  *
@@ -76,10 +77,12 @@ class FlagTarget implements Target {
   }
 
   async deploy({ fence, signal }: TargetWrite): Promise<string> {
-    const held = await this.#lookAndRoll({ fence, signal }, (flag) => {
-      this.#refuseUnreachable(flag);
-      return { percentage: null, hold: true };
-    });
+    const held = await this.#forward(() =>
+      this.#lookAndRoll({ fence, signal }, (flag) => {
+        this.#refuseUnreachable(flag);
+        return { percentage: null, hold: true };
+      }),
+    );
     return `${this.#shown()} is held by this release, at ${percentageOf(held)} %.`;
   }
 
@@ -93,19 +96,58 @@ class FlagTarget implements Target {
   }
 
   async setWeight({ weight, fence, signal }: WeightWrite & { previousWeight: number }): Promise<string> {
-    const written =
-      weight === 0
-        ? await this.#roll({ percentage: null, hold: true, revision: '*', fence, signal })
-        : await this.#lookAndRoll({ fence, signal }, (flag) => {
-            this.#refuseUnreachable(flag);
-            return { percentage: Math.max(weight, formerOf(flag, fence)), hold: true };
-          });
+    if (weight === 0) {
+      return this.#back(async () => {
+        const now = await this.#roll({ percentage: null, hold: true, revision: '*', fence, signal });
+        return `${this.#shown()} is at ${percentageOf(now)} %.`;
+      });
+    }
+    const written = await this.#forward(() =>
+      this.#lookAndRoll({ fence, signal }, (flag) => {
+        this.#refuseUnreachable(flag);
+        return { percentage: Math.max(weight, formerOf(flag, fence)), hold: true };
+      }),
+    );
     const now = percentageOf(written);
-    const kept = weight > 0 && now > weight ? ', which it had before: nobody is taken out' : '';
+    const kept = now > weight ? ', which it had before: nobody is taken out' : '';
     return `${this.#shown()} is at ${now} %${kept}.`;
   }
 
-  async reassert({ weight, fence, signal }: WeightWrite): Promise<Reassertion> {
+  async reassert(write: WeightWrite): Promise<Reassertion> {
+    try {
+      return await this.#reassert(write);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      return { foreignEdits: [], guardTripped: this.#gone(), unreachable: [], tracks: FLAG_TRACKS };
+    }
+  }
+
+  async promote({ fence, signal }: TargetWrite): Promise<string> {
+    await this.#forward(() =>
+      this.#lookAndRoll({ fence, signal }, (flag) => {
+        this.#refuseUnreachable(flag);
+        return { percentage: 100, hold: false };
+      }),
+    );
+    return `${this.#shown()} is on for everybody.`;
+  }
+
+  restoreStable({ fence, signal }: TargetWrite): Promise<string> {
+    return this.#back(async () => {
+      const now = await this.#roll({ percentage: null, hold: true, revision: '*', fence, signal });
+      return `${this.#shown()} is at ${percentageOf(now)} % again.`;
+    });
+  }
+
+  removeCanary(write: TargetWrite): Promise<string> {
+    return this.#back(() => this.#letGo(write));
+  }
+
+  close(): void {
+    // Holds no connection of its own.
+  }
+
+  async #reassert({ weight, fence, signal }: WeightWrite): Promise<Reassertion> {
     let flag: FlagDocument;
     try {
       flag = await this.#look(signal);
@@ -132,20 +174,7 @@ class FlagTarget implements Target {
     return { foreignEdits: [edit], guardTripped: null, unreachable: [], tracks: FLAG_TRACKS };
   }
 
-  async promote({ fence, signal }: TargetWrite): Promise<string> {
-    await this.#lookAndRoll({ fence, signal }, (flag) => {
-      this.#refuseUnreachable(flag);
-      return { percentage: 100, hold: false };
-    });
-    return `${this.#shown()} is on for everybody.`;
-  }
-
-  async restoreStable({ fence, signal }: TargetWrite): Promise<string> {
-    const now = await this.#roll({ percentage: null, hold: true, revision: '*', fence, signal });
-    return `${this.#shown()} is at ${percentageOf(now)} % again.`;
-  }
-
-  async removeCanary({ fence, signal }: TargetWrite): Promise<string> {
+  async #letGo({ fence, signal }: TargetWrite): Promise<string> {
     const { fence: held, revision } = await this.#look(signal);
     const release = { percentage: null, hold: false, fence, signal };
     if (held?.owner === fence.release) {
@@ -158,13 +187,33 @@ class FlagTarget implements Target {
       await this.#roll({ ...release, revision });
     } catch (error) {
       // Who may not write this flag has written nothing of it, and never will.
-      if (!(error instanceof TargetFailure) || error.kind !== 'invalidTarget') throw error;
+      if (!(error instanceof TargetFailure) || error.kind !== 'invalidTarget' || isGone(error)) throw error;
     }
     return `${this.#shown()} is held by no release; nothing of this one is left.`;
   }
 
-  close(): void {
-    // Holds no connection of its own.
+  /** @throws TargetFailure `guardTripped` when the flag is gone: the release began with one that was there. */
+  async #forward<T>(go: () => Promise<T>): Promise<T> {
+    try {
+      return await go();
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      throw new TargetFailure('guardTripped', this.#gone(), { cause: error });
+    }
+  }
+
+  /** A flag that does not exist serves nobody: the way back is at its end. */
+  async #back(go: () => Promise<string>): Promise<string> {
+    try {
+      return await go();
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      return `Nothing to take back: ${this.#shown()} does not exist any more.`;
+    }
+  }
+
+  #gone(): string {
+    return `${this.#shown()} does not exist any more, so there is nothing to release: it was deleted, or the flag service has lost it.`;
   }
 
   #look(signal: AbortSignal): Promise<FlagAnswer> {
@@ -244,6 +293,13 @@ function percentageOf({ rollout_percentage: percentage }: FlagDocument): number 
 function formerOf(flag: FlagDocument, { release }: WriteFence): number {
   if (flag.fence?.owner === release) return flag.fence.former ?? 100;
   return percentageOf(flag);
+}
+
+/** By the flag service's own word: a 404 of anything else at its address says nothing about the flag. */
+function isGone(error: unknown): boolean {
+  return (
+    error instanceof TargetFailure && error.cause instanceof FlagServiceError && error.cause.code === 'flag-not-found'
+  );
 }
 
 function kindOf({ code, status }: FlagServiceError): TargetFailureKind {

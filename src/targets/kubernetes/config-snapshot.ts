@@ -97,6 +97,11 @@ export async function collectCopies(
   }
 }
 
+/** True when a release has made copies for the service that are still there. */
+export async function hasCopies(cluster: Cluster, owner: ConfigOwner, signal: AbortSignal): Promise<boolean> {
+  return (await listCopies(cluster, owner, signal)).length > 0;
+}
+
 async function listCopies(
   cluster: Cluster,
   { namespace, service }: ConfigOwner,

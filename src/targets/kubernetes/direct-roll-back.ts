@@ -6,6 +6,8 @@ import { targetNoteOn } from './target-note';
 import type { Cluster } from './cluster';
 import { asTargetFailure } from './failures';
 import { createKubernetesTarget } from './kubernetes-target';
+import { findLeftRelease } from './left-release';
+import type { LeftRelease } from './left-release';
 
 export interface DirectWrite {
   /** What was done, a sentence. */
@@ -17,7 +19,8 @@ export interface DirectWrite {
 }
 
 export interface DirectRollBack {
-  readonly version: string;
+  /** Null where the new version's Deployment was gone, which alone says what it was. */
+  readonly version: string | null;
   readonly release: string;
   readonly writes: readonly DirectWrite[];
   /** From the beginning to the answer of the write that set the weight to 0. */
@@ -31,7 +34,8 @@ const POLL_MS = 500;
 /**
  * Takes a service back on the cluster alone, for when Temporal is away: the weight to 0 first, then stable's old
  * template where a promotion was half done, then the new version's pods. Of a blue-green release also after its
- * promotion, while the old version is kept. What the release looked like is read from its objects. The
+ * promotion, while the old version is kept. What the release looked like is read from its objects: from the note on the
+ * new version's Deployment, and where that is gone, from what is left on who splits the traffic. The
  * writes carry the release's fence with a later epoch: whatever the release still sends is refused, and when it comes
  * back it finds that and ends.
  *
@@ -43,9 +47,14 @@ export async function rollBackDirectly(
   options: { readonly signal: AbortSignal; readonly onWrite?: (write: DirectWrite) => void },
 ): Promise<DirectRollBack> {
   const { signal } = options;
-  const { plan, version, fence: held } = await findRelease(cluster, service, signal);
+  const { plans, version, fence: held } = await findRelease(cluster, service, signal);
   const { release } = held;
-  const target = createKubernetesTarget(plan, { cluster, resolve: (image) => Promise.resolve(image) });
+  const [first, ...others] = plans.map((plan) => ({
+    plan,
+    target: createKubernetesTarget(plan, { cluster, resolve: (image) => Promise.resolve(image) }),
+  }));
+  if (first === undefined) throw nothingThere(service, []);
+  const all = [first, ...others];
   // Later than the release's own, and no later than that: whose clock is right does not matter then, and the next
   // release, which begins later still, does not find it in its way.
   let epoch = held.epoch + 1;
@@ -55,7 +64,7 @@ export async function rollBackDirectly(
   const next = (): Parameters<Target['removeCanary']>[0] => {
     step += 1;
     const fence: WriteFence = { release, epoch, step, attempt: 1 };
-    return { version, artifact: null, fence, signal };
+    return { version: version ?? 'The new version', artifact: null, fence, signal };
   };
   const run = async (write: () => Promise<string>): Promise<DirectWrite> => {
     const began = performance.now();
@@ -66,7 +75,7 @@ export async function rollBackDirectly(
     options.onWrite?.(done);
     return done;
   };
-  const toZero = async (): Promise<DirectWrite> => {
+  const zeroAt = (target: Target): Promise<DirectWrite> => {
     const write = (): Promise<string> => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] });
     return run(async () => {
       try {
@@ -79,12 +88,19 @@ export async function rollBackDirectly(
       }
     });
   };
+  const toZero = async (): Promise<DirectWrite> => {
+    let zero = await zeroAt(first.target);
+    for (const { target } of others) zero = await zeroAt(target);
+    return zero;
+  };
   const restore = (): Promise<DirectWrite> =>
-    run(() => target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
+    run(() => first.target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
   const zero =
-    plan.strategy === 'blueGreen' ? await untilThere(toZero, signal) : await restoreAround(toZero, restore, signal);
-  await delay(plan.drainMs, undefined, { signal });
-  await run(() => target.removeCanary(next()));
+    first.plan.strategy === 'blueGreen'
+      ? await untilThere(toZero, signal)
+      : await restoreAround(toZero, restore, signal);
+  await delay(first.plan.drainMs, undefined, { signal });
+  for (const { target } of all) await run(() => target.removeCanary(next()));
   return { version, release, writes, weightZeroMs: zero.atMs };
 }
 
@@ -122,21 +138,38 @@ function isUnreachable(error: unknown): boolean {
   return error instanceof TargetFailure && error.kind === 'unreachable';
 }
 
+/** How a release was made, by what is there of it. */
+interface FoundRelease extends LeftRelease {
+  readonly version: string | null;
+}
+
 async function findRelease(
   cluster: Cluster,
   { namespace, name }: { readonly namespace: string; readonly name: string },
   signal: AbortSignal,
-): Promise<NonNullable<ReturnType<typeof targetNoteOn>> & { readonly fence: WriteFence }> {
-  const objects = await asTargetFailure(() =>
+): Promise<FoundRelease> {
+  const deployments = await asTargetFailure(() =>
     cluster.list({ apiVersion: 'apps/v1', kind: 'Deployment', namespace }, { signal }),
   );
-  for (const object of objects) {
+  for (const object of deployments) {
     const note = targetNoteOn(object);
     const fence = fenceOn(object);
-    if (note?.plan.serviceName === name && fence !== null) return { ...note, fence };
+    if (note?.plan.serviceName === name && fence !== null) return { plans: [note.plan], version: note.version, fence };
   }
-  throw new TargetFailure(
+  const { left, unseen } = await asTargetFailure(() =>
+    findLeftRelease(cluster, { namespace, name, deployments }, signal),
+  );
+  if (left === null) throw nothingThere({ namespace, name }, unseen);
+  return { ...left, version: null };
+}
+
+function nothingThere(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  unseen: readonly string[],
+): TargetFailure {
+  const but = unseen.length === 0 ? '' : ` (but your rights do not let you list ${unseen.join(', ')})`;
+  return new TargetFailure(
     'invalidTarget',
-    `No Deployment in namespace ${namespace} has the new version of a release of ${name}, so there is nothing to take back; kubectl -n ${namespace} get deployments -L sluice.dev/service shows what there is.`,
+    `No Deployment in namespace ${namespace} has the new version of a release of ${name}, and none of its traffic is held by one${but}, so there is nothing to take back; kubectl -n ${namespace} get deployments -L sluice.dev/service shows what there is.`,
   );
 }

@@ -191,7 +191,7 @@ class BlueGreenTarget implements Target {
       }
       if (idle.view !== null) await resize(this.#cluster, this.#refOf(idle), 0, write);
       await this.#letGo(pair, write);
-      return `Deployment ${this.#shown(idle.name)} is without pods; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.`;
+      return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.`;
     });
   }
 
@@ -372,8 +372,10 @@ class BlueGreenTarget implements Target {
     const { fence, signal } = write;
     const { old, next, active, split } = pair;
     const { replicas, availableReplicas } = there(old);
-    // Somebody has scaled it to 0: it needs its pods back first, as long as the other side serves.
-    const scaledDown = replicas === 0 && (next.view?.availableReplicas ?? 0) > 0;
+    // Somebody has scaled it to 0: it needs its pods back first, as long as the other side serves; and before the Service
+    // is pointed to it in any case, also where the other side is gone.
+    const isAsked = !pair.serving.includes(old) || (next.view?.availableReplicas ?? 0) > 0;
+    const scaledDown = replicas === 0 && isAsked;
     if (scaledDown) await resize(this.#cluster, this.#refOf(old), Math.max(1, next.view?.replicas ?? 1), write);
     if (scaledDown || (availableReplicas === 0 && replicas > 0)) {
       throw new TargetFailure(

@@ -346,9 +346,17 @@ class CanaryTarget implements Target {
   /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
   async #takeBack(tracks: TracksView, write: WeightWrite): Promise<string> {
     const { fence, signal } = write;
-    const { stable } = tracks;
+    // Whoever is sent to a canary that is gone is sent to nobody: stable is no worse, whatever it has.
+    if (tracks.canary !== null) await this.#refuseWithoutStablePods(tracks, write);
+    await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
+    return `${describeShare(this.#plan)} 0 %.`;
+  }
+
+  /** @throws TargetFailure `unreachable` while the canary is the better place; stable gets the pods that somebody took. */
+  async #refuseWithoutStablePods(tracks: TracksView, write: WeightWrite): Promise<void> {
+    const { stable, canary } = tracks;
     // As long as the canary serves, nobody is sent to a track without pods.
-    const scaledDown = this.#isScaledDown(tracks, write) && (tracks.canary?.availableReplicas ?? 0) > 0;
+    const scaledDown = this.#isScaledDown(tracks, write) && (canary?.availableReplicas ?? 0) > 0;
     if (scaledDown) await this.#giveStableItsPods(tracks, write);
     if (scaledDown || (stable.availableReplicas === 0 && stable.replicas > 0)) {
       throw new TargetFailure(
@@ -357,9 +365,7 @@ class CanaryTarget implements Target {
       );
     }
     // New pods that have just replaced the old ones must all be there before they get everything.
-    if (isBeingPromoted(tracks.stableObject, fence.release)) refuseWithoutPods(stable, 100);
-    await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
-    return `${describeShare(this.#plan)} 0 %.`;
+    if (isBeingPromoted(tracks.stableObject, write.fence.release)) refuseWithoutPods(stable, 100);
   }
 
   /** The canary's pods for a weight, there and available, before it gets it. */

@@ -1,5 +1,6 @@
 import type { KubernetesTargetPlan } from '../../../spec/plan-types';
 import type { Newness } from '../../../traffic/cluster-access';
+import { heldOn } from '../../../traffic/held-object';
 import type { TrafficRouter } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type { CallOptions, Cluster } from '../cluster';
@@ -64,7 +65,7 @@ export async function lookAtTracks(
   const stable = readDeployment(stableObject);
   const canary = canaryObject === null ? null : readDeployment(canaryObject);
   const live = (service['spec'] as { selector?: Labels } | undefined)?.selector ?? {};
-  const selector = stableSelector(live, stable, canary);
+  const selector = stableSelector(live, { stable, canary, isHeld: heldOn(service) !== null });
   const labels = labelsOf(plan, { stable, canary, canaryObject }, { name: serviceName, selector });
   const selectors = { stable: selector, canary: serviceSelectorFor(selector, labels) };
   return {
@@ -90,9 +91,18 @@ export async function lookAtTracks(
   };
 }
 
-/** The Service's selector as it finds stable: while a release has pointed it to the canary, its values are the canary's. */
-function stableSelector(live: Labels, stable: DeploymentView, canary: DeploymentView | null): Labels {
-  if (selects(live, stable.templateLabels) || canary === null || !selects(live, canary.templateLabels)) return live;
+/**
+ * The Service's selector as it finds stable: while a release has pointed it to the canary, its values are the canary's. Of
+ * a canary that is gone that is known by the release's hold of the Service alone.
+ */
+function stableSelector(
+  live: Labels,
+  tracks: { readonly stable: DeploymentView; readonly canary: DeploymentView | null; readonly isHeld: boolean },
+): Labels {
+  const { stable, canary, isHeld } = tracks;
+  if (selects(live, stable.templateLabels)) return live;
+  const isCanarys = canary === null ? isHeld : selects(live, canary.templateLabels);
+  if (!isCanarys) return live;
   return Object.fromEntries(Object.keys(live).map((key) => [key, stable.templateLabels[key] ?? '']));
 }
 
