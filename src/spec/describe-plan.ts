@@ -228,7 +228,7 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
         part === 'counters'
           ? query
           : metric.query.kind === 'http'
-            ? resolveUrl(query, values)
+            ? resolveUrl(query, { ...values, start: 'START', end: 'END' })
             : resolveQuery(query, values),
     }));
   });

@@ -393,7 +393,7 @@ const metricHttp = mapping('a metric.http', {
     maxLength: BOUNDS.query,
     allowed: 'an http:// or https:// address',
   }).describe(
-    'Address of a JSON document about one track. Placeholders in its path and query: {{service}}, {{namespace}}, {{track}}, {{version}}, {{window}}, percent-encoded.',
+    'Address of a JSON document about one track. Placeholders in its path and query: {{service}}, {{namespace}}, {{track}}, {{version}}, {{window}}, and the window’s {{start}} and {{end}} in Unix seconds; percent-encoded.',
   ),
   value: jsonPath('Where in the document the value is: JSONPath (RFC 9535) to one number.'),
   requests: jsonPath('Where the requests behind it are, held against minRequests. Left out: not checked.').optional(),
