@@ -504,6 +504,11 @@ export const analysisSchema = mapping('spec.analysis', {
   initialDelay: duration(BOUNDS.initialDelay)
     .prefault(a.initialDelay)
     .describe('From a weight change to the first measurement that counts.'),
+  lag: duration(BOUNDS.lag)
+    .prefault(a.lag)
+    .describe(
+      'How late the samples of the source arrive at most: every query is asked as of that long before the look. Only for prometheus, and for http with {{end}}.',
+    ),
   window: duration(BOUNDS.window)
     .prefault(a.window)
     .describe(
