@@ -4,6 +4,7 @@ import type { MetricSource, Routed } from '../metrics/metric-source';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput } from '../workflows/activity-types';
 import type { RoutingReport } from '../workflows/api';
+import { askedMoment } from './asked-moment';
 
 /**
  * A gateway that was just told serves by the old weight a moment longer, and what it served then is in the first scrape
@@ -61,7 +62,8 @@ async function ask(
   { tracks, present, signal }: Omit<Looking, 'dealing'>,
 ): Promise<Routed> {
   const since = input.since + Math.max(input.analysis.initialDelayMs, SETTLING_MS);
-  const at = Math.min(input.at, since + LONGEST_MS);
+  const { lagMs = 0 } = input.analysis;
+  const at = Math.min(askedMoment(input), since + LONGEST_MS);
   if (at - since < SHORTEST_MS) {
     return { kind: 'no-data', query: '', message: 'the weight has only just changed' };
   }
@@ -75,6 +77,7 @@ async function ask(
       weight: input.weight,
       at,
       present,
+      ...(lagMs > 0 ? { lagMs } : {}),
       since,
       signal,
     });

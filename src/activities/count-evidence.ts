@@ -6,6 +6,7 @@ import { gatheringPolicy, isCountedAt } from '../spec/gathering-policy';
 import type { MetricPlan } from '../spec/plan-types';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput } from '../workflows/activity-types';
+import { askedMoment, nothingSeen } from './asked-moment';
 import { inTime, limitedTo } from './in-time';
 import { settingProblem } from './setting-problem';
 
@@ -14,6 +15,8 @@ export interface Gathered {
   readonly state: EvidenceState;
   readonly findings: readonly EvidenceFinding[];
 }
+
+const NOTHING_SINCE_RESUMED = 'nothing that came after the resume has been seen yet';
 
 /**
  * Counts what happened since the last look, and judges all of it; null where no evidence is gathered. Never throws for
@@ -31,16 +34,21 @@ export async function countEvidence(
 ): Promise<Gathered | null> {
   const policy = gatheringPolicy(input.analysis);
   if (policy === null) return null;
-  const { subject, weight, analysis, at } = input;
+  const { subject, weight, analysis } = input;
+  const at = askedMoment(input);
   const since = input.since + analysis.initialDelayMs;
   const alone = subject === 'canary' && (weight >= 100 || input.stableVersion === null);
   const look: GatheringLook = { subject, since, alone };
   const before = input.evidence ?? null;
   const wanted = analysis.metrics.filter((metric) => isCountedAt(metric, { alone }));
   const gather = (counted: readonly Counted[]): Gathered => gatherEvidence(policy, before, look, counted);
+  if (before?.forgotten === true && before.forgottenAt !== undefined && at < before.forgottenAt) {
+    // What came before the resume is not to be counted, and nothing else has been seen yet.
+    const { state, findings } = gather(without(wanted, 'no-data', NOTHING_SINCE_RESUMED));
+    return { state: { ...state, forgotten: true, forgottenAt: before.forgottenAt }, findings };
+  }
   if (wanted.length === 0) return gather([]);
-  if (at <= since)
-    return gather(without(wanted, 'no-data', 'nothing that counts has been seen since the weight changed'));
+  if (at <= since) return gather(without(wanted, 'no-data', nothingSeen(input)));
   const limited = limitedTo(budgetMs, signal);
   const counted = await inTime(
     ask(source, {

@@ -6,6 +6,7 @@ import type { MetricSource, SampleRequest } from '../metrics/metric-source';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput, MeasureResult } from '../workflows/activity-types';
 import type { RoutingReport } from '../workflows/api';
+import { askedMoment, nothingSeen } from './asked-moment';
 import { askKayenta } from './ask-kayenta';
 import { lookAtRouting } from './check-routing';
 import type { Looking } from './check-routing';
@@ -98,14 +99,17 @@ async function takeSample(
     present,
   }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks']; present: number },
 ): Promise<Sample> {
-  const { analysis, at, version, stableVersion } = input;
+  const { analysis, version, stableVersion } = input;
+  const { lagMs = 0 } = analysis;
+  const at = askedMoment(input);
   // Warm-up is fixed beforehand and left out; what came before the last weight change is another experiment.
   const warm = input.since + analysis.initialDelayMs;
   // A request is in one value alone, although looks come a little early or late.
-  const begin = Math.max(warm, input.kayenta?.lookedAt ?? warm);
+  const lookedAt = input.kayenta?.lookedAt ?? null;
+  const begin = lookedAt === null ? warm : Math.max(warm, lookedAt - lagMs);
   const windowMs = Math.min(analysis.windowMs, at - begin);
   if (windowMs < SHORTEST_WINDOW_MS) {
-    return without(input, { kind: 'no-data', message: 'nothing that counts has been seen since the weight changed' });
+    return without(input, { kind: 'no-data', message: nothingSeen(input) });
   }
   const request: SampleRequest = {
     service: input.service,
@@ -115,6 +119,7 @@ async function takeSample(
     metrics: analysis.metrics,
     at,
     present,
+    ...(lagMs > 0 ? { lagMs } : {}),
     windowMs,
     weight: input.weight,
     subject: input.subject,

@@ -40,6 +40,8 @@ export interface EvidenceState {
    * would stay proven for ever, and counting begins anew there.
    */
   readonly forgotten?: true;
+  /** When that word was given, epoch milliseconds; absent in a state of an earlier version of Sluice. */
+  readonly forgottenAt?: number;
 }
 
 interface MetricState {

@@ -8,7 +8,7 @@ import type { Verdict } from './verdict';
 export interface SoakTimes {
   /** From the weight's arrival to the last look. */
   readonly soak: number;
-  /** Before what is seen counts. */
+  /** Before what is seen counts, or can have arrived. */
   readonly delay: number;
   /** Between two looks. */
   readonly interval: number;

@@ -15,7 +15,8 @@ export function playedPolicy({ analysis, steps }: Pick<Plan, 'analysis' | 'steps
     steps: steps.flatMap((step): PlayedStep[] =>
       step.kind === 'weight' ? [{ weight: step.weight, soakTicks: Math.max(1, ticks(step.soakMs)) }] : [],
     ),
-    delayTicks: ticks(analysis.initialDelayMs),
+    // Nothing of a history is late, but a release's looks are: each weight has as many of them here, at the same times.
+    delayTicks: ticks(analysis.initialDelayMs + (analysis.lagMs ?? 0)),
     windowTicks: Math.max(1, Math.round(analysis.windowMs / analysis.intervalMs)),
     extendTicks: ticks(analysis.onNoData.extendMs),
   };

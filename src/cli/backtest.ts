@@ -429,7 +429,7 @@ function notesOf(
     );
   }
   const rounded = [
-    plan.analysis.initialDelayMs,
+    plan.analysis.initialDelayMs + (plan.analysis.lagMs ?? 0),
     ...plan.steps.map((step) => (step.kind === 'weight' ? step.soakMs : 0)),
   ];
   if (rounded.some((ms) => ms % plan.analysis.intervalMs !== 0)) {

@@ -72,7 +72,7 @@ function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): Dete
     ...DEFAULTS.analysis.evidence,
   };
   const { alpha, stableShare, tolerate, clusters } = evidence;
-  const { intervalMs, initialDelayMs, minRequests } = analysis;
+  const { intervalMs, initialDelayMs, lagMs = 0, minRequests } = analysis;
   // Counting begins with the first look under the new weight; of a router it begins with the weight.
   const unseen = analysis.source.kind === 'prometheus' || analysis.source.kind === 'flag' ? intervalMs : 0;
   // An objective is a bet of its own.
@@ -83,6 +83,7 @@ function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): Dete
     ...(stableShare === undefined ? {} : { stableShare }),
     bets: acted.length + objectives.length,
     onset: { plannedBatches: plannedBatches(steps, intervalMs) },
-    startMs: initialDelayMs + unseen,
+    // What is seen late is found as much later, and what comes at the end is not seen.
+    startMs: initialDelayMs + lagMs + unseen,
   };
 }

@@ -192,7 +192,7 @@ async function* tokenChecks(
 }
 
 async function* sourceChecks(session: Session, plan: Plan, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
-  const { source, metrics, windowMs } = plan.analysis;
+  const { source, metrics, windowMs, lagMs = 0 } = plan.analysis;
   const name = `metric source (${source.kind})`;
   const serving = answers.find((answer) => answer.ok)?.metrics.versions;
   if (source.kind === 'router' && serving === undefined) {
@@ -207,7 +207,8 @@ async function* sourceChecks(session: Session, plan: Plan, answers: readonly Ins
         namespace: plan.namespace,
         versions: { stable: serving?.stable ?? '', canary: serving?.canary ?? '' },
         metrics,
-        at: session.cli.now(),
+        at: session.cli.now() - lagMs,
+        lagMs,
         windowMs,
       });
       // Of stable alone: without a release there is no canary to have data.

@@ -24,7 +24,7 @@ export interface ComparedMetric {
 /** The canary beside stable, look by look. */
 export interface Comparison {
   /** Empty where nothing is compared at this moment, since the canary gets no traffic. Never throws for a backend's fault. */
-  look(at: number, signal: AbortSignal): Promise<readonly ComparedMetric[]>;
+  look(now: number, signal: AbortSignal): Promise<readonly ComparedMetric[]>;
 }
 
 interface ComparisonOptions {
@@ -67,6 +67,8 @@ export function namesVersion(metrics: readonly MetricPlan[]): boolean {
   return metrics.some(({ query, counters }) => JSON.stringify([query, counters]).includes('{{version}}'));
 }
 
+const NOT_ARRIVED = 'the samples of what came since the watching began, or the weight changed, are late';
+
 /**
  * The default judge beside the thresholds, with the policy of the plan. Of an in-app router it counts from the last
  * weight change on, and begins anew with each; of a Prometheus from the start of the watching on.
@@ -77,6 +79,7 @@ export function beginComparison(options: ComparisonOptions): Comparison {
   if (planned === null) throw new TypeError('A plan without an evidence judge compares nothing.');
   const plannedBatches = Math.min(BOUNDS.plannedBatches[1], Math.max(1, options.plannedLooks));
   const policy = { ...planned, plannedBatches, minRequests: options.minRequests };
+  const { lagMs = 0 } = plan.analysis;
   const names = trackNames(plan);
   // The start of the watching is no weight change: what came right after it counts.
   const begin: Record<string, CountCursor> = {};
@@ -88,21 +91,22 @@ export function beginComparison(options: ComparisonOptions): Comparison {
   let since = startedAt;
 
   return {
-    async look(at, signal) {
-      const now = await weightOf(plan);
-      if (now.kind === 'idle') return [];
-      if (now.kind === 'weight') {
-        if (weight !== null && weight !== now.weight) since = at;
-        weight = now.weight;
+    async look(now, signal) {
+      const told = await weightOf(plan);
+      if (told.kind === 'idle') return [];
+      if (told.kind === 'weight') {
+        if (weight !== null && weight !== told.weight) since = now;
+        weight = told.weight;
       }
+      const at = now - lagMs;
       const look: GatheringLook = { subject: 'canary', since, alone: weight !== null && weight >= 100 };
       const metrics = plan.analysis.metrics.filter((metric) => isCountedAt(metric, look));
       let counted: readonly Counted[];
       try {
-        if (now.kind === 'unknown') throw new Error(now.problem);
+        if (told.kind === 'unknown') throw new Error(told.problem);
         counted =
           metrics.length === 0 || at <= since
-            ? without(metrics, 'no-data', 'the weight has only just changed')
+            ? without(metrics, 'no-data', lagMs > 0 ? NOT_ARRIVED : 'the weight has only just changed')
             : await source.count({
                 ...{ service: plan.service, namespace: plan.namespace, versions, metrics, at, since, signal },
                 ...(names === null ? {} : { tracks: names }),

@@ -242,10 +242,11 @@ async function canaryHasRequests(
   const names = trackNames(plan);
   const { service, namespace } = plan;
   const versions = { canary: '', stable: '' };
+  const { lagMs = 0 } = plan.analysis;
   const windowMs = settings.windowMs ?? plan.analysis.windowMs;
-  const at = cli.now();
+  const at = cli.now() - lagMs;
   const sample = await source.sample({
-    ...{ service, namespace, versions, metrics, at, windowMs },
+    ...{ service, namespace, versions, metrics, at, lagMs, windowMs },
     ...(names === null ? {} : { tracks: names }),
   });
   return sample.metrics.some(({ canary }) => (requestsOf(canary) ?? 0) > 0);
@@ -272,19 +273,20 @@ interface LookContext {
 async function takeLook(context: LookContext): Promise<Look> {
   const { session, plan, source, settings, thresholds, watched, comparison, elapsedMs, signal } = context;
   const { cli } = session;
+  const { lagMs = 0 } = plan.analysis;
   const windowMs = settings.windowMs ?? plan.analysis.windowMs;
-  const at = cli.now();
+  const now = cli.now();
   const request: SampleRequest = {
     ...{ service: plan.service, namespace: plan.namespace, versions: watched.versions },
     ...namesOf(plan),
-    ...{ metrics: metricsToAsk(plan), at, windowMs, signal },
+    ...{ metrics: metricsToAsk(plan), at: now - lagMs, lagMs, windowMs, signal },
   };
   const [sample, compared] = await Promise.all([
     source.sample(request).catch((error: unknown) => {
       if (error instanceof ReleaseError) throw error;
       return messageOf(error);
     }),
-    comparison?.look(at, signal) ?? [],
+    comparison?.look(now, signal) ?? [],
   ]);
   const evidence = { compared, proven: provenOf(compared) };
   if (typeof sample === 'string') {

@@ -92,7 +92,7 @@ export function suggestForPlan(plan: Plan, answer: TrafficAnswer, rise: number):
   const before = weightSteps(plan);
   const steps = suggestSoaks(detectionInput(plan, answer.traffic, before), {
     rise,
-    leastMs: analysis.initialDelayMs + (analysis.minMeasurements + 1) * analysis.intervalMs,
+    leastMs: analysis.initialDelayMs + (analysis.lagMs ?? 0) + (analysis.minMeasurements + 1) * analysis.intervalMs,
     plannedBatches: (each) => plannedBatches(each, analysis.intervalMs),
   });
   return { rise, steps, yaml: suggestedYaml(plan, { traffic: answer.traffic, rise, steps }) };

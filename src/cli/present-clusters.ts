@@ -65,9 +65,9 @@ async function askSpread(
   { plan, metric, ...asked }: Asked & { readonly plan: Plan; readonly metric: MetricPlan },
 ): Promise<Spread> {
   const { analysis, service, namespace } = plan;
-  const { windowMs } = analysis;
+  const { windowMs, lagMs = 0 } = analysis;
   const names = trackNames(plan);
-  const { tickMs, ...range } = timeBefore(session.cli.now());
+  const { tickMs, ...range } = timeBefore(session.cli.now() - lagMs);
   const [recording] = await history.record({
     ...asked,
     ...(names === null ? {} : { trackNames: names }),

@@ -102,6 +102,7 @@ async function ask(
   { versions, signal }: Asked,
 ): Promise<Sample> {
   const { cli } = session;
+  const { lagMs = 0 } = plan.analysis;
   const names = trackNames(plan);
   const source = lazy.metrics().createMetricSource(plan.analysis.source, plan.target, cli.env);
   try {
@@ -111,7 +112,8 @@ async function ask(
       versions,
       ...(names === null ? {} : { tracks: names }),
       metrics,
-      at: cli.now(),
+      at: cli.now() - lagMs,
+      lagMs,
       windowMs: PRESENT_WINDOW_MS,
       weight: 0,
       signal,

@@ -77,12 +77,15 @@ function addressOf({ query }: MetricPlan, track: 'canary' | 'stable', request: S
   const other = track === 'canary' ? 'stable' : 'canary';
   const name = request.subject === 'stable' ? other : track;
   try {
+    // Whole seconds, as not every server takes fractions; within the window, which may begin with the weight.
     const url = resolveUrl(query.url, {
       service: request.service,
       namespace: request.namespace,
       track: request.tracks?.[name] ?? name,
       version: request.versions[track],
       windowMs: request.windowMs,
+      start: String(Math.ceil((request.at - request.windowMs) / 1000)),
+      end: String(Math.floor(request.at / 1000)),
     });
     return { kind: 'url', url };
   } catch (error) {

@@ -18,7 +18,7 @@ export interface MetricSource {
   count(request: CountRequest): Promise<readonly Counted[]>;
 }
 
-export type CountRequest = Omit<SampleRequest, 'windowMs'> & {
+export type CountRequest = Omit<SampleRequest, 'windowMs' | 'lagMs'> & {
   /** When the weight last changed, epoch milliseconds. */
   readonly since: number;
   /** Where each metric's last batch ended, by its name; absent for one that was not counted at this weight yet. */
@@ -36,7 +36,7 @@ export interface ClosableMetricSource extends MetricSource {
 
 export type RoutedRequest = Pick<
   SampleRequest,
-  'service' | 'namespace' | 'versions' | 'tracks' | 'metrics' | 'at' | 'present' | 'weight' | 'signal'
+  'service' | 'namespace' | 'versions' | 'tracks' | 'metrics' | 'at' | 'present' | 'lagMs' | 'weight' | 'signal'
 > & {
   /** Epoch milliseconds: what came before belongs to another weight. */
   readonly since: number;
@@ -75,6 +75,8 @@ export interface SampleRequest {
    * by a clock of its own has no answer when the two are apart. Left out where the past is asked about.
    */
   readonly present?: number;
+  /** By how much `at` lies before the look on purpose, as late samples want it; absent: not at all. */
+  readonly lagMs?: number;
   readonly windowMs: number;
   /** The canary's weight in force, percent. Only the scripted source asks for it; without it, it answers as at 100. */
   readonly weight?: number;

@@ -33,6 +33,8 @@ export type CheckRetention = (asked: {
   readonly windowMs: number;
   /** How far a query looks back, milliseconds, as `lookBackOf` has it. */
   readonly lookBackMs?: number;
+  /** How long before the present it ends. */
+  readonly lagMs?: number;
   readonly signal?: AbortSignal | undefined;
 }) => Promise<string | null>;
 
@@ -43,13 +45,15 @@ export type CheckRetention = (asked: {
  */
 export function createRetentionCheck(client: HttpClient, { url }: PrometheusAddress): CheckRetention {
   const ask = remembered(client, url);
-  return async ({ windowMs, lookBackMs = 0, signal }) => {
+  return async ({ windowMs, lookBackMs = 0, lagMs = 0, signal }) => {
     const longestMs = Math.max(windowMs, lookBackMs);
-    if (longestMs <= ALWAYS_KEPT_MS) return null;
+    const oldestMs = longestMs + lagMs;
+    if (oldestMs <= ALWAYS_KEPT_MS) return null;
     const keptMs = await ask(signal);
-    if (keptMs === null || longestMs <= Math.max(keptMs, ALWAYS_KEPT_MS)) return null;
+    if (keptMs === null || oldestMs <= Math.max(keptMs, ALWAYS_KEPT_MS)) return null;
     const [what, shorten] = longestMs > windowMs ? ['range', 'range in the query'] : ['window', 'soak'];
-    return `the ${what} of ${formatDuration(longestMs)} is longer than Prometheus at ${displayUrl(url)} keeps samples (${formatDuration(keptMs)}); shorten the ${shorten} or let it keep them longer`;
+    const late = lagMs > 0 ? `, with the lag of ${formatDuration(lagMs)},` : '';
+    return `the ${what} of ${formatDuration(longestMs)}${late} is longer than Prometheus at ${displayUrl(url)} keeps samples (${formatDuration(keptMs)}); shorten the ${shorten} or let it keep them longer`;
   };
 }
 

@@ -1,4 +1,4 @@
-import { DEFAULTS } from './defaults';
+import { BOUNDS, DEFAULTS } from './defaults';
 import { found, milliseconds } from './fields';
 import { isCounted, plannedBatches } from './gathering-policy';
 import { parseJsonPath } from './json-path';
@@ -19,7 +19,7 @@ import { templateProblems } from './query-template';
 import { analysisSchema } from './schema';
 import type { AnalysisSpec, MetricSpec } from './schema';
 import { formatDuration, parseDuration, parsePercent } from './units';
-import { urlTemplateProblems } from './url-template';
+import { asksUpToAMoment, urlTemplateProblems } from './url-template';
 import type { Parsed } from './units';
 
 /** Something that only several keys together tell. `path` is from the document's root. */
@@ -75,6 +75,7 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
     });
   }
   const labels = analysis.source?.prometheus?.labels ?? {};
+  if (analysis.lag > 0) refuseLag(analysis, source.kind, problems);
   if (source.kind === 'http') refuseHttpAlone(analysis, problems);
   const known = source.kind === 'http' ? [] : presetMetrics(preset, source.kind, labels);
   const context: MetricContext = { known, preset, source: source.kind, compared: analysis.compare !== false };
@@ -185,6 +186,25 @@ const ONLY_OF = {
   flag: 'outcomes exist only for a flag target',
 } as const;
 
+/** What is asked about a moment that has passed has to be able to tell of it. */
+function refuseLag({ lag, metrics = [] }: AnalysisSpec, source: MetricContext['source'], problems: Finding[]): void {
+  const path = [...AT, 'lag'];
+  if (source === 'router' || source === 'flag') {
+    problems.push({
+      path,
+      message: `${formatDuration(lag)} is for samples that arrive late, and ${OWN_COUNTERS[source]} say what is, not what was. Allowed: 0s, or a source that is asked about the past (prometheus, http).`,
+    });
+  }
+  if (source !== 'http') return;
+  for (const { name, http } of metrics) {
+    if (http === undefined || asksUpToAMoment(http.url)) continue;
+    problems.push({
+      path,
+      message: `the address of the metric ${name} has no {{end}}, and is answered as of when it is asked. Allowed: 0s, or {{end}} in every address.`,
+    });
+  }
+}
+
 /** What only a source with metrics of its own can do without. */
 function refuseHttpAlone(analysis: AnalysisSpec, problems: Finding[]): void {
   if (analysis.preset !== undefined) {
@@ -201,24 +221,38 @@ function refuseHttpAlone(analysis: AnalysisSpec, problems: Finding[]): void {
   });
 }
 
-type Timing = Pick<AnalysisPlan, 'intervalMs' | 'initialDelayMs' | 'minMeasurements'>;
+type Timing = Pick<AnalysisPlan, 'intervalMs' | 'initialDelayMs' | 'lagMs' | 'minMeasurements'>;
 
 /** Interval and minimum of measurements, such that every soak has room to be judged (design rule 6: fail closed). */
 function resolveTiming(analysis: AnalysisSpec, soaks: readonly Soak[], problems: Finding[]): Timing {
   const shortest = Math.min(...soaks.map((soak) => soak.ms));
-  const left = shortest - analysis.initialDelay;
+  const { initialDelay, lag } = analysis;
+  const left = shortest - initialDelay - lag;
   const usual = milliseconds(DEFAULTS.analysis.interval);
   const intervalMs = analysis.interval ?? Math.min(usual, left > 0 ? left : usual);
   const room = Math.max(0, Math.floor(left / intervalMs));
   const wanted = analysis.minMeasurements ?? Math.min(DEFAULTS.analysis.minMeasurements, Math.max(1, room));
-  const timing = { intervalMs, initialDelayMs: analysis.initialDelay, minMeasurements: wanted };
+  const timing = {
+    intervalMs,
+    initialDelayMs: initialDelay,
+    ...(lag === 0 ? {} : { lagMs: lag }),
+    minMeasurements: wanted,
+  };
   if (soaks.length === 0)
     return { ...timing, minMeasurements: analysis.minMeasurements ?? DEFAULTS.analysis.minMeasurements };
 
-  if (analysis.initialDelay >= shortest) {
+  const mostLag = shortest - initialDelay - (analysis.interval ?? milliseconds(BOUNDS.interval[0]));
+  if (initialDelay >= shortest) {
     problems.push({
       path: [...AT, 'initialDelay'],
-      message: `${formatDuration(analysis.initialDelay)} leaves nothing of the shortest soak, ${formatDuration(shortest)}, to be judged. Allowed: less than ${formatDuration(shortest)}.`,
+      message: `${formatDuration(initialDelay)} leaves nothing of the shortest soak, ${formatDuration(shortest)}, to be judged. Allowed: less than ${formatDuration(shortest)}.`,
+    });
+  } else if (lag > 0 && lag > mostLag) {
+    const most = mostLag > 0 ? `at most ${formatDuration(mostLag)}, or ` : '';
+    const delayed = initialDelay > 0 ? ` after the initialDelay of ${formatDuration(initialDelay)}` : '';
+    problems.push({
+      path: [...AT, 'lag'],
+      message: `${formatDuration(lag)} leaves no room for a look in the shortest soak, ${formatDuration(shortest)}${delayed}: the first one comes an interval and the lag after that. Allowed: ${most}a longer soak.`,
     });
   } else if (intervalMs > left) {
     problems.push({

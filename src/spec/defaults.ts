@@ -35,6 +35,8 @@ export const DEFAULTS = {
     interval: '5s',
     /** Nothing is ignored unless asked for: a canary that fails at once is taken back at once. */
     initialDelay: '0s',
+    /** A Prometheus has a sample as soon as the scrape is over, which takes milliseconds. */
+    lag: '0s',
     /** Four scrapes at 15 s; shorter windows make `rate` jumpy, longer ones hide the onset. */
     window: '60s',
     /** One good look may be luck. Lowered to what the shortest soak has room for, never below 1. */
@@ -98,6 +100,8 @@ export const BOUNDS = {
   smokeAttempts: [1, 100],
   interval: ['1s', '1h'],
   initialDelay: ['0s', '1d'],
+  /** Remote writes are late by seconds, metrics of clouds by minutes; what comes later is no live metric. */
+  lag: ['0s', '1h'],
   window: ['1s', '1d'],
   minMeasurements: [1, 1_000],
   minRequests: [1, 1_000_000],

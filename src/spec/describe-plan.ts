@@ -101,9 +101,10 @@ function whatOf(step: PlanStep, plan: Plan): string {
       return `GET ${step.path} of the new version, expecting ${step.expectStatus}${body}, ${times(step.attempts)}`;
     }
     case 'weight': {
-      const count = Math.floor(step.soakMs / plan.analysis.intervalMs);
+      const { intervalMs, lagMs = 0 } = plan.analysis;
+      const count = Math.max(0, Math.floor((step.soakMs - lagMs) / intervalMs));
       const share = step.weight === 100 && pairOf(plan) !== null ? 'switch all traffic' : `${step.weight} % of traffic`;
-      return `${share}, measured every ${formatDuration(plan.analysis.intervalMs)} (about ${count} times)`;
+      return `${share}, measured every ${formatDuration(intervalMs)} (about ${count} times)`;
     }
     case 'match': {
       const { match } = step;
@@ -160,12 +161,18 @@ function longest(step: PlanStep, { analysis, target }: Plan): number {
 function notesOf({ analysis, steps, onFailure }: Plan): string[] {
   // Nothing is measured then.
   if (!steps.some((step) => step.kind === 'weight')) return [];
-  const { minRequests, windowMs, onNoData } = analysis;
+  const { minRequests, windowMs, lagMs = 0, onNoData } = analysis;
   const notes = [
     `A step passes with at least ${analysis.minMeasurements} valid measurements of all metrics, each over ${formatDuration(windowMs)} or since the last weight change, with at least ${minRequests} requests to the canary.`,
     `More than ${analysis.failureLimit} failed measurements of a step fail it; then: ${onFailure === 'rollback' ? 'roll back' : 'pause for a person'}.`,
     `Without enough valid measurements the weight is held up to ${formatDuration(onNoData.extendMs)} longer, then: ${NO_DATA_WORDS[onNoData.then]}.`,
   ];
+  if (lagMs > 0) {
+    const lag = formatDuration(lagMs);
+    notes.push(
+      `Each measurement is about the time up to ${lag} before it, since samples may be that late: the first one of a weight comes that much later, and what happens in a weight's last ${lag} is not judged.`,
+    );
+  }
   const { evidence = null } = analysis;
   if (evidence !== null) {
     notes.push(
@@ -195,7 +202,7 @@ function notesOf({ analysis, steps, onFailure }: Plan): string[] {
     notes.push(`When the canary does not get the share its weight asks for: ${ROUTING_WORDS[routingCheck]}.`);
   const first = steps.find((step) => step.kind === 'weight');
   if (first !== undefined) {
-    const seconds = Math.min(windowMs, first.soakMs) / 1000;
+    const seconds = Math.min(windowMs, first.soakMs - lagMs) / 1000;
     const rate = Math.ceil((minRequests / ((first.weight / 100) * seconds)) * 10) / 10;
     notes.push(`At ${first.weight} % that needs about ${rate} requests a second to the whole service.`);
   }
@@ -228,7 +235,7 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
         part === 'counters'
           ? query
           : metric.query.kind === 'http'
-            ? resolveUrl(query, values)
+            ? resolveUrl(query, { ...values, start: 'START', end: 'END' })
             : resolveQuery(query, values),
     }));
   });

@@ -14,7 +14,11 @@ const AT = ['spec', 'analysis'] as const;
 export function resolveKayenta(
   analysis: AnalysisSpec,
   soaks: readonly Soak[],
-  { intervalMs, initialDelayMs }: { readonly intervalMs: number; readonly initialDelayMs: number },
+  {
+    intervalMs,
+    initialDelayMs,
+    lagMs = 0,
+  }: { readonly intervalMs: number; readonly initialDelayMs: number; readonly lagMs?: number },
   problems: Finding[],
 ): KayentaPolicy | null {
   if (analysis.kayenta === undefined) return null;
@@ -44,7 +48,7 @@ export function resolveKayenta(
     problem(['kayenta'], message, 'key');
   }
   const shortest = Math.min(...compared.map(({ ms }) => ms));
-  const room = Math.floor((shortest - initialDelayMs) / intervalMs);
+  const room = Math.floor((shortest - initialDelayMs - lagMs) / intervalMs);
   if (room < MIN_POINTS) {
     const message = `${formatDuration(shortest)}, the shortest soak below 100 %, has room for ${Math.max(0, room)} measurements, and Kayenta's judge needs ${MIN_POINTS} values of each track. Allowed: a longer soak, or a shorter interval.`;
     problem(['kayenta'], message, 'key');

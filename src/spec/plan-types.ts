@@ -177,6 +177,11 @@ export interface AnalysisPlan {
   readonly intervalMs: number;
   /** From a weight change to the first measurement that counts. */
   readonly initialDelayMs: number;
+  /**
+   * How late samples arrive: sources are asked about the moment that long before the look. Absent where they are asked
+   * about the look itself, as in an older plan.
+   */
+  readonly lagMs?: number;
   /** A measurement looks back this far, but never past the last weight change. */
   readonly windowMs: number;
   /** A step passes only with at least this many valid measurements. */

@@ -393,7 +393,7 @@ const metricHttp = mapping('a metric.http', {
     maxLength: BOUNDS.query,
     allowed: 'an http:// or https:// address',
   }).describe(
-    'Address of a JSON document about one track. Placeholders in its path and query: {{service}}, {{namespace}}, {{track}}, {{version}}, {{window}}, percent-encoded.',
+    'Address of a JSON document about one track. Placeholders in its path and query: {{service}}, {{namespace}}, {{track}}, {{version}}, {{window}}, and the window’s {{start}} and {{end}} in Unix seconds; percent-encoded.',
   ),
   value: jsonPath('Where in the document the value is: JSONPath (RFC 9535) to one number.'),
   requests: jsonPath('Where the requests behind it are, held against minRequests. Left out: not checked.').optional(),
@@ -504,6 +504,11 @@ export const analysisSchema = mapping('spec.analysis', {
   initialDelay: duration(BOUNDS.initialDelay)
     .prefault(a.initialDelay)
     .describe('From a weight change to the first measurement that counts.'),
+  lag: duration(BOUNDS.lag)
+    .prefault(a.lag)
+    .describe(
+      'How late the samples of the source arrive at most: every query is asked as of that long before the look. Only for prometheus, and for http with {{end}}.',
+    ),
   window: duration(BOUNDS.window)
     .prefault(a.window)
     .describe(

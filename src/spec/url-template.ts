@@ -1,11 +1,19 @@
 import { nearest } from './nearest';
 import { promDuration, QUERY_PLACEHOLDERS } from './query-template';
-import type { QueryPlaceholder, QueryValues } from './query-template';
+import type { QueryValues } from './query-template';
 
 /**
- * An address with the placeholders of queries, in its path and query alone: which server is asked stands in the spec as
- * it is, and no value can lead elsewhere. Values are percent-encoded.
+ * An address with the placeholders of queries, and two for the ends of the window, in its path and query alone: which
+ * server is asked stands in the spec as it is, and no value can lead elsewhere. Values are percent-encoded.
  */
+export const URL_PLACEHOLDERS = [...QUERY_PLACEHOLDERS, 'start', 'end'] as const;
+type UrlPlaceholder = (typeof URL_PLACEHOLDERS)[number];
+
+export interface UrlValues extends QueryValues {
+  /** The window's ends as they are sent: Unix seconds. */
+  readonly start: string;
+  readonly end: string;
+}
 
 const PLACEHOLDER = /\{\{\s*([^{}]*?)\s*\}\}/gu;
 const ORIGIN = /^https?:\/\/[^/?#\\@\s{}]+/iu;
@@ -25,10 +33,10 @@ export function urlTemplateProblems(template: string): readonly string[] {
     problems.push('the address has a fragment or white space. Allowed: a path and a query.');
   }
   if (STEPS_UP.test(pathOf(rest))) problems.push('the path goes up (..). Allowed: the path as it is meant.');
-  const allowed = `Allowed: ${QUERY_PLACEHOLDERS.map((known) => `{{${known}}}`).join(', ')}.`;
+  const allowed = `Allowed: ${URL_PLACEHOLDERS.map((known) => `{{${known}}}`).join(', ')}.`;
   for (const [, name = ''] of template.matchAll(PLACEHOLDER)) {
     if (isPlaceholder(name)) continue;
-    const near = nearest(name, QUERY_PLACEHOLDERS);
+    const near = nearest(name, URL_PLACEHOLDERS);
     const hint = near === null ? '.' : `; did you mean "{{${near}}}"?`;
     problems.push(`unknown placeholder "{{${name.slice(0, 40)}}}"${hint} ${allowed}`);
   }
@@ -38,16 +46,21 @@ export function urlTemplateProblems(template: string): readonly string[] {
   return [...new Set(problems)];
 }
 
+/** Whether an address says up to which moment it asks, and not what is now. */
+export function asksUpToAMoment(template: string): boolean {
+  return [...template.matchAll(PLACEHOLDER)].some(([, name]) => name === 'end');
+}
+
 /**
  * The address as it is asked.
  *
  * @throws TypeError for a template that `urlTemplateProblems` finds fault with, and for a value that would change the
  * path it stands in.
  */
-export function resolveUrl(template: string, values: QueryValues): string {
+export function resolveUrl(template: string, values: UrlValues): string {
   const [problem] = urlTemplateProblems(template);
   if (problem !== undefined) throw new TypeError(problem);
-  const url = template.replace(PLACEHOLDER, (_, name: QueryPlaceholder) =>
+  const url = template.replace(PLACEHOLDER, (_, name: UrlPlaceholder) =>
     encodeURIComponent(name === 'window' ? promDuration(values.windowMs) : values[name]),
   );
   if (STEPS_UP.test(pathOf(url.replace(ORIGIN, '')))) {
@@ -60,6 +73,6 @@ function pathOf(rest: string): string {
   return rest.split('?', 1)[0] ?? '';
 }
 
-function isPlaceholder(name: string): name is QueryPlaceholder {
-  return (QUERY_PLACEHOLDERS as readonly string[]).includes(name);
+function isPlaceholder(name: string): name is UrlPlaceholder {
+  return (URL_PLACEHOLDERS as readonly string[]).includes(name);
 }

@@ -74,8 +74,11 @@ export async function takeReading(
     ]);
     if (result.evidence !== undefined) {
       // A resume during this very look drops what it has counted, too.
-      const isDropped = state.evidence?.forgotten === true && known?.forgotten !== true;
-      state.evidence = isDropped ? { ...result.evidence, forgotten: true } : result.evidence;
+      const { forgotten, forgottenAt } = state.evidence ?? {};
+      const isDropped = forgotten === true && (known?.forgotten !== true || known.forgottenAt !== forgottenAt);
+      state.evidence = isDropped
+        ? { ...result.evidence, forgotten, ...(forgottenAt === undefined ? {} : { forgottenAt }) }
+        : result.evidence;
     }
     for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
     note(run, result.measurement);

@@ -166,9 +166,9 @@ async function handTrafficBack(run: Run, { soakMs }: HandBackPlan): Promise<Step
  */
 async function watchStable(run: Run, soakMs: number): Promise<StepEnd> {
   const { state, plan } = run;
-  const { intervalMs, initialDelayMs, onNoData } = plan.analysis;
+  const { intervalMs, initialDelayMs, lagMs = 0, onNoData } = plan.analysis;
   const endsAt = Date.now() + soakMs;
-  let nextAt = Math.min(Date.now() + initialDelayMs + intervalMs, endsAt);
+  let nextAt = Math.min(Date.now() + initialDelayMs + lagMs + intervalMs, endsAt);
   let judge = null;
   for (;;) {
     const wait = nextAt - Date.now();

@@ -16,8 +16,8 @@ export type StepEnd = 'done' | 'again';
 
 export function beginSoak(run: Run, step: WeightStep): void {
   const now = Date.now();
-  const { initialDelayMs, intervalMs, kayenta } = run.plan.analysis;
-  const clock = beginSoakClock(now, { soak: step.soakMs, delay: initialDelayMs, interval: intervalMs });
+  const { initialDelayMs, lagMs = 0, intervalMs, kayenta } = run.plan.analysis;
+  const clock = beginSoakClock(now, { soak: step.soakMs, delay: initialDelayMs + lagMs, interval: intervalMs });
   run.state.soak = {
     startedAt: now,
     ...clock,

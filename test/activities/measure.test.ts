@@ -87,19 +87,21 @@ describe('the window of a measurement', () => {
         fc.record({
           windowMs: fc.integer({ min: 1_000, max: 86_400_000 }),
           initialDelayMs: fc.integer({ min: 0, max: 86_400_000 }),
+          lagMs: fc.integer({ min: 0, max: 3_600_000 }),
           age: fc.integer({ min: 0, max: 200_000_000 }),
         }),
-        async ({ windowMs, initialDelayMs, age }) => {
+        async ({ windowMs, initialDelayMs, lagMs, age }) => {
           const all = world();
           const { source } = all;
           const at = 1_700_000_000_000;
 
           const { measurement } = await measured(
             all,
-            measureInput({ at, since: at - age, plan: { windowMs, initialDelayMs } }),
+            measureInput({ at, since: at - age, plan: { windowMs, initialDelayMs, lagMs } }),
           );
 
           for (const asked of source.asked) {
+            expect(asked.at).toBe(at - lagMs);
             expect(asked.windowMs).toBeLessThanOrEqual(windowMs);
             expect(asked.at - asked.windowMs).toBeGreaterThanOrEqual(at - age + initialDelayMs);
             expect(asked.windowMs).toBeGreaterThanOrEqual(1_000);

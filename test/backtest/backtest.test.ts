@@ -42,6 +42,13 @@ describe('a plan in ticks', () => {
     ]);
     expect({ usual, longest }).toEqual({ usual: 48, longest: 48 + 4 * 60 });
   });
+
+  it('has as many looks as a release, whose first one of a weight comes a lag later', () => {
+    const { analysis } = POLICY;
+    const late = { ...analysis, initialDelayMs: analysis.intervalMs, lagMs: 2 * analysis.intervalMs + 1 };
+
+    expect(playedPolicy({ analysis: late, steps: [] }).delayTicks).toBe(4);
+  });
 });
 
 describe('a pretend canary', () => {

@@ -181,6 +181,37 @@ describe('sluice monitor of a canary beside stable', () => {
     ]);
   });
 
+  it('asks about the time before samples that are late, and counts none of before the watching', async () => {
+    served = { canary: WORSE, stable: STABLE };
+    const askedBy = async (analysis: string): Promise<{ at: number[]; counted: string[] }> => {
+      const before = prometheus.requests.length;
+      expect((await monitor(await release({ analysis }))).code).not.toBe(0);
+      const forms = prometheus.requests.slice(before).map(({ body }) => new URLSearchParams(body));
+      return {
+        at: forms.flatMap((form) => (form.has('time') ? Number(form.get('time')) : [])),
+        counted: forms.flatMap((form) => (form.get('step') === '60.000' ? [] : (form.get('start') ?? []))).sort(),
+      };
+    };
+
+    const [now, late] = [await askedBy(''), await askedBy('lag: 50s')];
+
+    expect(late.at).toEqual(now.at.map((at) => at - 50));
+    expect(late.counted[0]).toBe(now.counted[0]);
+  });
+
+  it('says that nothing is compared yet where all samples of the watching are late', async () => {
+    served = { canary: WORSE, stable: STABLE };
+    const steps = 'interval: 30s\n    lag: 20m\n  steps: [{ weight: 50, soak: 1h }, { weight: 100, soak: 1h }]';
+
+    const { verdict, compared } = await documentOf(await release({ analysis: steps }));
+
+    expect(verdict).toBe('pass');
+    expect(compared).toMatchObject([
+      { outcome: 'insufficient', why: expect.stringContaining('samples of what came since') as string },
+      { outcome: 'insufficient' },
+    ]);
+  });
+
   it('passes a canary that is as good as stable by both', async () => {
     served = { canary: HEALTHY, stable: STABLE };
     const ran = await monitor(await release());

@@ -162,6 +162,26 @@ describe('what sluice plan says of what each step can find', () => {
     expect(await steps('--base', '0.5%')).toEqual(given);
   });
 
+  it('finds as much later what it sees later, and asks for traffic that has arrived', async () => {
+    const steps = '\n    - { weight: 20, soak: 2m }\n    - { weight: 100, soak: 2m }';
+    const foundBy = async (analysis: string): Promise<(number | null)[]> => {
+      const ran = await plan(await release({ steps, analysis }), '-o', 'json');
+      const { detection } = JSON.parse(ran.out) as {
+        detection: { steps: { metrics: { times: { medianMs: number | null }[] }[] }[] };
+      };
+      return detection.steps[0]?.metrics[0]?.times.map(({ medianMs }) => medianMs) ?? [];
+    };
+    const before = prometheus.requests.length;
+
+    const [now, late] = [await foundBy(''), await foundBy('lag: 20s')];
+
+    const tenfold = now.at(-1) ?? null;
+    expect(tenfold).not.toBeNull();
+    expect(late.at(-1)).toBe((tenfold ?? 0) + 20_000);
+    const asked = prometheus.requests.slice(before).map(({ body }) => Number(new URLSearchParams(body).get('time')));
+    expect(Math.min(...asked.filter((at) => at > 0))).toBeLessThanOrEqual(Date.now() / 1000 - 20);
+  });
+
   it("reckons with the clusters that are seen between stable's processes now, where they are more than the plan says", async () => {
     const file = await release();
     const metricsOf = async (...args: string[]): Promise<Record<string, unknown>[][]> => {

@@ -78,6 +78,15 @@ describe('metrics of a server that answers JSON', () => {
     expect(metrics[0]).toMatchObject({ canary: { value: 0.5 }, stable: { value: 0.1 } });
   });
 
+  it('are asked about in whole seconds of the window, never of before it', async () => {
+    const server = await serve((_, response) => json(response, { rate: 0.1 }));
+    const url = `${server.url}/{{track}}?from={{start}}&to={{end}}`;
+
+    await sourceOf().sample(requestOf([at(url)], { at: 1_700_000_060_900, windowMs: 60_500 }));
+
+    expect(server.requests[0]?.path).toBe('/canary?from=1700000001&to=1700000060');
+  });
+
   it('are none that could be counted', async () => {
     const source = sourceOf();
     const request = { ...requestOf([at('http://127.0.0.1:9/')]), since: 0, cursors: {} };

@@ -45,6 +45,7 @@ describe('a window', () => {
     windowMs: number,
     info: Handler,
     metrics: readonly MetricPlan[] = [ERROR_RATE, P95],
+    lagMs = 0,
   ): Promise<{ observed: Observation[]; asked: string[] }> {
     const asked: string[] = [];
     const server = await startFakeServer((request, response) => {
@@ -54,7 +55,7 @@ describe('a window', () => {
     });
     const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
     try {
-      const sample = await source.sample(requestOf(metrics, { windowMs }));
+      const sample = await source.sample(requestOf(metrics, { windowMs, lagMs }));
       return { observed: sample.metrics.map(({ canary }) => canary), asked };
     } finally {
       source.close();
@@ -75,6 +76,17 @@ describe('a window', () => {
     });
     // Asks for no window.
     expect(observed[1]).toMatchObject({ value: 10 });
+  });
+
+  it('that ends before the present begins as much earlier', async () => {
+    const kept = await observe(5 * HOUR_MS, keeps('6h'), [ERROR_RATE], HOUR_MS);
+    const { observed } = await observe(5.5 * HOUR_MS, keeps('6h'), [ERROR_RATE], HOUR_MS);
+
+    expect(kept.observed[0]).toMatchObject({ value: 1 });
+    expect(observed[0]?.problem).toMatchObject({
+      kind: 'error',
+      message: expect.stringMatching(/^the window of 5h30m, with the lag of 1h, is longer than .* \(6h\)/) as string,
+    });
   });
 
   it('is not all that a query looks back over: its own ranges are, too', async () => {

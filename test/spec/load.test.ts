@@ -153,7 +153,7 @@ describe('missing and empty values', () => {
     ],
     [
       routerDocument('  analysis:\n'),
-      '6:12: spec.analysis: nothing is not allowed here. Allowed: a mapping with the keys source, interval, initialDelay, window, minMeasurements, minRequests, failureLimit, consecutiveErrorLimit, onNoData, preset, metrics, compare, until, promotion, kayenta, routingCheck.',
+      '6:12: spec.analysis: nothing is not allowed here. Allowed: a mapping with the keys source, interval, initialDelay, lag, window, minMeasurements, minRequests, failureLimit, consecutiveErrorLimit, onNoData, preset, metrics, compare, until, promotion, kayenta, routingCheck.',
     ],
     [
       routerDocument('  steps: []\n'),

@@ -1,6 +1,9 @@
-import { resolveUrl, urlTemplateProblems } from '../../src/spec/url-template';
+import { asksUpToAMoment, resolveUrl, urlTemplateProblems } from '../../src/spec/url-template';
 
-const VALUES = { service: 'check/out', namespace: 'shop', track: 'canary', version: '1.4&x=y #?%', windowMs: 90_000 };
+const VALUES = {
+  ...{ service: 'check/out', namespace: 'shop', track: 'canary', version: '1.4&x=y #?%', windowMs: 90_000 },
+  ...{ start: '1700000000', end: '1700000090' },
+};
 
 describe('an address with placeholders', () => {
   it('is filled in with every value encoded, and its server as it stands', () => {
@@ -13,6 +16,15 @@ describe('an address with placeholders', () => {
     expect(url.pathname).toBe('/check%2Fout/x');
     expect(Object.fromEntries(url.searchParams)).toEqual({ ns: 'shop', v: VALUES.version, w: '90s', t: 'canary' });
     expect(url.hash).toBe('');
+  });
+
+  it('has the ends of the window where it names them', () => {
+    const template = 'https://metrics.example/render?from={{start}}&until={{ end }}';
+
+    expect(urlTemplateProblems(template)).toEqual([]);
+    expect(resolveUrl(template, VALUES)).toBe('https://metrics.example/render?from=1700000000&until=1700000090');
+    expect(asksUpToAMoment(template)).toBe(true);
+    expect(asksUpToAMoment('https://metrics.example/?end=1&from={{start}}')).toBe(false);
   });
 
   it.each([

@@ -306,6 +306,23 @@ it('of a long soak the newest sixty measurements are kept', async () => {
   });
 });
 
+it('of samples that are late the first look of a weight comes a lag later, and the last one at the end of the soak', async () => {
+  const world = new FakeWorld();
+  const looks: number[] = [];
+  world.on('measure', (input) => {
+    const { at, since } = input as { at: number; since: number };
+    looks.push(Math.round((at - since) / 1_000));
+  });
+
+  await time.run(world, async (room) => {
+    const plan = testPlan({ steps: oneWeight, analysis: { intervalMs: 10_000, initialDelayMs: 5_000, lagMs: 15_000 } });
+    const handle = await time.startRelease(room, plan);
+
+    expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+    expect(looks).toEqual([30, 40, 50, 60]);
+  });
+});
+
 describe('evidence of the whole release', () => {
   const counted = (batches: number): EvidenceState => ({
     subject: 'canary',
@@ -336,8 +353,10 @@ describe('evidence of the whole release', () => {
   it.each(['between two looks', 'during a look'])('is dropped by a resume after a failure: %s', async (when) => {
     const world = new FakeWorld();
     const dropped: boolean[] = [];
+    const resumedAt: (number | undefined)[] = [];
     world.gather = ({ evidence }) => {
       dropped.push(evidence?.forgotten === true);
+      if (evidence?.forgotten === true) resumedAt.push(evidence.forgottenAt);
       return counted(1);
     };
     world.verdict = (_, call) => (call <= 2 ? 'fail' : 'pass');
@@ -360,7 +379,9 @@ describe('evidence of the whole release', () => {
 
       expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
       expect(dropped.flatMap((each, index) => (each ? [index] : []))).toEqual([next]);
-      expect((await statusOf(handle)).events.find(({ type }) => type === 'resumed')?.message).toBe(
+      const resumed = (await statusOf(handle)).events.find(({ type }) => type === 'resumed');
+      expect(resumedAt).toEqual([resumed?.at]);
+      expect(resumed?.message).toBe(
         'Resumed by ada: it was the dependency. The evidence counted until now is dropped, and gathered anew.',
       );
     });

@@ -165,6 +165,22 @@ function quickPlan(more: Parameters<typeof kubernetesPlan>[0] = {}): Plan {
   return { ...plan, steps };
 }
 
+it('the new stable pods are looked at when the first samples under half of the traffic can have arrived', async () => {
+  const world = worldOf();
+  const looks: number[] = [];
+  world.on('measure', (input) => {
+    const { at: moment, since, subject } = input as { at: number; since: number; subject: string };
+    if (subject === 'stable') looks.push(Math.round((moment - since) / 1_000));
+  });
+
+  await time.run(world, async (room) => {
+    const handle = await time.startRelease(room, kubernetesPlan({ analysis: { intervalMs: 20_000, lagMs: 15_000 } }));
+
+    expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+    expect(looks).toEqual([35, 55, 60]);
+  });
+});
+
 describe('while stable is made anew', () => {
   /** The promotion takes as long as so many looks at the canary. */
   function lastFor(world: FakeWorld, looks: number): void {
