@@ -1,5 +1,6 @@
-import { cancellationSignal } from '@temporalio/activity';
+import { cancellationSignal, log } from '@temporalio/activity';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { cutText } from '../analysis/bounded-text';
 import { messageOf, ReleaseError } from '../errors';
 import { SlackFailure } from '../notify/slack-failure';
 import { TargetFailure } from '../targets/target';
@@ -23,15 +24,24 @@ export function toActivityFailure(error: unknown): Error {
 
 type FailureType = (typeof ACTIVITY_FAILURES)[keyof typeof ACTIVITY_FAILURES];
 
+/**
+ * Temporal keeps 4 kB of why an activity that it tries again has failed, and of a longer failure nothing but that it was
+ * too long: what a status tells meanwhile would be that. So causes and stacks, which say where in Sluice it was told, are
+ * for the worker's log alone.
+ */
+const MESSAGE_CHARS = 2_500;
+
 function named(type: FailureType, message: string, cause: Error, nextRetryDelay?: number): ApplicationFailure {
-  return ApplicationFailure.create({
-    message,
+  log.debug('an activity failed', { type, error: cause });
+  const failure = ApplicationFailure.create({
+    message: cutText(message, MESSAGE_CHARS),
     type,
     // The retry policies know them, too; a failure that says so itself is final under any policy.
     nonRetryable: NON_RETRYABLE.includes(type),
-    cause,
     ...(nextRetryDelay === undefined ? {} : { nextRetryDelay }),
   });
+  failure.stack = '';
+  return failure;
 }
 
 /** What Slack says about the app, the channel or the message is as lasting as any setting. */

@@ -154,7 +154,9 @@ export function createFrameViewer(session: Session, footer: () => readonly strin
     const { look } = session;
     const g = glyphs(look);
     // Asked for at each frame: the terminal may have been resized.
-    const width = (cli.stdout.columns ?? look.width) - session.mark('').length;
+    const columns = cli.stdout.columns ?? 0;
+    // A terminal that does not know how wide it is says 0.
+    const width = (columns > 0 ? columns : look.width) - session.mark('').length;
     const lines = renderFrame(status, { ...look, width, now: cli.now() });
     for (const line of footer()) lines.push(paint(truncate(line, width, g.ellipsis), 'dim', look));
     if (trouble !== null) {

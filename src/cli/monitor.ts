@@ -355,7 +355,8 @@ function metricsToAsk(plan: Plan): MetricPlan[] {
 }
 
 async function rollBack(session: Session, plan: Plan, settings: MonitorSettings, look: Look): Promise<string> {
-  const reason = settings.reason ?? `sluice monitor: ${whyBad(look)}`;
+  const seen = `sluice monitor: ${whyBad(look)}`;
+  const reason = settings.reason === undefined ? seen : `${settings.reason} (${seen})`;
   const actor = session.actor();
   let why: string;
   try {

@@ -164,6 +164,7 @@ export type EventType =
   | 'weightUncertain' // held after a change that was not answered, and what holds it is not answered either
   | 'stepPassed'
   | 'stepFailed'
+  | 'stepSkipped'
   | 'approvalRequested'
   | 'approved'
   | 'rejected'

@@ -74,7 +74,11 @@ export function installHandlers(run: Run): void {
     },
     act: (message: MessageBase) => {
       if (state.stuck !== null) {
+        const { actor, reason } = message;
         state.wishes.retryNow = true;
+        record(run, 'resumed', withReason(`The roll back is tried again now, as ${actor.name} asked`, reason), {
+          actor,
+        });
         return 'The roll back is tried again now.';
       }
       resume(run, message.actor, message.reason);

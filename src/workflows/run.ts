@@ -228,3 +228,10 @@ export function endStep(
   run.state.soak = null;
   run.state.wishes.skipSoak = null;
 }
+
+/** A step that is passed over, which the story tells. */
+export function skipStep(run: Run, sentence: string, actor?: Actor): void {
+  const { step } = run.state;
+  record(run, 'stepSkipped', sentence, { step, ...(actor === undefined ? {} : { actor }) });
+  endStep(run, 'skipped', sentence);
+}

@@ -7,7 +7,7 @@ import type { KayentaProgress, SoakProgress } from './api';
 import { checkpoint, pauseFor } from './hold';
 import { takeReading } from './measure';
 import type { Reading } from './measure';
-import { endStep, enter, record } from './run';
+import { endStep, enter, record, skipStep } from './run';
 import type { Run } from './run';
 import { StepFailure } from './step-failure';
 
@@ -72,7 +72,7 @@ function interrupted(run: Run): boolean {
 function endedByPerson(run: Run, step: WeightStep): boolean {
   const { wishes } = run.state;
   if (wishes.promote !== null) {
-    endStep(run, 'skipped', `Cut short by ${wishes.promote.actor.name}, who promotes.`);
+    skipStep(run, `Cut short by ${wishes.promote.actor.name}, who promotes.`, wishes.promote.actor);
     return true;
   }
   if (wishes.skipSoak !== null) {

@@ -4,7 +4,18 @@ import { deploy, observe, smokeTest, within } from './activity-proxies';
 import type { Wishes } from './api';
 import { cleanUpStep, refuseOtherTrack } from './clean-up';
 import { checkpoint, guardedWait, pauseFor } from './hold';
-import { currentStep, endStep, enter, markStep, nextFence, record, recordInverse, SLUICE, targetRef } from './run';
+import {
+  currentStep,
+  endStep,
+  enter,
+  markStep,
+  nextFence,
+  record,
+  recordInverse,
+  skipStep,
+  SLUICE,
+  targetRef,
+} from './run';
 import type { Run } from './run';
 import { promoteStep } from './promote';
 import { routeMatches, shiftWeight } from './shift-weight';
@@ -146,13 +157,13 @@ async function weightStep(run: Run, planned: WeightStep): Promise<StepEnd> {
   // The first version of a service has nobody to share the traffic with: it gets all of it, once, for the last soak.
   const first = state.stableVersion === null;
   if (first && plan.steps.slice(state.step + 1).some(({ kind }) => kind === 'weight')) {
-    endStep(run, 'skipped', 'There is no stable version to share the traffic with yet.');
+    skipStep(run, 'There is no stable version to share the traffic with yet.');
     return 'done';
   }
   const step = first ? { ...planned, weight: 100 } : planned;
   if (state.soak === null) {
     if (state.weight > step.weight) {
-      endStep(run, 'skipped', `The weight is at ${state.weight} % already, set by hand.`);
+      skipStep(run, `The weight is at ${state.weight} % already, set by hand.`);
       return 'done';
     }
     if (state.weight < step.weight) await shiftWeight(run, step.weight);
@@ -182,7 +193,7 @@ async function approveStep(run: Run, step: ApproveStep): Promise<StepEnd> {
     if (approval === null) return 'again';
     if (wishes.promote !== null) {
       state.approval = null;
-      endStep(run, 'skipped', `Passed over by ${wishes.promote.actor.name}, who promotes.`);
+      skipStep(run, `Passed over by ${wishes.promote.actor.name}, who promotes.`, wishes.promote.actor);
       return 'done';
     }
     if (wishes.decision !== null) return decided(run, wishes.decision);
@@ -227,11 +238,11 @@ function expired(run: Run, step: ApproveStep): StepEnd {
 /** A person's promotion: what lies between is passed over, and said to be. */
 function skipToPromotion(run: Run): void {
   const { state, plan } = run;
-  const by = state.wishes.promote?.actor.name ?? '';
+  const by = state.wishes.promote?.actor;
   const last = plan.steps.length - 1;
   state.soak = null;
   state.approval = null;
   for (; state.step < last; state.step += 1) {
-    if (state.steps[state.step]?.endedAt === null) endStep(run, 'skipped', `Passed over by ${by}, who promotes.`);
+    if (state.steps[state.step]?.endedAt === null) skipStep(run, `Passed over by ${by?.name ?? ''}, who promotes.`, by);
   }
 }

@@ -169,6 +169,21 @@ describe('sluice monitor of a canary beside stable', () => {
     ]);
   });
 
+  it('rolls it back with the numbers beside a reason that was given', async () => {
+    served = { canary: WORSE, stable: STABLE };
+    const client = new FakeSluice(aStatus({ service: 'checkout', namespace: 'shop' }));
+
+    await monitor(await release(), ['--auto-rollback', '--reason', 'watched by CI'], { client });
+
+    expect(client.sent).toEqual([
+      expect.objectContaining({
+        message: expect.objectContaining({
+          reason: expect.stringMatching(/^watched by CI \(sluice monitor: by the evidence, error-rate .*\)$/u) as string,
+        }) as unknown,
+      }),
+    ]);
+  });
+
   it("divides by the clusters of stable's half hour before the watching, as a release does", async () => {
     served = { canary: HEALTHY, stable: STABLE };
     failedBefore = 10;

@@ -98,10 +98,14 @@ describe('a release whose surroundings fail', () => {
     const attempts = lives!.seen.length;
     await eventually(() => lives!.seen.length > attempts + 4, 'the change was tried again');
     const meanwhile = lives!.router.snapshot().weight;
+    const told = await stack.client.status({ service: held.service, namespace: 'test' });
     await dies!.start();
     const status = await ended(stack.client, held.service);
 
     expect(meanwhile).toBe(5);
+    // Why, while it is tried again: of a failure with its causes and stacks Temporal would keep nothing.
+    expect(told.message).toMatch(/^setWeight failed .* and is tried again: .*(refused|answer)/u);
+    expect(told.message).toContain(dies!.url);
     expect(status.outcome).toBe('promoted');
     expect(stables(held)).toEqual(['v2', 'v2']);
     expect(dies!.router.state().events.map((event) => event.type)).toEqual(

@@ -228,6 +228,12 @@ describe('a roll back that cannot finish', () => {
       await send(handle, 'resume');
       await world.begun('compensate', tries + 3);
       expect(await handle.result()).toMatchObject({ outcome: 'aborted' });
+      const asked = (await statusOf(handle)).events.filter(({ type }) => type === 'resumed');
+      expect(asked).toHaveLength(2);
+      expect(asked[0]).toMatchObject({
+        actor: ADA,
+        message: 'The roll back is tried again now, as ada asked.',
+      });
     });
   });
 
