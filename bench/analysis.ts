@@ -11,11 +11,13 @@ import { percentile } from './lib/statistics';
 
 const HEALTHY_RELEASES = 20_000;
 const DISTURBED_RELEASES = 2_000;
+const TEN_MINUTES_RELEASES = 2_000;
 const LONG_RELEASES = 200;
 const DELAY_RUNS = 500;
 /** Of the releases of one case, what a thread plays at once. */
 const HEALTHY_PART = 1_000;
 const DISTURBED_PART = 500;
+const TEN_MINUTES_PART = 250;
 const LONG_PART = 25;
 const DELAY_PART = 125;
 
@@ -27,8 +29,11 @@ export async function analysis(): Promise<BenchResult> {
   const cost = costOfMeasurement();
   const threads = new AnalysisThreads(tellProgress());
   try {
-    const [healthy, delays, untempered, disturbed, latency] = await Promise.all([
+    const [healthy, lasting, delays, untempered, disturbed, latency] = await Promise.all([
       summed(HEALTHY_RELEASES, HEALTHY_PART, (runs) => threads.run('healthy', { name: 'undisturbed', ...runs })),
+      summed(TEN_MINUTES_RELEASES, TEN_MINUTES_PART, (runs) =>
+        threads.run('healthy', { name: 'for ten minutes each', ...runs }),
+      ),
       Promise.all(
         TIMES.map((times) => joined(DELAY_RUNS, DELAY_PART, (runs) => threads.run('delays', { times, ...runs }))),
       ),
@@ -39,7 +44,7 @@ export async function analysis(): Promise<BenchResult> {
     const ours = ALL.length - 1;
     return {
       bench: 'analysis',
-      how: `${HEALTHY_RELEASES} healthy releases of 5, 25 and 50 % for 60 s each at 100 requests/s with 0.5 % errors, a look every 5 s; delays from ${DELAY_RUNS} runs at 5 % of at most ${HORIZON_S} s; disturbances from ${DISTURBED_RELEASES} releases each, 6 h from ${LONG_RELEASES}; seed ${SEED}.`,
+      how: `${HEALTHY_RELEASES} healthy releases of 5, 25 and 50 % for 60 s each at 100 requests/s with 0.5 % errors, a look every 5 s; ${TEN_MINUTES_RELEASES} of 600 s each; delays from ${DELAY_RUNS} runs at 5 % of at most ${HORIZON_S} s; disturbances from ${DISTURBED_RELEASES} releases each, 6 h from ${LONG_RELEASES}; seed ${SEED}.`,
       figures: [
         atMost(
           'healthy releases rolled back by the defaults, upper Wilson bound',
@@ -60,6 +65,7 @@ export async function analysis(): Promise<BenchResult> {
       tables: [
         comparison(
           healthy,
+          lasting,
           delays.map((each) => each.map(delay)),
         ),
         disturbed,
@@ -71,13 +77,18 @@ export async function analysis(): Promise<BenchResult> {
   }
 }
 
-function comparison(healthy: readonly number[], delays: readonly (readonly string[])[]): BenchTable {
+function comparison(
+  healthy: readonly number[],
+  lasting: readonly number[],
+  delays: readonly (readonly string[])[],
+): BenchTable {
   return {
-    headings: ['rule', 'false alarm', '(95 %)', ...TIMES.map((times) => `${times}x`)],
+    headings: ['rule', 'false alarm', '(95 %)', '600 s each', ...TIMES.map((times) => `${times}x`)],
     rows: ALL.map((rule, index) => [
       rule.name,
       percent(healthy[index] ?? 0, HEALTHY_RELEASES),
       `<= ${(100 * wilsonInterval(healthy[index] ?? 0, HEALTHY_RELEASES).upper).toFixed(2)} %`,
+      percent(lasting[index] ?? 0, TEN_MINUTES_RELEASES),
       ...delays.map((each) => each[index] ?? ''),
     ]),
   };

@@ -16,6 +16,7 @@ export const HORIZON_S = 1_800;
 
 const USUAL: Traffic = { rps: 100, base: 0.005, times: 1 };
 const RELEASE: Release = { weights: [0.05, 0.25, 0.5], stage: 60 };
+const TEN_MINUTES_EACH: Release = { ...RELEASE, stage: 600 };
 const LONG: Release = { weights: [0.05], stage: 6 * 3_600 };
 const UNTIL_FOUND: Release = { weights: [0.05], stage: HORIZON_S };
 
@@ -29,6 +30,7 @@ interface HealthyCase {
 /** Releases of a version that is as good as stable. */
 export const HEALTHY = {
   undisturbed: { traffic: USUAL, disturbance: {} },
+  'for ten minutes each': { traffic: USUAL, disturbance: {}, release: TEN_MINUTES_EACH },
   'for six hours': { traffic: USUAL, disturbance: {}, release: LONG, rules: [...EVIDENCE_RULES, RELEASED_RULE] },
 } satisfies Readonly<Record<string, HealthyCase>>;
 

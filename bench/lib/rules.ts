@@ -30,15 +30,27 @@ export interface Rule {
 const WINDOW = 12;
 const ALPHA = 0.01;
 
+/** These count over all weights: a weight change ends no window and no sum. */
+const ONE_PERCENT: Rule = {
+  name: '> 1 % over a 60 s window',
+  start: () => overWindow(({ canary }) => canary.bad > 0.01 * canary.total),
+};
+const FIVE_PERCENT: Rule = { name: '> 5 % over a 60 s window', start: () => overWindow(exceedsFivePercent) };
+const TWICE: Rule = { name: 'canary > 2x stable after 100 requests', start: () => sinceStart(exceedsTwice) };
+const COMPARISON: Rule = { name: 'compare .01, 1.25 over a 60 s window', start: () => overWindow(failsComparison) };
+
 /** The rules that tools of this kind have, and ours beside them. */
 export const RULES: readonly Rule[] = [
-  { name: '> 1 % over a 60 s window', start: () => overWindow((sum) => sum.canary.bad > 0.01 * sum.canary.total) },
-  { name: '> 5 % over a 60 s window', start: () => overWindow((sum) => sum.canary.bad > 0.05 * sum.canary.total) },
+  ONE_PERCENT,
+  anewAtEachWeight(ONE_PERCENT),
+  FIVE_PERCENT,
+  anewAtEachWeight(FIVE_PERCENT),
   { name: '> 5 % once per 60 s', start: () => oncePerWindow((all) => exceedsFivePercent(total(all))) },
-  { name: 'canary > 2x stable after 100 requests', start: () => sinceWeight(exceedsTwice) },
+  TWICE,
+  anewAtEachWeight(TWICE),
   { name: 'z-test repeated, alpha .01', start: () => sinceStart(failsZTest) },
   { name: 'Mann-Whitney per 60 s (Kayenta)', start: () => oncePerWindow(isHigh) },
-  { name: 'compare .01, 1.25 over a 60 s window', start: () => overWindow(failsComparison) },
+  anewAtEachWeight(COMPARISON),
 ];
 
 export const EVIDENCE_RULES: readonly Rule[] = [
@@ -108,11 +120,25 @@ function evidenceRule(name: string, rest: Omit<EvidenceDesign, 'alternatives'>):
   };
 }
 
-/** Looks at each batch at the last 60 s, never past the last weight change. */
+/**
+ * The rule as a release has it, whose windows never reach past the last weight change. Beside the same rule without that
+ * it shows what beginning anew costs: small counts once more with each weight.
+ */
+function anewAtEachWeight({ name, start }: Rule): Rule {
+  return {
+    name: `${name}, anew at each weight`,
+    start: () => {
+      let detector = start();
+      return { weightChanges: () => (detector = start()), fails: (batch) => detector.fails(batch) };
+    },
+  };
+}
+
+/** Looks at each batch at the last 60 s, whatever the weight was. */
 function overWindow(rule: (sum: EventBatch) => boolean): Detector {
   let window: EventBatch[] = [];
   return {
-    weightChanges: () => (window = []),
+    weightChanges: () => undefined,
     fails: (batch) => {
       window = [...window, batch].slice(-WINDOW);
       return rule(total(window));
@@ -120,6 +146,7 @@ function overWindow(rule: (sum: EventBatch) => boolean): Detector {
   };
 }
 
+/** Looks at 60 s when they are full. A weight is held for whole windows; one that lacks batches is not gone on with. */
 function oncePerWindow(rule: (batches: readonly EventBatch[]) => boolean): Detector {
   let window: EventBatch[] = [];
   return {
@@ -134,16 +161,12 @@ function oncePerWindow(rule: (batches: readonly EventBatch[]) => boolean): Detec
   };
 }
 
-function sinceWeight(rule: (sum: EventBatch) => boolean): Detector {
+function sinceStart(rule: (sum: EventBatch) => boolean): Detector {
   let sum = total([]);
   return {
-    weightChanges: () => (sum = total([])),
+    weightChanges: () => undefined,
     fails: (batch) => rule((sum = total([sum, batch]))),
   };
-}
-
-function sinceStart(rule: (sum: EventBatch) => boolean): Detector {
-  return { ...sinceWeight(rule), weightChanges: () => undefined };
 }
 
 function exceedsFivePercent({ canary }: EventBatch): boolean {

@@ -1,6 +1,12 @@
 import { playCounted } from '../../bench/lib/counted-release';
 import { seededRandom } from '../../bench/lib/random';
-import { EVIDENCE_RULES, RELEASED_RULE, releasedDetector, withoutSpreads } from '../../bench/lib/rules';
+import {
+  EVIDENCE_RULES,
+  RELEASED_RULE,
+  releasedDetector,
+  RULES as OTHERS,
+  withoutSpreads,
+} from '../../bench/lib/rules';
 import { playLatency } from '../../bench/lib/simulated-latency';
 import type { LatencyTraffic } from '../../bench/lib/simulated-latency';
 import { bursts, playRelease, RETRIED } from '../../bench/lib/simulated-release';
@@ -95,6 +101,25 @@ describe('the evidence in simulated releases (bench/analysis has the long ones)'
     }).sort((a, b) => a - b);
 
     expect(needed[379]).toBeLessThanOrEqual(300);
+  });
+});
+
+describe('the rules of other tools', () => {
+  it.each([
+    ['> 1 % over a 60 s window', 2],
+    ['> 5 % over a 60 s window', 7],
+    ['canary > 2x stable after 100 requests', 2],
+  ])('%s: counts over all weights, unless its name says anew at each weight', (rule, bad) => {
+    const failsSecondWeight = (name: string): boolean | undefined => {
+      const detector = OTHERS.find((each) => each.name === name)?.start();
+      detector?.fails({ canary: { bad: 1, total: 200 }, stable: { bad: 20, total: 3_800 } });
+      detector?.weightChanges();
+      return detector?.fails({ canary: { bad, total: 125 }, stable: { bad: 2, total: 375 } });
+    };
+
+    // Too many by themselves, and not with what the weight before had.
+    expect(failsSecondWeight(`${rule}, anew at each weight`)).toBe(true);
+    expect(failsSecondWeight(rule)).toBe(false);
   });
 });
 
