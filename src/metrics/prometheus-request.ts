@@ -67,13 +67,14 @@ export async function askPrometheus<T>(
   address: PrometheusAddress,
   { path, form, read, signal, ahead = null }: PrometheusQuestion<T>,
 ): Promise<T> {
+  const sentAt = Date.now();
   const answer = await client.request({
     method: 'POST',
     url: `${address.url.replace(/\/+$/, '')}${path}`,
     body: new URLSearchParams({ ...form, timeout: promDuration(address.timeoutMs) }),
     ...(signal === undefined ? {} : { signal }),
   });
-  const apart = clocksApart(answer, ahead);
+  const apart = clocksApart(answer, { sentAt, receivedAt: Date.now(), ahead });
   if (apart !== null) throw new HttpFailure('body', apart);
   return read(answer);
 }
@@ -91,28 +92,47 @@ export async function askOrSay<T>(
   }
 }
 
-/** What came before a weight change cannot be told from what came after it by a clock that is that wrong. */
-const CLOCKS_APART_MS = 10_000;
+/**
+ * What came before a weight change cannot be told from what came after it by a clock that is further off. Clocks that
+ * are kept right are within milliseconds of each other, and within a second while one of them smears a leap second.
+ */
+const PROVEN_APART_MS = 2_000;
 
-/** A clause about the server's clock; null when it goes as ours and as that of the moments does, or is not known. */
-function clocksApart({ headers }: HttpAnswer, ahead: number | null): string | null {
-  const now = Date.now();
+/** Where being apart looks just as having waited for a worker: no look of a healthy worker waits that long. */
+const WAITED_OR_APART_MS = 10_000;
+
+interface Exchange {
+  /** By our clock. */
+  readonly sentAt: number;
+  readonly receivedAt: number;
+  readonly ahead: number | null;
+}
+
+/**
+ * A clause about the server's clock; null when it goes as ours and as that of the moments does, or may do so.
+ *
+ * Its `Date` is in whole seconds, and of some moment while we waited, which may have been long: at a slow server, or
+ * while this process stood still. So only what is beyond both is held against a clock:
+ *
+ * 1. when the answer was here, the server's clock had come to `Date` at least: it is ahead by the rest;
+ * 2. when the question was sent, it had not come to the second after `Date` yet: it is behind by the rest.
+ */
+function clocksApart({ headers }: HttpAnswer, { sentAt, receivedAt, ahead }: Exchange): string | null {
   const date = Date.parse(headers['date'] ?? '');
   if (Number.isNaN(date)) return null;
-  if (isApart(date - now)) return `has a clock that is ${describe(date - now)} this one; set both clocks right`;
+  const aheadMs = date - receivedAt;
+  const behindMs = sentAt - (date + 1_000);
+  if (aheadMs > PROVEN_APART_MS) return clause(aheadMs, 'ahead of this one');
+  if (behindMs > PROVEN_APART_MS) return clause(behindMs, 'behind this one');
   if (ahead === null) return null;
-  // A weight changes, and is looked at, by Temporal's clock.
-  const apart = date - now - ahead;
-  if (!isApart(apart)) return null;
-  // Nobody can tell a clock that is behind from a look that waited for a worker; a look that is ahead did not.
-  const unless = apart > 0 ? ', unless this look waited that long for a worker' : '';
-  return `has a clock that is ${describe(apart)} Temporal's${unless}; set both clocks right`;
+  // A weight changes, and is looked at, by Temporal's clock; it is further on by as long as the look waited for a
+  // worker. So nobody can tell a clock that is behind it from such a wait; a look that is ahead did not wait.
+  if (behindMs + ahead > PROVEN_APART_MS) return clause(behindMs + ahead, "behind Temporal's");
+  const aheadOrWaitedMs = aheadMs - ahead;
+  if (aheadOrWaitedMs <= WAITED_OR_APART_MS) return null;
+  return clause(aheadOrWaitedMs, "ahead of Temporal's, unless this look waited that long for a worker");
 }
 
-function isApart(ms: number): boolean {
-  return Math.abs(ms) > CLOCKS_APART_MS;
-}
-
-function describe(ms: number): string {
-  return `${Math.round(Math.abs(ms) / 1000)} s ${ms > 0 ? 'ahead of' : 'behind'}`;
+function clause(ms: number, where: string): string {
+  return `has a clock that is at least ${Math.floor(ms / 1000)} s ${where}; set both clocks right`;
 }
