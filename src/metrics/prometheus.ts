@@ -47,8 +47,9 @@ async function sample({ client, options, beyondRetention }: Server, request: Sam
     (['canary', 'stable'] as const).flatMap((track) => prepare(metric, track, request)),
   );
   const ahead = aheadOfOurs(request.present);
-  const { windowMs: wholeMs, lagMs = 0, signal } = request;
+  const { at, windowMs: wholeMs, lagMs = 0, signal } = request;
   const lookBack = (query: PreparedQuery): Parameters<CheckRetention>[0] => ({
+    at,
     windowMs: asksOverWindow(query.template) ? wholeMs : 0,
     lookBackMs: lookBackOf(query.text),
     lagMs,
@@ -56,7 +57,7 @@ async function sample({ client, options, beyondRetention }: Server, request: Sam
   });
   // One question for all; only a server that keeps too little for one of them has something to say of each.
   const lookBackMs = Math.max(0, ...queries.map((query) => lookBackOf(query.text)));
-  const anyBeyond = (await beyondRetention({ windowMs: wholeMs, lookBackMs, lagMs, signal })) !== null;
+  const anyBeyond = (await beyondRetention({ at, windowMs: wholeMs, lookBackMs, lagMs, signal })) !== null;
   const results = await mapBounded(queries, CONCURRENT_QUERIES, async (query): Promise<PreparedAnswer> => {
     if (query.problem !== null) return { query, result: query.problem };
     const beyond = anyBeyond ? await beyondRetention(lookBack(query)) : null;
@@ -93,8 +94,8 @@ async function routed({ client, options, beyondRetention }: Server, request: Rou
   }
   const windowMs = request.at - request.since;
   const ahead = aheadOfOurs(request.present);
-  const { lagMs = 0, signal } = request;
-  const beyond = await beyondRetention({ windowMs, lookBackMs: lookBackOf(template), lagMs, signal });
+  const { at, lagMs = 0, signal } = request;
+  const beyond = await beyondRetention({ at, windowMs, lookBackMs: lookBackOf(template), lagMs, signal });
   if (beyond !== null) return { kind: 'error', query: template, message: beyond };
   const count = async (track: Track): Promise<{ text: string; result: QueryResult }> => {
     const name = request.tracks?.[track] ?? track;
