@@ -1,3 +1,4 @@
+import { clocksApart } from '../analysis/clocks-apart';
 import { promDuration } from '../spec/query-template';
 import {
   createHttpClient,
@@ -40,6 +41,8 @@ export interface PrometheusQuestion<T> {
   readonly signal?: AbortSignal;
   /** By how much the clock of the moments asked about is ahead of ours, milliseconds; null where it is not to be checked. */
   readonly ahead?: number | null;
+  /** Told what the server's clock had come to, at least, when it answered. */
+  readonly onClock?: ((ms: number) => void) | undefined;
 }
 
 /** How far a clock that says a moment now is ahead of ours. */
@@ -65,7 +68,7 @@ export function nameOf({ url }: PrometheusAddress): string {
 export async function askPrometheus<T>(
   client: HttpClient,
   address: PrometheusAddress,
-  { path, form, read, signal, ahead = null }: PrometheusQuestion<T>,
+  { path, form, read, signal, ahead = null, onClock }: PrometheusQuestion<T>,
 ): Promise<T> {
   const sentAt = Date.now();
   const answer = await client.request({
@@ -74,8 +77,10 @@ export async function askPrometheus<T>(
     body: new URLSearchParams({ ...form, timeout: promDuration(address.timeoutMs) }),
     ...(signal === undefined ? {} : { signal }),
   });
-  const apart = clocksApart(answer, { sentAt, receivedAt: Date.now(), ahead });
+  const date = Date.parse(answer.headers['date'] ?? '');
+  const apart = Number.isNaN(date) ? null : problemOf(date, { sentAt, receivedAt: Date.now(), ahead });
   if (apart !== null) throw new HttpFailure('body', apart);
+  if (!Number.isNaN(date)) onClock?.(date);
   return read(answer);
 }
 
@@ -92,15 +97,6 @@ export async function askOrSay<T>(
   }
 }
 
-/**
- * What came before a weight change cannot be told from what came after it by a clock that is further off. Clocks that
- * are kept right are within milliseconds of each other, and within a second while one of them smears a leap second.
- */
-const PROVEN_APART_MS = 2_000;
-
-/** Where being apart looks just as having waited for a worker: no look of a healthy worker waits that long. */
-const WAITED_OR_APART_MS = 10_000;
-
 interface Exchange {
   /** By our clock. */
   readonly sentAt: number;
@@ -116,23 +112,16 @@ interface Exchange {
  *
  * 1. when the answer was here, the server's clock had come to `Date` at least: it is ahead by the rest;
  * 2. when the question was sent, it had not come to the second after `Date` yet: it is behind by the rest.
+ *
+ * A weight changes, and is looked at, by Temporal's clock, which is further on than `ahead` by as long as the look
+ * waited for a worker. So here it can only be told to be ahead of the server's; whether it is behind, `onClock` tells
+ * who can ask Temporal for the time after the answer.
  */
-function clocksApart({ headers }: HttpAnswer, { sentAt, receivedAt, ahead }: Exchange): string | null {
-  const date = Date.parse(headers['date'] ?? '');
-  if (Number.isNaN(date)) return null;
-  const aheadMs = date - receivedAt;
+function problemOf(date: number, { sentAt, receivedAt, ahead }: Exchange): string | null {
   const behindMs = sentAt - (date + 1_000);
-  if (aheadMs > PROVEN_APART_MS) return clause(aheadMs, 'ahead of this one');
-  if (behindMs > PROVEN_APART_MS) return clause(behindMs, 'behind this one');
-  if (ahead === null) return null;
-  // A weight changes, and is looked at, by Temporal's clock; it is further on by as long as the look waited for a
-  // worker. So nobody can tell a clock that is behind it from such a wait; a look that is ahead did not wait.
-  if (behindMs + ahead > PROVEN_APART_MS) return clause(behindMs + ahead, "behind Temporal's");
-  const aheadOrWaitedMs = aheadMs - ahead;
-  if (aheadOrWaitedMs <= WAITED_OR_APART_MS) return null;
-  return clause(aheadOrWaitedMs, "ahead of Temporal's, unless this look waited that long for a worker");
-}
-
-function clause(ms: number, where: string): string {
-  return `has a clock that is at least ${Math.floor(ms / 1000)} s ${where}; set both clocks right`;
+  return (
+    clocksApart(date - receivedAt, 'ahead of this one') ??
+    clocksApart(behindMs, 'behind this one') ??
+    (ahead === null ? null : clocksApart(behindMs + ahead, "behind Temporal's"))
+  );
 }

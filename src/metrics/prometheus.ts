@@ -24,8 +24,8 @@ export function createPrometheusSource(options: PrometheusOptions): ClosableMetr
     routed: (request) => routed(server, request),
     count: (request) => {
       const ahead = aheadOfOurs(request.present);
-      const { signal } = request;
-      return countSeries((query, grid) => askRange(client, options, { signal, ahead, grid }, query), request);
+      const { signal, onClock } = request;
+      return countSeries((query, grid) => askRange(client, options, { signal, ahead, onClock, grid }, query), request);
     },
     close: () => client.close(),
   };
@@ -198,12 +198,13 @@ function templatesOf(query: MetricQuery): [Role, string][] {
 async function ask(
   client: HttpClient,
   options: PrometheusOptions,
-  request: Pick<SampleRequest, 'at' | 'signal'> & { readonly ahead: number | null },
+  request: Pick<SampleRequest, 'at' | 'signal' | 'onClock'> & { readonly ahead: number | null },
   query: string,
 ): Promise<QueryResult> {
   const answer = await askOrSay(client, options, {
     ...(request.signal === undefined ? {} : { signal: request.signal }),
     ahead: request.ahead,
+    onClock: request.onClock,
     path: '/api/v1/query',
     form: { query, time: seconds(request.at) },
     read: readAnswer,
@@ -211,22 +212,25 @@ async function ask(
   return typeof answer === 'string' ? { kind: 'error', message: answer } : answer;
 }
 
+interface RangeRequest {
+  readonly signal: AbortSignal | undefined;
+  readonly ahead: number | null;
+  readonly onClock: SampleRequest['onClock'];
+  readonly grid: RangeGrid;
+}
+
 /** The series of an expression at all moments of a grid, in one query. */
 async function askRange(
   client: HttpClient,
   options: PrometheusOptions,
-  {
-    signal,
-    ahead,
-    grid,
-  }: { readonly signal: AbortSignal | undefined; readonly ahead: number | null; readonly grid: RangeGrid },
+  { signal, grid, ...clocks }: RangeRequest,
   query: string,
 ): Promise<RangeResult> {
   const { start, stepMs, moments } = grid;
   const end = start + (moments - 1) * stepMs;
   const answer = await askOrSay(client, options, {
     ...(signal === undefined ? {} : { signal }),
-    ahead,
+    ...clocks,
     path: '/api/v1/query_range',
     form: { query, start: seconds(start), end: seconds(end), step: seconds(stepMs) },
     read: (each) => readRange(each, grid),
