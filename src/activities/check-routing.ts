@@ -1,6 +1,6 @@
 import { checkRouting } from '../analysis/routing-check';
 import { messageOf, ReleaseError } from '../errors';
-import type { MetricSource, Routed } from '../metrics/metric-source';
+import type { MetricSource, Routed, SampleRequest } from '../metrics/metric-source';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput } from '../workflows/activity-types';
 import type { RoutingReport } from '../workflows/api';
@@ -16,9 +16,12 @@ const SETTLING_MS = 5_000;
 const SHORTEST_MS = 5_000;
 const LONGEST_MS = 3_600_000;
 
-/** What the target said of the routing, what time it is by Temporal's clock, and when the look is broken off. */
+/** What time it is by Temporal's clock, and who is told what time it is by the source's. */
+export type Clock = Required<Pick<SampleRequest, 'present' | 'onClock'>>;
+
+/** What the target said of the routing, what time it is, and when the look is broken off. */
 export interface Looking {
-  readonly present: number;
+  readonly clock: Clock;
   readonly tracks: Reassertion['tracks'];
   readonly dealing: Reassertion['dealing'];
   readonly signal: AbortSignal;
@@ -59,7 +62,7 @@ const NOTHING = { delivered: null, canary: null, stable: null } as const;
 async function ask(
   source: () => MetricSource,
   input: MeasureInput,
-  { tracks, present, signal }: Omit<Looking, 'dealing'>,
+  { tracks, clock, signal }: Omit<Looking, 'dealing'>,
 ): Promise<Routed> {
   const since = input.since + Math.max(input.analysis.initialDelayMs, SETTLING_MS);
   const { lagMs = 0 } = input.analysis;
@@ -76,7 +79,7 @@ async function ask(
       metrics: input.analysis.metrics,
       weight: input.weight,
       at,
-      present,
+      ...clock,
       ...(lagMs > 0 ? { lagMs } : {}),
       since,
       signal,

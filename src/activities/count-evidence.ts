@@ -7,6 +7,7 @@ import type { MetricPlan } from '../spec/plan-types';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput } from '../workflows/activity-types';
 import { askedMoment, nothingSeen } from './asked-moment';
+import type { Clock } from './check-routing';
 import { inTime, limitedTo } from './in-time';
 import { settingProblem } from './setting-problem';
 
@@ -29,8 +30,8 @@ export async function countEvidence(
     budgetMs,
     signal,
     tracks,
-    present,
-  }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks']; present: number },
+    clock,
+  }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks']; clock: Clock },
 ): Promise<Gathered | null> {
   const policy = gatheringPolicy(input.analysis);
   if (policy === null) return null;
@@ -58,7 +59,7 @@ export async function countEvidence(
       ...(tracks === undefined ? {} : { tracks }),
       metrics: wanted,
       at,
-      present,
+      ...clock,
       weight,
       subject,
       since,

@@ -9,7 +9,7 @@ import type { RoutingReport } from '../workflows/api';
 import { askedMoment, nothingSeen } from './asked-moment';
 import { askKayenta } from './ask-kayenta';
 import { lookAtRouting } from './check-routing';
-import type { Looking } from './check-routing';
+import type { Clock, Looking } from './check-routing';
 import { countEvidence } from './count-evidence';
 import { fitMeasurement } from './fit-measurement';
 import { inTime, limitedTo } from './in-time';
@@ -40,12 +40,14 @@ export async function measure(
   const left = startToCloseTimeoutMs - passed - MARGIN_MS;
   // By Temporal's clock, as all moments of a release; behind it by as much as this try waited for a worker.
   const present = currentAttemptScheduledTimestampMs + passed;
+  const clocks: number[] = [];
+  const clock: Clock = { present, onClock: (ms) => void clocks.push(ms) };
   const budgetMs = Math.max(0, guardTripped === null ? left : Math.min(left, AFTER_A_TRIP_MS));
   const { tracks, dealing } = reassertion;
   const [taken, routing, evidence] = await Promise.all([
-    takeSample(source, input, { budgetMs, signal, tracks, present }),
-    routingOf(source, input, { budgetMs, signal, tracks, dealing, present }),
-    countEvidence(source, input, { budgetMs, signal, tracks, present }),
+    takeSample(source, input, { budgetMs, signal, tracks, clock }),
+    routingOf(source, input, { budgetMs, signal, tracks, dealing, clock }),
+    countEvidence(source, input, { budgetMs, signal, tracks, clock }),
   ]);
   signal.throwIfAborted();
   const sample = comparable(taken, input);
@@ -67,6 +69,7 @@ export async function measure(
     }),
     judgement,
     ...(evidence === null ? {} : { evidence: evidence.state }),
+    ...(clocks.length === 0 ? {} : { sourceClock: Math.max(...clocks) }),
     foreignEdits,
     guardTripped,
   };
@@ -96,8 +99,8 @@ async function takeSample(
     budgetMs,
     signal,
     tracks,
-    present,
-  }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks']; present: number },
+    clock,
+  }: { budgetMs: number; signal: AbortSignal; tracks: Reassertion['tracks']; clock: Clock },
 ): Promise<Sample> {
   const { analysis, version, stableVersion } = input;
   const { lagMs = 0 } = analysis;
@@ -118,7 +121,7 @@ async function takeSample(
     ...(tracks === undefined ? {} : { tracks }),
     metrics: analysis.metrics,
     at,
-    present,
+    ...clock,
     ...(lagMs > 0 ? { lagMs } : {}),
     windowMs,
     weight: input.weight,

@@ -36,7 +36,17 @@ export interface ClosableMetricSource extends MetricSource {
 
 export type RoutedRequest = Pick<
   SampleRequest,
-  'service' | 'namespace' | 'versions' | 'tracks' | 'metrics' | 'at' | 'present' | 'lagMs' | 'weight' | 'signal'
+  | 'service'
+  | 'namespace'
+  | 'versions'
+  | 'tracks'
+  | 'metrics'
+  | 'at'
+  | 'present'
+  | 'onClock'
+  | 'lagMs'
+  | 'weight'
+  | 'signal'
 > & {
   /** Epoch milliseconds: what came before belongs to another weight. */
   readonly since: number;
@@ -75,6 +85,11 @@ export interface SampleRequest {
    * by a clock of its own has no answer when the two are apart. Left out where the past is asked about.
    */
   readonly present?: number;
+  /**
+   * Told, where an answer comes by a clock of the source's own, what that clock had come to then at least: epoch
+   * milliseconds. By the clock of `present` it is later by the time the answer is gone by.
+   */
+  readonly onClock?: (ms: number) => void;
   /** By how much `at` lies before the look on purpose, as late samples want it; absent: not at all. */
   readonly lagMs?: number;
   readonly windowMs: number;

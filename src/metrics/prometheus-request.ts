@@ -1,3 +1,4 @@
+import { clocksApart } from '../analysis/clocks-apart';
 import { promDuration } from '../spec/query-template';
 import {
   createHttpClient,
@@ -40,6 +41,8 @@ export interface PrometheusQuestion<T> {
   readonly signal?: AbortSignal;
   /** By how much the clock of the moments asked about is ahead of ours, milliseconds; null where it is not to be checked. */
   readonly ahead?: number | null;
+  /** Told what the server's clock had come to, at least, when it answered. */
+  readonly onClock?: ((ms: number) => void) | undefined;
 }
 
 /** How far a clock that says a moment now is ahead of ours. */
@@ -65,16 +68,19 @@ export function nameOf({ url }: PrometheusAddress): string {
 export async function askPrometheus<T>(
   client: HttpClient,
   address: PrometheusAddress,
-  { path, form, read, signal, ahead = null }: PrometheusQuestion<T>,
+  { path, form, read, signal, ahead = null, onClock }: PrometheusQuestion<T>,
 ): Promise<T> {
+  const sentAt = Date.now();
   const answer = await client.request({
     method: 'POST',
     url: `${address.url.replace(/\/+$/, '')}${path}`,
     body: new URLSearchParams({ ...form, timeout: promDuration(address.timeoutMs) }),
     ...(signal === undefined ? {} : { signal }),
   });
-  const apart = clocksApart(answer, ahead);
+  const date = Date.parse(answer.headers['date'] ?? '');
+  const apart = Number.isNaN(date) ? null : problemOf(date, { sentAt, receivedAt: Date.now(), ahead });
   if (apart !== null) throw new HttpFailure('body', apart);
+  if (!Number.isNaN(date)) onClock?.(date);
   return read(answer);
 }
 
@@ -91,28 +97,31 @@ export async function askOrSay<T>(
   }
 }
 
-/** What came before a weight change cannot be told from what came after it by a clock that is that wrong. */
-const CLOCKS_APART_MS = 10_000;
-
-/** A clause about the server's clock; null when it goes as ours and as that of the moments does, or is not known. */
-function clocksApart({ headers }: HttpAnswer, ahead: number | null): string | null {
-  const now = Date.now();
-  const date = Date.parse(headers['date'] ?? '');
-  if (Number.isNaN(date)) return null;
-  if (isApart(date - now)) return `has a clock that is ${describe(date - now)} this one; set both clocks right`;
-  if (ahead === null) return null;
-  // A weight changes, and is looked at, by Temporal's clock.
-  const apart = date - now - ahead;
-  if (!isApart(apart)) return null;
-  // Nobody can tell a clock that is behind from a look that waited for a worker; a look that is ahead did not.
-  const unless = apart > 0 ? ', unless this look waited that long for a worker' : '';
-  return `has a clock that is ${describe(apart)} Temporal's${unless}; set both clocks right`;
+interface Exchange {
+  /** By our clock. */
+  readonly sentAt: number;
+  readonly receivedAt: number;
+  readonly ahead: number | null;
 }
 
-function isApart(ms: number): boolean {
-  return Math.abs(ms) > CLOCKS_APART_MS;
-}
-
-function describe(ms: number): string {
-  return `${Math.round(Math.abs(ms) / 1000)} s ${ms > 0 ? 'ahead of' : 'behind'}`;
+/**
+ * A clause about the server's clock; null when it goes as ours and as that of the moments does, or may do so.
+ *
+ * Its `Date` is in whole seconds, and of some moment while we waited, which may have been long: at a slow server, or
+ * while this process stood still. So only what is beyond both is held against a clock:
+ *
+ * 1. when the answer was here, the server's clock had come to `Date` at least: it is ahead by the rest;
+ * 2. when the question was sent, it had not come to the second after `Date` yet: it is behind by the rest.
+ *
+ * A weight changes, and is looked at, by Temporal's clock, which is further on than `ahead` by as long as the look
+ * waited for a worker. So here it can only be told to be ahead of the server's; whether it is behind, `onClock` tells
+ * who can ask Temporal for the time after the answer.
+ */
+function problemOf(date: number, { sentAt, receivedAt, ahead }: Exchange): string | null {
+  const behindMs = sentAt - (date + 1_000);
+  return (
+    clocksApart(date - receivedAt, 'ahead of this one') ??
+    clocksApart(behindMs, 'behind this one') ??
+    (ahead === null ? null : clocksApart(behindMs + ahead, "behind Temporal's"))
+  );
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { formatDuration } from '../spec/units';
 import { displayUrl, HttpFailure } from './http';
 import type { HttpClient } from './http';
+import { createReachCheck } from './prometheus-reach';
 import type { PrometheusAddress } from './prometheus-request';
 
 /**
@@ -25,11 +26,12 @@ const UNITS_MS: Readonly<Record<string, number>> = {
 /** A server's settings change with a restart of it: asked again after a while, and not at every look. */
 const REMEMBERED_MS = 10 * 60_000;
 
-/** How long a server keeps samples, milliseconds; null when it does not say. */
-type AskRetention = (signal: AbortSignal | undefined) => Promise<number | null>;
+type AskRetention = (signal: AbortSignal | undefined) => Promise<Told>;
 
 /** Says of a window, or of a query that looks further back by itself, why it is too long; null when it is not. */
 export type CheckRetention = (asked: {
+  /** When the window ends, epoch milliseconds. */
+  readonly at: number;
   readonly windowMs: number;
   /** How far a query looks back, milliseconds, as `lookBackOf` has it. */
   readonly lookBackMs?: number;
@@ -39,21 +41,27 @@ export type CheckRetention = (asked: {
 }) => Promise<string | null>;
 
 /**
- * Makes the check: a clause about a window of which the server no longer has the beginning, so that its answer would be about less than
- * was asked; null when it has all of it, or does not say how long it keeps samples (as the likes of Thanos and Mimir,
- * which keep them elsewhere).
+ * Makes the check: a clause about a window of which the server no longer has the beginning, so that its answer would be
+ * about less than was asked; null when it has all of it, or when nobody can say. One that does not tell how long it
+ * keeps samples (as the likes of Thanos and Mimir, which keep them elsewhere, and where only a size bounds them) is asked
+ * whether it has any of then.
  */
-export function createRetentionCheck(client: HttpClient, { url }: PrometheusAddress): CheckRetention {
-  const ask = remembered(client, url);
-  return async ({ windowMs, lookBackMs = 0, lagMs = 0, signal }) => {
+export function createRetentionCheck(client: HttpClient, address: PrometheusAddress): CheckRetention {
+  const ask = remembered(client, address.url);
+  const reaches = createReachCheck(client, address);
+  return async ({ at, windowMs, lookBackMs = 0, lagMs = 0, signal }) => {
     const longestMs = Math.max(windowMs, lookBackMs);
     const oldestMs = longestMs + lagMs;
     if (oldestMs <= ALWAYS_KEPT_MS) return null;
-    const keptMs = await ask(signal);
-    if (keptMs === null || oldestMs <= Math.max(keptMs, ALWAYS_KEPT_MS)) return null;
+    const told = await ask(signal);
+    if (told.kind !== 'answer') return null;
+    const { keptMs } = told;
+    if (keptMs !== null && oldestMs <= Math.max(keptMs, ALWAYS_KEPT_MS)) return null;
+    if (keptMs === null && (await reaches({ at, backMs: longestMs, signal })) !== 'no') return null;
     const [what, shorten] = longestMs > windowMs ? ['range', 'range in the query'] : ['window', 'soak'];
     const late = lagMs > 0 ? `, with the lag of ${formatDuration(lagMs)},` : '';
-    return `the ${what} of ${formatDuration(longestMs)}${late} is longer than Prometheus at ${displayUrl(url)} keeps samples (${formatDuration(keptMs)}); shorten the ${shorten} or let it keep them longer`;
+    const kept = keptMs === null ? 'it has "up" of now, and none of then' : formatDuration(keptMs);
+    return `the ${what} of ${formatDuration(longestMs)}${late} is longer than Prometheus at ${displayUrl(address.url)} keeps samples (${kept}); shorten the ${shorten} or let it keep them longer`;
   };
 }
 
@@ -77,12 +85,12 @@ export function lookBackOf(query: string): number {
 
 /** What a server said is remembered, and questions of one moment share an answer; a failure is not remembered. */
 function remembered(client: HttpClient, url: string): AskRetention {
-  let known: { readonly keptMs: number | null; readonly until: number } | null = null;
+  let known: { readonly told: Told; readonly until: number } | null = null;
   let underWay: Promise<Told> | null = null;
   const askAnew = async (signal: AbortSignal | undefined): Promise<Told> => {
     try {
       const told = await retentionOf(client, url, signal);
-      if (told.kind === 'answer') known = { keptMs: told.keptMs, until: performance.now() + REMEMBERED_MS };
+      if (told.kind === 'answer') known = { told, until: performance.now() + REMEMBERED_MS };
       return told;
     } finally {
       underWay = null;
@@ -90,17 +98,17 @@ function remembered(client: HttpClient, url: string): AskRetention {
   };
   return async (signal) => {
     for (;;) {
-      if (known !== null && performance.now() < known.until) return known.keptMs;
+      if (known !== null && performance.now() < known.until) return known.told;
       const isOwn = underWay === null;
       underWay ??= askAnew(signal);
       const told = await underWay;
-      if (told.kind === 'answer') return told.keptMs;
       // Who asked has given up; that says nothing about the server.
-      if (isOwn || told.kind === 'failure') return null;
+      if (isOwn || told.kind !== 'given-up') return told;
     }
   };
 }
 
+/** How long a server keeps samples, milliseconds; null when it does not say. */
 type Told = { readonly kind: 'answer'; readonly keptMs: number | null } | { readonly kind: 'failure' | 'given-up' };
 
 async function retentionOf(client: HttpClient, url: string, signal: AbortSignal | undefined): Promise<Told> {

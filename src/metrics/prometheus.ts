@@ -24,8 +24,8 @@ export function createPrometheusSource(options: PrometheusOptions): ClosableMetr
     routed: (request) => routed(server, request),
     count: (request) => {
       const ahead = aheadOfOurs(request.present);
-      const { signal } = request;
-      return countSeries((query, grid) => askRange(client, options, { signal, ahead, grid }, query), request);
+      const { signal, onClock } = request;
+      return countSeries((query, grid) => askRange(client, options, { signal, ahead, onClock, grid }, query), request);
     },
     close: () => client.close(),
   };
@@ -47,8 +47,9 @@ async function sample({ client, options, beyondRetention }: Server, request: Sam
     (['canary', 'stable'] as const).flatMap((track) => prepare(metric, track, request)),
   );
   const ahead = aheadOfOurs(request.present);
-  const { windowMs: wholeMs, lagMs = 0, signal } = request;
+  const { at, windowMs: wholeMs, lagMs = 0, signal } = request;
   const lookBack = (query: PreparedQuery): Parameters<CheckRetention>[0] => ({
+    at,
     windowMs: asksOverWindow(query.template) ? wholeMs : 0,
     lookBackMs: lookBackOf(query.text),
     lagMs,
@@ -56,7 +57,7 @@ async function sample({ client, options, beyondRetention }: Server, request: Sam
   });
   // One question for all; only a server that keeps too little for one of them has something to say of each.
   const lookBackMs = Math.max(0, ...queries.map((query) => lookBackOf(query.text)));
-  const anyBeyond = (await beyondRetention({ windowMs: wholeMs, lookBackMs, lagMs, signal })) !== null;
+  const anyBeyond = (await beyondRetention({ at, windowMs: wholeMs, lookBackMs, lagMs, signal })) !== null;
   const results = await mapBounded(queries, CONCURRENT_QUERIES, async (query): Promise<PreparedAnswer> => {
     if (query.problem !== null) return { query, result: query.problem };
     const beyond = anyBeyond ? await beyondRetention(lookBack(query)) : null;
@@ -93,8 +94,8 @@ async function routed({ client, options, beyondRetention }: Server, request: Rou
   }
   const windowMs = request.at - request.since;
   const ahead = aheadOfOurs(request.present);
-  const { lagMs = 0, signal } = request;
-  const beyond = await beyondRetention({ windowMs, lookBackMs: lookBackOf(template), lagMs, signal });
+  const { at, lagMs = 0, signal } = request;
+  const beyond = await beyondRetention({ at, windowMs, lookBackMs: lookBackOf(template), lagMs, signal });
   if (beyond !== null) return { kind: 'error', query: template, message: beyond };
   const count = async (track: Track): Promise<{ text: string; result: QueryResult }> => {
     const name = request.tracks?.[track] ?? track;
@@ -197,12 +198,13 @@ function templatesOf(query: MetricQuery): [Role, string][] {
 async function ask(
   client: HttpClient,
   options: PrometheusOptions,
-  request: Pick<SampleRequest, 'at' | 'signal'> & { readonly ahead: number | null },
+  request: Pick<SampleRequest, 'at' | 'signal' | 'onClock'> & { readonly ahead: number | null },
   query: string,
 ): Promise<QueryResult> {
   const answer = await askOrSay(client, options, {
     ...(request.signal === undefined ? {} : { signal: request.signal }),
     ahead: request.ahead,
+    onClock: request.onClock,
     path: '/api/v1/query',
     form: { query, time: seconds(request.at) },
     read: readAnswer,
@@ -210,22 +212,25 @@ async function ask(
   return typeof answer === 'string' ? { kind: 'error', message: answer } : answer;
 }
 
+interface RangeRequest {
+  readonly signal: AbortSignal | undefined;
+  readonly ahead: number | null;
+  readonly onClock: SampleRequest['onClock'];
+  readonly grid: RangeGrid;
+}
+
 /** The series of an expression at all moments of a grid, in one query. */
 async function askRange(
   client: HttpClient,
   options: PrometheusOptions,
-  {
-    signal,
-    ahead,
-    grid,
-  }: { readonly signal: AbortSignal | undefined; readonly ahead: number | null; readonly grid: RangeGrid },
+  { signal, grid, ...clocks }: RangeRequest,
   query: string,
 ): Promise<RangeResult> {
   const { start, stepMs, moments } = grid;
   const end = start + (moments - 1) * stepMs;
   const answer = await askOrSay(client, options, {
     ...(signal === undefined ? {} : { signal }),
-    ahead,
+    ...clocks,
     path: '/api/v1/query_range',
     form: { query, start: seconds(start), end: seconds(end), step: seconds(stepMs) },
     read: (each) => readRange(each, grid),

@@ -102,6 +102,8 @@ export interface MeasureResult {
   readonly judgement: Omit<Judgement, 'metrics'>;
   /** What is counted now; absent where no evidence is gathered. */
   readonly evidence?: EvidenceState;
+  /** What a clock of the metric source's own had come to, at least, while it was asked; absent where it told none. */
+  readonly sourceClock?: number;
   /** Somebody else's change of the weight or version, found and put right. */
   readonly foreignEdits: readonly string[];
   /** The target's own guard took the canary back; its sentence. */

@@ -1,9 +1,10 @@
 import { ActivityFailure } from '@temporalio/common';
-import { isCancellation } from '@temporalio/workflow';
+import { isCancellation, patched } from '@temporalio/workflow';
+import { clocksApart } from '../analysis/clocks-apart';
 import type { JudgeState, Judgement } from '../analysis/verdict';
 import { measure } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
-import type { KayentaQuestion } from './activity-types';
+import type { KayentaQuestion, MeasureResult } from './activity-types';
 import type { Fence, Measurement } from './api';
 import { keepMeasurement, markStep, nextFence, record, targetRef } from './run';
 import type { Run } from './run';
@@ -21,7 +22,7 @@ export interface Reading {
   readonly judge: JudgeState | null;
   /** The weight is not delivered, found by this very look: why. */
   readonly misrouted: string | null;
-  /** The measurement could not be made at all: a stuck activity, a worker that died again and again. */
+  /** The measurement could not be made at all: a stuck activity, a worker that died again and again, a wrong clock. */
   readonly lost: boolean;
 }
 
@@ -72,7 +73,10 @@ export async function takeReading(
         ...(kayenta === undefined ? {} : { kayenta }),
       },
     ]);
-    if (result.evidence !== undefined) {
+    const apart = sourceAhead(result);
+    const { step, weight } = result.measurement;
+    const measurement = apart === null ? result.measurement : lostMeasurement({ at, step, weight }, apart);
+    if (apart === null && result.evidence !== undefined) {
       // A resume during this very look drops what it has counted, too.
       const { forgotten, forgottenAt } = state.evidence ?? {};
       const isDropped = forgotten === true && (known?.forgotten !== true || known.forgottenAt !== forgottenAt);
@@ -81,22 +85,23 @@ export async function takeReading(
         : result.evidence;
     }
     for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
-    note(run, result.measurement);
+    note(run, measurement);
     if (result.guardTripped !== null) {
-      record(run, 'guardTripped', result.guardTripped, { step: state.step, evidence: result.measurement });
-      throw new StepFailure(result.guardTripped, { final: 'rolledBack', evidence: result.measurement });
+      record(run, 'guardTripped', result.guardTripped, { step: state.step, evidence: measurement });
+      throw new StepFailure(result.guardTripped, { final: 'rolledBack', evidence: measurement });
     }
     const [edit] = result.foreignEdits;
     if (edit !== undefined && plan.target.kind === 'kubernetes' && plan.target.onForeignEdit === 'rollback') {
       throw new StepFailure(`Somebody else changed what the release holds: ${edit}`, {
         final: 'rolledBack',
-        evidence: result.measurement,
+        evidence: measurement,
       });
     }
-    const misrouted = noteRouting(run, result.measurement);
+    if (apart !== null) return lostReading(measurement, judge);
+    const misrouted = noteRouting(run, measurement);
     const { decision, stepVerdict, stepSentence, enough = false } = result.judgement;
     return {
-      measurement: result.measurement,
+      measurement,
       enough,
       decision,
       stepVerdict,
@@ -109,27 +114,38 @@ export async function takeReading(
     if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
     const { type, message } = causeOf(error);
     if (type === ACTIVITY_FAILURES.fenceLost || type === ACTIVITY_FAILURES.guardTripped) throw toStepFailure(error);
-    const measurement: Measurement = {
-      at,
-      step: state.step,
-      weight: state.weight,
-      observedShare: null,
-      verdict: 'error',
-      sentence: `No measurement could be made: ${message}`,
-      metrics: [],
-    };
+    const measurement = lostMeasurement({ at, step: state.step, weight: state.weight }, message);
     note(run, measurement);
-    return {
-      measurement,
-      enough: false,
-      decision: 'continue',
-      stepVerdict: 'error',
-      stepSentence: measurement.sentence,
-      judge,
-      misrouted: null,
-      lost: true,
-    };
+    return lostReading(measurement, judge);
   }
+}
+
+/**
+ * Why nothing can be made of a look at a source whose clock is ahead of Temporal's: what it tells of a moment came before
+ * it, under another weight perhaps. It is ahead by what it had come to before this moment, and that is beyond it.
+ */
+function sourceAhead({ sourceClock }: MeasureResult): string | null {
+  const apart = clocksApart((sourceClock ?? 0) - Date.now(), "ahead of Temporal's");
+  // An older worker has gone by such a look, too.
+  return apart === null || !patched('source-clock') ? null : `the metric source ${apart}.`;
+}
+
+function lostMeasurement(of: Pick<Measurement, 'at' | 'step' | 'weight'>, why: string): Measurement {
+  const sentence = `No measurement could be made: ${why}`;
+  return { ...of, observedShare: null, verdict: 'error', sentence, metrics: [] };
+}
+
+function lostReading(measurement: Measurement, judge: JudgeState | null): Reading {
+  return {
+    measurement,
+    enough: false,
+    decision: 'continue',
+    stepVerdict: 'error',
+    stepSentence: measurement.sentence,
+    judge,
+    misrouted: null,
+    lost: true,
+  };
 }
 
 const EDITS_TOLD = 10;

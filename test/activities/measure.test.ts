@@ -81,6 +81,22 @@ describe('the window of a measurement', () => {
     expect(asked?.present).toBeLessThan(scheduledAt + 10_000);
   });
 
+  it('tells how far a clock of the source’s own had come, by the latest of its answers', async () => {
+    const all = world();
+    all.source.answer = (request) => {
+      request.onClock?.(1_000_000);
+      return sampleOf(request, { bad: 0, total: 100 });
+    };
+    all.source.route = ({ onClock }) => {
+      onClock?.(1_003_000);
+      onClock?.(1_002_000);
+      return { kind: 'no-data', query: 'r', message: 'nothing is counted here' };
+    };
+
+    expect((await measured(all, measureInput({ plan: { routingCheck: 'warn' } }))).sourceClock).toBe(1_003_000);
+    expect(await measured(world(), measureInput())).not.toHaveProperty('sourceClock');
+  });
+
   it('never reaches past the last weight change or into the warm-up, whatever the plan', async () => {
     await fc.assert(
       fc.asyncProperty(

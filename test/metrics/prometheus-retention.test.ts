@@ -2,7 +2,7 @@ import { createPrometheusSource } from '../../src/metrics/prometheus';
 import { lookBackOf, readRetention } from '../../src/metrics/prometheus-retention';
 import type { Observation } from '../../src/analysis/sample';
 import { json, startFakeServer } from './fake-server';
-import type { Handler } from './fake-server';
+import type { Handler, RecordedRequest } from './fake-server';
 import type { MetricPlan } from '../../src/spec/plan-types';
 import { AT, ERROR_RATE, P95, requestOf } from './requests';
 
@@ -41,16 +41,23 @@ describe('a window', () => {
     data: { resultType: 'vector', result: [{ metric: {}, value: [AT / 1000, value] }] },
   });
 
+  const empty = { status: 'success', data: { resultType: 'vector', result: [] } };
+  const reaches: Handler = (_, response) => json(response, empty);
+  const asksForReach = ({ body }: RecordedRequest): boolean => queryIn(body).startsWith('count(up) unless');
+  const queryIn = (body: string): string => new URLSearchParams(body).get('query') ?? '';
+
   async function observe(
     windowMs: number,
     info: Handler,
     metrics: readonly MetricPlan[] = [ERROR_RATE, P95],
     lagMs = 0,
+    reach: Handler = reaches,
   ): Promise<{ observed: Observation[]; asked: string[] }> {
     const asked: string[] = [];
     const server = await startFakeServer((request, response) => {
       asked.push(request.path);
       if (request.path.startsWith('/api/v1/status')) return info(request, response);
+      if (asksForReach(request)) return reach(request, response);
       json(response, vector('10'));
     });
     const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
@@ -121,6 +128,75 @@ describe('a window', () => {
     ['that keeps them longer', keeps('8h')],
   ])('is asked for at a server %s', async (_, info) => {
     expect((await observe(7 * HOUR_MS, info)).observed[0]).toMatchObject({ value: 1 });
+  });
+
+  describe('at a server that does not say how long it keeps samples', () => {
+    const untold: Handler = (_, response) => response.writeHead(404).end('no');
+    const own = (expression: string): MetricPlan => ({ ...P95, query: { kind: 'value', expression, requests: null } });
+
+    it.each<[string, Handler]>([
+      ['no word of it', untold],
+      ['a size alone', keeps('512MiB')],
+    ])('is no data of it where the server has none of then, but of now: %s', async (_, info) => {
+      const { observed } = await observe(7 * HOUR_MS, info, [ERROR_RATE, P95], 0, (_request, response) =>
+        json(response, vector('3')),
+      );
+
+      expect(observed[0]?.problem).toMatchObject({
+        kind: 'error',
+        message: expect.stringMatching(
+          /^the window of 7h is longer than Prometheus at \S+ keeps samples \(it has "up" of now, and none of then\); shorten the soak or let it keep them longer$/,
+        ) as string,
+      });
+      // Asks for no window.
+      expect(observed[1]).toMatchObject({ value: 10 });
+    });
+
+    it.each<[string, Handler]>([
+      [
+        'has a server that refuses the question',
+        (_, response) => json(response, { status: 'error', error: 'no' }, 422),
+      ],
+      ['has a server that is ill', (_, response) => response.writeHead(503).end('no')],
+      ['is told in part', (_, response) => json(response, { ...vector('3'), warnings: ['store 2 is away'] })],
+    ])('is judged where nobody can say: %s', async (_, reach) => {
+      expect((await observe(7 * HOUR_MS, untold, [ERROR_RATE], 0, reach)).observed[0]).toMatchObject({ value: 1 });
+    });
+
+    it('is asked about once, for all looks and questions to which the answer is the same', async () => {
+      const asked: string[] = [];
+      const server = await startFakeServer((request, response) => {
+        if (request.path.startsWith('/api/v1/status')) return untold(request, response);
+        if (!asksForReach(request)) return json(response, vector('10'));
+        const query = queryIn(request.body);
+        asked.push(query);
+        return json(response, query.includes('offset 864000s') ? vector('3') : empty);
+      });
+      const source = createPrometheusSource({ url: server.url, timeoutMs: 10_000 });
+      try {
+        const metrics = [ERROR_RATE, own('increase(e[10d])')];
+        const looks = [0, 5_000, 10_000].map((ms) => ({ at: AT + ms, windowMs: 7 * HOUR_MS + ms }));
+        const first = looks.map((look) => source.sample(requestOf(metrics, look)));
+        const routing = await source.routed({ ...requestOf([ERROR_RATE]), since: AT - 7 * HOUR_MS });
+        const later = await source.sample(requestOf([ERROR_RATE], { at: AT + 60_000, windowMs: 7 * HOUR_MS }));
+
+        expect(routing).toMatchObject({ kind: 'counts' });
+        for (const sample of await Promise.all(first)) {
+          const [window, range] = sample.metrics;
+          expect(window?.canary).toMatchObject({ value: 1 });
+          expect(range?.canary.problem?.message).toMatch(/^the range of 10d is longer than/u);
+        }
+        expect(later.metrics[0]?.canary).toMatchObject({ value: 1 });
+        const of = (seconds: number): string[] => asked.filter((query) => query.includes(`offset ${seconds}s`));
+        expect(of(7 * 3600)).toHaveLength(1);
+        // What is not there at one look may be at the next, which begins later.
+        expect(of(864_000)).toHaveLength(3);
+        expect(asked).toHaveLength(4);
+      } finally {
+        source.close();
+        await server.close();
+      }
+    });
   });
 
   describe('of many looks at one source', () => {

@@ -64,6 +64,8 @@ export class FakeWorld {
   routing: (input: MeasureInput) => 'pass' | 'fail' | undefined = () => undefined;
   /** What is counted so far after a look; nothing is gathered unless a test says so. */
   gather: (input: MeasureInput) => EvidenceState | undefined = () => undefined;
+  /** What the metric source's clock says at a look; it has none of its own unless a test says so. */
+  sourceClock: (input: MeasureInput) => number | undefined = () => undefined;
   /** The values of the canary and of stable in a look; those of the verdict's sample unless a test says so. */
   values: (input: MeasureInput, call: number) => Readonly<Record<'canary' | 'stable', number | null>> | undefined =
     () => undefined;
@@ -329,10 +331,12 @@ export class FakeWorld {
       ...(this.withoutKayenta ? {} : askKayenta(input, look)),
     };
     const evidence = this.gather(input);
+    const sourceClock = this.sourceClock(input);
     return {
       measurement,
       judgement: this.enough(input) ? { ...judgement, enough: true } : judgement,
       ...(evidence === undefined ? {} : { evidence }),
+      ...(sourceClock === undefined ? {} : { sourceClock }),
       foreignEdits,
       guardTripped: this.guardTripped,
     };
