@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { resolveAnalysis } from './analysis-plan';
 import type { Finding, Soak } from './analysis-plan';
 import { DEFAULTS } from './defaults';
@@ -46,14 +47,34 @@ export function checkDocument(raw: unknown): {
     problems.push({ path: ['spec'], on: 'key', message });
     return { problems, warnings };
   }
-  const parsed = analysisSchema.safeParse(analysis ?? {});
-  if (!parsed.success) return { problems, warnings };
+  const read = readAnalysis(analysis ?? {});
+  if (read === null) return { problems, warnings };
   const resolved = resolveAnalysis({
-    analysis: parsed.data,
+    analysis: read,
     target,
     soaks: soaksOf(steps, blueGreen || splitter === 'serviceSelector'),
   });
   return { problems: [...problems, ...resolved.problems], warnings: [...warnings, ...resolved.warnings] };
+}
+
+/**
+ * As far as it can be read: a key whose form is wrong, which is told elsewhere, counts as one that is not there, so that
+ * what is wrong with the metrics is told, too. Null where the metrics or their source cannot be read.
+ */
+function readAnalysis(analysis: unknown): z.infer<typeof analysisSchema> | null {
+  const parsed = analysisSchema.safeParse(analysis);
+  if (parsed.success) return parsed.data;
+  const wrong = new Set(
+    parsed.error.issues.flatMap((issue) =>
+      issue.code === 'unrecognized_keys' && issue.path.length === 0 ? issue.keys : [issue.path[0]],
+    ),
+  );
+  if (typeof analysis !== 'object' || analysis === null) return null;
+  if ([undefined, 'metrics', 'source'].some((key) => wrong.has(key))) return null;
+  return (
+    analysisSchema.safeParse(Object.fromEntries(Object.entries(analysis).filter(([key]) => !wrong.has(key)))).data ??
+    null
+  );
 }
 
 /** Why no weight but 100 can be reached; null when others can. */

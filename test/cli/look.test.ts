@@ -89,6 +89,15 @@ describe('sluice watch', () => {
     expect(ran.out).toMatch(/^[\x20-\x7e\n]*$/u);
   });
 
+  it('is drawn in a terminal that does not know how wide it is', async () => {
+    const running = start(['watch', 'shop/checkout'], { client: new FakeSluice(aStatus()), tty: 0 });
+
+    await running.wrote('Soaking');
+    running.interrupt();
+
+    expect((await running.ended).code).toBe(130);
+  });
+
   it('detaches on Ctrl-C', async () => {
     const client = new FakeSluice(aStatus());
     const running = start(['watch', 'shop/checkout'], { client, tty: 100 });

@@ -30,6 +30,25 @@ describe('parseSpec', () => {
     ]);
   });
 
+  it('a wrong key of the analysis hides nothing that is wrong with its metrics', () => {
+    const analysis = `  analysis:
+    failureLimit: -1
+    intrval: 5s
+    metrics:
+      - { name: error-rate, max: 5 }
+      - { name: foo, max: 5% }
+`;
+
+    expect(
+      problemsOf(routerDocument(analysis)).map((problem) => /\d: (.*?)(?: is |;| has )/u.exec(problem)?.[1]),
+    ).toEqual([
+      'spec.analysis.failureLimit: -1',
+      'unknown key "intrval" in spec.analysis',
+      'spec.analysis.metrics[0].max: 5',
+      'spec.analysis.metrics[1].name: "foo"',
+    ]);
+  });
+
   it('gives every problem its place and path as data', () => {
     const result = parseSpec(routerDocument('  onFailure: rolback\n'), 'a.yaml');
 
