@@ -3,6 +3,7 @@ import { OUTCOME_BOUNDS_MS } from '../flags/defaults';
 import { LATENCY_BOUNDS_MS } from '../router/defaults';
 import { DEFAULTS } from '../spec/defaults';
 import { plannedBatches } from '../spec/gathering-policy';
+import { isTestedAtEachLook } from '../spec/tested-at-each-look';
 import type { AnalysisPlan, EvidencePlan, MetricPlan, Plan } from '../spec/plan-types';
 import type { PresentTraffic } from './present-traffic';
 
@@ -25,6 +26,11 @@ export function comparedAs({ evidence }: AnalysisPlan, metric: MetricPlan): Dete
     default:
       return counters satisfies never;
   }
+}
+
+/** The ratios that a test at each look fails steps for, which nobody should have without knowing. */
+export function actedOnAtEachLook(analysis: AnalysisPlan): MetricPlan[] {
+  return analysis.metrics.filter((metric) => metric.dryRun !== true && isTestedAtEachLook(analysis, metric));
 }
 
 /** The quantile that a metric of latency asks for; null for any other metric. */

@@ -6,8 +6,9 @@ import type { SuggestedStep } from '../analysis/detection/suggest';
 import { ReleaseError } from '../errors';
 import { plannedBatches } from '../spec/gathering-policy';
 import type { Plan, PlanStep } from '../spec/plan-types';
+import { COUNTABLE, testedAtEachLook } from '../spec/tested-at-each-look';
 import { formatDuration as specDuration } from '../spec/units';
-import { detectionInput, weightSteps } from './detection-input';
+import { actedOnAtEachLook, detectionInput, weightSteps } from './detection-input';
 import { safeText, wrap } from './display-width';
 import { renderTable } from './output';
 import type { PresentTraffic, TrafficAnswer } from './present-traffic';
@@ -25,22 +26,50 @@ export interface PlanDetection {
   readonly probability: number;
   readonly steps: readonly StepDetection[];
   readonly falseRollBacks: ReleaseDetection['falseRollBacks'] | null;
+  /** What of the policy is most likely not meant, a sentence each. */
+  readonly warnings: readonly string[];
 }
 
 export function detectInPlan(plan: Plan, answer: TrafficAnswer): PlanDetection {
+  const warnings = warningsOf(plan);
+  const probability = PROBABILITY;
   if (!answer.ok) {
-    return { traffic: null, problem: answer.problem, probability: PROBABILITY, steps: [], falseRollBacks: null };
+    return { traffic: null, problem: answer.problem, probability, steps: [], falseRollBacks: null, warnings };
   }
   const { traffic, source } = answer;
   const { steps, falseRollBacks } = detect(detectionInput(plan, traffic, weightSteps(plan)));
   const windowMs = source === 'asked' ? PRESENT_WINDOW_MS : null;
   const described = { ...traffic, source, windowMs };
-  return { traffic: described, problem: null, probability: PROBABILITY, steps, falseRollBacks };
+  return { traffic: described, problem: null, probability, steps, falseRollBacks, warnings };
 }
 
-export function detectionLines({ traffic, problem, steps, falseRollBacks }: PlanDetection, look: Look): string[] {
-  const lines = ['', paint('What each step can find', 'strong', look)];
-  if (traffic === null || falseRollBacks === null) return [...lines, ...wrap(safeText(problem ?? ''), look.width)];
+function warningsOf({ analysis }: Plan): string[] {
+  const alpha = analysis.compare?.alpha ?? 0;
+  return actedOnAtEachLook(analysis).map(
+    ({ name, query }) =>
+      `${capitalized(testedAtEachLook(name, alpha))}${query.kind === 'ratio' ? ` ${COUNTABLE}` : ''}`,
+  );
+}
+
+function capitalized(sentence: string): string {
+  return `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}`;
+}
+
+export function detectionLines(detection: PlanDetection, look: Look): string[] {
+  const lines = ['', paint('What each step can find', 'strong', look), ...findingLines(detection, look)];
+  const ofSteps = detection.steps.flatMap(({ weight, warning }) =>
+    warning === null ? [] : [`${weight} %: ${warning}`],
+  );
+  for (const warning of [...ofSteps, ...detection.warnings]) {
+    const [first = '', ...more] = wrap(safeText(warning), look.width - 2);
+    lines.push(paint(`${glyphs(look).warn} ${first}`, 'warn', look), ...more.map((line) => `  ${line}`));
+  }
+  return lines;
+}
+
+function findingLines({ traffic, problem, steps, falseRollBacks }: PlanDetection, look: Look): string[] {
+  const lines: string[] = [];
+  if (traffic === null || falseRollBacks === null) return wrap(safeText(problem ?? ''), look.width);
   lines.push(...wrap(`With ${describeTraffic(traffic)}:`, look.width));
   const rows = steps.flatMap(({ weight, canaryRequests, metrics }) => {
     const step = [`${weight} %`, formatCount(canaryRequests)];
@@ -64,11 +93,6 @@ export function detectionLines({ traffic, problem, steps, falseRollBacks }: Plan
     `A healthy version is rolled back for one of these metrics with a chance of at most ${formatPercent(falseRollBacks.bound)}; in ${falseRollBacks.failed} of ${falseRollBacks.releases} simulated releases it was.`,
   ];
   for (const note of notes) lines.push(...wrap(safeText(note), look.width));
-  for (const { weight, warning } of steps) {
-    if (warning === null) continue;
-    const [first = '', ...more] = wrap(`${weight} %: ${warning}`, look.width - 2);
-    lines.push(paint(`${glyphs(look).warn} ${first}`, 'warn', look), ...more.map((line) => `  ${line}`));
-  }
   return lines;
 }
 

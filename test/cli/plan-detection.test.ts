@@ -316,6 +316,24 @@ describe('what sluice plan says of what each step can find', () => {
     expect(alone.out).toContain('No metric is compared with stable');
   });
 
+  it('says what becomes of a ratio whose events it cannot count, and does not say that nothing is compared', async () => {
+    const grown = 'sum(increase(x_total{track="{{track}}"}[{{window}}]))';
+    const own = `{ name: own, numerator: '${grown} or vector(0)', denominator: '${grown}', max: 5% }`;
+    const alone = (await plan(await release({ analysis: `metrics: [${own}]` }))).out.replace(/\s+/gu, ' ');
+    const beside = await plan(await release({ analysis: `metrics: [{ name: error-rate, max: 5% }, ${own}]` }));
+
+    expect(alone).toContain(
+      'own max 5%, compared with stable at each look (alpha 0.01 each time, 1.25 times tolerated)',
+    );
+    expect(alone).not.toContain('No metric is compared with stable');
+    expect(alone).toContain('own is compared with stable at each look anew. What that finds is not played');
+    const warning = '⚠ The events of own cannot be counted from its query, so it is compared';
+    expect(alone).toContain(warning);
+    expect(alone).toContain('Better: sum(increase(SERIES{…}[{{window}}])) and nothing around it');
+    expect(beside.out).toMatch(/^5 % +1\.5k +error-rate/mu);
+    expect(beside.out).toContain(warning);
+  });
+
   it.each([
     [['--traffic', '100'], '--traffic is "100", which is no rate above 0.'],
     [['--traffic', '0/s'], '--traffic is "0/s", which is no rate above 0.'],
