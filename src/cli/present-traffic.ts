@@ -4,7 +4,7 @@ import type { Observation, Sample } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
 import { DEFAULTS } from '../spec/defaults';
 import type { MetricPlan, Plan } from '../spec/plan-types';
-import { actedOnAtEachLook, comparedAs, slowShare } from './detection-input';
+import { actedOnAtEachLook, comparedAs, countsGood, slowShare } from './detection-input';
 import { lazy } from './lazy';
 import { namesVersion } from './monitor-comparison';
 import { presentClusters } from './present-clusters';
@@ -214,11 +214,6 @@ function baseOf(each: Compared, arms: readonly Observation[]): Base | null {
 
 function unanswered(problem: string): Unanswered {
   return { ok: false, code: 'unreachable', problem };
-}
-
-/** What a success rate does not count is bad. */
-function countsGood({ counters }: MetricPlan): boolean {
-  return counters?.kind === 'events' && counters.good === true;
 }
 
 function basedOn({ metric, kind }: Compared, errors: number, note: string | null): Base {
