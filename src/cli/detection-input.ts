@@ -3,6 +3,7 @@ import { OUTCOME_BOUNDS_MS } from '../flags/defaults';
 import { LATENCY_BOUNDS_MS } from '../router/defaults';
 import { DEFAULTS } from '../spec/defaults';
 import { plannedBatches } from '../spec/gathering-policy';
+import { isTestedAtEachLook } from '../spec/tested-at-each-look';
 import type { AnalysisPlan, EvidencePlan, MetricPlan, Plan } from '../spec/plan-types';
 import type { PresentTraffic } from './present-traffic';
 
@@ -25,6 +26,11 @@ export function comparedAs({ evidence }: AnalysisPlan, metric: MetricPlan): Dete
     default:
       return counters satisfies never;
   }
+}
+
+/** The ratios that a test at each look fails steps for, which nobody should have without knowing. */
+export function actedOnAtEachLook(analysis: AnalysisPlan): MetricPlan[] {
+  return analysis.metrics.filter((metric) => metric.dryRun !== true && isTestedAtEachLook(analysis, metric));
 }
 
 /** The quantile that a metric of latency asks for; null for any other metric. */
@@ -52,9 +58,27 @@ export function detectionInput(plan: Plan, traffic: PresentTraffic, steps: reado
     metrics: traffic.metrics.map(({ name, kind, base, clusters }) => ({
       ...{ name, kind, base, clusters },
       boundaries: kind === 'latency' ? boundaries : 1,
+      ...limitsOf(plan.analysis.metrics.find((metric) => metric.name === name)),
     })),
     steps,
   };
+}
+
+/** Whether a metric has a limit that fails it, whatever stable does or the evidence says. */
+export function isLimited({ max, min, maxRatio, dryRun }: MetricPlan): boolean {
+  return dryRun !== true && (max !== null || min !== null || maxRatio !== null);
+}
+
+/** What a share is held against: of other values it is not known how they spread. */
+function limitsOf(metric: MetricPlan | undefined): Pick<DetectionMetric, 'limits'> {
+  if (metric?.unit !== 'ratio' || !isLimited(metric)) return {};
+  const { max, min, maxRatio, critical = false } = metric;
+  return { limits: { max, min, maxRatio, critical, countsGood: countsGood(metric) } };
+}
+
+/** What a success rate does not count is bad. */
+export function countsGood({ counters }: MetricPlan): boolean {
+  return counters?.kind === 'events' && counters.good === true;
 }
 
 function boundariesOf({ kind }: AnalysisPlan['source']): number {
@@ -72,7 +96,7 @@ function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): Dete
     ...DEFAULTS.analysis.evidence,
   };
   const { alpha, stableShare, tolerate, clusters } = evidence;
-  const { intervalMs, initialDelayMs, lagMs = 0, minRequests } = analysis;
+  const { intervalMs, initialDelayMs, lagMs = 0, minRequests, windowMs, failureLimit } = analysis;
   // Counting begins with the first look under the new weight; of a router it begins with the weight.
   const unseen = analysis.source.kind === 'prometheus' || analysis.source.kind === 'flag' ? intervalMs : 0;
   // An objective is a bet of its own.
@@ -85,5 +109,6 @@ function policyOf(analysis: AnalysisPlan, steps: readonly DetectionStep[]): Dete
     onset: { plannedBatches: plannedBatches(steps, intervalMs) },
     // What is seen late is found as much later, and what comes at the end is not seen.
     startMs: initialDelayMs + lagMs + unseen,
+    limits: { windowMs, failureLimit, delayMs: initialDelayMs + lagMs },
   };
 }

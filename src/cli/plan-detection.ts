@@ -5,9 +5,10 @@ import { suggestSoaks } from '../analysis/detection/suggest';
 import type { SuggestedStep } from '../analysis/detection/suggest';
 import { ReleaseError } from '../errors';
 import { plannedBatches } from '../spec/gathering-policy';
-import type { Plan, PlanStep } from '../spec/plan-types';
+import type { MetricPlan, Plan, PlanStep } from '../spec/plan-types';
+import { COUNTABLE, testedAtEachLook } from '../spec/tested-at-each-look';
 import { formatDuration as specDuration } from '../spec/units';
-import { detectionInput, weightSteps } from './detection-input';
+import { actedOnAtEachLook, detectionInput, isLimited, weightSteps } from './detection-input';
 import { safeText, wrap } from './display-width';
 import { renderTable } from './output';
 import type { PresentTraffic, TrafficAnswer } from './present-traffic';
@@ -25,22 +26,99 @@ export interface PlanDetection {
   readonly probability: number;
   readonly steps: readonly StepDetection[];
   readonly falseRollBacks: ReleaseDetection['falseRollBacks'] | null;
+  /** Metrics with limits that fail them, too, and that are not played. */
+  readonly limitsNotPlayed: readonly string[];
+  /** What of the policy is most likely not meant, a sentence each. */
+  readonly warnings: readonly string[];
 }
 
 export function detectInPlan(plan: Plan, answer: TrafficAnswer): PlanDetection {
+  const warnings = warningsOf(plan);
+  const limited = plan.analysis.metrics.filter(isLimited).map(({ name }) => name);
+  const probability = PROBABILITY;
   if (!answer.ok) {
-    return { traffic: null, problem: answer.problem, probability: PROBABILITY, steps: [], falseRollBacks: null };
+    const nothing = { traffic: null, steps: [], falseRollBacks: null, limitsNotPlayed: limited };
+    return { ...nothing, problem: answer.problem, probability, warnings };
   }
   const { traffic, source } = answer;
   const { steps, falseRollBacks } = detect(detectionInput(plan, traffic, weightSteps(plan)));
   const windowMs = source === 'asked' ? PRESENT_WINDOW_MS : null;
   const described = { ...traffic, source, windowMs };
-  return { traffic: described, problem: null, probability: PROBABILITY, steps, falseRollBacks };
+  const played = falseRollBacks.limits?.metrics.map(({ name }) => name) ?? [];
+  return {
+    ...{ traffic: described, problem: null, probability, steps, falseRollBacks },
+    limitsNotPlayed: limited.filter((name) => !played.includes(name)),
+    warnings: [...warnings, ...limitWarnings(plan, traffic, falseRollBacks)],
+  };
 }
 
-export function detectionLines({ traffic, problem, steps, falseRollBacks }: PlanDetection, look: Look): string[] {
-  const lines = ['', paint('What each step can find', 'strong', look)];
-  if (traffic === null || falseRollBacks === null) return [...lines, ...wrap(safeText(problem ?? ''), look.width)];
+/** Limits that roll healthy versions back more often than the evidence of the whole release may. */
+function limitWarnings(
+  { analysis }: Plan,
+  traffic: PresentTraffic,
+  { bound, limits }: ReleaseDetection['falseRollBacks'],
+): string[] {
+  if (limits === null) return [];
+  const { releases, failed } = limits;
+  const isTooMany = (count: number): boolean => count > bound * releases;
+  const much = (count: number): string =>
+    `${count} of ${releases} simulated releases, more than the ${formatPercent(bound)} that alpha leaves the evidence`;
+  const warnings = limits.metrics.flatMap((each) => {
+    const metric = analysis.metrics.find(({ name }) => name === each.name);
+    const base = traffic.metrics.find(({ name }) => name === each.name)?.base;
+    if (metric === undefined || base === undefined || !isTooMany(each.failed)) return [];
+    const usual = `${formatPercent(base)} of its events are bad in a healthy one, too`;
+    return [
+      `${each.name}: ${limitsText(metric)} alone rolls a healthy version back in ${much(each.failed)}: ${usual}. ${LOOSEN} ${RELY}`,
+    ];
+  });
+  if (warnings.length > 0 || !isTooMany(failed)) return warnings;
+  const names = limits.metrics.map(({ name }) => name).join(', ');
+  return [`The limits of ${names} together roll a healthy version back in ${much(failed)}. ${LOOSEN} ${RELY}`];
+}
+
+const LOOSEN =
+  'Move the limit away from what is usual, raise failureLimit or minRequests, or take a longer window in longer soaks;';
+const RELY = 'or keep the limit as a guard-rail far above the usual, and rely on the evidence.';
+
+function limitsText({ max, min, maxRatio }: MetricPlan): string {
+  return [
+    ...(max === null ? [] : [`max ${formatPercent(max)}`]),
+    ...(min === null ? [] : [`min ${formatPercent(min)}`]),
+    ...(maxRatio === null ? [] : [`maxRatio ${maxRatio}`]),
+  ].join(' with ');
+}
+
+function warningsOf({ analysis }: Plan): string[] {
+  const alpha = analysis.compare?.alpha ?? 0;
+  return actedOnAtEachLook(analysis).map(
+    ({ name, query }) =>
+      `${capitalized(testedAtEachLook(name, alpha))}${query.kind === 'ratio' ? ` ${COUNTABLE}` : ''}`,
+  );
+}
+
+function capitalized(sentence: string): string {
+  return `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}`;
+}
+
+export function detectionLines(detection: PlanDetection, look: Look): string[] {
+  const lines = ['', paint('What each step can find', 'strong', look), ...findingLines(detection, look)];
+  const ofSteps = detection.steps.flatMap(({ weight, warning }) =>
+    warning === null ? [] : [`${weight} %: ${warning}`],
+  );
+  for (const warning of [...ofSteps, ...detection.warnings]) {
+    const [first = '', ...more] = wrap(safeText(warning), look.width - 2);
+    lines.push(paint(`${glyphs(look).warn} ${first}`, 'warn', look), ...more.map((line) => `  ${line}`));
+  }
+  return lines;
+}
+
+function findingLines(
+  { traffic, problem, steps, falseRollBacks, limitsNotPlayed }: PlanDetection,
+  look: Look,
+): string[] {
+  const lines: string[] = [];
+  if (traffic === null || falseRollBacks === null) return wrap(safeText(problem ?? ''), look.width);
   lines.push(...wrap(`With ${describeTraffic(traffic)}:`, look.width));
   const rows = steps.flatMap(({ weight, canaryRequests, metrics }) => {
     const step = [`${weight} %`, formatCount(canaryRequests)];
@@ -61,15 +139,25 @@ export function detectionLines({ traffic, problem, steps, falseRollBacks }: Plan
       : []),
     ...(steps.every(isCompared) ? [] : ['At 100 % nothing is left to compare with: fixed limits alone hold there.']),
     ...traffic.metrics.flatMap(({ note, clustersNote }) => [note, clustersNote].filter((each) => each !== null)),
-    `A healthy version is rolled back for one of these metrics with a chance of at most ${formatPercent(falseRollBacks.bound)}; in ${falseRollBacks.failed} of ${falseRollBacks.releases} simulated releases it was.`,
+    describeFalseRollBacks(falseRollBacks),
+    ...(limitsNotPlayed.length === 0
+      ? []
+      : [
+          `Not played are the limits of ${limitsNotPlayed.join(', ')}: how ${limitsNotPlayed.length === 1 ? 'its' : 'their'} values spread is not known.`,
+        ]),
   ];
   for (const note of notes) lines.push(...wrap(safeText(note), look.width));
-  for (const { weight, warning } of steps) {
-    if (warning === null) continue;
-    const [first = '', ...more] = wrap(`${weight} %: ${warning}`, look.width - 2);
-    lines.push(paint(`${glyphs(look).warn} ${first}`, 'warn', look), ...more.map((line) => `  ${line}`));
-  }
   return lines;
+}
+
+/** How often a healthy version is taken for a bad one: by the evidence, by fixed limits, and by either. */
+function describeFalseRollBacks({ bound, releases, failed, limits }: ReleaseDetection['falseRollBacks']): string {
+  const most = `with a chance of at most ${formatPercent(bound)}`;
+  const byEvidence = `A healthy version is rolled back by the evidence of these metrics ${most}; in ${failed} of ${releases} simulated releases it was.`;
+  if (limits === null) return byEvidence;
+  const names = limits.metrics.map(({ name }) => name).join(', ');
+  const byLimits = `The fixed limits of ${names} rolled it back in ${limits.failed} of ${limits.releases}`;
+  return `${byEvidence} ${byLimits}, evidence and limits together in ${limits.together}.`;
 }
 
 // ---- suggestions ------------------------------------------------------------------------------------------------

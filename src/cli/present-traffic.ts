@@ -4,7 +4,7 @@ import type { Observation, Sample } from '../analysis/sample';
 import { messageOf, ReleaseError } from '../errors';
 import { DEFAULTS } from '../spec/defaults';
 import type { MetricPlan, Plan } from '../spec/plan-types';
-import { comparedAs, slowShare } from './detection-input';
+import { actedOnAtEachLook, comparedAs, countsGood, slowShare } from './detection-input';
 import { lazy } from './lazy';
 import { namesVersion } from './monitor-comparison';
 import { presentClusters } from './present-clusters';
@@ -58,8 +58,7 @@ const PATIENCE_MS = 10_000;
 export async function presentTraffic(session: Session, plan: Plan, given: GivenTraffic): Promise<TrafficAnswer> {
   const compared = comparedOf(plan);
   if (compared.length === 0) {
-    const problem = 'No metric is compared with stable, so that a step finds what its fixed limits find.';
-    return { ok: false, code: 'unsupported', problem };
+    return { ok: false, code: 'unsupported', problem: whyNothingIsPlayed(plan) };
   }
   const { requestsPerSecond, base } = given;
   if (requestsPerSecond !== null && (base !== null || compared.every(({ kind }) => kind === 'latency'))) {
@@ -88,6 +87,13 @@ export async function presentTraffic(session: Session, plan: Plan, given: GivenT
   } catch (error) {
     return unanswered(`The present traffic could not be asked for: ${sentence(messageOf(error))}`);
   }
+}
+
+function whyNothingIsPlayed({ analysis }: Plan): string {
+  const tested = actedOnAtEachLook(analysis).map(({ name }) => name);
+  if (tested.length === 0) return 'No metric is compared with stable, so that a step finds what its fixed limits find.';
+  const are = tested.length === 1 ? 'is' : 'are';
+  return `${tested.join(', ')} ${are} compared with stable at each look anew. What that finds is not played, since no evidence is gathered.`;
 }
 
 interface Asked {
@@ -208,11 +214,6 @@ function baseOf(each: Compared, arms: readonly Observation[]): Base | null {
 
 function unanswered(problem: string): Unanswered {
   return { ok: false, code: 'unreachable', problem };
-}
-
-/** What a success rate does not count is bad. */
-function countsGood({ counters }: MetricPlan): boolean {
-  return counters?.kind === 'events' && counters.good === true;
 }
 
 function basedOn({ metric, kind }: Compared, errors: number, note: string | null): Base {

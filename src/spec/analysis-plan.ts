@@ -18,6 +18,7 @@ import type { PresetMetric, PresetName } from './presets';
 import { templateProblems } from './query-template';
 import { analysisSchema } from './schema';
 import type { AnalysisSpec, MetricSpec } from './schema';
+import { COUNTABLE, testedAtEachLook } from './tested-at-each-look';
 import { formatDuration, parseDuration, parsePercent } from './units';
 import { asksUpToAMoment, urlTemplateProblems } from './url-template';
 import type { Parsed } from './units';
@@ -82,6 +83,10 @@ export function resolveAnalysis(input: AnalysisInput): ResolvedAnalysis {
   const metrics = resolveMetrics(analysis.metrics, context, problems);
   const kayenta = resolveKayenta(analysis, input.soaks, timing, problems);
   warnings.push(...(analysis.metrics ?? []).flatMap(sumsOverTargets));
+  if (analysis.compare !== false) {
+    const { alpha } = analysis.compare;
+    warnings.push(...(analysis.metrics ?? []).flatMap((spec, index) => hidesItsEvents(spec, { index, alpha })));
+  }
   if (source.kind === 'prometheus' && preset === 'router' && Object.keys(labels).length === 0) {
     if (metrics.some((metric) => usesPreset(metric, known))) {
       warnings.push({
@@ -285,6 +290,17 @@ function isSumOverTargets(query: string): boolean {
   if (!/^\s*sum\s*(?:by\s*\(\s*(?:le)?\s*\)\s*)?\(/u.test(query)) return false;
   const [, by, labels = ''] = /\)\s*(by|without)\s*\(([^()]*)\)\s*$/u.exec(query) ?? [];
   return by === undefined || (by === 'by' && ['', 'le'].includes(labels.trim()));
+}
+
+/** A ratio whose counters cannot be told is compared all the same, and by a rule that promises far less. */
+function hidesItsEvents(
+  { name, numerator, denominator, dryRun }: MetricSpec,
+  { index, alpha }: { readonly index: number; readonly alpha: number },
+): Finding[] {
+  if (numerator === undefined || denominator === undefined || dryRun) return [];
+  if (countersIn(numerator.trim(), denominator.trim()) !== null) return [];
+  const key = countersOfGrowth(numerator.trim()) === null ? 'numerator' : 'denominator';
+  return [{ path: [...AT, 'metrics', index, key], message: `${testedAtEachLook(name, alpha)} ${COUNTABLE}` }];
 }
 
 interface MetricContext {
@@ -534,10 +550,14 @@ export function seriesIn(range: string): string | null {
   return SERIES.exec(range)?.[1]?.trim() ?? null;
 }
 
+function countersOfGrowth(query: string): string | null {
+  return seriesIn(GROWTH.exec(query)?.[1] ?? '');
+}
+
 /** The counters behind a ratio of growths; null where they cannot be told, and a test at each look must do. */
 export function countersIn(numerator: string, denominator: string): MetricCounters | null {
-  const bad = seriesIn(GROWTH.exec(numerator)?.[1] ?? '');
-  const total = seriesIn(GROWTH.exec(denominator)?.[1] ?? '');
+  const bad = countersOfGrowth(numerator);
+  const total = countersOfGrowth(denominator);
   if (bad === null || total === null) return null;
   return { kind: 'events', bad: byTarget(bad), total: byTarget(total) };
 }

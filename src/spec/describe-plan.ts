@@ -1,5 +1,6 @@
 import type { AnalysisPlan, KubernetesTargetPlan, MetricPlan, MetricSourcePlan, Plan, PlanStep } from './plan-types';
 import { resolveQuery } from './query-template';
+import { isTestedAtEachLook } from './tested-at-each-look';
 import { resolveUrl } from './url-template';
 import { formatDuration, formatPercent } from './units';
 
@@ -68,8 +69,9 @@ export function describeLimits(metric: MetricPlan, analysis: AnalysisPlan): stri
     limits.push(
       `evidence against stable (alpha ${evidence.alpha} of the release, ${evidence.tolerate} times tolerated)`,
     );
-  } else if (metric.unit === 'ratio' && analysis.compare !== null) {
-    limits.push(`compared with stable (alpha ${analysis.compare.alpha}, ${analysis.compare.tolerate} times tolerated)`);
+  } else if (analysis.compare !== null && isTestedAtEachLook(analysis, metric)) {
+    const { alpha, tolerate } = analysis.compare;
+    limits.push(`compared with stable at each look (alpha ${alpha} each time, ${tolerate} times tolerated)`);
   }
   if (metric.critical === true) limits.push('critical');
   if (metric.dryRun === true) limits.push('dry run: never acted on');

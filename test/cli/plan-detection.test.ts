@@ -316,6 +316,74 @@ describe('what sluice plan says of what each step can find', () => {
     expect(alone.out).toContain('No metric is compared with stable');
   });
 
+  it('says what becomes of a ratio whose events it cannot count, and does not say that nothing is compared', async () => {
+    const grown = 'sum(increase(x_total{track="{{track}}"}[{{window}}]))';
+    const own = `{ name: own, numerator: '${grown} or vector(0)', denominator: '${grown}', max: 5% }`;
+    const alone = (await plan(await release({ analysis: `metrics: [${own}]` }))).out.replace(/\s+/gu, ' ');
+    const beside = await plan(await release({ analysis: `metrics: [{ name: error-rate, max: 5% }, ${own}]` }));
+
+    expect(alone).toContain(
+      'own max 5%, compared with stable at each look (alpha 0.01 each time, 1.25 times tolerated)',
+    );
+    expect(alone).not.toContain('No metric is compared with stable');
+    expect(alone).toContain('own is compared with stable at each look anew. What that finds is not played');
+    const warning = '⚠ The events of own cannot be counted from its query, so it is compared';
+    expect(alone).toContain(warning);
+    expect(alone).toContain('Better: sum(increase(SERIES{…}[{{window}}])) and nothing around it');
+    expect(beside.out).toMatch(/^5 % +1\.5k +error-rate/mu);
+    expect(beside.out).toContain(warning);
+  });
+
+  it('says how often fixed limits roll a healthy version back, and warns where that is more than alpha', async () => {
+    const file = await release({
+      steps:
+        '\n    - { weight: 5, soak: 1m }\n    - { weight: 25, soak: 1m }\n    - { weight: 50, soak: 1m }\n    - { weight: 100, soak: 1m }',
+      analysis: 'metrics: [{ name: error-rate, max: 5% }, { name: p95-latency, max: 1s }]',
+    });
+    const near = (await plan(file, '--traffic', '20/s', '--base', '3%')).out.replace(/\s+/gu, ' ');
+    const far = (await plan(file, '--traffic', '1000/s', '--base', '0.5%')).out.replace(/\s+/gu, ' ');
+    const { detection } = JSON.parse((await plan(file, '--traffic', '20/s', '--base', '3%', '-o', 'json')).out) as {
+      detection: object;
+    };
+
+    expect(near).toMatch(
+      /a chance of at most 1 %; in 0 of 1000 simulated releases it was\. The fixed limits of error-rate rolled it back in (6\d\d|7\d\d) of 1000, evidence and limits together in \1\./u,
+    );
+    expect(near).toMatch(
+      /⚠ error-rate: max 5 % alone rolls a healthy version back in \d+ of 1000 simulated releases, more than the 1 % that alpha leaves the evidence: 3 % of its events are bad in a healthy one, too\. Move the limit away from what is usual, raise failureLimit or minRequests,/u,
+    );
+    expect(near).toContain('Not played are the limits of p95-latency: how its values spread is not known.');
+    expect(far).toContain('The fixed limits of error-rate rolled it back in 0 of 1000');
+    expect(far).not.toContain('⚠');
+    expect(detection).toMatchObject({
+      falseRollBacks: { failed: 0, limits: { releases: 1_000, metrics: [{ name: 'error-rate' }] } },
+      limitsNotPlayed: ['p95-latency'],
+      warnings: [expect.stringContaining('error-rate: max 5 % alone')],
+    });
+  });
+
+  it('reckons limits by the look of the plan: lower limits, failures that are tolerated, and not what is only shown', async () => {
+    const count = async (metrics: string, more = ''): Promise<(string | undefined)[]> => {
+      const file = await release({ steps: SHORT, analysis: `metrics: [${metrics}]${more}` });
+      const { out } = await plan(file, '--traffic', '100/s', '--base', '3%');
+      return [...(/limits of (\S+) rolled it back in (\d+) of/u.exec(out.replace(/\s+/gu, ' ')) ?? [])].slice(1);
+    };
+    const track = '{track="{{track}}"}';
+    const own = `name: success, bad: 'sum by (instance) (good${track})', total: 'sum by (instance) (all${track})'`;
+
+    const [, strict] = await count('{ name: error-rate, max: 5% }');
+    const [, lenient] = await count('{ name: error-rate, max: 5% }', '\n    failureLimit: 3');
+    const [, wide] = await count('{ name: error-rate, max: 5% }', '\n    minRequests: 500');
+
+    expect(await count(`{ ${own}, min: 95% }`)).toEqual(['success', strict]);
+    expect(Number(lenient)).toBeLessThan(Number(strict));
+    expect(Number(wide)).toBeLessThan(Number(strict));
+    expect(await count('{ name: error-rate }, { name: p95-latency, max: 1s, dryRun: true }')).toEqual([
+      'error-rate',
+      strict,
+    ]);
+  });
+
   it.each([
     [['--traffic', '100'], '--traffic is "100", which is no rate above 0.'],
     [['--traffic', '0/s'], '--traffic is "0/s", which is no rate above 0.'],

@@ -702,6 +702,39 @@ describe('counters that are summed over all targets', () => {
   });
 });
 
+describe('a ratio whose events cannot be counted from its query', () => {
+  const warned = (metric: string, more = ''): (readonly [path: string, message: string])[] => {
+    const result = parseSpec(prometheusDocument(`    metrics: [{ name: own, ${metric} }]${more}`), 'release.yaml');
+    if (!result.ok) throw new Error(JSON.stringify(result.problems));
+    return result.warnings.map(({ path, message }) => [path, message] as const);
+  };
+  const grown = (series: string): string => `sum(increase(${series}{track="{{track}}"}[{{window}}]))`;
+  const metric = (numerator: string, denominator: string): string =>
+    `numerator: '${numerator}', denominator: '${denominator}', max: 5%`;
+
+  it('is warned of, with what its query must be and what happens instead', () => {
+    const found = warned(metric(`${grown('bad')} or vector(0)`, grown('all')));
+
+    expect(found).toEqual([
+      [
+        'spec.analysis.metrics[0].numerator',
+        'spec.analysis.metrics[0].numerator: the events of own cannot be counted from its query, so it is compared with stable at each look anew, with the whole alpha (0.01) each time: the longer a soak, the more healthy versions fail by chance. Better: sum(increase(SERIES{…}[{{window}}])) and nothing around it, as numerator and as denominator; or the counters themselves, as bad and total.',
+      ],
+    ]);
+    expect(warned(metric(grown('bad'), `${grown('all')} * 1`)).map(([path]) => path)).toEqual([
+      'spec.analysis.metrics[0].denominator',
+    ]);
+  });
+
+  it.each([
+    ['its counters are known', metric(grown('bad'), grown('all')), ''],
+    ['nothing is compared', metric(`${grown('bad')} * 1`, grown('all')), '\n    compare: false'],
+    ['nothing acts on it', `${metric(`${grown('bad')} * 1`, grown('all'))}, dryRun: true`, ''],
+  ])('is no matter where %s', (_why, own, more) => {
+    expect(warned(own, more)).toEqual([]);
+  });
+});
+
 describe('anything at all', () => {
   function check(text: string): void {
     const result = parseSpec(text, 'f');

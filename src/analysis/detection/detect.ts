@@ -1,6 +1,8 @@
 import { ERROR_ALTERNATIVES, LATENCY_ALTERNATIVES } from '../event-evidence';
 import type { EvidenceDesign, Onset } from '../event-evidence';
 import { alphaOf } from '../gather-evidence';
+import { playLimits } from './limits';
+import type { LimitPolicy, RatioLimits } from './limits';
 import { drawNumbers, freshRuns, playStep } from './runs';
 import type { Draws, Runs } from './runs';
 import { looksOf } from './step-looks';
@@ -22,6 +24,8 @@ export interface DetectionPolicy {
   readonly intervalMs: number;
   /** From a weight change to the first batch that counts. */
   readonly startMs: number;
+  /** How looks at fixed limits are taken; absent: none are played. */
+  readonly limits?: Pick<LimitPolicy, 'windowMs' | 'delayMs' | 'failureLimit'>;
 }
 
 export interface DetectionMetric {
@@ -36,6 +40,8 @@ export interface DetectionMetric {
   readonly boundaries: number;
   /** Bad events of one cause, where more of them were seen together than the policy says; absent: the policy's. */
   readonly clusters?: number;
+  /** What its value is held against at each look; absent: nothing that could be played. */
+  readonly limits?: RatioLimits;
 }
 
 export interface DetectionStep {
@@ -61,7 +67,19 @@ export interface ReleaseDetection {
     /** Healthy releases that were played, and how many of them failed. */
     readonly releases: number;
     readonly failed: number;
+    /** What fixed limits do to the same releases; null where none are played. */
+    readonly limits: LimitRollBacks | null;
   };
+}
+
+export interface LimitRollBacks {
+  /** The first of the healthy releases: all of them, or fewer where soaks are long. */
+  readonly releases: number;
+  /** Those that fixed limits failed, and those that limits or evidence did. */
+  readonly failed: number;
+  readonly together: number;
+  /** What the limits of each metric would fail if there were no others. */
+  readonly metrics: readonly { readonly name: string; readonly failed: number }[];
 }
 
 export interface StepDetection extends DetectionStep {
@@ -110,8 +128,37 @@ export function detect(input: DetectionInput): ReleaseDetection {
       const canaryRequests = Math.round((input.requestsPerSecond * step.weight * step.soakMs) / 100_000);
       return { ...step, canaryRequests, metrics, warning: warningOf(input, { step, canaryRequests, metrics }) };
     }),
-    falseRollBacks: { bound: input.policy.alpha, releases: RUNS, failed: failed.size },
+    falseRollBacks: {
+      bound: input.policy.alpha,
+      releases: RUNS,
+      failed: failed.size,
+      limits: limitRollBacks(input, failed),
+    },
   };
+}
+
+function limitRollBacks(input: DetectionInput, byEvidence: ReadonlySet<number>): LimitRollBacks | null {
+  const { policy, metrics, steps, requestsPerSecond } = input;
+  const { intervalMs, minRequests, startMs, limits } = policy;
+  if (limits === undefined) return null;
+  const played = playLimits({
+    policy: { intervalMs, minRequests, ...limits },
+    requestsPerSecond,
+    metrics: metrics.flatMap(({ name, base, limits: own }, index) =>
+      own === undefined ? [] : [{ name, base, limits: own, seeds: steps.map((_, at) => seedOf(index, at)) }],
+    ),
+    steps: steps.map((step) => ({
+      ...step,
+      startMs,
+      looks: isCompared(step) ? looksOf(lookOptions(input, step)) : [],
+    })),
+    runs: RUNS,
+  });
+  if (played === null) return null;
+  const { releases, failed } = played;
+  const together = failed.map((byLimits, run) => (byLimits === 1 || byEvidence.has(run) ? 1 : 0));
+  const sum = (flags: Uint8Array): number => flags.reduce((all, flag) => all + flag, 0);
+  return { releases, failed: sum(failed), together: sum(together), metrics: played.metrics };
 }
 
 /** Of each step what one metric finds, null where it cannot be compared; and the healthy runs at their end. */
@@ -169,7 +216,7 @@ export function createPlayer(input: DetectionInput, metric: DetectionMetric, ind
   const setUp = (step: DetectionStep, at: number): { looks: readonly StepLook[]; draws: Draws } => {
     if (last?.step === step) return last;
     const looks = looksOf(lookOptions(input, step));
-    last = { step, looks, draws: drawNumbers(SEED + 1_000 * index + at, RUNS) };
+    last = { step, looks, draws: drawNumbers(seedOf(index, at), RUNS) };
     return last;
   };
   return {
@@ -205,6 +252,11 @@ export function createPlayer(input: DetectionInput, metric: DetectionMetric, ind
 
 export function isCompared({ weight }: Pick<DetectionStep, 'weight'>): boolean {
   return weight > 0 && weight < 100;
+}
+
+/** Of one metric's draws in one step. */
+function seedOf(metric: number, step: number): number {
+  return SEED + 1_000 * metric + step;
 }
 
 function lookOptions({ policy, requestsPerSecond }: DetectionInput, { weight, soakMs }: DetectionStep): LooksOptions {

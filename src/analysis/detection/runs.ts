@@ -50,11 +50,17 @@ function drawArm(seed: number, count: number): (look: number) => Numbers {
     for (;;) {
       const already = drawn[look];
       if (already !== undefined) return already;
-      const uniform = Float64Array.from({ length: count }, () => random() || Number.EPSILON);
-      let normal: Float64Array | null = null;
-      drawn.push({ uniform, normal: () => (normal ??= uniform.map(normalQuantile)) });
+      drawn.push(freshNumbers(random, count));
     }
   };
+}
+
+/** The next numbers of a stream, one a run. */
+export function freshNumbers(random: () => number, count: number): Numbers {
+  const uniform = new Float64Array(count);
+  for (let run = 0; run < count; run += 1) uniform[run] = random() || Number.EPSILON;
+  let normal: Float64Array | null = null;
+  return { uniform, normal: () => (normal ??= uniform.map(normalQuantile)) };
 }
 
 export interface PlayOptions {

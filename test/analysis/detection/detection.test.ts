@@ -1,16 +1,21 @@
 import { playRelease } from '../../../bench/lib/simulated-release';
+import { binomial } from '../../../bench/lib/random';
 import { EVIDENCE_RULES } from '../../../bench/lib/rules';
 import { binomialUpperTail } from '../../../src/analysis/binomial';
 import { createPlayer, detect } from '../../../src/analysis/detection/detect';
 import type { DetectionInput, DetectionMetric } from '../../../src/analysis/detection/detect';
 import { drawBinomial } from '../../../src/analysis/detection/binomial-draws';
 import type { Numbers } from '../../../src/analysis/detection/binomial-draws';
+import type { RatioLimits } from '../../../src/analysis/detection/limits';
 import { drawNumbers, freshRuns, playStep } from '../../../src/analysis/detection/runs';
 import { looksOf } from '../../../src/analysis/detection/step-looks';
 import { suggestSoaks } from '../../../src/analysis/detection/suggest';
 import { addEvidence, ERROR_ALTERNATIVES, logEvidence, NO_EVIDENCE } from '../../../src/analysis/event-evidence';
 import { normalQuantile } from '../../../src/analysis/normal-quantile';
+import type { Observation } from '../../../src/analysis/sample';
 import { seededRandom } from '../../../src/analysis/seeded-random';
+import { judge } from '../../../src/analysis/threshold-judge';
+import type { JudgePolicy, JudgeState } from '../../../src/analysis/verdict';
 
 const ERRORS: DetectionMetric = { name: 'error-rate', kind: 'errors', base: 0.005, boundaries: 1 };
 const LATENCY: DetectionMetric = { name: 'p95-latency', kind: 'latency', base: 0.05, boundaries: 12 };
@@ -254,6 +259,140 @@ describe('what a step detects', () => {
     const { steps } = detect({ ...DEFAULTS, requestsPerSecond, steps: STEPS.slice(0, 1) });
 
     expect(steps[0]?.warning).toBe(warning);
+  });
+});
+
+describe('fixed limits', () => {
+  const BASE = 0.03;
+  const NONE: RatioLimits = { max: null, min: null, maxRatio: null, countsGood: false, critical: false };
+  interface Case {
+    readonly limits: Partial<RatioLimits>;
+    readonly failureLimit?: number;
+    readonly minRequests?: number;
+    readonly windowMs?: number;
+    readonly rate?: number;
+  }
+  const inputOf = ({
+    limits,
+    failureLimit = 0,
+    minRequests = 20,
+    windowMs = 60_000,
+    rate = 20,
+  }: Case): DetectionInput => ({
+    ...DEFAULTS,
+    policy: { ...DEFAULTS.policy, minRequests, limits: { windowMs, failureLimit, delayMs: 0 } },
+    requestsPerSecond: rate,
+    metrics: [{ ...ERRORS, base: BASE, limits: { ...NONE, ...limits } }],
+    steps: STEPS.slice(0, 3),
+  });
+
+  /** Releases in which each look is judged by the judge that releases run, from draws of its own. */
+  function judgedReleases(input: DetectionInput, releases: number): number {
+    const random = seededRandom(7);
+    const [metric] = input.metrics;
+    const { limits } = input.policy;
+    if (metric?.limits === undefined || limits === undefined) throw new Error('nothing is limited');
+    const { max, min, maxRatio, countsGood, critical } = metric.limits;
+    const policy: JudgePolicy = {
+      metrics: [{ name: metric.name, unit: 'ratio', max, min, maxRatio, critical }],
+      ...{ minMeasurements: 1, minRequests: input.policy.minRequests, failureLimit: limits.failureLimit },
+      ...{ consecutiveErrorLimit: 100, compare: null },
+    };
+    const observe = (batches: readonly { readonly bad: number; readonly total: number }[]): Observation => {
+      const total = batches.reduce((sum, batch) => sum + batch.total, 0);
+      const bad = batches.reduce((sum, batch) => sum + batch.bad, 0);
+      const counted = countsGood ? total - bad : bad;
+      return { query: '', value: counted / total, events: { bad: counted, total } };
+    };
+    const isRolledBack = (): boolean =>
+      input.steps.some(({ weight, soakMs }) => {
+        let state: JudgeState | null = null;
+        const seen = { canary: [] as { bad: number; total: number }[], stable: [] as { bad: number; total: number }[] };
+        const perLook = (input.requestsPerSecond * 5 * weight) / 100;
+        for (let at = 5_000; at <= soakMs; at += 5_000) {
+          for (const [arm, total] of [
+            ['canary', perLook],
+            ['stable', input.requestsPerSecond * 5 - perLook],
+          ] as const) {
+            seen[arm].push({ bad: binomial(random, total, metric.base), total });
+          }
+          const [canary, stable] = [seen.canary, seen.stable].map((arm) =>
+            observe(arm.slice(-limits.windowMs / 5_000)),
+          );
+          if (canary === undefined || stable === undefined) throw new Error('nothing was seen');
+          const sample = { at, windowMs: limits.windowMs, metrics: [{ name: metric.name, canary, stable }] };
+          const judgement = judge(policy, state, sample);
+          state = judgement.state;
+          if (judgement.decision === 'fail') return true;
+        }
+        return false;
+      });
+    let failed = 0;
+    for (let release = 0; release < releases; release += 1) failed += isRolledBack() ? 1 : 0;
+    return failed;
+  }
+
+  it.each<[string, Case]>([
+    ['max', { limits: { max: 0.05 } }],
+    ['max, with failures that are tolerated', { limits: { max: 0.05 }, failureLimit: 3 }],
+    ['max of a critical metric, which tolerates none', { limits: { max: 0.05, critical: true }, failureLimit: 3 }],
+    ['max, with more requests to a verdict', { limits: { max: 0.05 }, minRequests: 150 }],
+    ['max over a short window', { limits: { max: 0.07 }, windowMs: 20_000, rate: 100 }],
+    ['min of a share of good events', { limits: { min: 0.95, countsGood: true } }],
+    ['maxRatio', { limits: { maxRatio: 2 } }],
+    ['max with maxRatio', { limits: { max: 0.08, maxRatio: 3 } }],
+  ])('fail as many healthy releases as the judge does: %s', (_name, each) => {
+    const input = inputOf(each);
+    const share = judgedReleases(input, 1_000) / 1_000;
+    const { limits } = detect(input).falseRollBacks;
+
+    expect(limits?.releases).toBe(1_000);
+    // Four standard deviations of the difference of two shares of 1000.
+    const deviation = Math.sqrt((2 * Math.max(share * (1 - share), 0.005)) / 1_000);
+    expect(Math.abs((limits?.failed ?? NaN) / 1_000 - share)).toBeLessThan(4 * deviation);
+  });
+
+  it('roll two thirds of healthy releases back that the evidence lets pass', () => {
+    const { falseRollBacks } = detect(inputOf({ limits: { max: 0.05 } }));
+
+    expect(falseRollBacks.failed).toBe(0);
+    expect(falseRollBacks.limits?.failed).toBeGreaterThan(640);
+    expect(falseRollBacks.limits?.failed).toBeLessThan(730);
+    expect(falseRollBacks.limits?.together).toBe(falseRollBacks.limits?.failed);
+  });
+
+  it('see the same requests as the evidence', () => {
+    const input = inputOf({ limits: { max: 0.05 }, rate: 100 });
+    // At an E of 2: often, so that it can be told whether it is in the same releases.
+    const policy = { ...input.policy, ...UNTEMPERED.policy, startMs: 5_000, bets: 0.02 };
+    const { failed, limits } = detect({ ...input, policy }).falseRollBacks;
+
+    // Of two judges that saw different requests, either would fail so many.
+    const apart = failed + (limits?.failed ?? 0) - (failed * (limits?.failed ?? 0)) / 1_000;
+    expect(failed).toBeGreaterThan(100);
+    expect(limits?.together).toBeLessThan(apart - 40);
+    expect(limits?.together).toBeGreaterThanOrEqual(Math.max(failed, limits?.failed ?? NaN));
+  });
+
+  it('are counted by the metric, as if there were no others, and hold at 100 %', () => {
+    const input = inputOf({ limits: { max: 0.05 } });
+    const [errors = ERRORS] = input.metrics;
+    const { limits } = detect({ ...input, metrics: [errors, { ...errors, name: 'own' }, LATENCY] }).falseRollBacks;
+    const whole = detect({ ...input, steps: STEPS.slice(3) }).falseRollBacks.limits;
+
+    expect(limits?.metrics.map(({ name }) => name)).toEqual(['error-rate', 'own']);
+    for (const { failed } of limits?.metrics ?? []) expect(failed).toBeLessThan((limits?.failed ?? 0) - 50);
+    expect(whole?.failed).toBeGreaterThan(30);
+  });
+
+  it('are played in fewer releases where soaks are long, and not at all where there are none', () => {
+    const steps = [{ weight: 50, soakMs: DAY }];
+    const long = detect({ ...inputOf({ limits: { max: 0.2 } }), steps }).falseRollBacks.limits;
+
+    expect(long?.releases).toBeLessThan(1_000);
+    expect(long?.releases).toBeGreaterThanOrEqual(100);
+    expect(long?.failed).toBeLessThanOrEqual(5);
+    expect(detect(DEFAULTS).falseRollBacks.limits).toBeNull();
   });
 });
 
