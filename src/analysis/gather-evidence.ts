@@ -1,5 +1,5 @@
-import { addSpreads, NO_SPREAD, totalOf } from './counts';
-import type { ArmBatch, CountCursor, Counted, Spread } from './counts';
+import { addSpreads, NO_SPREAD, slowerThan, totalOf } from './counts';
+import type { ArmBatch, CountCursor, Counted, CountedBetween, Spread } from './counts';
 import { addEvidence, logEvidence, NO_EVIDENCE, promotionDesign } from './event-evidence';
 import type { ArmCounts, Evidence, EventBatch } from './event-evidence';
 import { countBatch, describeEvidence, judgeEvidence, NOTHING_COUNTED, strongestEvent } from './evidence-judge';
@@ -78,7 +78,26 @@ export interface EvidenceFinding {
   readonly enough: boolean;
 }
 
-/** A metric's evidence for people and plots; all over the whole release. */
+/** What one look at a metric was answered: the disjoint counts that it adds to the evidence. */
+export interface LookBatch {
+  /** Of a histogram, at the boundary below. */
+  readonly canary: ArmCounts;
+  /** Null where stable was not asked. */
+  readonly stable: ArmCounts | null;
+  /** Of a histogram, seconds: the one with the strongest evidence, as in the report. */
+  readonly boundary?: number;
+  /** The same at all boundaries, in seconds; absent for events, of many boundaries, and where there was no room. */
+  readonly histogram?: {
+    readonly boundaries: readonly number[];
+    /** Counts at or below each boundary; the last one is the total. */
+    readonly canary: readonly number[];
+    readonly stable: readonly number[] | null;
+  };
+  /** A track had no requests in it yet: nothing was added, and the next look's batch begins where this one did. */
+  readonly open?: true;
+}
+
+/** A metric's evidence for people and plots; over the whole release, but for what this look asked and was answered. */
 export interface EvidenceReport {
   /** ln E now, and the limit at which the metric fails. */
   readonly logEvidence: number;
@@ -95,6 +114,10 @@ export interface EvidenceReport {
   readonly promotion?: { readonly logEvidence: number; readonly limit: number };
   /** ln E against the objective; absent without one. */
   readonly objective?: { readonly share: number; readonly logEvidence: number };
+  /** Between which moments this look counted; absent where nothing was asked. */
+  readonly asked?: CountedBetween;
+  /** What it was answered; absent where there was nothing to be counted, as `dropped` or the metric's sentence says. */
+  readonly batch?: LookBatch;
   /** What this look left out, a clause each. */
   readonly dropped: readonly string[];
   /** All that was counted, in a sentence a person understands. */
@@ -143,10 +166,9 @@ export function gatherEvidence(
   const findings = policy.metrics.map((metric): EvidenceFinding => {
     const answer = counted.find(({ name }) => name === metric.name);
     const known = withTimeBefore(start.metrics[metric.name] ?? NOTHING, answer);
-    const { state, trouble, dropped } = take({ policy, judging }, metric, known, { answer, look });
-    metrics[metric.name] = state;
-    const query = answer?.query ?? '';
-    return { name: metric.name, ...find({ policy, judging }, metric, state, { trouble, dropped, look, query }) };
+    const taken = take({ policy, judging }, metric, known, { answer, look });
+    metrics[metric.name] = taken.state;
+    return { name: metric.name, ...find({ policy, judging }, metric, taken, { answer, look }) };
   });
   return { state: { subject: look.subject, since: look.since, metrics }, findings };
 }
@@ -235,6 +257,8 @@ interface Taken {
   readonly state: MetricState;
   readonly trouble: Trouble | null;
   readonly dropped: readonly string[];
+  /** What of the answer is a batch: taken, or kept open. */
+  readonly batch?: { readonly counted: Extract<Counted, { kind: 'batch' }>; readonly open: boolean };
 }
 
 /** A policy, and what of it the evidence judge is told. */
@@ -281,12 +305,13 @@ function take(
   const [atCanary, atStable] = [totalOf(canary), totalOf(stable)];
   // Kept open: what it holds comes again with the next look.
   const closes = atCanary > 0 && (atStable > 0 || look.alone);
-  if (!closes) return { state: known, trouble: null, dropped };
+  const counted = { counted: answer, open: !closes };
+  if (!closes) return { state: known, trouble: null, dropped, batch: counted };
   const named: EvidenceMetric = { name: metric.name, kind: metric.kind };
   const now = { ...policy, clusters: clustersAt(policy, known, 0) };
   const events = 'bad' in canary ? canary : null;
   const objective = withObjective(now, metric, known, events);
-  if (look.alone) return { state: { ...known, ...objective, cursor }, trouble: null, dropped };
+  if (look.alone) return { state: { ...known, ...objective, cursor }, trouble: null, dropped, batch: counted };
   const state: MetricState = {
     ...known,
     ...objective,
@@ -297,7 +322,7 @@ function take(
     promotion: withPromotion(now, known.promotion, canary, stable),
     spreads: addSpreads(seenSpreads(known), answer.spreads ?? []),
   };
-  return { state, trouble: null, dropped };
+  return { state, trouble: null, dropped, batch: counted };
 }
 
 function withObjective(
@@ -320,13 +345,8 @@ function withPromotion(policy: GatheringPolicy, evidence: Evidence, canary: ArmB
 function find(
   policies: Policies,
   metric: GatheredMetric,
-  state: MetricState,
-  {
-    trouble,
-    dropped,
-    look,
-    query,
-  }: Pick<Taken, 'trouble' | 'dropped'> & { readonly look: GatheringLook; readonly query: string },
+  { state, trouble, dropped, batch }: Taken,
+  { answer, look }: { readonly answer: Counted | undefined; readonly look: GatheringLook },
 ): Omit<EvidenceFinding, 'name'> {
   const { policy } = policies;
   // Whether enough was compared is asked of each weight.
@@ -347,9 +367,13 @@ function find(
     ...(metric.objective === null
       ? {}
       : { objective: { share: metric.objective, logEvidence: logObjectiveEvidence(state.objective) } }),
+    ...(answer?.asked === undefined ? {} : { asked: answer.asked }),
+    ...(batch === undefined
+      ? {}
+      : { batch: lookBatch(batch, { event: strongestEvent(judging, named, state.evidence), look }) }),
     dropped,
     sentence: judged.sentence,
-    query,
+    query: answer?.query ?? '',
   };
   const enough = promotion !== null && promotion.logEvidence >= promotion.limit;
   const clause = (): string => describeEvidence(judging, named, state.evidence);
@@ -414,6 +438,36 @@ function strongest(
     stable: { bad: event?.stableBad ?? 0, total: evidence.stableRequests },
     boundary: boundaries?.[index] ?? null,
     clusters: clustersAt(policy, state, index),
+  };
+}
+
+/** A histogram of more boundaries is kept at the one that is shown: fifty metrics have to fit into a measurement. */
+const BOUNDARIES_KEPT = 30;
+
+function lookBatch(
+  { counted, open }: NonNullable<Taken['batch']>,
+  { event, look }: { readonly event: number; readonly look: GatheringLook },
+): LookBatch {
+  const { canary, boundaries = [] } = counted;
+  const stable = look.alone ? null : counted.stable;
+  const at = (arm: ArmBatch): ArmCounts =>
+    'bad' in arm ? { bad: arm.bad, total: arm.total } : (slowerThan(arm.cumulative)[event] ?? { bad: 0, total: 0 });
+  const boundary = boundaries[event];
+  const whole = 'cumulative' in canary && boundaries.length > 0 && boundaries.length <= BOUNDARIES_KEPT;
+  return {
+    canary: at(canary),
+    stable: stable === null ? null : at(stable),
+    ...(boundary === undefined ? {} : { boundary }),
+    ...(whole
+      ? {
+          histogram: {
+            boundaries,
+            canary: canary.cumulative,
+            stable: stable !== null && 'cumulative' in stable ? stable.cumulative : null,
+          },
+        }
+      : {}),
+    ...(open ? { open } : {}),
   };
 }
 

@@ -50,6 +50,7 @@ export function judgeMetric(
       limit: describeLimits(policy, metric, { sample, finding }),
       sentence,
       query: sample?.canary.query ?? '',
+      ...stableQueryOf(sample),
       ...(finding === undefined ? {} : { evidence: finding.report }),
       ...(metric.dryRun === true ? { dryRun: true } : {}),
       ...(metric.note === undefined ? {} : { note: metric.note }),
@@ -284,6 +285,12 @@ function describeStable(metric: MetricPolicy, stable: Observation | null): strin
 
 function countsFailures(metric: MetricPolicy): boolean {
   return /error|fail/i.test(metric.name) && !higherIsBetter(metric);
+}
+
+/** Nothing where stable was not asked, or by the very words that the canary was. */
+function stableQueryOf(sample: MetricSample | undefined): Pick<MetricVerdict, 'stableQuery'> {
+  const stableQuery = sample?.stable?.query ?? '';
+  return stableQuery === '' || stableQuery === sample?.canary.query ? {} : { stableQuery };
 }
 
 function finiteOrNull(value: number | null | undefined): number | null {

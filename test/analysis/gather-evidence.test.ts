@@ -131,6 +131,48 @@ describe('evidence over a release', () => {
     expect(cursorsOf(closed.state, look)).toEqual({ errors: { kind: 'time', at: 10 } });
   });
 
+  it('keeps what each look asked and was answered by itself, beside the sums of the release', () => {
+    const asked = { from: 10, to: 20 };
+    const taken = play([events([3, 25], [0, 475]), events([4, 25], [2, 475], { asked })]).finding.report;
+    const open = play([events([5, 25], [0, 0], { asked })]).finding.report;
+    const problem = { kind: 'error', message: 'gone' } as const;
+    const gone = play([events([3, 25], [0, 475]), { name: 'errors', query: 'q', asked, kind: 'problem', problem }]);
+
+    expect(taken).toMatchObject({ canary: { bad: 7, total: 50 }, asked });
+    expect(taken.batch).toEqual({ canary: { bad: 4, total: 25 }, stable: { bad: 2, total: 475 } });
+    expect(open.batch).toEqual({ canary: { bad: 5, total: 25 }, stable: { bad: 0, total: 0 }, open: true });
+    expect(gone.finding.report.asked).toEqual(asked);
+    expect(gone.finding.report).not.toHaveProperty('batch');
+    // Of a source that says no moments, as an earlier version of Sluice.
+    expect(play([events([3, 25], [0, 475])]).finding.report).not.toHaveProperty('asked');
+  });
+
+  it('keeps the batch of a histogram at the boundary that is shown, and at all where they are not many', () => {
+    const changes = { metrics: [{ name: 'errors', kind: 'latency', objective: null, dryRun: false }] } as const;
+    const [canary, stable] = [{ cumulative: [20, 20, 100] }, { cumulative: [900, 990, 1000] }];
+    const few = play([batch(canary, stable, { boundaries: [0.1, 0.25] })], changes).finding.report;
+    const rising = (from: number): number[] => Array.from({ length: 41 }, (_, index) => from + index);
+    const boundaries = rising(1).slice(1);
+    const many = play([batch({ cumulative: rising(0) }, { cumulative: rising(100) }, { boundaries })], changes);
+
+    expect(few.batch).toEqual({
+      ...{ canary: { bad: 80, total: 100 }, stable: { bad: 10, total: 1000 }, boundary: 0.25 },
+      histogram: { boundaries: [0.1, 0.25], canary: [20, 20, 100], stable: [900, 990, 1000] },
+    });
+    const { boundary, batch: shown } = many.finding.report;
+    expect(shown).toMatchObject({ boundary, canary: { total: 40 }, stable: { total: 140 } });
+    expect(shown).not.toHaveProperty('histogram');
+  });
+
+  it('tells of the canary alone where stable was not asked', () => {
+    const alone = { ...look, alone: true };
+    const objective = { metrics: [{ name: 'errors', kind: 'errors', objective: 0.01, dryRun: false }] } as const;
+
+    const { report } = play([events([1, 100], [0, 0])], objective, [alone]).finding;
+
+    expect(report.batch).toEqual({ canary: { bad: 1, total: 100 }, stable: null });
+  });
+
   it('begins at a new cursor when a source counts anew, and says why', () => {
     const { finding, state } = play([
       { name: 'errors', query: 'q', kind: 'begin', why: 'an instance counts anew', cursor: { kind: 'time', at: 3 } },

@@ -26,6 +26,16 @@ it("gives a metric's verdict the note that the spec has, whatever the verdict is
   }
 });
 
+it('keeps what stable was asked by, too, where it was asked by words of its own', () => {
+  const ofStable = { ...events(3, 2120), query: 'of stable' };
+  const policy = policyOf([errorRate({ maxRatio: 2 })]);
+  const metricOf = (stable: typeof ofStable | null) => judge(policy, null, errorSample(events(7, 112), stable)).metrics;
+
+  expect(metricOf(ofStable)).toMatchObject([{ query: 'q', stableQuery: 'of stable' }]);
+  expect(metricOf(events(3, 2120))[0]).not.toHaveProperty('stableQuery');
+  expect(metricOf(null)[0]).not.toHaveProperty('stableQuery');
+});
+
 describe('fixed limits', () => {
   it.each([
     ['at the limit', errorRate({ max: 0.05 }), events(5, 100), 'pass'],
