@@ -4,7 +4,7 @@ import { addEvidence, logEvidence, NO_EVIDENCE, promotionDesign } from './event-
 import type { ArmCounts, Evidence, EventBatch } from './event-evidence';
 import { countBatch, describeEvidence, judgeEvidence, NOTHING_COUNTED, strongestEvent } from './evidence-judge';
 import type { EvidenceMetric, EvidencePolicy, HistogramBatch, MetricEvidence } from './evidence-judge';
-import { countOf, formatValue } from './format';
+import { countOf, formatLimit, formatValue } from './format';
 import { addObjectiveEvidence, logObjectiveEvidence, NO_OBJECTIVE_EVIDENCE } from './objective-evidence';
 import type { ObjectiveEvidence } from './objective-evidence';
 
@@ -24,6 +24,8 @@ export interface GatheredMetric {
   readonly kind: EvidenceMetric['kind'];
   /** The share of bad events that the canary may have at all; null without one. */
   readonly objective: number | null;
+  /** Of a histogram with an objective, in seconds: slower is bad. */
+  readonly slowerThan?: number;
   /** Shown, and no part of what alpha is shared by. */
   readonly dryRun: boolean;
 }
@@ -113,7 +115,12 @@ export interface EvidenceReport {
   /** ln E for the promotion, at this weight, and what it needs; absent where that is not asked for. */
   readonly promotion?: { readonly logEvidence: number; readonly limit: number };
   /** ln E against the objective; absent without one. */
-  readonly objective?: { readonly share: number; readonly logEvidence: number };
+  readonly objective?: {
+    readonly share: number;
+    readonly logEvidence: number;
+    /** Of a histogram, seconds: what is slower than that is bad. */
+    readonly slowerThan?: number;
+  };
   /** Between which moments this look counted; absent where nothing was asked. */
   readonly asked?: CountedBetween;
   /** What it was answered; absent where there was nothing to be counted, as `dropped` or the metric's sentence says. */
@@ -302,16 +309,20 @@ function take(
       `the histogram's boundaries have changed, from ${known.boundaries.length} to ${boundaries.length} or to others`,
     );
   }
+  const objectiveEvent = objectiveEventOf(metric, canary, boundaries);
+  if (objectiveEvent === null) return troubled('error', withoutBoundary(metric, boundaries));
   const [atCanary, atStable] = [totalOf(canary), totalOf(stable)];
   // Kept open: what it holds comes again with the next look.
   const closes = atCanary > 0 && (atStable > 0 || look.alone);
   const counted = { counted: answer, open: !closes };
   if (!closes) return { state: known, trouble: null, dropped, batch: counted };
   const named: EvidenceMetric = { name: metric.name, kind: metric.kind };
-  const now = { ...policy, clusters: clustersAt(policy, known, 0) };
-  const events = 'bad' in canary ? canary : null;
-  const objective = withObjective(now, metric, known, events);
+  const objective = withObjective({ clusters: clustersAt(policy, known, objectiveEvent) }, metric, known, {
+    canary,
+    event: objectiveEvent,
+  });
   if (look.alone) return { state: { ...known, ...objective, cursor }, trouble: null, dropped, batch: counted };
+  const now = { ...policy, clusters: clustersAt(policy, known, 0) };
   const state: MetricState = {
     ...known,
     ...objective,
@@ -325,14 +336,36 @@ function take(
   return { state, trouble: null, dropped, batch: counted };
 }
 
+/**
+ * Which of a batch's events the objective is about: of a histogram, slower than the boundary at its limit. Where there is
+ * none the next one above is: no more requests are slower than that, so that whoever keeps the objective keeps this one,
+ * too. Null where there is none above either.
+ */
+function objectiveEventOf(
+  { objective, slowerThan = Infinity }: GatheredMetric,
+  canary: ArmBatch,
+  boundaries: readonly number[] = [],
+): number | null {
+  if (objective === null || 'bad' in canary) return 0;
+  const event = boundaries.findIndex((boundary) => boundary >= slowerThan);
+  return event < 0 ? null : event;
+}
+
+function withoutBoundary({ slowerThan = Infinity }: GatheredMetric, boundaries: readonly number[] = []): string {
+  const last = boundaries.at(-1);
+  const ends = last === undefined ? 'it has none' : `the last one is ${formatValue(last, 'seconds')}`;
+  const limit = formatLimit(slowerThan, 'seconds');
+  return `its objective needs a boundary of the histogram at its max of ${limit} or above, and ${ends}`;
+}
+
 function withObjective(
-  { clusters }: GatheringPolicy,
+  { clusters }: Pick<GatheringPolicy, 'clusters'>,
   { objective }: GatheredMetric,
   known: MetricState,
-  canary: ArmCounts | null,
+  { canary, event }: { readonly canary: ArmBatch; readonly event: number },
 ): Pick<MetricState, 'objective' | 'objectiveHighest'> {
-  if (objective === null || canary === null) return known;
-  const next = addObjectiveEvidence({ objective, clusters }, known.objective, canary);
+  if (objective === null) return known;
+  const next = addObjectiveEvidence({ objective, clusters }, known.objective, countsAt(canary, event));
   return { objective: next, objectiveHighest: Math.max(known.objectiveHighest, logObjectiveEvidence(next)) };
 }
 
@@ -364,9 +397,7 @@ function find(
     ...strongest(policies, named, state),
     batches: state.evidence.batches,
     ...(promotion === null ? {} : { promotion }),
-    ...(metric.objective === null
-      ? {}
-      : { objective: { share: metric.objective, logEvidence: logObjectiveEvidence(state.objective) } }),
+    ...(metric.objective === null ? {} : { objective: objectiveReport(metric.objective, metric, state) }),
     ...(answer?.asked === undefined ? {} : { asked: answer.asked }),
     ...(batch === undefined
       ? {}
@@ -379,6 +410,15 @@ function find(
   const clause = (): string => describeEvidence(judging, named, state.evidence);
   const outcome = outcomeOf(policy, metric, state, { trouble, look, limit: judged.limit, clause });
   return { outcome, report, enough };
+}
+
+function objectiveReport(
+  share: number,
+  { slowerThan }: GatheredMetric,
+  { objective }: MetricState,
+): NonNullable<EvidenceReport['objective']> {
+  const logEvidence = logObjectiveEvidence(objective);
+  return { share, logEvidence, ...(slowerThan === undefined ? {} : { slowerThan }) };
 }
 
 function outcomeOf(
@@ -400,7 +440,10 @@ function outcomeOf(
   // What was once proven stays proven, whatever the source says now.
   if (state.evidence.highest >= limit) return { kind: 'proven', clause: `proven worse than stable: ${clause()}` };
   if (metric.objective !== null && state.objectiveHighest >= limit) {
-    return { kind: 'proven', clause: `proven worse than its objective of ${formatValue(metric.objective, 'ratio')}` };
+    const { slowerThan } = metric;
+    const what = slowerThan === undefined ? '' : ` slower than ${formatLimit(slowerThan, 'seconds')}`;
+    const clause = `proven worse than its objective of ${formatValue(metric.objective, 'ratio')}${what}`;
+    return { kind: 'proven', clause };
   }
   if (trouble?.kind === 'error') return { kind: 'error', why: trouble.message };
   if (look.alone) return { kind: 'impossible', why: 'all of the traffic goes to the new version' };
@@ -450,13 +493,11 @@ function lookBatch(
 ): LookBatch {
   const { canary, boundaries = [] } = counted;
   const stable = look.alone ? null : counted.stable;
-  const at = (arm: ArmBatch): ArmCounts =>
-    'bad' in arm ? { bad: arm.bad, total: arm.total } : (slowerThan(arm.cumulative)[event] ?? { bad: 0, total: 0 });
   const boundary = boundaries[event];
   const whole = 'cumulative' in canary && boundaries.length > 0 && boundaries.length <= BOUNDARIES_KEPT;
   return {
-    canary: at(canary),
-    stable: stable === null ? null : at(stable),
+    canary: countsAt(canary, event),
+    stable: stable === null ? null : countsAt(stable, event),
     ...(boundary === undefined ? {} : { boundary }),
     ...(whole
       ? {
@@ -469,6 +510,12 @@ function lookBatch(
       : {}),
     ...(open ? { open } : {}),
   };
+}
+
+/** Of a histogram, those slower than a boundary, by its place. */
+function countsAt(arm: ArmBatch, event: number): ArmCounts {
+  if ('bad' in arm) return { bad: arm.bad, total: arm.total };
+  return slowerThan(arm.cumulative)[event] ?? { bad: 0, total: totalOf(arm) };
 }
 
 function judgePolicy(policy: GatheringPolicy, { subject }: GatheringLook): EvidencePolicy {

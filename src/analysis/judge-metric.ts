@@ -252,7 +252,9 @@ function describeLimits(
   if (metric.min !== null) parts.push(`min ${formatLimit(metric.min, metric.unit)}`);
   if (metric.maxRatio !== null) parts.push(`at most ${formatLimit(metric.maxRatio, 'count')} times stable`);
   if (finding?.report.objective !== undefined) {
-    parts.push(`objective ${formatLimit(finding.report.objective.share, 'ratio')}`);
+    const { share, slowerThan } = finding.report.objective;
+    const slower = slowerThan === undefined ? '' : ` slower than ${formatLimit(slowerThan, 'seconds')}`;
+    parts.push(`objective ${formatLimit(share, 'ratio')}${slower}`);
   }
   if (finding !== undefined) parts.push('not proven worse than stable');
   else if (policy.compare !== null && comparesEvents(policy, metric, sample)) {

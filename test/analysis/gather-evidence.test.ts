@@ -243,6 +243,51 @@ describe('evidence over a release', () => {
     expect(play([events([1, 100], [0, 0])], objective, [alone]).finding.outcome.kind).toBe('impossible');
   });
 
+  it('holds requests slower than a limit against an objective, by the next boundary above where there is none at it', () => {
+    const latency = { name: 'errors', kind: 'latency', objective: 0.01, dryRun: false } as const;
+    const alone = { ...look, alone: true };
+    const slow = batch({ cumulative: [10, 80, 99, 100] }, { cumulative: [] }, { boundaries: [0.1, 0.25, 0.5] });
+    const held = (slowerThan: number, looks = [alone]) =>
+      play([slow], { metrics: [{ ...latency, slowerThan }] }, looks).finding;
+
+    expect(held(0.25).outcome).toEqual({
+      kind: 'proven',
+      clause: 'proven worse than its objective of 1 % slower than 250 ms',
+    });
+    expect(held(0.25).report.objective).toMatchObject({ share: 0.01, slowerThan: 0.25 });
+    // As 20 of 100 bad events are.
+    const events20 = play([events([20, 100], [0, 0])], { metrics: [{ ...latency, kind: 'errors' }] }, [alone]);
+    expect(held(0.25).report.objective?.logEvidence).toBe(events20.finding.report.objective?.logEvidence);
+    // Between 250 and 500 ms nobody knows how many are slower: only the one slower than 500 ms surely is.
+    expect(held(0.3).outcome.kind).toBe('impossible');
+    expect(held(0.3).report.objective).toEqual({ ...held(0.5).report.objective, slowerThan: 0.3 });
+    expect(held(2).outcome).toEqual({
+      kind: 'error',
+      why: 'its objective needs a boundary of the histogram at its max of 2 s or above, and the last one is 500 ms',
+    });
+  });
+
+  it('holds a latency against its objective beside the comparison, divided by the clusters at its boundary', () => {
+    const metric = { name: 'errors', kind: 'latency', objective: 0.01, slowerThan: 0.25, dryRun: false } as const;
+    const spreads = [
+      { chiSquared: 0, degrees: 30 },
+      { chiSquared: 120, degrees: 30 },
+    ];
+    // Both tracks alike: the comparison has nothing against the canary.
+    const seen = (more = {}): Counted =>
+      batch({ cumulative: [50, 80, 100] }, { cumulative: [500, 800, 1000] }, { boundaries: [0.1, 0.25], ...more });
+    const changes = { metrics: [metric] };
+    const log = (counted: readonly Counted[]): number =>
+      play(counted, changes).finding.report.objective?.logEvidence ?? Number.NaN;
+
+    expect(play([seen()], changes).finding.outcome).toMatchObject({
+      clause: 'proven worse than its objective of 1 % slower than 250 ms',
+    });
+    expect(play([seen()], changes).finding.report.limit).toBeCloseTo(Math.log(2 / 0.01), 12);
+    expect(log([seen({ spreads }), seen()])).toBeLessThan(log([seen(), seen()]));
+    expect(log([seen({ spreads: spreads.toReversed() }), seen()])).toBe(log([seen(), seen()]));
+  });
+
   it('shares alpha by the metrics that are acted on', () => {
     const metric = (name: string, dryRun: boolean) => ({ name, kind: 'errors', objective: null, dryRun }) as const;
     const limit = (metrics: GatheringPolicy['metrics']): number | undefined =>

@@ -294,6 +294,9 @@ describe('sluice explain', () => {
     expect(await explained({ asked })).toContain(
       'this look, from 2026-11-21 14:00:00Z to 2026-11-21 14:00:05Z: nothing was counted',
     );
+    expect(await explained({ objective: { share: 0.01, logEvidence: 1, slowerThan: 0.5 } })).toContain(
+      'objective 1 % slower than 500 ms: ln E 1.00',
+    );
     expect(await explained({ asked, batch: { canary, stable } })).toContain(
       ': 7 of 25 canary and 2 of 475 stable requests bad counted by',
     );

@@ -143,7 +143,7 @@ function reportLines(report: EvidenceReport, look: Look): string[] {
       : [`good enough: ln E ${formatLog(promotion.logEvidence)} of ${formatLog(promotion.limit)}`]),
     ...(objective === undefined
       ? []
-      : [`objective ${formatValue(objective.share, 'ratio')}: ln E ${formatLog(objective.logEvidence)}`]),
+      : [`objective ${objectiveText(objective)}: ln E ${formatLog(objective.logEvidence)}`]),
   ];
   const lines = wrap(`evidence of the release: ${parts.join('; ')}`, look.width - 6).map((line) => `      ${line}`);
   const told = lookClause(report);
@@ -152,6 +152,11 @@ function reportLines(report: EvidenceReport, look: Look): string[] {
     lines.push(...wrap(safeText(`left out: ${what}`), look.width - 6).map((line) => `      ${line}`));
   if (query !== '') lines.push(paint(`      counted by: ${safeText(query)}`, 'dim', look));
   return lines;
+}
+
+function objectiveText({ share, slowerThan }: NonNullable<EvidenceReport['objective']>): string {
+  const slower = slowerThan === undefined ? '' : ` slower than ${formatValue(slowerThan, 'seconds')}`;
+  return `${formatValue(share, 'ratio')}${slower}`;
 }
 
 /** What this look alone asked and was answered; null where it did not ask, or a version that kept neither. */
