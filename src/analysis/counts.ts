@@ -133,10 +133,25 @@ export type CountCursor =
       readonly stable: ArmBatch;
       /** What stable counted, process by process in the order of `counters`; absent where they are not known apart. */
       readonly stableParts?: readonly ArmBatch[];
+      /** The moment it was read for, epoch milliseconds; absent in a state of an earlier version of Sluice. */
+      readonly at?: number;
     };
 
+/** The two moments between which a source was asked to count, epoch milliseconds. */
+export interface CountedBetween {
+  /** Null where counters are read that began with the weight, and were never read before. */
+  readonly from: number | null;
+  readonly to: number;
+}
+
 /** What a source counted of one metric since the cursor it was given. */
-export type Counted = { readonly name: string; /** What was asked, as sent. */ readonly query: string } & (
+export type Counted = {
+  readonly name: string;
+  /** What was asked, as sent. */
+  readonly query: string;
+  /** Between which moments, whatever the answer; absent where the source was not asked. */
+  readonly asked?: CountedBetween;
+} & (
   | {
       readonly kind: 'batch';
       readonly canary: ArmBatch;
@@ -163,11 +178,16 @@ export type Counted = { readonly name: string; /** What was asked, as sent. */ r
   | { readonly kind: 'problem'; readonly problem: { readonly kind: 'error' | 'no-data'; readonly message: string } }
 );
 
+/** Between which moments counters are read of which the present alone is known. */
+export function readBetween(cursor: CountCursor | undefined, to: number): CountedBetween {
+  return { from: cursor?.at ?? null, to };
+}
+
 /** `Omit` of each member of a union by itself. */
 type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 /** What was counted since a cursor, of whichever metric. */
-export type CountedSince = Without<Exclude<Counted, { kind: 'problem' }>, 'name' | 'query'>;
+export type CountedSince = Without<Exclude<Counted, { kind: 'problem' }>, 'name' | 'query' | 'asked'>;
 
 /**
  * Both tracks as one batch of a metric. After a weight change nothing is counted until both had requests under the new
@@ -185,6 +205,7 @@ export function joinTracks(
   }: {
     readonly name: string;
     readonly query: string;
+    readonly asked?: CountedBetween;
     /** Nothing was counted at this weight yet. */
     readonly isFirst: boolean;
     /** All traffic goes to the canary: stable is silent, and nothing is waited for. */

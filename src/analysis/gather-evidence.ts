@@ -1,10 +1,10 @@
-import { addSpreads, NO_SPREAD, totalOf } from './counts';
-import type { ArmBatch, CountCursor, Counted, Spread } from './counts';
+import { addSpreads, NO_SPREAD, slowerThan, totalOf } from './counts';
+import type { ArmBatch, CountCursor, Counted, CountedBetween, Spread } from './counts';
 import { addEvidence, logEvidence, NO_EVIDENCE, promotionDesign } from './event-evidence';
 import type { ArmCounts, Evidence, EventBatch } from './event-evidence';
 import { countBatch, describeEvidence, judgeEvidence, NOTHING_COUNTED, strongestEvent } from './evidence-judge';
 import type { EvidenceMetric, EvidencePolicy, HistogramBatch, MetricEvidence } from './evidence-judge';
-import { countOf, formatValue } from './format';
+import { countOf, formatLimit, formatValue } from './format';
 import { addObjectiveEvidence, logObjectiveEvidence, NO_OBJECTIVE_EVIDENCE } from './objective-evidence';
 import type { ObjectiveEvidence } from './objective-evidence';
 
@@ -24,6 +24,8 @@ export interface GatheredMetric {
   readonly kind: EvidenceMetric['kind'];
   /** The share of bad events that the canary may have at all; null without one. */
   readonly objective: number | null;
+  /** Of a histogram with an objective, in seconds: slower is bad. */
+  readonly slowerThan?: number;
   /** Shown, and no part of what alpha is shared by. */
   readonly dryRun: boolean;
 }
@@ -78,7 +80,26 @@ export interface EvidenceFinding {
   readonly enough: boolean;
 }
 
-/** A metric's evidence for people and plots; all over the whole release. */
+/** What one look at a metric was answered: the disjoint counts that it adds to the evidence. */
+export interface LookBatch {
+  /** Of a histogram, at the boundary below. */
+  readonly canary: ArmCounts;
+  /** Null where stable was not asked. */
+  readonly stable: ArmCounts | null;
+  /** Of a histogram, seconds: the one with the strongest evidence, as in the report. */
+  readonly boundary?: number;
+  /** The same at all boundaries, in seconds; absent for events, of many boundaries, and where there was no room. */
+  readonly histogram?: {
+    readonly boundaries: readonly number[];
+    /** Counts at or below each boundary; the last one is the total. */
+    readonly canary: readonly number[];
+    readonly stable: readonly number[] | null;
+  };
+  /** A track had no requests in it yet: nothing was added, and the next look's batch begins where this one did. */
+  readonly open?: true;
+}
+
+/** A metric's evidence for people and plots; over the whole release, but for what this look asked and was answered. */
 export interface EvidenceReport {
   /** ln E now, and the limit at which the metric fails. */
   readonly logEvidence: number;
@@ -94,7 +115,16 @@ export interface EvidenceReport {
   /** ln E for the promotion, at this weight, and what it needs; absent where that is not asked for. */
   readonly promotion?: { readonly logEvidence: number; readonly limit: number };
   /** ln E against the objective; absent without one. */
-  readonly objective?: { readonly share: number; readonly logEvidence: number };
+  readonly objective?: {
+    readonly share: number;
+    readonly logEvidence: number;
+    /** Of a histogram, seconds: what is slower than that is bad. */
+    readonly slowerThan?: number;
+  };
+  /** Between which moments this look counted; absent where nothing was asked. */
+  readonly asked?: CountedBetween;
+  /** What it was answered; absent where there was nothing to be counted, as `dropped` or the metric's sentence says. */
+  readonly batch?: LookBatch;
   /** What this look left out, a clause each. */
   readonly dropped: readonly string[];
   /** All that was counted, in a sentence a person understands. */
@@ -143,10 +173,9 @@ export function gatherEvidence(
   const findings = policy.metrics.map((metric): EvidenceFinding => {
     const answer = counted.find(({ name }) => name === metric.name);
     const known = withTimeBefore(start.metrics[metric.name] ?? NOTHING, answer);
-    const { state, trouble, dropped } = take({ policy, judging }, metric, known, { answer, look });
-    metrics[metric.name] = state;
-    const query = answer?.query ?? '';
-    return { name: metric.name, ...find({ policy, judging }, metric, state, { trouble, dropped, look, query }) };
+    const taken = take({ policy, judging }, metric, known, { answer, look });
+    metrics[metric.name] = taken.state;
+    return { name: metric.name, ...find({ policy, judging }, metric, taken, { answer, look }) };
   });
   return { state: { subject: look.subject, since: look.since, metrics }, findings };
 }
@@ -235,6 +264,8 @@ interface Taken {
   readonly state: MetricState;
   readonly trouble: Trouble | null;
   readonly dropped: readonly string[];
+  /** What of the answer is a batch: taken, or kept open. */
+  readonly batch?: { readonly counted: Extract<Counted, { kind: 'batch' }>; readonly open: boolean };
 }
 
 /** A policy, and what of it the evidence judge is told. */
@@ -278,15 +309,20 @@ function take(
       `the histogram's boundaries have changed, from ${known.boundaries.length} to ${boundaries.length} or to others`,
     );
   }
+  const objectiveEvent = objectiveEventOf(metric, canary, boundaries);
+  if (objectiveEvent === null) return troubled('error', withoutBoundary(metric, boundaries));
   const [atCanary, atStable] = [totalOf(canary), totalOf(stable)];
   // Kept open: what it holds comes again with the next look.
   const closes = atCanary > 0 && (atStable > 0 || look.alone);
-  if (!closes) return { state: known, trouble: null, dropped };
+  const counted = { counted: answer, open: !closes };
+  if (!closes) return { state: known, trouble: null, dropped, batch: counted };
   const named: EvidenceMetric = { name: metric.name, kind: metric.kind };
+  const objective = withObjective({ clusters: clustersAt(policy, known, objectiveEvent) }, metric, known, {
+    canary,
+    event: objectiveEvent,
+  });
+  if (look.alone) return { state: { ...known, ...objective, cursor }, trouble: null, dropped, batch: counted };
   const now = { ...policy, clusters: clustersAt(policy, known, 0) };
-  const events = 'bad' in canary ? canary : null;
-  const objective = withObjective(now, metric, known, events);
-  if (look.alone) return { state: { ...known, ...objective, cursor }, trouble: null, dropped };
   const state: MetricState = {
     ...known,
     ...objective,
@@ -297,17 +333,39 @@ function take(
     promotion: withPromotion(now, known.promotion, canary, stable),
     spreads: addSpreads(seenSpreads(known), answer.spreads ?? []),
   };
-  return { state, trouble: null, dropped };
+  return { state, trouble: null, dropped, batch: counted };
+}
+
+/**
+ * Which of a batch's events the objective is about: of a histogram, slower than the boundary at its limit. Where there is
+ * none the next one above is: no more requests are slower than that, so that whoever keeps the objective keeps this one,
+ * too. Null where there is none above either.
+ */
+function objectiveEventOf(
+  { objective, slowerThan = Infinity }: GatheredMetric,
+  canary: ArmBatch,
+  boundaries: readonly number[] = [],
+): number | null {
+  if (objective === null || 'bad' in canary) return 0;
+  const event = boundaries.findIndex((boundary) => boundary >= slowerThan);
+  return event < 0 ? null : event;
+}
+
+function withoutBoundary({ slowerThan = Infinity }: GatheredMetric, boundaries: readonly number[] = []): string {
+  const last = boundaries.at(-1);
+  const ends = last === undefined ? 'it has none' : `the last one is ${formatValue(last, 'seconds')}`;
+  const limit = formatLimit(slowerThan, 'seconds');
+  return `its objective needs a boundary of the histogram at its max of ${limit} or above, and ${ends}`;
 }
 
 function withObjective(
-  { clusters }: GatheringPolicy,
+  { clusters }: Pick<GatheringPolicy, 'clusters'>,
   { objective }: GatheredMetric,
   known: MetricState,
-  canary: ArmCounts | null,
+  { canary, event }: { readonly canary: ArmBatch; readonly event: number },
 ): Pick<MetricState, 'objective' | 'objectiveHighest'> {
-  if (objective === null || canary === null) return known;
-  const next = addObjectiveEvidence({ objective, clusters }, known.objective, canary);
+  if (objective === null) return known;
+  const next = addObjectiveEvidence({ objective, clusters }, known.objective, countsAt(canary, event));
   return { objective: next, objectiveHighest: Math.max(known.objectiveHighest, logObjectiveEvidence(next)) };
 }
 
@@ -320,13 +378,8 @@ function withPromotion(policy: GatheringPolicy, evidence: Evidence, canary: ArmB
 function find(
   policies: Policies,
   metric: GatheredMetric,
-  state: MetricState,
-  {
-    trouble,
-    dropped,
-    look,
-    query,
-  }: Pick<Taken, 'trouble' | 'dropped'> & { readonly look: GatheringLook; readonly query: string },
+  { state, trouble, dropped, batch }: Taken,
+  { answer, look }: { readonly answer: Counted | undefined; readonly look: GatheringLook },
 ): Omit<EvidenceFinding, 'name'> {
   const { policy } = policies;
   // Whether enough was compared is asked of each weight.
@@ -344,17 +397,28 @@ function find(
     ...strongest(policies, named, state),
     batches: state.evidence.batches,
     ...(promotion === null ? {} : { promotion }),
-    ...(metric.objective === null
+    ...(metric.objective === null ? {} : { objective: objectiveReport(metric.objective, metric, state) }),
+    ...(answer?.asked === undefined ? {} : { asked: answer.asked }),
+    ...(batch === undefined
       ? {}
-      : { objective: { share: metric.objective, logEvidence: logObjectiveEvidence(state.objective) } }),
+      : { batch: lookBatch(batch, { event: strongestEvent(judging, named, state.evidence), look }) }),
     dropped,
     sentence: judged.sentence,
-    query,
+    query: answer?.query ?? '',
   };
   const enough = promotion !== null && promotion.logEvidence >= promotion.limit;
   const clause = (): string => describeEvidence(judging, named, state.evidence);
   const outcome = outcomeOf(policy, metric, state, { trouble, look, limit: judged.limit, clause });
   return { outcome, report, enough };
+}
+
+function objectiveReport(
+  share: number,
+  { slowerThan }: GatheredMetric,
+  { objective }: MetricState,
+): NonNullable<EvidenceReport['objective']> {
+  const logEvidence = logObjectiveEvidence(objective);
+  return { share, logEvidence, ...(slowerThan === undefined ? {} : { slowerThan }) };
 }
 
 function outcomeOf(
@@ -376,7 +440,10 @@ function outcomeOf(
   // What was once proven stays proven, whatever the source says now.
   if (state.evidence.highest >= limit) return { kind: 'proven', clause: `proven worse than stable: ${clause()}` };
   if (metric.objective !== null && state.objectiveHighest >= limit) {
-    return { kind: 'proven', clause: `proven worse than its objective of ${formatValue(metric.objective, 'ratio')}` };
+    const { slowerThan } = metric;
+    const what = slowerThan === undefined ? '' : ` slower than ${formatLimit(slowerThan, 'seconds')}`;
+    const clause = `proven worse than its objective of ${formatValue(metric.objective, 'ratio')}${what}`;
+    return { kind: 'proven', clause };
   }
   if (trouble?.kind === 'error') return { kind: 'error', why: trouble.message };
   if (look.alone) return { kind: 'impossible', why: 'all of the traffic goes to the new version' };
@@ -415,6 +482,40 @@ function strongest(
     boundary: boundaries?.[index] ?? null,
     clusters: clustersAt(policy, state, index),
   };
+}
+
+/** A histogram of more boundaries is kept at the one that is shown: fifty metrics have to fit into a measurement. */
+const BOUNDARIES_KEPT = 30;
+
+function lookBatch(
+  { counted, open }: NonNullable<Taken['batch']>,
+  { event, look }: { readonly event: number; readonly look: GatheringLook },
+): LookBatch {
+  const { canary, boundaries = [] } = counted;
+  const stable = look.alone ? null : counted.stable;
+  const boundary = boundaries[event];
+  const whole = 'cumulative' in canary && boundaries.length > 0 && boundaries.length <= BOUNDARIES_KEPT;
+  return {
+    canary: countsAt(canary, event),
+    stable: stable === null ? null : countsAt(stable, event),
+    ...(boundary === undefined ? {} : { boundary }),
+    ...(whole
+      ? {
+          histogram: {
+            boundaries,
+            canary: canary.cumulative,
+            stable: stable !== null && 'cumulative' in stable ? stable.cumulative : null,
+          },
+        }
+      : {}),
+    ...(open ? { open } : {}),
+  };
+}
+
+/** Of a histogram, those slower than a boundary, by its place. */
+function countsAt(arm: ArmBatch, event: number): ArmCounts {
+  if ('bad' in arm) return { bad: arm.bad, total: arm.total };
+  return slowerThan(arm.cumulative)[event] ?? { bad: 0, total: totalOf(arm) };
 }
 
 function judgePolicy(policy: GatheringPolicy, { subject }: GatheringLook): EvidencePolicy {

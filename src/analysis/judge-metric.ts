@@ -50,6 +50,7 @@ export function judgeMetric(
       limit: describeLimits(policy, metric, { sample, finding }),
       sentence,
       query: sample?.canary.query ?? '',
+      ...stableQueryOf(sample),
       ...(finding === undefined ? {} : { evidence: finding.report }),
       ...(metric.dryRun === true ? { dryRun: true } : {}),
       ...(metric.note === undefined ? {} : { note: metric.note }),
@@ -251,7 +252,9 @@ function describeLimits(
   if (metric.min !== null) parts.push(`min ${formatLimit(metric.min, metric.unit)}`);
   if (metric.maxRatio !== null) parts.push(`at most ${formatLimit(metric.maxRatio, 'count')} times stable`);
   if (finding?.report.objective !== undefined) {
-    parts.push(`objective ${formatLimit(finding.report.objective.share, 'ratio')}`);
+    const { share, slowerThan } = finding.report.objective;
+    const slower = slowerThan === undefined ? '' : ` slower than ${formatLimit(slowerThan, 'seconds')}`;
+    parts.push(`objective ${formatLimit(share, 'ratio')}${slower}`);
   }
   if (finding !== undefined) parts.push('not proven worse than stable');
   else if (policy.compare !== null && comparesEvents(policy, metric, sample)) {
@@ -284,6 +287,12 @@ function describeStable(metric: MetricPolicy, stable: Observation | null): strin
 
 function countsFailures(metric: MetricPolicy): boolean {
   return /error|fail/i.test(metric.name) && !higherIsBetter(metric);
+}
+
+/** Nothing where stable was not asked, or by the very words that the canary was. */
+function stableQueryOf(sample: MetricSample | undefined): Pick<MetricVerdict, 'stableQuery'> {
+  const stableQuery = sample?.stable?.query ?? '';
+  return stableQuery === '' || stableQuery === sample?.canary.query ? {} : { stableQuery };
 }
 
 function finiteOrNull(value: number | null | undefined): number | null {

@@ -66,7 +66,10 @@ export interface MetricVerdict {
   readonly limit: string;
   /** A sentence a person understands, with the counts. */
   readonly sentence: string;
+  /** What the canary was asked by, as sent; empty where it was not, or where the text was let go of for room. */
   readonly query: string;
+  /** The same of stable; absent where it was not asked, by the very words that the canary was, or for room. */
+  readonly stableQuery?: string;
   /** What all batches of the release say; absent where no evidence is gathered. */
   readonly evidence?: EvidenceReport;
   /** Its verdict counts for nothing. */

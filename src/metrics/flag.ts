@@ -1,4 +1,4 @@
-import { minus, RESUMED } from '../analysis/counts';
+import { minus, readBetween, RESUMED } from '../analysis/counts';
 import type { ArmBatch, CountCursor, Counted, CountedSince } from '../analysis/counts';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { OutcomesAnswer } from '../flags/answers';
@@ -112,18 +112,22 @@ async function count(look: Look, request: CountRequest): Promise<readonly Counte
   const { asked, answer } = await look(1, request.signal);
   return request.metrics.flatMap(({ name, counters }): Counted[] => {
     if (counters === undefined || counters === null) return [];
+    const cursor = request.cursors[name];
+    const between = readBetween(cursor, request.at);
     const problem = (kind: 'error' | 'no-data', message: string): Counted[] => [
-      { name, query: asked, kind: 'problem', problem: { kind, message } },
+      { name, query: asked, asked: between, kind: 'problem', problem: { kind, message } },
     ];
     if (counters.kind !== 'builtin') return problem('error', WORDS.notBuiltin);
     if (typeof answer === 'string') return problem('error', answer);
     if (answer.counters === null) return problem('no-data', 'no outcomes came in yet');
-    const cursor = request.cursors[name];
     if (cursor === undefined && request.at - request.since < SETTLING_MS) {
       return problem('no-data', 'the percentage has only just changed');
     }
     const query = `${asked}: ${counters.metric} of both sides`;
-    return [{ name, query, ...sinceCursor({ ...answer, counters: answer.counters }, counters.metric, cursor) }];
+    const { metric } = counters;
+    const { at } = request;
+    const since = sinceCursor({ ...answer, counters: answer.counters }, { metric, cursor, at });
+    return [{ name, query, asked: between, ...since }];
   });
 }
 
@@ -133,13 +137,20 @@ async function count(look: Look, request: CountRequest): Promise<readonly Counte
  */
 function sinceCursor(
   answer: OutcomesAnswer & { readonly counters: string },
-  metric: 'errors' | 'latency',
-  cursor: CountCursor | undefined,
+  {
+    metric,
+    cursor,
+    at,
+  }: {
+    readonly metric: 'errors' | 'latency';
+    readonly cursor: CountCursor | undefined;
+    readonly at: number;
+  },
 ): CountedSince {
   const batchOf = ({ total, failed, latency }: OutcomesAnswer['enabled']): ArmBatch =>
     metric === 'errors' ? { bad: failed, total } : { cumulative: latency };
   const now = { canary: batchOf(answer.enabled), stable: batchOf(answer.disabled) };
-  const next: CountCursor = { kind: 'reading', counters: [answer.counters], ...now };
+  const next: CountCursor = { kind: 'reading', counters: [answer.counters], ...now, at };
   if (cursor === undefined)
     return { kind: 'begin', why: 'what came before the first look at this weight', cursor: next };
   const isResumed = cursor.kind === 'reading' && cursor.counters.length === 0;

@@ -38,6 +38,7 @@ async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountReq
   const cursor = request.cursors[name];
   const from = cursor?.kind === 'time' ? cursor.at : request.since;
   const to = request.at;
+  const asked = { from, to };
   const problem = (query: string, kind: 'error' | 'no-data', message: string): Counted => ({
     name,
     query,
@@ -59,12 +60,13 @@ async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountReq
     alone ? NONE : countTrack(ask, expressions.stable, from, to),
   ]);
   const differing = differs(canary, stable);
-  if (differing !== null) return problem(query, 'error', differing);
+  if (differing !== null) return { ...problem(query, 'error', differing), asked };
   const counted = joinTracks(
     { canary: trackOf(canary), stable: trackOf(stable) },
     {
       name,
       query,
+      asked,
       isFirst: cursor === undefined,
       alone,
       cursor: { kind: 'time', at: to },

@@ -1,4 +1,4 @@
-import { minus, RESUMED, spreadsOf } from '../analysis/counts';
+import { minus, readBetween, RESUMED, spreadsOf } from '../analysis/counts';
 import type { ArmBatch, CountCursor, Counted, CountedSince, Spread } from '../analysis/counts';
 import type { Cohort } from '../router/protocol';
 import { sumHistograms, type CumulativeHistogram } from './histogram';
@@ -25,10 +25,13 @@ export function countReadings(
       return [{ name, query: asked, kind: 'problem', problem: { kind: 'error', message } }];
     }
     const query = `${asked}: ${counters.metric} of both tracks at ${request.weight ?? 0} %`;
+    const cursor = request.cursors[name];
+    const between = readBetween(cursor, request.at);
     if (typeof reading === 'string') {
-      return [{ name, query, kind: 'problem', problem: { kind: 'error', message: reading } }];
+      return [{ name, query, asked: between, kind: 'problem', problem: { kind: 'error', message: reading } }];
     }
-    return [{ name, query, ...sinceCursor(reading, counters.metric, request.cursors[name]) }];
+    const { at } = request;
+    return [{ name, query, asked: between, ...sinceCursor(reading, { metric: counters.metric, cursor, at }) }];
   });
 }
 
@@ -85,13 +88,24 @@ function sumReadings(parts: readonly TrackReading[]): TrackReading | null {
   return { requests: total('requests'), errors: total('errors'), histogram };
 }
 
-function sinceCursor(reading: Reading, metric: 'errors' | 'latency', cursor: CountCursor | undefined): CountedSince {
+function sinceCursor(
+  reading: Reading,
+  {
+    metric,
+    cursor,
+    at,
+  }: {
+    readonly metric: 'errors' | 'latency';
+    readonly cursor: CountCursor | undefined;
+    readonly at: number;
+  },
+): CountedSince {
   const batchOf = ({ errors, requests, histogram }: TrackReading): ArmBatch =>
     metric === 'errors' ? { bad: errors, total: requests } : { cumulative: histogram.cumulative };
   const { counters } = reading;
   const now = { canary: batchOf(reading.canary), stable: batchOf(reading.stable) };
   const stableParts = reading.stableParts.map(batchOf);
-  const next: CountCursor = { kind: 'reading', counters, ...now, stableParts };
+  const next: CountCursor = { kind: 'reading', counters, ...now, stableParts, at };
   const isSame = cursor?.kind === 'reading' && cursor.counters.join() === counters.join();
   if (cursor !== undefined && !isSame) {
     const isResumed = cursor.kind === 'reading' && cursor.counters.length === 0;

@@ -75,6 +75,7 @@ function count(phases: readonly SimulatedPhase[], request: CountRequest): Counte
       {
         name,
         query,
+        asked: { from, to: at },
         kind: 'batch',
         canary: arm(canary, weight / 100),
         stable: arm(HEALTHY, 1 - weight / 100),

@@ -80,11 +80,12 @@ function kayentaReason(report: KayentaReport | undefined): Html | null {
 
 /** What has been told already is not told again. */
 function metricReason(metric: MetricVerdict, told: string): Html {
-  const { evidence, sentence, query, note } = metric;
+  const { evidence, sentence, query, stableQuery, note } = metric;
   return markup`${told.includes(sentence) ? null : markup`<p>${sentence}</p>`}
     ${note === undefined ? null : markup`<p>Note on ${metric.name}: ${note}</p>`}
     ${evidence === undefined ? null : evidenceReason(evidence)}
-    ${query === '' ? null : markup`<p class="soft">Asked: <code>${query}</code></p>`}`;
+    ${query === '' ? null : markup`<p class="soft">Asked: <code>${query}</code></p>`}
+    ${stableQuery === undefined ? null : markup`<p class="soft">Of stable: <code>${stableQuery}</code></p>`}`;
 }
 
 function evidenceReason({ logEvidence, limit, canary, stable, boundary, query }: EvidenceReport): Html {

@@ -96,6 +96,7 @@ const MetricVerdict = z.object({
   limit: z.string(),
   sentence: z.string(),
   query: z.string(),
+  stableQuery: z.string().optional(),
   evidence: z.record(z.string(), z.unknown()).optional(),
   dryRun: z.boolean().optional(),
   note: z.string().optional(),

@@ -1,4 +1,4 @@
-import { BOUNDS, DEFAULTS } from './defaults';
+import { BOUNDS, DEFAULTS, LAST_BOUNDARY_SECONDS } from './defaults';
 import { found, milliseconds } from './fields';
 import { isCounted, plannedBatches } from './gathering-policy';
 import { parseJsonPath } from './json-path';
@@ -358,7 +358,7 @@ function resolveMetric(spec: MetricSpec, context: MetricContext, report: Report)
   if (max !== null && min !== null && min > max)
     report('min', `${found(spec.min)} is above max, ${found(spec.max)}. Allowed: at most max.`);
   const counters = countersOf(definition.counters, { onlyMin: spec.min !== undefined && spec.max === undefined });
-  const objective = objectiveOf(spec, definition, { counters, context, report });
+  const objective = objectiveOf(spec, { unit: definition.unit, max }, { counters, context, report });
   // Of a source that counts nothing there is nothing to compare but values.
   const isCompared =
     context.source !== 'http' && context.compared && (definition.unit === 'ratio' || counters !== null);
@@ -394,7 +394,7 @@ function countersOf(
 
 function objectiveOf(
   spec: MetricSpec,
-  { unit }: Pick<PresetMetric, 'unit'>,
+  { unit, max }: Pick<MetricPlan, 'unit' | 'max'>,
   {
     counters,
     context,
@@ -402,15 +402,40 @@ function objectiveOf(
   }: { readonly counters: MetricCounters | null; readonly context: MetricContext; readonly report: Report },
 ): number | null {
   if (spec.objective === undefined) return null;
-  if (unit !== 'ratio' || counters === null || !context.compared) {
-    const allowed = 'Allowed: for a ratio whose events are counted, such as error-rate, with compare switched on.';
+  if (unit === 'count' || counters === null || !context.compared) {
+    const allowed =
+      'Allowed: for a ratio whose events are counted, such as error-rate, and for a latency whose histogram is, such as p95-latency, with compare switched on.';
     report('objective', `nothing is counted that could be held against it. ${allowed}`);
     return null;
   }
-  const share = limitOf(spec.objective, 'objective', { unit, report });
+  const share = limitOf(spec.objective, 'objective', { unit: 'ratio', report });
+  if (unit === 'seconds' && !isWithinHistogram(max, { spec, counters, report })) return null;
   if (share === null || (share > 0 && share < 1)) return share;
   report('objective', `${found(spec.objective)} leaves nothing to prove. Allowed: above 0% and below 100%.`);
   return null;
+}
+
+/** Whether requests slower than `max` can be counted; of a Prometheus the boundaries are not known before it is asked. */
+function isWithinHistogram(
+  max: number | null,
+  { spec, counters, report }: { readonly spec: MetricSpec; readonly counters: MetricCounters; readonly report: Report },
+): boolean {
+  if (max === null) {
+    // What is no duration is told of already.
+    if (spec.max === undefined)
+      report(
+        'objective',
+        'of a latency it says how many may be slower than max, and there is no max. Allowed: beside max.',
+      );
+    return false;
+  }
+  if (counters.kind !== 'builtin' || max <= LAST_BOUNDARY_SECONDS) return true;
+  const last = `${LAST_BOUNDARY_SECONDS}s`;
+  report(
+    'objective',
+    `how many are slower than ${found(spec.max)} is not counted: the histogram's last boundary is ${last}. Allowed: beside a max of ${last} at most.`,
+  );
+  return false;
 }
 
 const OWN_QUERIES = ['query', 'numerator', 'denominator', 'bad', 'total'] as const;

@@ -19,6 +19,9 @@ export const FLAGS_URL = 'http://127.0.0.1:8014';
 /** The worker's environment variable with the hosts that metrics of kind `http` may be asked at; none without it. */
 export const HTTP_METRICS_HOSTS_ENV = 'SLUICE_HTTP_METRICS_HOSTS';
 
+/** Where the histograms of the in-app router and of a flag's outcomes end; a test keeps it equal to theirs. */
+export const LAST_BOUNDARY_SECONDS = 30;
+
 export const DEFAULTS = {
   namespace: 'default',
   /** Image pull and readiness of an ordinary service, with room for a cold node; a stuck one is found the same day. */

@@ -64,7 +64,10 @@ export function describeLimits(metric: MetricPlan, analysis: AnalysisPlan): stri
   if (metric.maxRatio !== null) limits.push(`at most ${metric.maxRatio} times stable`);
   const { objective, counters = null } = metric;
   const { evidence = null } = analysis;
-  if (objective !== undefined && objective !== null) limits.push(`objective ${formatPercent(objective)}`);
+  if (objective !== undefined && objective !== null) {
+    const slower = metric.unit === 'seconds' && metric.max !== null ? ' slower than max' : '';
+    limits.push(`objective ${formatPercent(objective)}${slower}`);
+  }
   if (counters !== null && evidence !== null) {
     limits.push(
       `evidence against stable (alpha ${evidence.alpha} of the release, ${evidence.tolerate} times tolerated)`,

@@ -9,10 +9,11 @@ export function gatheringPolicy(analysis: AnalysisPlan): GatheringPolicy | null 
   return {
     ...evidence,
     minRequests,
-    metrics: analysis.metrics.filter(isCounted).map(({ name, unit, objective, dryRun }) => ({
+    metrics: analysis.metrics.filter(isCounted).map(({ name, unit, max, objective = null, dryRun }) => ({
       name,
       kind: unit === 'ratio' ? 'errors' : 'latency',
-      objective: objective ?? null,
+      objective,
+      ...(objective === null || unit === 'ratio' || max === null ? {} : { slowerThan: max }),
       dryRun: dryRun ?? false,
     })),
   };

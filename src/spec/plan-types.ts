@@ -273,7 +273,10 @@ export interface MetricPlan {
   readonly query: MetricQuery;
   /** What the evidence judge counts; null, and absent in an older plan: nothing. */
   readonly counters?: MetricCounters | null;
-  /** At most this share of the canary's events may be bad, over the whole release; null, and absent: no objective. */
+  /**
+   * At most this share of the canary's events may be bad (of a latency: slower than `max`, which it then has), over the
+   * whole release; null, and absent: no objective.
+   */
   readonly objective?: number | null;
   /** Judged and shown, and never acted on. */
   readonly dryRun?: boolean;

@@ -437,7 +437,7 @@ export const metricSchema = mapping('a metric', {
     .optional()
     .describe('Unit of your own value. A numerator with a denominator, and bad of total, are a ratio.'),
   objective: limit(
-    "The share of the canary's events that may be bad at all, as 0.5%: held against the counts of the whole release, also where no stable traffic is left.",
+    "The share of the canary's events that may be bad at all, as 0.5%, or of its requests that may be slower than max: held against the counts of the whole release, also where no stable traffic is left.",
   ),
   dryRun: z.boolean({ error: booleanError }).default(false).describe('Judged and shown, and never acted on.'),
   critical: z

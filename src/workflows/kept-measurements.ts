@@ -1,4 +1,5 @@
 import { bytesAsJson, cutText } from '../analysis/bounded-text';
+import { withoutHistogram } from '../analysis/without-histogram';
 import type { Measurement, ReleaseState } from './api';
 
 /**
@@ -18,7 +19,7 @@ const BARE_SENTENCE_CHARS = 300;
 
 /**
  * Bounds what is kept, the newest as it is. Older measurements lose the texts of their queries, which the newer ones
- * have, too; then the list is cut, and what steps and events keep has no more than its verdict and its sentence.
+ * have, too, and of a look's histogram all but the boundary that is shown; then the list is cut, and what steps and events keep has no more than its verdict and its sentence.
  */
 export function boundKept(state: Pick<ReleaseState, 'measurements' | 'steps' | 'events'>): void {
   const newest = state.measurements.slice(-MEASUREMENTS_KEPT).reverse();
@@ -57,7 +58,10 @@ function boundStory({ steps, events }: Pick<ReleaseState, 'steps' | 'events'>): 
   }
 }
 
-/** Takes measurements in, as they are into one half, and without their queries into the rest; null once it is full. */
+/**
+ * Takes measurements in, as they are into one half, and without their queries and whole histograms into the rest; null
+ * once it is full.
+ */
 function roomOf(bytes: number): (measurement: Measurement) => Measurement | null {
   let used = 0;
   return (measurement) => {
@@ -69,15 +73,18 @@ function roomOf(bytes: number): (measurement: Measurement) => Measurement | null
 
 function withoutQueries(measurement: Measurement): Measurement {
   const isWithout = measurement.metrics.every(
-    ({ query, evidence }) => query === '' && (evidence === undefined || evidence.query === ''),
+    ({ query, stableQuery, evidence }) =>
+      query === '' &&
+      stableQuery === undefined &&
+      (evidence === undefined || (evidence.query === '' && evidence.batch?.histogram === undefined)),
   );
   if (isWithout) return measurement;
   return {
     ...measurement,
-    metrics: measurement.metrics.map(({ evidence, ...metric }) => ({
+    metrics: measurement.metrics.map(({ evidence, stableQuery: _stableQuery, ...metric }) => ({
       ...metric,
       query: '',
-      ...(evidence === undefined ? {} : { evidence: { ...evidence, query: '' } }),
+      ...(evidence === undefined ? {} : { evidence: { ...withoutHistogram(evidence), query: '' } }),
     })),
   };
 }

@@ -131,6 +131,48 @@ describe('evidence over a release', () => {
     expect(cursorsOf(closed.state, look)).toEqual({ errors: { kind: 'time', at: 10 } });
   });
 
+  it('keeps what each look asked and was answered by itself, beside the sums of the release', () => {
+    const asked = { from: 10, to: 20 };
+    const taken = play([events([3, 25], [0, 475]), events([4, 25], [2, 475], { asked })]).finding.report;
+    const open = play([events([5, 25], [0, 0], { asked })]).finding.report;
+    const problem = { kind: 'error', message: 'gone' } as const;
+    const gone = play([events([3, 25], [0, 475]), { name: 'errors', query: 'q', asked, kind: 'problem', problem }]);
+
+    expect(taken).toMatchObject({ canary: { bad: 7, total: 50 }, asked });
+    expect(taken.batch).toEqual({ canary: { bad: 4, total: 25 }, stable: { bad: 2, total: 475 } });
+    expect(open.batch).toEqual({ canary: { bad: 5, total: 25 }, stable: { bad: 0, total: 0 }, open: true });
+    expect(gone.finding.report.asked).toEqual(asked);
+    expect(gone.finding.report).not.toHaveProperty('batch');
+    // Of a source that says no moments, as an earlier version of Sluice.
+    expect(play([events([3, 25], [0, 475])]).finding.report).not.toHaveProperty('asked');
+  });
+
+  it('keeps the batch of a histogram at the boundary that is shown, and at all where they are not many', () => {
+    const changes = { metrics: [{ name: 'errors', kind: 'latency', objective: null, dryRun: false }] } as const;
+    const [canary, stable] = [{ cumulative: [20, 20, 100] }, { cumulative: [900, 990, 1000] }];
+    const few = play([batch(canary, stable, { boundaries: [0.1, 0.25] })], changes).finding.report;
+    const rising = (from: number): number[] => Array.from({ length: 41 }, (_, index) => from + index);
+    const boundaries = rising(1).slice(1);
+    const many = play([batch({ cumulative: rising(0) }, { cumulative: rising(100) }, { boundaries })], changes);
+
+    expect(few.batch).toEqual({
+      ...{ canary: { bad: 80, total: 100 }, stable: { bad: 10, total: 1000 }, boundary: 0.25 },
+      histogram: { boundaries: [0.1, 0.25], canary: [20, 20, 100], stable: [900, 990, 1000] },
+    });
+    const { boundary, batch: shown } = many.finding.report;
+    expect(shown).toMatchObject({ boundary, canary: { total: 40 }, stable: { total: 140 } });
+    expect(shown).not.toHaveProperty('histogram');
+  });
+
+  it('tells of the canary alone where stable was not asked', () => {
+    const alone = { ...look, alone: true };
+    const objective = { metrics: [{ name: 'errors', kind: 'errors', objective: 0.01, dryRun: false }] } as const;
+
+    const { report } = play([events([1, 100], [0, 0])], objective, [alone]).finding;
+
+    expect(report.batch).toEqual({ canary: { bad: 1, total: 100 }, stable: null });
+  });
+
   it('begins at a new cursor when a source counts anew, and says why', () => {
     const { finding, state } = play([
       { name: 'errors', query: 'q', kind: 'begin', why: 'an instance counts anew', cursor: { kind: 'time', at: 3 } },
@@ -199,6 +241,51 @@ describe('evidence over a release', () => {
     // The objective is a bet of its own: alpha is shared by it and the comparison.
     expect(finding.report.limit).toBeCloseTo(Math.log(2 / 0.01), 12);
     expect(play([events([1, 100], [0, 0])], objective, [alone]).finding.outcome.kind).toBe('impossible');
+  });
+
+  it('holds requests slower than a limit against an objective, by the next boundary above where there is none at it', () => {
+    const latency = { name: 'errors', kind: 'latency', objective: 0.01, dryRun: false } as const;
+    const alone = { ...look, alone: true };
+    const slow = batch({ cumulative: [10, 80, 99, 100] }, { cumulative: [] }, { boundaries: [0.1, 0.25, 0.5] });
+    const held = (slowerThan: number, looks = [alone]) =>
+      play([slow], { metrics: [{ ...latency, slowerThan }] }, looks).finding;
+
+    expect(held(0.25).outcome).toEqual({
+      kind: 'proven',
+      clause: 'proven worse than its objective of 1 % slower than 250 ms',
+    });
+    expect(held(0.25).report.objective).toMatchObject({ share: 0.01, slowerThan: 0.25 });
+    // As 20 of 100 bad events are.
+    const events20 = play([events([20, 100], [0, 0])], { metrics: [{ ...latency, kind: 'errors' }] }, [alone]);
+    expect(held(0.25).report.objective?.logEvidence).toBe(events20.finding.report.objective?.logEvidence);
+    // Between 250 and 500 ms nobody knows how many are slower: only the one slower than 500 ms surely is.
+    expect(held(0.3).outcome.kind).toBe('impossible');
+    expect(held(0.3).report.objective).toEqual({ ...held(0.5).report.objective, slowerThan: 0.3 });
+    expect(held(2).outcome).toEqual({
+      kind: 'error',
+      why: 'its objective needs a boundary of the histogram at its max of 2 s or above, and the last one is 500 ms',
+    });
+  });
+
+  it('holds a latency against its objective beside the comparison, divided by the clusters at its boundary', () => {
+    const metric = { name: 'errors', kind: 'latency', objective: 0.01, slowerThan: 0.25, dryRun: false } as const;
+    const spreads = [
+      { chiSquared: 0, degrees: 30 },
+      { chiSquared: 120, degrees: 30 },
+    ];
+    // Both tracks alike: the comparison has nothing against the canary.
+    const seen = (more = {}): Counted =>
+      batch({ cumulative: [50, 80, 100] }, { cumulative: [500, 800, 1000] }, { boundaries: [0.1, 0.25], ...more });
+    const changes = { metrics: [metric] };
+    const log = (counted: readonly Counted[]): number =>
+      play(counted, changes).finding.report.objective?.logEvidence ?? Number.NaN;
+
+    expect(play([seen()], changes).finding.outcome).toMatchObject({
+      clause: 'proven worse than its objective of 1 % slower than 250 ms',
+    });
+    expect(play([seen()], changes).finding.report.limit).toBeCloseTo(Math.log(2 / 0.01), 12);
+    expect(log([seen({ spreads }), seen()])).toBeLessThan(log([seen(), seen()]));
+    expect(log([seen({ spreads: spreads.toReversed() }), seen()])).toBe(log([seen(), seen()]));
   });
 
   it('shares alpha by the metrics that are acted on', () => {

@@ -1,3 +1,4 @@
+import { gatherEvidence } from '../../src/analysis/gather-evidence';
 import { judge } from '../../src/analysis/threshold-judge';
 import type { Sample } from '../../src/analysis/sample';
 import type { Judgement, JudgePolicy, JudgeState, Verdict } from '../../src/analysis/verdict';
@@ -24,6 +25,28 @@ it("gives a metric's verdict the note that the spec has, whatever the verdict is
     expect(noted?.note).toBe('Ask the shop.');
     expect(plain).not.toHaveProperty('note');
   }
+});
+
+it('keeps what stable was asked by, too, where it was asked by words of its own', () => {
+  const ofStable = { ...events(3, 2120), query: 'of stable' };
+  const policy = policyOf([errorRate({ maxRatio: 2 })]);
+  const metricOf = (stable: typeof ofStable | null) => judge(policy, null, errorSample(events(7, 112), stable)).metrics;
+
+  expect(metricOf(ofStable)).toMatchObject([{ query: 'q', stableQuery: 'of stable' }]);
+  expect(metricOf(events(3, 2120))[0]).not.toHaveProperty('stableQuery');
+  expect(metricOf(null)[0]).not.toHaveProperty('stableQuery');
+});
+
+it('says what a latency is held against by its objective', () => {
+  const held = { name: 'p95-latency', kind: 'latency', objective: 0.01, slowerThan: 0.5, dryRun: false } as const;
+  const gathering = { alpha: 0.01, tolerate: 1, clusters: 1, plannedBatches: 1, minRequests: 20, promotion: null };
+  const look = { subject: 'canary', since: 0, alone: true } as const;
+  const { findings } = gatherEvidence({ ...gathering, metrics: [held] }, null, look, []);
+  const sample = sampleOf({ name: 'p95-latency', canary: value(0.2, 200), stable: null });
+
+  const { metrics } = judge(policyOf([latency({ max: 0.5 })]), null, sample, findings);
+
+  expect(metrics[0]?.limit).toBe('max 500 ms, objective 1 % slower than 500 ms, not proven worse than stable');
 });
 
 describe('fixed limits', () => {

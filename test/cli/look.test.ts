@@ -1,9 +1,10 @@
+import type { EvidenceReport } from '../../src/analysis/gather-evidence';
 import type { KayentaReport } from '../../src/analysis/kayenta-course';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { FakeSluice } from './fake-client';
 import { run, start } from './harness';
 import { withEvidence } from '../report/statuses';
-import { aRolledBackStatus, aStatus } from './statuses';
+import { aRolledBackStatus, aStatus, START } from './statuses';
 
 describe('sluice status', () => {
   it('prints a frame', async () => {
@@ -275,6 +276,43 @@ describe('sluice explain', () => {
 
     expect(out.replace(/\s+/gu, ' ')).toMatch(
       /note: Ask the shop\. .* evidence of the release: ln E 5\.75, fails at 5\.30; \d+ of 1500 canary and 145 of 28500 stable requests bad, counted 50 times; divided by 2, for those of one cause counted by: sum by \(job, instance\) \(errors\)/u,
+    );
+  });
+
+  it('says what one look asked and was answered, of both tracks', async () => {
+    const explained = async (more: Partial<EvidenceReport>): Promise<string> => {
+      const status = aRolledBackStatus();
+      const steps = status.steps.map((step) => {
+        if (step.evidence === null) return step;
+        const metrics = step.evidence.metrics.map((metric) => {
+          const { evidence, ...others } = withEvidence(metric, 5.75);
+          return { ...others, stableQuery: 'of stable', ...(evidence && { evidence: { ...evidence, ...more } }) };
+        });
+        return { ...step, evidence: { ...step.evidence, metrics } };
+      });
+      const client = new FakeSluice({ ...status, steps });
+      const { out } = await run(['explain', 'shop/checkout', '--step', '4'], { client });
+      return out.replace(/\s+/gu, ' ');
+    };
+    const asked = { from: START, to: START + 5_000 };
+    const canary = { bad: 7, total: 25 };
+    const stable = { bad: 2, total: 475 };
+
+    expect(await explained({})).toContain("stable's query: of stable");
+    expect(await explained({})).not.toContain('this look');
+    expect(await explained({ asked })).toContain(
+      'this look, from 2026-11-21 14:00:00Z to 2026-11-21 14:00:05Z: nothing was counted',
+    );
+    expect(await explained({ objective: { share: 0.01, logEvidence: 1, slowerThan: 0.5 } })).toContain(
+      'objective 1 % slower than 500 ms: ln E 1.00',
+    );
+    expect(await explained({ asked, batch: { canary, stable } })).toContain(
+      ': 7 of 25 canary and 2 of 475 stable requests bad counted by',
+    );
+    expect(
+      await explained({ asked: { ...asked, from: null }, batch: { canary, stable: null, boundary: 0.25, open: true } }),
+    ).toContain(
+      'since the weight was set to 2026-11-21 14:00:05Z: 7 of 25 canary requests slower than 250 ms; kept open for the next, since not both had requests',
     );
   });
 

@@ -566,6 +566,7 @@ describe('what is counted by a Prometheus', () => {
       kind: 'batch',
       query:
         '(errors{track="canary"}) of (requests{track="canary"}) against (errors{track="stable"}) of (requests{track="stable"})',
+      asked: { from: AT - 15_000, to: AT },
       canary: { bad: 0, total: 50 },
       stable: { bad: 3, total: 950 },
       spreads: [{ chiSquared: expect.closeTo(3.3439, 3) as number, degrees: 1 }],
@@ -625,6 +626,7 @@ describe('what is counted by a Prometheus', () => {
 
     expect(await countOf(handler, { alone: true, versions, cursors: {} })).toEqual({
       name: 'error-rate',
+      asked: { from: AT - 60_000, to: AT },
       kind: 'begin',
       why: 'what came before the first look at this weight',
       query,

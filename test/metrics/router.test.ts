@@ -426,6 +426,16 @@ describe('what is counted since the weight changed', () => {
     expect(batchIn(next).canary).toEqual({ bad: 0, total: 3 });
   });
 
+  it('says between which moments it was counted, of which the first one is that of the weight', async () => {
+    const { server, serve } = await startInstance();
+    serve('canary', 10, 10);
+    const first = batchIn(await countAt([server.url], { at: 7_000 }));
+    const second = batchIn(await countAt([server.url], { at: 12_000, cursors: { 'error-rate': first.cursor } }));
+
+    expect(first.asked).toEqual({ from: null, to: 7_000 });
+    expect(second.asked).toEqual({ from: 7_000, to: 12_000 });
+  });
+
   it('says that a batch begins anew when an instance has started anew', async () => {
     const [before, after] = [await startInstance(), await startInstance()];
     before.serve('canary', 10, 0);

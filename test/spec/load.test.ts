@@ -430,8 +430,20 @@ describe('what must fit together', () => {
       'spec.analysis.metrics[0].min: "2s" is above max, "1s". Allowed: at most max.',
     ],
     [
-      'metrics: [{ name: p99-latency, max: 1s, objective: 1% }]',
-      'spec.analysis.metrics[0].objective: nothing is counted that could be held against it. Allowed: for a ratio whose events are counted, such as error-rate, with compare switched on.',
+      'compare: false, metrics: [{ name: p99-latency, max: 1s, objective: 1% }]',
+      'spec.analysis.metrics[0].objective: nothing is counted that could be held against it. Allowed: for a ratio whose events are counted, such as error-rate, and for a latency whose histogram is, such as p95-latency, with compare switched on.',
+    ],
+    [
+      'metrics: [{ name: p99-latency, maxRatio: 2, objective: 1% }]',
+      'spec.analysis.metrics[0].objective: of a latency it says how many may be slower than max, and there is no max. Allowed: beside max.',
+    ],
+    [
+      'metrics: [{ name: p99-latency, max: 40s, objective: 1% }]',
+      'spec.analysis.metrics[0].objective: how many are slower than "40s" is not counted: the histogram\'s last boundary is 30s. Allowed: beside a max of 30s at most.',
+    ],
+    [
+      'metrics: [{ name: p99-latency, max: 1s, objective: 200ms }]',
+      'spec.analysis.metrics[0].objective: "200ms" is not a percentage. Allowed: a percentage with its sign, such as 5% or 0.25%.',
     ],
     [
       'metrics: [{ name: error-rate, objective: 0% }]',

@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import { stringify } from 'yaml';
-import { describePlan } from '../../src/spec/describe-plan';
+import { OUTCOME_BOUNDS_MS } from '../../src/flags/defaults';
+import { LATENCY_BOUNDS_MS } from '../../src/router/defaults';
+import { LAST_BOUNDARY_SECONDS } from '../../src/spec/defaults';
+import { describeLimits, describePlan } from '../../src/spec/describe-plan';
 import { gatheringPolicy } from '../../src/spec/gathering-policy';
 import { plan, planHash } from '../../src/spec/plan';
 import type { Plan } from '../../src/spec/plan-types';
@@ -205,13 +208,18 @@ describe('plan', () => {
       - { name: grown, numerator: 'sum(increase(bad_total{t="{{track}}"}[{{window}}]))', denominator: 'sum( increase(all_total[ {{window}} ]) )' }
       - { name: success, numerator: 'sum(increase(good_total[{{window}}]))', denominator: 'sum(increase(all_total[{{window}}]))', min: 99% }
       - { name: rated, numerator: 'sum(rate(bad_total[{{window}}]))', denominator: 'sum(rate(all_total[{{window}}]))', dryRun: true }
-      - { name: slow, query: 'max(s)', unit: seconds, max: 1s, buckets: 'sum by (job, instance, le) (h_bucket)' }
+      - { name: slow, query: 'max(s)', unit: seconds, max: 1s, buckets: 'sum by (job, instance, le) (h_bucket)', objective: 2% }
     until: evidence
     promotion: { exclude: 3 }
 `);
 
-    const { metrics, evidence } = plan(validSpec(text), 'v2').analysis;
+    const { analysis } = plan(validSpec(text), 'v2');
+    const { metrics, evidence } = analysis;
 
+    expect(gatheringPolicy(analysis)?.metrics.at(-1)).toEqual({
+      ...{ name: 'slow', kind: 'latency', objective: 0.02, slowerThan: 1, dryRun: false },
+    });
+    expect(gatheringPolicy(analysis)?.metrics[0]).not.toHaveProperty('slowerThan');
     expect(metrics.map(({ counters }) => counters)).toEqual([
       { kind: 'events', bad: 'failed{track="{{track}}"}', total: 'orders{track="{{track}}"}' },
       {
@@ -239,6 +247,18 @@ describe('plan', () => {
     });
     expect(metrics[3]).toMatchObject({ dryRun: true });
     expect(evidence?.promotion).toEqual({ exclude: 3, beta: 0.05 });
+  });
+
+  it('says of a latency with an objective what is held against it, up to where the own histograms end', () => {
+    const text = routerDocument('  analysis: { metrics: [{ name: p95-latency, max: 30s, objective: 1% }] }\n');
+
+    const made = plan(validSpec(text), 'v2');
+
+    expect(made.analysis.metrics.map((metric) => describeLimits(metric, made.analysis))).toEqual([
+      expect.stringMatching(/^max 30s, objective 1% slower than max, /u),
+    ]);
+    expect(LATENCY_BOUNDS_MS.at(-1)).toBe(LAST_BOUNDARY_SECONDS * 1000);
+    expect(OUTCOME_BOUNDS_MS.at(-1)).toBe(LAST_BOUNDARY_SECONDS * 1000);
   });
 
   it('takes a scripted source only when asked', () => {

@@ -53,18 +53,36 @@ let evidence: EvidenceState | null = null;
 function look(at: number, step: number, failing = 0): Measurement {
   const counted = metrics.map((metric): Counted => ({
     ...{ name: metric.name, query: `${asked(metric)} against ${asked(metric)}`, kind: 'batch', dropped },
+    asked: { from: 1_800_000_000_000 + at, to: 1_800_000_005_000 + at },
     ...{ canary: { bad: 1, total: 1_234 }, stable: { bad: 14, total: 23_456 }, cursor: { kind: 'time', at } },
   }));
   const gathered = gatherEvidence(policy, evidence, { subject: 'canary', since: 0, alone: false }, counted);
   evidence = gathered.state;
   const sampled = metrics.map((metric, index) => {
     const bad = index < failing ? 900 : 1;
-    const observation = { query: asked(metric), value: bad / 1_234, events: { bad, total: 1_234 } };
-    return { name: metric.name, canary: observation, stable: observation };
+    const canary = { query: asked(metric), value: bad / 1_234, events: { bad, total: 1_234 } };
+    return { name: metric.name, canary, stable: { ...canary, query: `${asked(metric)} of stable` } };
   });
   const judged = judge(rules, null, { at, windowMs: 60_000, metrics: sampled }, gathered.findings);
   const { verdict, sentence } = judged;
   return { at, step, weight: 25, observedShare: 0.25, verdict, sentence, metrics: judged.metrics };
+}
+
+const SLOW = { canary: { bad: 12_345, total: 123_456 }, stable: { bad: 1_234_567, total: 12_345_678 } };
+
+/** The same, with a histogram of as many boundaries as are kept for each metric. */
+function withHistograms(measurement: Measurement): Measurement {
+  const counts = (total: number): number[] => Array.from({ length: 31 }, (_, index) => total - 30 + index);
+  const histogram = {
+    boundaries: Array.from({ length: 30 }, (_, index) => 0.0025 * (index + 1)),
+    canary: counts(SLOW.canary.total),
+    stable: counts(SLOW.stable.total),
+  };
+  const metrics = measurement.metrics.map(({ evidence: report, ...metric }) => ({
+    ...metric,
+    ...(report === undefined ? {} : { evidence: { ...report, batch: { ...SLOW, boundary: 0.25, histogram } } }),
+  }));
+  return { ...measurement, metrics };
 }
 
 function bytes(value: unknown): number {
@@ -106,6 +124,20 @@ describe('a measurement at the bounds of a spec', () => {
     expect(bytes(fitMeasurement(look(1, 0, failing)))).toBeLessThanOrEqual(MEASUREMENT_BYTES);
   });
 
+  it.each([0, METRICS])(
+    'fits where %d of as many histograms fail, at the boundary of each that is shown',
+    (failing) => {
+      const whole = withHistograms(look(1, 0, failing));
+      const fitting = fitMeasurement(whole);
+
+      expect(bytes(fitting)).toBeLessThanOrEqual(MEASUREMENT_BYTES);
+      expect(fitting.metrics.at(-1)?.evidence?.batch).toEqual({ ...SLOW, boundary: 0.25 });
+      // Where it has room it stays.
+      const small = { ...whole, metrics: whole.metrics.slice(0, 2) };
+      expect(fitMeasurement(small).metrics[0]?.evidence?.batch).toHaveProperty('histogram');
+    },
+  );
+
   it('is left alone where it fits', () => {
     const whole = look(1, 0);
     const small = { ...whole, metrics: whole.metrics.slice(0, 2) };
@@ -135,13 +167,31 @@ describe('what a release keeps', () => {
     );
   });
 
+  it('fits as well where each metric is a histogram, of which old looks have the boundary that is shown', () => {
+    const state: Kept = { measurements: [], steps: [], events: [] };
+    for (let at = 0; at < 2 * STEPS; at += 1) {
+      const whole = withHistograms(look(at, at % STEPS));
+      // Few enough to come whole.
+      const few = whole.metrics.slice(0, 10).map(({ evidence: report, stableQuery: _, ...metric }) => ({
+        ...{ ...metric, query: '' },
+        ...(report === undefined ? {} : { evidence: { ...report, query: '', dropped: [] } }),
+      }));
+      keep(state, fitMeasurement({ ...whole, metrics: few, sentence: 'It passed.' }), 'stepPassed');
+    }
+    const oldest = state.measurements[0]?.metrics[0];
+
+    expect(bytes(state)).toBeLessThan(0.4 * LIMIT);
+    expect(oldest?.evidence?.batch).toEqual({ ...SLOW, boundary: 0.25 });
+    expect(state.measurements.at(-1)?.metrics[0]?.evidence?.batch).toHaveProperty('histogram');
+  });
+
   it('of a usual release is sixty measurements with all their numbers', () => {
     const state: Kept = { measurements: [], steps: [], events: [] };
     const query = 'sum(increase(http_requests_total{service="shop",track="canary"}[60s])) '.repeat(4);
     for (let at = 0; at < 200; at += 1) {
       const whole = look(at, at % 5);
       const usual = whole.metrics.slice(0, 2).map(({ evidence: report, ...metric }) => ({
-        ...{ ...metric, query },
+        ...{ ...metric, query, stableQuery: query },
         ...(report === undefined ? {} : { evidence: { ...report, query, dropped: [] } }),
       }));
       keep(state, { ...whole, metrics: usual, sentence: 'It passed.' }, 'soakExtended');

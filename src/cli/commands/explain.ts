@@ -121,6 +121,8 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
     if (counts.length > 0) lines.push(`      counts: ${counts.join(', ')}`);
     // Whole, however long: it is there to be copied.
     if (metric.query !== '') lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
+    if (metric.stableQuery !== undefined)
+      lines.push(paint(`      stable's query: ${safeText(metric.stableQuery)}`, 'dim', look));
     if (metric.evidence !== undefined) lines.push(...reportLines(metric.evidence, look));
   }
   return lines;
@@ -141,13 +143,33 @@ function reportLines(report: EvidenceReport, look: Look): string[] {
       : [`good enough: ln E ${formatLog(promotion.logEvidence)} of ${formatLog(promotion.limit)}`]),
     ...(objective === undefined
       ? []
-      : [`objective ${formatValue(objective.share, 'ratio')}: ln E ${formatLog(objective.logEvidence)}`]),
+      : [`objective ${objectiveText(objective)}: ln E ${formatLog(objective.logEvidence)}`]),
   ];
   const lines = wrap(`evidence of the release: ${parts.join('; ')}`, look.width - 6).map((line) => `      ${line}`);
+  const told = lookClause(report);
+  if (told !== null) lines.push(...wrap(told, look.width - 6).map((line) => `      ${line}`));
   for (const what of dropped)
     lines.push(...wrap(safeText(`left out: ${what}`), look.width - 6).map((line) => `      ${line}`));
   if (query !== '') lines.push(paint(`      counted by: ${safeText(query)}`, 'dim', look));
   return lines;
+}
+
+function objectiveText({ share, slowerThan }: NonNullable<EvidenceReport['objective']>): string {
+  const slower = slowerThan === undefined ? '' : ` slower than ${formatValue(slowerThan, 'seconds')}`;
+  return `${formatValue(share, 'ratio')}${slower}`;
+}
+
+/** What this look alone asked and was answered; null where it did not ask, or a version that kept neither. */
+function lookClause({ asked, batch }: EvidenceReport): string | null {
+  if (asked === undefined) return null;
+  const { from, to } = asked;
+  const between = `${from === null ? 'since the weight was set' : `from ${formatDate(from)}`} to ${formatDate(to)}`;
+  if (batch === undefined) return `this look, ${between}: nothing was counted`;
+  const { canary, stable, boundary, open } = batch;
+  const bad = boundary === undefined ? 'bad' : `slower than ${formatValue(boundary, 'seconds')}`;
+  const of = (arm: { bad: number; total: number }): string => `${formatCount(arm.bad)} of ${formatCount(arm.total)}`;
+  const counts = `${of(canary)} canary${stable === null ? '' : ` and ${of(stable)} stable`} requests ${bad}`;
+  return `this look, ${between}: ${counts}${open === true ? '; kept open for the next, since not both had requests' : ''}`;
 }
 
 function formatLog(log: number): string {
