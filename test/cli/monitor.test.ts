@@ -178,7 +178,9 @@ describe('sluice monitor of a canary beside stable', () => {
     expect(client.sent).toEqual([
       expect.objectContaining({
         message: expect.objectContaining({
-          reason: expect.stringMatching(/^watched by CI \(sluice monitor: by the evidence, error-rate .*\)$/u) as string,
+          reason: expect.stringMatching(
+            /^watched by CI \(sluice monitor: by the evidence, error-rate .*\)$/u,
+          ) as string,
         }) as unknown,
       }),
     ]);
