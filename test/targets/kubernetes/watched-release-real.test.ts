@@ -272,6 +272,9 @@ describeWithApiServer('a release whose worker watches, against a real API server
     });
 
     it('refuses what the server refuses', async () => {
+      const { target } = await worker();
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 25, 0));
       controller.hold.add('checkout');
       const scale = { spec: { replicas: 2 } };
       await hand.patch({ ...DEPLOYMENT, namespace, name: 'checkout' }, { type: 'merge', patch: scale }, { signal });
@@ -279,7 +282,8 @@ describeWithApiServer('a release whose worker watches, against a real API server
       const fresh = behind();
       await fresh.observe({ version: V2, signal });
 
-      await expect(fresh.setWeight(shift(1, 0, 25))).rejects.toMatchObject({ kind: 'unreachable' });
+      await expect(fresh.setWeight(shift(3, 0, 25))).rejects.toMatchObject({ kind: 'unreachable' });
+      expect(await weightNow()).toBe('25');
     });
   });
 
