@@ -10,7 +10,7 @@ import type { Stretch } from '../backtest/choose-windows';
 import type { PlayedPolicy } from '../backtest/play';
 import type { Injection } from '../backtest/pretend-canary';
 import { ReleaseError } from '../errors';
-import type { PrometheusHistory } from '../metrics/prometheus-history';
+import type { HistoryRequest, PrometheusHistory } from '../metrics/prometheus-history';
 import { isCounted } from '../spec/gathering-policy';
 import type { MetricPlan, Plan } from '../spec/plan-types';
 import { recordedCounters } from '../spec/recorded-counters';
@@ -236,8 +236,8 @@ async function recordWindows(
     readonly asked: Asked;
   },
 ): Promise<readonly Recording[]> {
-  const { session, plan, history } = context;
-  const { intervalMs: tickMs, windowMs, metrics } = plan.analysis;
+  const { session, plan } = context;
+  const { intervalMs: tickMs, metrics } = plan.analysis;
   const endOf = (start: number): number => Math.min(ticks, start + longest);
   const ranges = merge(starts.map((start) => ({ from: start, to: endOf(start) })));
   const wanted = ranges.reduce((sum, range) => sum + range.to - range.from, 0);
@@ -248,22 +248,41 @@ async function recordWindows(
       { hint: 'Choose a shorter time, or fewer --runs.' },
     );
   }
+  const onProgress = progress(session, 'Reading the history');
+  const recorded = await recordRanges(context, { asked, metrics, from, tickMs, ranges, onProgress });
+  const before = await recordBefore(context, { asked, from, starts: starts.map((start) => from + start * tickMs) });
+  return starts.map((start, place) => withBefore(recorded({ from: start, to: endOf(start) }), before[place]));
+}
+
+/** Reads stable's history in ranges of ticks after a moment; what it answers has any stretch within one of them. */
+async function recordRanges(
+  { plan, history }: Context,
+  {
+    from,
+    ranges,
+    asked,
+    ...grid
+  }: Pick<HistoryRequest, 'metrics' | 'tickMs' | 'onProgress'> & {
+    readonly asked: Asked;
+    readonly from: number;
+    readonly ranges: readonly Stretch[];
+  },
+): Promise<(stretch: Stretch) => Recording> {
   const recordings = await history.record({
     ...asked,
-    metrics,
+    ...grid,
     tracks: ['stable'],
-    tickMs,
-    windowMs,
-    ranges: ranges.map((range) => ({ from: from + range.from * tickMs, ticks: range.to - range.from })),
-    onProgress: progress(session, 'Reading the history'),
+    windowMs: plan.analysis.windowMs,
+    ranges: ranges.map((range) => ({ from: from + range.from * grid.tickMs, ticks: range.to - range.from })),
   });
-  const before = await recordBefore(context, { asked, from, starts: starts.map((start) => from + start * tickMs) });
-  return starts.map((start, place) => {
-    const index = ranges.findIndex((range) => range.from <= start && start < range.to);
+  return (stretch) => {
+    const index = ranges.findIndex((range) => range.from <= stretch.from && stretch.to <= range.to);
     const [range, recording] = [ranges[index], recordings[index]];
-    if (range === undefined || recording === undefined) throw new Error(`The window at ${start} was not recorded.`);
-    return withBefore(partOf(recording, start - range.from, endOf(start) - start), before[place]);
-  });
+    if (range === undefined || recording === undefined) {
+      throw new Error(`The ticks from ${stretch.from} to ${stretch.to} were not recorded.`);
+    }
+    return partOf(recording, stretch.from - range.from, stretch.to - stretch.from);
+  };
 }
 
 /**
@@ -271,33 +290,19 @@ async function recordWindows(
  * so that what the releases have in common is read once.
  */
 async function recordBefore(
-  { plan, history }: Context,
+  context: Context,
   { asked, from, starts }: { readonly asked: Asked; readonly from: number; readonly starts: readonly number[] },
 ): Promise<readonly Recording[]> {
-  const { initialDelayMs, windowMs, evidence = null } = plan.analysis;
-  const metrics = plan.analysis.metrics.filter(isCounted);
+  const { initialDelayMs, metrics: all, evidence = null } = context.plan.analysis;
+  const metrics = all.filter(isCounted);
   if (evidence === null || metrics.length === 0) return [];
   const { tickMs, ticks } = timeBefore(from);
   const wanted = starts.map((start): Stretch => {
     const to = Math.floor((start + initialDelayMs - from) / tickMs);
     return { from: to - ticks, to };
   });
-  const ranges = merge(wanted);
-  const recordings = await history.record({
-    ...asked,
-    metrics,
-    tracks: ['stable'],
-    tickMs,
-    windowMs,
-    ranges: ranges.map((range) => ({ from: from + range.from * tickMs, ticks: range.to - range.from })),
-    onProgress: () => undefined,
-  });
-  return wanted.map((stretch) => {
-    const index = ranges.findIndex((range) => range.from <= stretch.from && stretch.to <= range.to);
-    const [range, recording] = [ranges[index], recordings[index]];
-    if (range === undefined || recording === undefined) throw new Error('The time before a release was not recorded.');
-    return partOf(recording, stretch.from - range.from, ticks);
-  });
+  const onProgress = (): void => undefined;
+  return wanted.map(await recordRanges(context, { asked, metrics, from, tickMs, ranges: merge(wanted), onProgress }));
 }
 
 function withBefore(recording: Recording, before: Recording | undefined): Recording {
