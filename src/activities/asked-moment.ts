@@ -1,5 +1,9 @@
+import type { SampleRequest } from '../metrics/metric-source';
 import { formatDuration } from '../spec/units';
 import type { MeasureInput } from '../workflows/activity-types';
+
+/** What time it is by Temporal's clock, and who is told what time it is by the source's. */
+export type Clock = Required<Pick<SampleRequest, 'present' | 'onClock'>>;
 
 /**
  * The moment that a look asks sources about. Samples that are late have arrived by then: what is asked about the look

@@ -1,10 +1,11 @@
 import { checkRouting } from '../analysis/routing-check';
 import { messageOf, ReleaseError } from '../errors';
-import type { MetricSource, Routed, SampleRequest } from '../metrics/metric-source';
+import type { MetricSource, Routed } from '../metrics/metric-source';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput } from '../workflows/activity-types';
 import type { RoutingReport } from '../workflows/api';
 import { askedMoment } from './asked-moment';
+import type { Clock } from './asked-moment';
 
 /**
  * A gateway that was just told serves by the old weight a moment longer, and what it served then is in the first scrape
@@ -15,9 +16,6 @@ const SETTLING_MS = 5_000;
 /** No counts of less; an hour's worth says what there is to say, and a window of days is a burden for Prometheus. */
 const SHORTEST_MS = 5_000;
 const LONGEST_MS = 3_600_000;
-
-/** What time it is by Temporal's clock, and who is told what time it is by the source's. */
-export type Clock = Required<Pick<SampleRequest, 'present' | 'onClock'>>;
 
 /** What the target said of the routing, what time it is, and when the look is broken off. */
 export interface Looking {

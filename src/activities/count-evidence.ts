@@ -7,7 +7,7 @@ import type { MetricPlan } from '../spec/plan-types';
 import type { Reassertion } from '../targets/target';
 import type { MeasureInput } from '../workflows/activity-types';
 import { askedMoment, nothingSeen } from './asked-moment';
-import type { Clock } from './check-routing';
+import type { Clock } from './asked-moment';
 import { inTime, limitedTo } from './in-time';
 import { settingProblem } from './setting-problem';
 
@@ -43,10 +43,10 @@ export async function countEvidence(
   const before = input.evidence ?? null;
   const wanted = analysis.metrics.filter((metric) => isCountedAt(metric, { alone }));
   const gather = (counted: readonly Counted[]): Gathered => gatherEvidence(policy, before, look, counted);
-  if (before?.forgotten === true && before.forgottenAt !== undefined && at < before.forgottenAt) {
+  if (before?.forgottenAt !== undefined && at < before.forgottenAt) {
     // What came before the resume is not to be counted, and nothing else has been seen yet.
     const { state, findings } = gather(without(wanted, 'no-data', NOTHING_SINCE_RESUMED));
-    return { state: { ...state, forgotten: true, forgottenAt: before.forgottenAt }, findings };
+    return { state: { ...state, forgottenAt: before.forgottenAt }, findings };
   }
   if (wanted.length === 0) return gather([]);
   if (at <= since) return gather(without(wanted, 'no-data', nothingSeen(input)));

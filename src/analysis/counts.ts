@@ -101,8 +101,19 @@ export type CountedTrack =
 export const SUM_FELL =
   'a series without labels has fallen: a restart, or a sum over targets of which one is gone (sum by (job, instance) tells them apart)';
 
-/** Why counting begins where a reading's cursor has no counters. */
-export const RESUMED = 'what came before the first look after the resume';
+/** Why counting begins where a cursor is not that of the counters that answer; of one without any a resume was the reason. */
+export function whyAnew(cursor: CountCursor, otherwise: string): string {
+  const isResumed = cursor.kind === 'reading' && cursor.counters.length === 0;
+  return isResumed ? 'what came before the first look after the resume' : otherwise;
+}
+
+/** Up to where one metric of a source that only knows what it has counted so far was counted, and the moment of the look. */
+export interface CountedUntil {
+  readonly metric: 'errors' | 'latency';
+  readonly cursor: CountCursor | undefined;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
 
 /** So many clauses are told of what a batch leaves out: one for each target would be hundreds, at each look. */
 const DROPPED_TOLD = 5;

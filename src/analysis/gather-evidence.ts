@@ -38,11 +38,9 @@ export interface EvidenceState {
   readonly since: number;
   readonly metrics: Readonly<Record<string, MetricState>>;
   /**
-   * Set by a person's word that what was counted was not the canary's doing: the next look forgets the evidence, which
-   * would stay proven for ever, and counting begins anew there.
+   * When a person said that what was counted was not the canary's doing, epoch milliseconds: the next look forgets the
+   * evidence, which would stay proven for ever, and counting begins anew there.
    */
-  readonly forgotten?: true;
-  /** When that word was given, epoch milliseconds; absent in a state of an earlier version of Sluice. */
   readonly forgottenAt?: number;
 }
 
@@ -226,7 +224,7 @@ function continued(
   { subject, since }: Pick<GatheringLook, 'subject' | 'since'>,
 ): EvidenceState {
   if (state === null || state.subject !== subject) return { subject, since, metrics: {} };
-  if (state.forgotten === true) {
+  if (state.forgottenAt !== undefined) {
     return continued({ subject, since: state.since, metrics: mapMetrics(state, forgetting) }, { subject, since });
   }
   if (state.since === since) return state;

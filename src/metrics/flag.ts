@@ -1,5 +1,5 @@
-import { minus, readBetween, RESUMED } from '../analysis/counts';
-import type { ArmBatch, CountCursor, Counted, CountedSince } from '../analysis/counts';
+import { minus, readBetween, whyAnew } from '../analysis/counts';
+import type { ArmBatch, CountCursor, Counted, CountedSince, CountedUntil } from '../analysis/counts';
 import type { MetricSample, Observation, Sample } from '../analysis/sample';
 import type { OutcomesAnswer } from '../flags/answers';
 import { FlagServiceClient, FlagServiceError } from '../flags/client/flag-service-client';
@@ -137,15 +137,7 @@ async function count(look: Look, request: CountRequest): Promise<readonly Counte
  */
 function sinceCursor(
   answer: OutcomesAnswer & { readonly counters: string },
-  {
-    metric,
-    cursor,
-    at,
-  }: {
-    readonly metric: 'errors' | 'latency';
-    readonly cursor: CountCursor | undefined;
-    readonly at: number;
-  },
+  { metric, cursor, at }: CountedUntil,
 ): CountedSince {
   const batchOf = ({ total, failed, latency }: OutcomesAnswer['enabled']): ArmBatch =>
     metric === 'errors' ? { bad: failed, total } : { cumulative: latency };
@@ -153,8 +145,7 @@ function sinceCursor(
   const next: CountCursor = { kind: 'reading', counters: [answer.counters], ...now, at };
   if (cursor === undefined)
     return { kind: 'begin', why: 'what came before the first look at this weight', cursor: next };
-  const isResumed = cursor.kind === 'reading' && cursor.counters.length === 0;
-  const anew = { kind: 'begin', why: isResumed ? RESUMED : 'the outcomes are counted anew', cursor: next } as const;
+  const anew = { kind: 'begin', why: whyAnew(cursor, 'the outcomes are counted anew'), cursor: next } as const;
   if (cursor.kind !== 'reading' || cursor.counters.join() !== answer.counters) return anew;
   const batch = { canary: minus(now.canary, cursor.canary), stable: minus(now.stable, cursor.stable) };
   // A store that came back from an older copy has the same counters with less in them.

@@ -1,5 +1,5 @@
-import { minus, readBetween, RESUMED, spreadsOf } from '../analysis/counts';
-import type { ArmBatch, CountCursor, Counted, CountedSince, Spread } from '../analysis/counts';
+import { minus, readBetween, spreadsOf, whyAnew } from '../analysis/counts';
+import type { ArmBatch, CountCursor, Counted, CountedSince, CountedUntil, Spread } from '../analysis/counts';
 import type { Cohort } from '../router/protocol';
 import { sumHistograms, type CumulativeHistogram } from './histogram';
 import { displayUrl } from './http';
@@ -88,18 +88,7 @@ function sumReadings(parts: readonly TrackReading[]): TrackReading | null {
   return { requests: total('requests'), errors: total('errors'), histogram };
 }
 
-function sinceCursor(
-  reading: Reading,
-  {
-    metric,
-    cursor,
-    at,
-  }: {
-    readonly metric: 'errors' | 'latency';
-    readonly cursor: CountCursor | undefined;
-    readonly at: number;
-  },
-): CountedSince {
+function sinceCursor(reading: Reading, { metric, cursor, at }: CountedUntil): CountedSince {
   const batchOf = ({ errors, requests, histogram }: TrackReading): ArmBatch =>
     metric === 'errors' ? { bad: errors, total: requests } : { cumulative: histogram.cumulative };
   const { counters } = reading;
@@ -108,8 +97,7 @@ function sinceCursor(
   const next: CountCursor = { kind: 'reading', counters, ...now, stableParts, at };
   const isSame = cursor?.kind === 'reading' && cursor.counters.join() === counters.join();
   if (cursor !== undefined && !isSame) {
-    const isResumed = cursor.kind === 'reading' && cursor.counters.length === 0;
-    return { kind: 'begin', why: isResumed ? RESUMED : 'an instance counts anew', cursor: next };
+    return { kind: 'begin', why: whyAnew(cursor, 'an instance counts anew'), cursor: next };
   }
   const boundaries = metric === 'errors' ? {} : { boundaries: reading.canary.histogram.bounds.map((ms) => ms / 1000) };
   return {

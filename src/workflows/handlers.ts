@@ -317,7 +317,7 @@ function resume(run: Run, actor: Actor, reason: string | undefined): void {
     record(run, 'resumed', sentence, { actor, step: state.step });
     return;
   }
-  state.evidence = { ...state.evidence, forgotten: true, forgottenAt: Date.now() };
+  state.evidence = { ...state.evidence, forgottenAt: Date.now() };
   record(run, 'resumed', `${sentence} The evidence counted until now is dropped, and gathered anew.`, {
     actor,
     step: state.step,

@@ -78,11 +78,9 @@ export async function takeReading(
     const measurement = apart === null ? result.measurement : lostMeasurement({ at, step, weight }, apart);
     if (apart === null && result.evidence !== undefined) {
       // A resume during this very look drops what it has counted, too.
-      const { forgotten, forgottenAt } = state.evidence ?? {};
-      const isDropped = forgotten === true && (known?.forgotten !== true || known.forgottenAt !== forgottenAt);
-      state.evidence = isDropped
-        ? { ...result.evidence, forgotten, ...(forgottenAt === undefined ? {} : { forgottenAt }) }
-        : result.evidence;
+      const forgottenAt = state.evidence?.forgottenAt;
+      const isDropped = forgottenAt !== undefined && forgottenAt !== known?.forgottenAt;
+      state.evidence = isDropped ? { ...result.evidence, forgottenAt } : result.evidence;
     }
     for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
     note(run, measurement);

@@ -101,7 +101,7 @@ describe('a look at samples that are late', () => {
     if (failed.evidence === undefined) throw new Error('no evidence was gathered');
     const asked = all.source.askedCounts.length;
 
-    const soon = await look(1_010_000, { ...failed.evidence, forgotten: true, forgottenAt: 1_000_000 });
+    const soon = await look(1_010_000, { ...failed.evidence, forgottenAt: 1_000_000 });
     const later = await look(1_015_000, soon.evidence ?? null);
 
     expect(failed.judgement.decision).toBe('fail');
@@ -109,7 +109,7 @@ describe('a look at samples that are late', () => {
     expect(soon.measurement.sentence).toContain('nothing that came after the resume has been seen yet');
     // One question in all: that of the look which sees no further back than to the resume, as at a weight's beginning.
     expect(all.source.askedCounts.slice(asked)).toEqual([expect.objectContaining({ at: 1_000_000, cursors: {} })]);
-    expect(later.evidence).not.toHaveProperty('forgotten');
+    expect(later.evidence).not.toHaveProperty('forgottenAt');
   });
 });
 

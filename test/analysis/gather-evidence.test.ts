@@ -417,7 +417,7 @@ describe('evidence over a release', () => {
 
   it('is forgotten by a person’s word, and counted anew from the next look on', () => {
     const { state } = play([events([8, 25], [0, 475], { spreads: [{ chiSquared: 120, degrees: 30 }] })]);
-    const forgotten: EvidenceState = { ...state, forgotten: true };
+    const forgotten: EvidenceState = { ...state, forgottenAt: 1 };
     expect(gatherEvidence(policy, state, look, []).findings[0]?.outcome.kind).toBe('proven');
 
     expect(cursorsOf(forgotten, look)).toEqual({});
@@ -426,7 +426,7 @@ describe('evidence over a release', () => {
       outcome: { kind: 'kept' },
       report: { batches: 1, canary: { bad: 0, total: 25 }, clusters: 4 },
     });
-    expect(next.state).not.toHaveProperty('forgotten');
+    expect(next.state).not.toHaveProperty('forgottenAt');
   });
 
   it('is forgotten with what a source without a memory has read: its cursor says so', () => {
@@ -434,9 +434,9 @@ describe('evidence over a release', () => {
     const cursor = { kind: 'reading', counters: ['a/1'], canary: read, stable: { bad: 0, total: 475 } } as const;
     const { state } = play([events([8, 25], [0, 475], { cursor })]);
 
-    expect(cursorsOf({ ...state, forgotten: true }, look)).toEqual({ errors: { ...cursor, counters: [] } });
+    expect(cursorsOf({ ...state, forgottenAt: 1 }, look)).toEqual({ errors: { ...cursor, counters: [] } });
     // Another weight is counted from its beginning.
-    expect(cursorsOf({ ...state, forgotten: true }, { ...look, since: 1 })).toEqual({});
+    expect(cursorsOf({ ...state, forgottenAt: 1 }, { ...look, since: 1 })).toEqual({});
   });
 
   it('proves a canary good enough, weight by weight', () => {

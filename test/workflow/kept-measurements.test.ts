@@ -7,6 +7,7 @@ import { BOUNDS } from '../../src/spec/defaults';
 import type { MetricPlan } from '../../src/spec/plan-types';
 import type { Measurement, ReleaseEvent, StepStatus } from '../../src/workflows/api';
 import { boundKept } from '../../src/workflows/kept-measurements';
+import { policyOf } from '../analysis/samples';
 import { testPlan, testSteps, weights } from './plans';
 
 /** Of a payload of Temporal. */
@@ -33,14 +34,7 @@ const policy = {
   promotion: { exclude: 5, beta: 0.05 },
   metrics: metrics.map(({ name }) => ({ name, kind: 'errors' as const, objective: 0.05, dryRun: false })),
 };
-const rules = {
-  minMeasurements: 1,
-  minRequests: 20,
-  failureLimit: 0,
-  consecutiveErrorLimit: 0,
-  compare: null,
-  metrics,
-};
+const rules = policyOf(metrics);
 const dropped = [...Array.from({ length: 5 }, (_, index) => `{${'l'.repeat(400)}${index}}`), 'and 200 more'];
 
 function asked({ query }: MetricPlan): string {
