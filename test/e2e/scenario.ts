@@ -161,19 +161,18 @@ export class Scenario {
 
   /**
    * All-new: stable runs the digest that was resolved at the start, and nothing else is otherwise than before. Of a pair
-   * the colour that the release went to has the traffic, and the other one no pods. `spared` tells the requests that the
-   * fault itself lost.
+   * the colour that the release went to has the traffic, and the other one no pods.
    */
   async expectAllNew(
     status: ReleaseStatus,
     version: ShopVersion = 'v2',
-    { failing, to = 'green', spared }: { failing?: ShopVersion; to?: Colour; spared?: (one: Served) => boolean } = {},
+    { failing, to = 'green' }: { failing?: ShopVersion; to?: Colour } = {},
   ): Promise<void> {
     expect(`${status.outcome}: ${status.message}`).toMatch(/^promoted/);
     expect(status.version.artifact).toMatch(/\/shop@sha256:[0-9a-f]{64}$/);
     const colour = this.#pair ? to : null;
     await this.#expectSettled(status, { image: status.version.artifact ?? '', version, colour, isNew: true });
-    expect(this.lost(failing).filter((one) => spared?.(one) !== true)).toEqual([]);
+    expect(this.lost(failing)).toEqual([]);
   }
 
   /** The requests that got no 200, and how many there were of all; said, so that a run shows its numbers. */

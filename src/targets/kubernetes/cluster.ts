@@ -2,6 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { TrafficCluster } from '../../traffic/cluster-access';
 import { ApiHttp, ApiHttpFailure } from './api-http';
 import type { ApiAnswer, ApiHttpOptions, ApiRequest, ApiServer } from './api-http';
+import { ApiOutages } from './api-outages';
+import type { Outages } from './api-outages';
 import { ApiWatch } from './api-watch';
 import type { ApiWatchOptions, OpenWatch } from './api-watch';
 import { ClusterFailure, failureOfAnswer, isApiStatus } from './cluster-failure';
@@ -67,6 +69,8 @@ export interface Cluster {
   close(): void;
   /** Where `find` may be answered by what a watch has told; left out where every read asks the server. */
   readonly watching?: Watching;
+  /** Left out where nobody notes them. */
+  readonly outages?: Outages;
 }
 
 export interface Watching {
@@ -214,6 +218,8 @@ export interface ClusterOptions extends KubeConfigOptions, ApiHttpOptions {
   readonly watch?: Omit<ApiWatchOptions, 'maxBytes'>;
   /** One for all clusters of a process, where there are several. */
   readonly counter?: RequestCounter;
+  /** Its clock is its own; for tests. */
+  readonly outages?: ApiOutages;
   /** In [0, 1), for the jitter of retries. */
   readonly random?: () => number;
 }
@@ -253,6 +259,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
   readonly #watches: ApiWatch;
   readonly #retry: RetryPolicy;
   readonly #counter: RequestCounter;
+  readonly outages: ApiOutages;
   readonly #random: () => number;
   readonly #resources = new Map<string, Resource>();
 
@@ -266,6 +273,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
     });
     this.#retry = { ...DEFAULT_RETRY, ...options.retry };
     this.#counter = options.counter ?? new RequestCounter();
+    this.outages = options.outages ?? new ApiOutages();
     this.#random = options.random ?? Math.random;
   }
 
@@ -699,9 +707,18 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
   /** Counts a try that begins now, by how it ends. */
   #counting({ verb, resource }: Doing): (status: string) => void {
     const began = performance.now();
-    return (status) => this.#counter.record({ verb, resource, status, seconds: (performance.now() - began) / 1000 });
+    return (status) => {
+      this.#counter.record({ verb, resource, status, seconds: (performance.now() - began) / 1000 });
+      // What comes through the proxy may be the pods' own word.
+      if (resource === 'services/proxy' || UNTELLING.has(status)) return;
+      if (status === 'unreachable' || status === 'timeout' || status.startsWith('5')) this.outages.failed();
+      else this.outages.answered();
+    };
   }
 }
+
+/** Ends of a try that say nothing of whether the API server is there. */
+const UNTELLING: ReadonlySet<string> = new Set(['cancelled', 'credentials', 'tooLarge']);
 
 /** The field selector by which RBAC grants a list or a watch of one object to those who may by its name alone. */
 function nameSelector({ name }: ObjectRef): string {

@@ -23,6 +23,15 @@ export const CLUSTER_DEFAULTS = {
   reviewsAtOnce: 8,
 } as const;
 
+/** The numbers of an API server's outages, each with where it comes from. */
+export const OUTAGE_DEFAULTS = {
+  /** What is over sooner is a connection that was cut, or another leader; watches are back within two seconds of it. */
+  shortestMs: 3_000,
+  /** client-go's reflector (`NewExponentialBackoffManager(800ms, 30s, 2min, 2.0, 1.0)`): see `ApiOutages`. */
+  followFactor: 2,
+  longestFollowMs: 60_000,
+} as const;
+
 /** The numbers of watching single objects, each with where it comes from. */
 export const WATCH_DEFAULTS = {
   /** From asking for credentials to the answer's head: the API server sends that at once, whether there are events or not. */

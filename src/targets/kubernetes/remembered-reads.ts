@@ -102,6 +102,7 @@ function remembering(cluster: Cluster, { asked: all = false }: { readonly asked?
       fieldManager: cluster.fieldManager,
       defaultNamespace: cluster.defaultNamespace,
       ...(cluster.watching === undefined ? {} : { watching: cluster.watching }),
+      ...(cluster.outages === undefined ? {} : { outages: cluster.outages }),
       get,
       find,
       list: (ref, options) => cluster.list(ref, options),

@@ -106,6 +106,23 @@ export function refuseWithoutPods(stable: DeploymentView, share: number): void {
   );
 }
 
+/**
+ * A gateway that has come back to its routes after an outage, and not yet to the pods, would send to those of before.
+ *
+ * @throws TargetFailure `unreachable` until all who watch the API server are back at it, too.
+ */
+export function refuseUntilFollowed(
+  { outages }: Cluster,
+  to: { readonly namespace: string; readonly name: string },
+): void {
+  const leftMs = outages?.followedInMs() ?? 0;
+  if (leftMs === 0) return;
+  throw new TargetFailure(
+    'unreachable',
+    `The API server was away and is back; for another ${Math.ceil(leftMs / 1000)} s a gateway may not know the pods of Deployment ${to.namespace}/${to.name}, and the traffic stays where it is until then.`,
+  );
+}
+
 /** What a Deployment still lacks for its share of the traffic, as a clause; null when its pods are there. */
 export function lacksPods(
   {

@@ -1,4 +1,5 @@
 import { abandonedBy } from './api-http';
+import type { Outages } from './api-outages';
 import type { OpenWatch } from './api-watch';
 import type {
   CallOptions,
@@ -66,6 +67,7 @@ class WatchedObjects implements Cluster {
   readonly fieldManager: string;
   readonly defaultNamespace: string;
   readonly watching: Watching;
+  readonly outages?: Outages;
   readonly #cluster: WatchableCluster;
   readonly #now: () => number;
   readonly #random: () => number;
@@ -79,6 +81,7 @@ class WatchedObjects implements Cluster {
   constructor(cluster: WatchableCluster, options: WatchedObjectsOptions) {
     this.fieldManager = cluster.fieldManager;
     this.defaultNamespace = cluster.defaultNamespace;
+    if (cluster.outages !== undefined) this.outages = cluster.outages;
     this.#cluster = cluster;
     this.#now = options.now ?? Date.now;
     this.#random = options.random ?? Math.random;

@@ -1,3 +1,4 @@
+import { ApiOutages } from '../../../src/targets/kubernetes/api-outages';
 import { createBlueGreenTarget } from '../../../src/targets/kubernetes/blue-green/blue-green-target';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
@@ -487,6 +488,38 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     await target.setWeight(shift(2, 100, 0));
 
     expect(await replicasOf('green')).toBe(7);
+  });
+
+  it('after an outage of the API server, no traffic before a gateway is sure to know the pods', async () => {
+    let nowMs = 0;
+    const outages = new ApiOutages(() => nowMs);
+    const plan = targetPlan({ namespace, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' } });
+    const blind = createBlueGreenTarget(plan, {
+      cluster: server().connect({ outages }),
+      resolve: async (image) => `${image}@resolved`,
+    });
+    await blind.deploy(write(1));
+    outages.failed();
+    nowMs += 30_000;
+    outages.answered();
+    const refused = await failureOf(blind.setWeight(shift(2, 100, 0)));
+    const before = await selectorOf();
+    nowMs += 60_000;
+    await blind.setWeight(shift(2, 100, 0));
+    const after = await selectorOf();
+    outages.failed();
+    nowMs += 30_000;
+    outages.answered();
+    // The old one's pods have been there all the time.
+    await blind.setWeight(shift(3, 0, 100));
+
+    expect(refused).toMatchObject({
+      kind: 'unreachable',
+      message: expect.stringMatching(/for another 60 s a gateway may not know the pods of .*checkout-green/) as string,
+    });
+    expect(before).toEqual({ app: 'checkout', color: 'blue' });
+    expect(after).toEqual({ app: 'checkout', color: 'green' });
+    expect(await selectorOf()).toEqual(before);
   });
 
   it('no traffic without the pods for it', async () => {

@@ -1,3 +1,4 @@
+import { ApiOutages } from '../../../src/targets/kubernetes/api-outages';
 import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
@@ -265,6 +266,61 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await imageOf('checkout')).toBe(V1);
     expect(await weights()).toEqual({ checkout: 1 });
     expect(await find('Deployment', 'checkout-canary')).toBeNull();
+  });
+
+  describe('after an outage of the API server', () => {
+    let nowMs: number;
+    let outages: ApiOutages;
+    let blind: Target;
+
+    beforeEach(() => {
+      nowMs = 0;
+      outages = new ApiOutages(() => nowMs);
+      blind = targetOf({}, server().connect({ outages }));
+    });
+    const outage = (): void => {
+      outages.failed();
+      nowMs += 10_000;
+      outages.answered();
+    };
+
+    it('no new pods get traffic before a gateway is sure to know them; the way back waits for nobody', async () => {
+      await blind.deploy(write(1));
+      outage();
+      const refused = await failureOf(blind.setWeight(shift(2, 25, 0)));
+      const before = await weights();
+      nowMs += 20_000;
+      await blind.setWeight(shift(2, 25, 0));
+      const after = await weights();
+      outage();
+      await blind.setWeight(shift(3, 0, 25));
+
+      expect(refused).toMatchObject({
+        kind: 'unreachable',
+        message: `The API server was away and is back; for another 20 s a gateway may not know the pods of Deployment ${namespace}/checkout-canary, and the traffic stays where it is until then.`,
+      });
+      expect(before).toEqual({ checkout: 100 });
+      expect(after).toEqual({ checkout: 75, 'checkout-canary': 25 });
+      expect(await weights()).toEqual({ checkout: 100 });
+    });
+
+    it.each([50, 0])(
+      'the new stable pods of a promotion get none either, be it handed back to %i %%',
+      async (weight) => {
+        await blind.deploy(write(1));
+        await blind.setWeight(shift(2, 100, 0));
+        await blind.promote({ ...write(3), ...promotion });
+        outage();
+        const refused = await failureOf(blind.setWeight(shift(4, weight, 100)));
+        const before = await weights();
+        nowMs += 20_000;
+        await blind.setWeight(shift(4, weight, 100));
+
+        expect(refused.message).toMatch(/for another 20 s a gateway may not know the pods of Deployment .*\/checkout,/);
+        expect(before).toEqual({ checkout: 0, 'checkout-canary': 100 });
+        expect(await weights()).toEqual(weight === 0 ? { checkout: 100 } : { checkout: 50, 'checkout-canary': 50 });
+      },
+    );
   });
 
   it('no weight rises without the pods for it', async () => {

@@ -1,3 +1,4 @@
+import { ApiOutages } from '../../../src/targets/kubernetes/api-outages';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
@@ -308,5 +309,51 @@ describe('the counter', () => {
     expect(counter.durations()).toEqual([
       expect.objectContaining({ verb: 'get', resource: 'deployments.apps', count: 3 }),
     ]);
+  });
+});
+
+describe('the outages that were seen', () => {
+  /** Each try takes a second of this clock. */
+  async function follow(handlers: readonly Handler[], proxied = false): Promise<number> {
+    let nowMs = 0;
+    api.handlers = handlers.map((handler) => (request, response, body) => {
+      nowMs += 1_000;
+      handler(request, response, body);
+    });
+    const cluster = connect({ outages: new ApiOutages(() => nowMs) });
+    if (proxied) {
+      const asked = { namespace: 'shop', service: 'checkout', path: '/' };
+      for (const _ of handlers) await cluster.proxyGet(asked, { signal });
+      // As soon as there is an answer of the server's own.
+      api.handlers = [found];
+    }
+    await cluster.get(ref, { signal });
+    return cluster.outages?.followedInMs() ?? Number.NaN;
+  }
+  const four = (fault: Handler): readonly Handler[] => [fault, fault, fault, fault, found];
+
+  it.each<[string, Handler]>([
+    ['cut connections', reset],
+    ['a server that has no storage', status(500, 'InternalError', 'etcdserver: request timed out')],
+    ['a balancer without a server', (_request, response) => void response.writeHead(503).end('no healthy upstream')],
+  ])('are those of %s', async (_name, fault) => {
+    // From the first failure to the answer four seconds have passed.
+    expect(await follow(four(fault))).toBe(8_000);
+  });
+
+  it('are not a server that is overloaded, nor a single failure', async () => {
+    expect(await follow(four(status(429, 'TooManyRequests', 'too many requests')))).toBe(0);
+    expect(await follow([reset, found])).toBe(0);
+  });
+
+  it('are not what pods say behind the proxy', async () => {
+    const warming: Handler = (_request, response) => void response.writeHead(503).end('warming up');
+
+    expect(
+      await follow(
+        Array.from({ length: 5 }, () => warming),
+        true,
+      ),
+    ).toBe(0);
   });
 });

@@ -28,6 +28,7 @@ import {
   readyPods,
   refuseLate,
   refuseOtherPods,
+  refuseUntilFollowed,
   refuseWithoutPods,
   refuseWithoutStable,
 } from '../track-checks';
@@ -330,6 +331,8 @@ class BlueGreenTarget implements Target {
     }
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
+    // The old one's pods have been there all the time.
+    else if (write.weight > write.previousWeight) refuseUntilFollowed(this.#cluster, at);
   }
 
   /** The switch: one write. Then the split, which now only divides what goes to the same pods, is ended. */

@@ -33,6 +33,7 @@ import {
   refuseLate,
   refuseOtherPods,
   refusePaused,
+  refuseUntilFollowed,
   refuseWithoutPods,
   refuseWithoutStable,
 } from '../track-checks';
@@ -152,7 +153,9 @@ class CanaryTarget implements Target {
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
       if (!this.#sharesByReplicas()) await this.#ensurePods(tracks, write);
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
-      if (weight < previousWeight) refuseWithoutPods(tracks.stable, 100 - weight);
+      const down = weight < previousWeight;
+      if (down) refuseWithoutPods(tracks.stable, 100 - weight);
+      if (weight !== previousWeight) this.#refuseUntilFollowed(down ? tracks.stable.name : tracks.canaryName);
       const notes = await shiftTraffic(tracks.traffic, {
         document,
         previous: { ...document, weight: previousWeight },
@@ -365,7 +368,14 @@ class CanaryTarget implements Target {
       );
     }
     // New pods that have just replaced the old ones must all be there before they get everything.
-    if (isBeingPromoted(tracks.stableObject, write.fence.release)) refuseWithoutPods(stable, 100);
+    if (!isBeingPromoted(tracks.stableObject, write.fence.release)) return;
+    refuseWithoutPods(stable, 100);
+    this.#refuseUntilFollowed(stable.name);
+  }
+
+  #refuseUntilFollowed(name: string): void {
+    // Where pods are the share there is no write that a gateway could know before them.
+    if (!this.#sharesByReplicas()) refuseUntilFollowed(this.#cluster, { namespace: this.#plan.namespace, name });
   }
 
   /** The canary's pods for a weight, there and available, before it gets it. */

@@ -1,0 +1,64 @@
+import { ApiOutages } from '../../../src/targets/kubernetes/api-outages';
+
+describe('an outage of an API server', () => {
+  let now: number;
+  let outages: ApiOutages;
+
+  beforeEach(() => {
+    now = 1_000_000;
+    outages = new ApiOutages(() => now);
+  });
+
+  function away(ms: number): void {
+    outages.failed();
+    now += ms;
+    outages.answered();
+  }
+
+  it('nobody has seen is none', () => {
+    outages.answered();
+
+    expect(outages.followedInMs()).toBe(0);
+  });
+
+  it.each([
+    [3_000, 6_000],
+    [10_000, 20_000],
+    [30_000, 60_000],
+    [3_600_000, 60_000],
+  ])('of %i ms is over for all after %i ms more', (lasted, follow) => {
+    away(lasted);
+
+    expect(outages.followedInMs()).toBe(follow);
+    now += follow - 1;
+    expect(outages.followedInMs()).toBe(1);
+    now += 1;
+    expect(outages.followedInMs()).toBe(0);
+  });
+
+  it('is none when it was a cut connection', () => {
+    away(2_999);
+
+    expect(outages.followedInMs()).toBe(0);
+  });
+
+  it('begins with the first try that failed, and ends with the first that did not', () => {
+    outages.failed();
+    now += 9_000;
+    outages.failed();
+    now += 1_000;
+    outages.answered();
+    now += 5_000;
+    outages.answered();
+
+    expect(outages.followedInMs()).toBe(15_000);
+  });
+
+  it('a short one after a long one shortens nothing', () => {
+    away(30_000);
+    now += 1_000;
+    away(4_000);
+
+    expect(outages.followedInMs()).toBe(55_000);
+  });
+});
