@@ -91,7 +91,7 @@ describeWithPromtool('sluice backtest over a Prometheus with a history', ({ prom
       { track: 'canary', from: broken, to: broken + 5 * MINUTE, requestsPerSecond: 8, errors: () => 0.04 },
       { track: 'canary', from: fine, to: fine + 5 * MINUTE, requestsPerSecond: 8, errors: () => base },
     ]);
-    prometheus = await startPrometheus(binary, [], { promtool, openMetrics });
+    prometheus = await startPrometheus(binary, [], { backFill: { promtool, openMetrics } });
     spec = await specOf(`source: { prometheus: { url: "${prometheus.url}" } }`);
   });
   afterAll(() => prometheus?.stop());

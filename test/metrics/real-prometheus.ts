@@ -27,16 +27,22 @@ export interface BackFill {
   readonly openMetrics: string;
 }
 
-/** A real Prometheus on loopback with its data in a directory of its own, scraping the targets every second. */
+export interface PrometheusSettings {
+  readonly backFill?: BackFill;
+  /** How often the targets are scraped, milliseconds; each second unless told. */
+  readonly scrapeMs?: number;
+}
+
+/** A real Prometheus on loopback with its data in a directory of its own, scraping the targets. */
 export async function startPrometheus(
   binary: string,
   targets: readonly ScrapeTarget[],
-  backFill?: BackFill,
+  { backFill, scrapeMs = 1_000 }: PrometheusSettings = {},
 ): Promise<RunningPrometheus> {
   const directory = await mkdtemp(join(tmpdir(), 'sluice-prometheus-'));
   const port = await freePort();
   const config = {
-    global: { scrape_interval: '1s', scrape_timeout: '1s' },
+    global: { scrape_interval: `${scrapeMs}ms`, scrape_timeout: `${scrapeMs}ms` },
     scrape_configs: [
       {
         job_name: 'app',

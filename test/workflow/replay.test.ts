@@ -64,6 +64,7 @@ it('the recorded releases are followed to their ends by the workflows as they ar
     'promoted',
     'queue',
     'rolled-back',
+    'source-clock-ahead',
     'stuck-roll-back',
   ]);
   expect(await broken(bundle)).toEqual([]);
@@ -220,6 +221,16 @@ async function record(): Promise<void> {
     await send(handle, 'rollback', { reason: 'baskets are empty' });
     await handle.result();
     await keep('blue-green-taken-back', handle);
+  });
+
+  const ahead = new FakeWorld();
+  // One look by a clock that is ahead, and the next one by it put right.
+  ahead.sourceClock = ({ at }) => (ahead.count('measure') === 1 ? at + 60_000 : at);
+  ahead.gather = ({ subject, since }) => ({ subject, since, metrics: {} });
+  await play(ahead, async (room) => {
+    const handle = await time.startRelease(room, shortPlan());
+    await handle.result();
+    await keep('source-clock-ahead', handle);
   });
 
   await play(onCluster({ canary: 'v2' }), async (room) => {
