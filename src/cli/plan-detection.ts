@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
-import type { ReleaseDetection, StepDetection } from '../analysis/detection/detect';
-import { detect, isCompared, PROBABILITY, TIMED_RISES } from '../analysis/detection/detect';
+import type { ReleaseDetection, StepDetection, TimeToFind } from '../analysis/detection/detect';
+import { detect, isCompared, LONGEST_SOAK_MS, PROBABILITY, TIMED_RISES } from '../analysis/detection/detect';
 import { suggestSoaks } from '../analysis/detection/suggest';
 import type { SuggestedStep } from '../analysis/detection/suggest';
 import { ReleaseError } from '../errors';
@@ -127,13 +127,14 @@ function findingLines(
       ...(index === 0 ? step : ['', '']),
       safeText(name),
       smallestRise === null ? 'nothing' : `${smallestRise}x`,
-      ...times.map(({ medianMs }) => (medianMs === null ? glyphs(look).dash : formatDuration(medianMs))),
+      ...times.map((time) => timeText(time, look)),
     ]);
   });
   const headings = ['STEP', 'REQUESTS', 'METRIC', 'FINDS', ...TIMED_RISES.map((rise) => `${rise}x IN`)];
   lines.push(...renderTable(headings, rows, look));
   const notes = [
     `REQUESTS: of the canary. FINDS: the smallest rise over stable that is found within the step with ${100 * PROBABILITY} % probability; "${TIMED_RISES[0]}x IN": until half of such canaries are found.`,
+    ...timeNotes(steps, look),
     ...(traffic.metrics.some(({ kind }) => kind === 'latency')
       ? ['Of a latency, a rise is that many times as many requests slower than its quantile is now.']
       : []),
@@ -148,6 +149,26 @@ function findingLines(
   ];
   for (const note of notes) lines.push(...wrap(safeText(note), look.width));
   return lines;
+}
+
+/** What no step has room for stands in brackets, so that nobody takes it for found. */
+function timeText({ medianMs, beyondMs }: TimeToFind, look: Look): string {
+  if (medianMs !== null) return formatDuration(medianMs);
+  return beyondMs === null ? glyphs(look).dash : `(${formatDuration(beyondMs)})`;
+}
+
+function timeNotes(steps: readonly StepDetection[], look: Look): string[] {
+  const missed = steps
+    .flatMap(({ metrics }) => metrics.flatMap(({ times }) => times))
+    .filter(({ medianMs }) => medianMs === null);
+  return [
+    ...(missed.some(({ beyondMs }) => beyondMs !== null)
+      ? ['In brackets: not within the step, but after so long if its soak were longer.']
+      : []),
+    ...(missed.some(({ beyondMs }) => beyondMs === null)
+      ? [`${glyphs(look).dash}: not within the step, nor in a soak of ${specDuration(LONGEST_SOAK_MS)}.`]
+      : []),
+  ];
 }
 
 /** How often a healthy version is taken for a bad one: by the evidence, by fixed limits, and by either. */

@@ -4,7 +4,8 @@ import { formatDuration } from '../spec/units';
 import { date, table } from './elements';
 import { evidencePlot } from './evidence-plot';
 import { markup, renderPage } from './html';
-import type { Html } from './html';
+import type { Html, Part } from './html';
+import { BATCH_HEADINGS, batchCells, hasBatch } from './look-batch';
 import { renderPlot } from './plot';
 import type { Plot } from './plot';
 
@@ -63,7 +64,7 @@ export function renderMonitorReport(report: MonitorReport): string {
     <h2>Metrics</h2>
     ${looks.length === 0 ? markup`<p class="soft">Nothing was looked at.</p>` : plotsOf(report).map(renderPlot)}
     <h2>Looks</h2>
-    ${looksTable(report)}`;
+    ${looksTable(report)} ${batchesTable(report)}`;
   return renderPage(`${title}: ${WORDS[verdict].toLowerCase()}`, body);
 }
 
@@ -140,4 +141,22 @@ function looksTable({ looks, startedAt }: MonitorReport): Html {
         : (problem ?? ''),
     ]),
   );
+}
+
+/** What each look counted, for those that add the evidence up themselves. */
+function batchesTable({ looks, startedAt }: MonitorReport): Html | null {
+  const rows = looks.flatMap(({ elapsedMs, compared }) =>
+    compared
+      .filter(({ evidence }) => hasBatch(evidence))
+      .map(({ name, evidence }, index): Part[] => [
+        index === 0 ? date(startedAt + elapsedMs) : '',
+        name,
+        ...batchCells(evidence),
+      ]),
+  );
+  if (rows.length === 0) return null;
+  return markup`<details>
+    <summary>What each look counted</summary>
+    ${table(['Time', 'Metric', ...BATCH_HEADINGS], rows)}
+  </details>`;
 }

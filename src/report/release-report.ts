@@ -8,6 +8,7 @@ import { date, table } from './elements';
 import { evidencePlot, round } from './evidence-plot';
 import { markup, renderPage } from './html';
 import type { Html, Part } from './html';
+import { BATCH_HEADINGS, batchCells, hasBatch } from './look-batch';
 import { renderPlot } from './plot';
 import type { Plot, PlotLine } from './plot';
 
@@ -258,6 +259,7 @@ function eventsTable(events: readonly ReleaseEvent[]): Html {
 }
 
 function measurementsTable(measurements: readonly Measurement[]): Html {
+  const counted = measurements.some(({ metrics }) => metrics.some(({ evidence }) => hasBatch(evidence)));
   const rows = measurements.flatMap(({ at, weight, observedShare, metrics }) =>
     metrics.map((metric, index): Part[] => [
       index === 0 ? date(at) : '',
@@ -268,10 +270,12 @@ function measurementsTable(measurements: readonly Measurement[]): Html {
       value(metric, 'canary'),
       value(metric, 'stable'),
       metric.canaryRequests === null ? '' : formatCount(metric.canaryRequests),
+      ...(counted ? batchCells(metric.evidence) : []),
       metric.sentence,
     ]),
   );
-  const headings = ['Time', 'Weight', 'Share', 'Metric', 'Verdict', 'Canary', 'Stable', 'Requests', 'Why'];
+  const values = ['Time', 'Weight', 'Share', 'Metric', 'Verdict', 'Canary', 'Stable', 'Requests'];
+  const headings = [...values, ...(counted ? BATCH_HEADINGS : []), 'Why'];
   return markup`<details>
     <summary>All ${measurements.length} measurements that are kept</summary>
     ${table(headings, rows)}

@@ -113,7 +113,9 @@ describe('what sluice plan says of what each step can find', () => {
 
     expect(ran).toMatchObject({ code: 0, err: '' });
     expect(ran.out).toContain('With 100 requests a second to the whole service and error-rate 0.5 %:');
-    expect(ran.out).toMatch(/^5 % +1\.5k +error-rate +\d+x +— +\S+ +\S+s$/mu);
+    expect(ran.out).toMatch(/^5 % +1\.5k +error-rate +\d+x +\(\d+m\d\ds\) +\dm\d\ds +\dm\d\ds$/mu);
+    expect(ran.out).toContain('In brackets: not within the step, but after so long if its soak were longer.');
+    expect(ran.out).not.toContain('nor in a soak of');
     expect(ran.out).toMatch(/^100 % +6\.0k +no comparison$/mu);
     expect(ran.out).toMatch(/a chance of at most 1 %; in \d+ of 1000/u);
   });
@@ -147,6 +149,26 @@ describe('what sluice plan says of what each step can find', () => {
       ],
       falseRollBacks: { bound: 0.01, releases: 1_000 },
     });
+  });
+
+  it('tells what no step has room for, and what no soak of a day finds', async () => {
+    const file = await release({ steps: SHORT });
+    const args = ['--traffic', '1/s', '--base', '0.1%'];
+    const { out } = await plan(file, ...args);
+    const { detection } = JSON.parse((await plan(file, ...args, '-o', 'json')).out) as {
+      detection: { steps: { metrics: { times: { medianMs: number | null; beyondMs: number | null }[] }[] }[] };
+    };
+    const roomy = (await plan(await release({ steps: SHORT }), '--traffic', '5000/s', '--base', '0.5%')).out;
+
+    expect(out).toMatch(/^10 % +6 +error-rate +nothing +— +\(\d+h\d\dm\) +\(\d+h\d\dm\)$/mu);
+    expect(out.replace(/\s+/gu, ' ')).toMatch(
+      /In brackets: not within the step, but after so long if its soak were longer\. —: not within the step, nor in a soak of 1d\./u,
+    );
+    const [two, five] = detection.steps[0]?.metrics[0]?.times ?? [];
+    expect(two).toEqual({ rise: 2, medianMs: null, beyondMs: null });
+    expect(five).toEqual({ rise: 5, medianMs: null, beyondMs: expect.any(Number) as number });
+    expect(roomy).toMatch(/^10 % +\S+k +error-rate +\S+x +\S+s +\S+s +\S+s$/mu);
+    expect(roomy).not.toMatch(/brackets|nor in a soak/u);
   });
 
   it('is the same by hand', async () => {

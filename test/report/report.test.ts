@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { EvidenceReport } from '../../src/analysis/gather-evidence';
+import type { MetricVerdict } from '../../src/analysis/verdict';
 import { renderMonitorReport } from '../../src/report/monitor-report';
 import type { MonitorReport } from '../../src/report/monitor-report';
 import { renderReleaseReport } from '../../src/report/release-report';
@@ -6,7 +8,7 @@ import type { ReleaseStatus } from '../../src/workflows/api';
 import { aStatus, START } from '../cli/statuses';
 import { dangersOf, readPage } from './page';
 import type { Page } from './page';
-import { aLongStatus } from './statuses';
+import { aLongStatus, withEvidence } from './statuses';
 
 const NOW = START + 191_000;
 
@@ -128,6 +130,52 @@ describe('the report of a release', () => {
     expect(text).not.toContain('p95-latency');
   });
 
+  it('tells of each look what it alone counted of both tracks, and between which moments', () => {
+    const status = aLongStatus();
+    const [start, end] = [START + 5_000, START + 10_000];
+    const batches: Partial<EvidenceReport>[] = [
+      {
+        asked: { from: null, to: end },
+        batch: { canary: { bad: 3, total: 25 }, stable: { bad: 2, total: 475 } },
+      },
+      {
+        asked: { from: start, to: end },
+        batch: { canary: { bad: 7, total: 26 }, stable: { bad: 9, total: 470 }, boundary: 0.25, open: true },
+      },
+      { asked: { from: start, to: end }, batch: { canary: { bad: 1, total: 27 }, stable: null } },
+      { asked: { from: start, to: end } },
+      {},
+    ];
+    const read = page({
+      ...status,
+      ...{ steps: [], events: [] },
+      measurements: status.measurements.slice(0, batches.length).map((measurement, index) => ({
+        ...measurement,
+        metrics: measurement.metrics.map((metric) =>
+          metric.evidence === undefined ? metric : { ...metric, evidence: { ...metric.evidence, ...batches[index] } },
+        ),
+      })),
+    });
+    const headings = read.all('th').map((cell) => read.text(cell));
+    const rows = read.all('tr').map((row) => row.childNodes.flatMap((cell) => ('tagName' in cell ? [cell] : [])));
+    const at = headings.indexOf('Counted from') - headings.indexOf('Time', headings.indexOf('Who'));
+    const counted = rows
+      .filter((row) => row.some((cell) => read.text(cell) === 'error-rate'))
+      .map((row) => row.slice(at, at + 4).map((cell) => read.text(cell)));
+
+    const [from, to] = ['2026-11-21 14:00:05Z', '2026-11-21 14:00:10Z'];
+    expect(headings.slice(-5)).toEqual(['Counted from', 'Counted to', "Canary's batch", "Stable's batch", 'Why']);
+    expect(counted).toEqual([
+      ['the weight was set', to, '3 of 25 bad', '2 of 475 bad'],
+      [from, to, '7 of 26 slower than 250 ms (kept open for the next)', '9 of 470 slower than 250 ms'],
+      [from, to, '1 of 27 bad', 'not asked'],
+      [from, to, 'nothing counted', ''],
+      ['', '', '', ''],
+    ]);
+    // Where nothing of it is kept there are no empty columns.
+    expect(page(status).text()).not.toContain('Counted from');
+  });
+
   it('plots weights, metrics and evidence, a point for each measurement', () => {
     const read = page(aLongStatus());
 
@@ -180,6 +228,26 @@ describe('the report of what was monitored', () => {
     const cells = read.all('td').map((cell) => read.text(cell));
     expect(cells.slice(5, 10)).toEqual(['2026-11-21 14:00:10Z', '7 %', '300 ms', '110', 'error rate 7 % is above 5 %']);
     expect(readPage(renderMonitorReport({ ...MONITORED, looks: [] })).text()).toContain('Nothing was looked at.');
+    expect(text).not.toContain('What each look counted');
+  });
+
+  it('has what each look counted of a canary beside stable, with names as the text they are', () => {
+    const name = '<img src=x>';
+    const { evidence } = withEvidence({ canary: 0.01 } as MetricVerdict, 1);
+    if (evidence === undefined) throw new Error('there is no evidence');
+    const asked = { from: START, to: START + 5_000 };
+    const batch = { canary: { bad: 3, total: 25 }, stable: { bad: 2, total: 475 } };
+    const looks = MONITORED.looks.map((look, index) => ({
+      ...look,
+      compared: index === 0 ? [{ name, evidence: { ...evidence, asked, batch } }] : [],
+    }));
+    const read = readPage(renderMonitorReport({ ...MONITORED, looks }));
+    const cells = read.all('td').map((cell) => read.text(cell));
+
+    const [from, to] = ['2026-11-21 14:00:00Z', '2026-11-21 14:00:05Z'];
+    expect(read.text()).toContain('What each look counted');
+    expect(cells.slice(-6)).toEqual([to, name, from, to, '3 of 25 bad', '2 of 475 bad']);
+    expect(dangersOf(read)).toEqual([]);
   });
 });
 

@@ -3,7 +3,7 @@ import type { EvidenceDesign, Onset } from '../event-evidence';
 import { alphaOf } from '../gather-evidence';
 import { playLimits } from './limits';
 import type { LimitPolicy, RatioLimits } from './limits';
-import { drawNumbers, freshRuns, playStep } from './runs';
+import { drawNumbers, firstOf, freshRuns, playStep } from './runs';
 import type { Draws, Runs } from './runs';
 import { looksOf } from './step-looks';
 import type { LooksOptions, StepLook } from './step-looks';
@@ -97,16 +97,32 @@ export interface MetricDetection {
   readonly base: number;
   /** Of the canary's chance over stable's: the smallest one found within the step in 95 % of the runs; null for none. */
   readonly smallestRise: number | null;
-  /** Until half of the runs have found a rise, milliseconds; null: not within the step. */
-  readonly times: readonly { readonly rise: number; readonly medianMs: number | null }[];
+  readonly times: readonly TimeToFind[];
+}
+
+/** Until half of the runs have found a rise. */
+export interface TimeToFind {
+  /** Of the canary's chance over stable's. */
+  readonly rise: number;
+  /** Milliseconds; null: not within the step. */
+  readonly medianMs: number | null;
+  /**
+   * Milliseconds, more than the step has, if its soak were longer and all else as it is; null: found within the step, or
+   * not within a soak of `LONGEST_SOAK_MS` either.
+   */
+  readonly beyondMs: number | null;
 }
 
 /** As close as anyone needs to know it. */
 export const RISES: readonly number[] = [1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50];
 export const TIMED_RISES: readonly number[] = [2, 5, 10];
 export const PROBABILITY = 0.95;
+/** No soak is played for longer: nobody waits at one weight for more than a day. */
+export const LONGEST_SOAK_MS = 86_400_000;
 /** The share found of a rise is then known to about 0.7 points, which is less than a step between two rises. */
 const RUNS = 1_000;
+/** Of them play what lies beyond a step: days of looks, whose times are known to a tenth only. */
+const RUNS_BEYOND = 200;
 const SEED = 20_240_611;
 
 /**
@@ -170,14 +186,17 @@ function playMetric(
   const player = createPlayer(input, metric, index);
   const steps: (MetricDetection | null)[] = [];
   for (const [at, step] of input.steps.entries()) {
-    steps.push(isCompared(step) ? measure(player.arrive(step, at), metric) : null);
+    steps.push(isCompared(step) ? measure(player.arrive(step, at), player.prolong(step, at), metric) : null);
     player.pass(step, at);
   }
   return { steps, runs: player.runs() };
 }
 
-function measure(step: PlayedStep, metric: DetectionMetric): MetricDetection {
-  const times = TIMED_RISES.map((rise) => ({ rise, medianMs: finiteOrNull(step.quantile(rise, 0.5)) }));
+function measure(step: PlayedStep, prolonged: PlayedStep, metric: DetectionMetric): MetricDetection {
+  const times = TIMED_RISES.map((rise): TimeToFind => {
+    const medianMs = finiteOrNull(step.quantile(rise, 0.5));
+    return { rise, medianMs, beyondMs: medianMs === null ? finiteOrNull(prolonged.quantile(rise, 0.5)) : null };
+  });
   // The chance to be found grows with the rise: the first of the grid that is found is searched for by halves.
   let low = 0;
   let high = RISES.length;
@@ -199,6 +218,8 @@ function measure(step: PlayedStep, metric: DetectionMetric): MetricDetection {
 export interface Player {
   /** A step that begins now, to be asked about. */
   arrive(step: DetectionStep, index: number): PlayedStep;
+  /** The same step with the longest soak, to be asked about what it does not find as it is; by fewer runs. */
+  prolong(step: DetectionStep, index: number): PlayedStep;
   /** The step is over, and nothing happened in it. */
   pass(step: DetectionStep, index: number): void;
   runs(): Runs;
@@ -212,33 +233,40 @@ export interface PlayedStep {
 export function createPlayer(input: DetectionInput, metric: DetectionMetric, index: number): Player {
   const design = designOf(input.policy, metric);
   let runs = freshRuns(RUNS, design);
-  let last: { readonly step: DetectionStep; readonly looks: readonly StepLook[]; readonly draws: Draws } | null = null;
+  let last: { readonly at: number; readonly draws: Draws } | null = null;
+  // The same numbers for a step of whichever length: a longer one begins as a shorter one does.
   const setUp = (step: DetectionStep, at: number): { looks: readonly StepLook[]; draws: Draws } => {
-    if (last?.step === step) return last;
-    const looks = looksOf(lookOptions(input, step));
-    last = { step, looks, draws: drawNumbers(seedOf(index, at), RUNS) };
-    return last;
+    if (last?.at !== at) last = { at, draws: drawNumbers(seedOf(index, at), RUNS) };
+    return { looks: looksOf(lookOptions(input, step)), draws: last.draws };
+  };
+  const ask = (from: Runs, { looks, draws }: { looks: readonly StepLook[]; draws: Draws }): PlayedStep => {
+    const played = new Map<number, Float64Array>();
+    const play = (rise: number): Float64Array => {
+      const { foundMs } = playStep(from, {
+        ...{ design, looks, draws },
+        canary: Math.min(1, metric.base * rise),
+        stable: metric.base,
+        failsAt: limitOf(input) * metric.boundaries,
+      });
+      return foundMs.sort();
+    };
+    return {
+      quantile(rise, share) {
+        const found = played.get(rise) ?? play(rise);
+        played.set(rise, found);
+        return found[Math.ceil(share * from.count) - 1] ?? Infinity;
+      },
+    };
   };
   return {
-    arrive(step, at) {
-      const { looks, draws } = setUp(step, at);
-      const played = new Map<number, Float64Array>();
-      const play = (rise: number): Float64Array => {
-        const { foundMs } = playStep(runs, {
-          ...{ design, looks, draws },
-          canary: Math.min(1, metric.base * rise),
-          stable: metric.base,
-          failsAt: limitOf(input) * metric.boundaries,
-        });
-        return foundMs.sort();
-      };
-      return {
-        quantile(rise, share) {
-          const found = played.get(rise) ?? play(rise);
-          played.set(rise, found);
-          return found[Math.ceil(share * RUNS) - 1] ?? Infinity;
-        },
-      };
+    arrive: (step, at) => ask(runs, setUp(step, at)),
+    prolong(step, at) {
+      const looks = looksOf(lookOptions(input, { ...step, soakMs: LONGEST_SOAK_MS }));
+      const draws = drawNumbers(seedOf(index, at), RUNS_BEYOND);
+      const { quantile } = ask(firstOf(runs, RUNS_BEYOND), { looks, draws });
+      // Fewer runs may have found within the step what all of them have not.
+      const earliest = looks.find(({ atMs }) => atMs > step.soakMs)?.atMs ?? Infinity;
+      return { quantile: (rise, share) => Math.max(earliest, quantile(rise, share)) };
     },
     pass(step, at) {
       if (!isCompared(step)) return;

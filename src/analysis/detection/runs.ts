@@ -29,6 +29,12 @@ export function freshRuns(count: number, design: EvidenceDesign): Runs {
   };
 }
 
+/** The first of the runs, where they stand. */
+export function firstOf({ batches, capital, highest, count: all }: Runs, count: number): Runs {
+  const kinds = capital.length / all;
+  return { count, batches, capital: capital.subarray(0, count * kinds), highest: highest.subarray(0, count) };
+}
+
 /**
  * The random numbers of a step, drawn when they are first asked for: the same for every rise, so that a worse canary is
  * worse in each run, and for any number of looks.

@@ -1,4 +1,4 @@
-import { createPlayer, isCompared, PROBABILITY } from './detect';
+import { createPlayer, isCompared, LONGEST_SOAK_MS, PROBABILITY } from './detect';
 import type { DetectionInput, DetectionStep } from './detect';
 
 const SECOND = 1_000;
@@ -9,9 +9,9 @@ const HOUR = 60 * MINUTE;
 const SOAKS: readonly number[] = [
   ...[30 * SECOND],
   ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * MINUTE),
-  ...[1, 2, 4, 8, 12, 24].map((hours) => hours * HOUR),
+  ...[1, 2, 4, 8, 12].map((hours) => hours * HOUR),
+  LONGEST_SOAK_MS,
 ];
-const LONGEST = 24 * HOUR;
 
 /** Soaks change the number of planned batches, and that the soaks; a few rounds settle it. */
 const ROUNDS = 5;
@@ -50,7 +50,7 @@ function chooseSoaks(input: DetectionInput, { rise, leastMs }: Wanted): Suggeste
   const players = input.metrics.map((metric, index) => ({ metric, player: createPlayer(input, metric, index) }));
   return input.steps.map((step, at): SuggestedStep => {
     if (!isCompared(step)) return { ...step, found: 'not-compared', slowest: null };
-    const longest = { ...step, soakMs: LONGEST };
+    const longest = { ...step, soakMs: LONGEST_SOAK_MS };
     let needed = 0;
     let slowest: string | null = null;
     for (const { metric, player } of players) {

@@ -2,8 +2,8 @@ import { playRelease } from '../../../bench/lib/simulated-release';
 import { binomial } from '../../../bench/lib/random';
 import { EVIDENCE_RULES } from '../../../bench/lib/rules';
 import { binomialUpperTail } from '../../../src/analysis/binomial';
-import { createPlayer, detect } from '../../../src/analysis/detection/detect';
-import type { DetectionInput, DetectionMetric } from '../../../src/analysis/detection/detect';
+import { createPlayer, detect, TIMED_RISES } from '../../../src/analysis/detection/detect';
+import type { DetectionInput, DetectionMetric, TimeToFind } from '../../../src/analysis/detection/detect';
 import { drawBinomial } from '../../../src/analysis/detection/binomial-draws';
 import type { Numbers } from '../../../src/analysis/detection/binomial-draws';
 import type { RatioLimits } from '../../../src/analysis/detection/limits';
@@ -226,6 +226,46 @@ describe('what a step detects', () => {
     const alone = smallest(DEFAULTS)[0] ?? NaN;
     const beside = smallest({ ...DEFAULTS, policy: sharedBy(3) })[0] ?? NaN;
     expect(beside).toBeGreaterThan(alone);
+  });
+
+  it('beyond a step that is too short is about that of a step as long as that, and longer than the step', () => {
+    const timesOf = (soakMs: number, weight: number): readonly TimeToFind[] =>
+      detect({ ...DEFAULTS, steps: [{ weight, soakMs }] }).steps[0]?.metrics[0]?.times ?? [];
+    const short = [5, 25].flatMap((weight) => timesOf(30_000, weight).map((time) => ({ ...time, weight })));
+    const missed = short.filter(({ medianMs }) => medianMs === null);
+
+    expect(missed.length).toBeGreaterThan(3);
+    expect(short.every(({ medianMs, beyondMs }) => medianMs === null || beyondMs === null)).toBe(true);
+    for (const { rise, beyondMs, weight } of missed) {
+      const soak = beyondMs ?? NaN;
+      const medianMs = timesOf(2 * soak, weight).find((time) => time.rise === rise)?.medianMs ?? NaN;
+      expect(soak).toBeGreaterThan(30_000);
+      // Fewer runs: one look off at most, and looks are a tenth of the time apart.
+      expect(Math.abs(soak - medianMs)).toBeLessThanOrEqual(Math.max(5_000, 0.1 * medianMs));
+    }
+  });
+
+  it('beyond a step is after it, even where the runs that play it found the rise within', () => {
+    const tenfold = (weight: number, soakMs: number): TimeToFind | undefined =>
+      detect({ ...DEFAULTS, steps: [{ weight, soakMs }] }).steps[0]?.metrics[0]?.times.at(-1);
+
+    for (const weight of [4, 5, 6, 7, 8, 9, 10, 12, 15, 20]) {
+      // Just too short for the median of all runs.
+      const soakMs = (tenfold(weight, 120_000)?.medianMs ?? NaN) - 1;
+      const missed = tenfold(weight, soakMs);
+      expect(missed?.medianMs).toBeNull();
+      expect(missed?.beyondMs ?? 0).toBeGreaterThan(soakMs);
+    }
+  });
+
+  it('beyond a step is none where no soak of a day finds it, or the step is as long as that', () => {
+    const times = (requestsPerSecond: number, soakMs: number): readonly TimeToFind[] =>
+      detect({ ...DEFAULTS, requestsPerSecond, steps: [{ weight: 5, soakMs }] }).steps[0]?.metrics[0]?.times ?? [];
+    const none = TIMED_RISES.map((rise) => ({ rise, medianMs: null, beyondMs: null }));
+
+    expect(times(0.01, 60_000)).toEqual(none);
+    expect(times(0.01, DAY)).toEqual(none);
+    expect(times(0, 60_000)).toEqual(none);
   });
 
   it('is less where a part of alpha is kept for new stable pods, whose releases are bound as all others', () => {
