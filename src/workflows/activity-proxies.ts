@@ -108,8 +108,8 @@ export function within(ms: number): { startToCloseTimeout: number; scheduleToClo
   return { startToCloseTimeout: ms + GRACE_MS, scheduleToCloseTimeout: ms + GRACE_MS };
 }
 
-/** After an outage of the API server a target moves no traffic until gateways are back at it, too: a minute at most. */
-const AFTER_OUTAGE_MS = 60_000;
+/** After an outage of the API server a target moves no traffic until gateways are back at it, too: 90 s at most. */
+const AFTER_OUTAGE_MS = 90_000;
 
 /** What waits for pods in Kubernetes may take as long as a deployment; elsewhere the activity's own timeouts hold. */
 export function podTimeouts({ target, steps }: Plan): ReturnType<typeof within> | Record<string, never> {

@@ -4,19 +4,20 @@ import { OUTAGE_DEFAULTS } from './defaults';
 export interface Outages {
   /**
    * Milliseconds until others that watch the same API server are back at it, too, after an outage that this client has
-   * seen: 0 where it saw none. It lasts while the server is away.
+   * seen: 0 where it saw none. While the server is away it is what it would be if it came back now.
    */
   followedInMs(): number;
 }
 
 /**
  * Notes tries as they end, and finds the outages in them. A gateway watches routes and pods each for itself, and comes
- * back to each in its own time: client-go waits 0.8 s after the first failed try and doubles that up to 30 s, each
+ * back to each in its own time: client-go waits 0.8 s after the first failed try and doubles that up to 30 s, each wait
  * lengthened by chance to twice as much at most. What it waits last is so no more than twice what it waited before, which
- * is the outage, and a minute at most.
+ * is the outage, and a minute at most. Then it lists, which may have to be done again, and has a configuration to write.
  */
 export class ApiOutages implements Outages {
   readonly #now: () => number;
+  #answeredMs = Number.NEGATIVE_INFINITY;
   #failingSinceMs: number | null = null;
   #followedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -25,23 +26,34 @@ export class ApiOutages implements Outages {
     this.#now = now;
   }
 
-  /** A try had an answer that shows the server at work. */
-  answered(): void {
-    if (this.#failingSinceMs === null) return;
-    const now = this.#now();
-    const lastedMs = now - this.#failingSinceMs;
-    this.#failingSinceMs = null;
-    if (lastedMs < OUTAGE_DEFAULTS.shortestMs) return;
-    const followMs = Math.min(OUTAGE_DEFAULTS.longestFollowMs, OUTAGE_DEFAULTS.followFactor * lastedMs);
-    this.#followedAtMs = Math.max(this.#followedAtMs, now + followMs);
+  now(): number {
+    return this.#now();
   }
 
-  /** A try had none, or one by which the server says that it is not at work. */
-  failed(): void {
-    this.#failingSinceMs ??= this.#now();
+  /** A try had an answer that shows the server at work. */
+  answered(): void {
+    this.#followedAtMs = this.#followedAt();
+    this.#failingSinceMs = null;
+    this.#answeredMs = this.#now();
+  }
+
+  /** A try that began then had none, or one by which the server says that it is not at work. */
+  failed(beganMs: number): void {
+    // One that hangs while others are answered is no outage.
+    this.#failingSinceMs ??= Math.max(beganMs, this.#answeredMs);
   }
 
   followedInMs(): number {
-    return Math.max(0, this.#followedAtMs - this.#now());
+    return Math.max(0, this.#followedAt() - this.#now());
+  }
+
+  /** Where the server is away: if it came back now. */
+  #followedAt(): number {
+    if (this.#failingSinceMs === null) return this.#followedAtMs;
+    const now = this.#now();
+    const lastedMs = now - this.#failingSinceMs;
+    if (lastedMs < OUTAGE_DEFAULTS.shortestMs) return this.#followedAtMs;
+    const { followFactor, followMs, longestFollowMs } = OUTAGE_DEFAULTS;
+    return Math.max(this.#followedAtMs, now + Math.min(longestFollowMs, followFactor * lastedMs + followMs));
   }
 }

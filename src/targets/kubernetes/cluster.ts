@@ -707,11 +707,12 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
   /** Counts a try that begins now, by how it ends. */
   #counting({ verb, resource }: Doing): (status: string) => void {
     const began = performance.now();
+    const begun = this.outages.now();
     return (status) => {
       this.#counter.record({ verb, resource, status, seconds: (performance.now() - began) / 1000 });
       // What comes through the proxy may be the pods' own word.
       if (resource === 'services/proxy' || UNTELLING.has(status)) return;
-      if (status === 'unreachable' || status === 'timeout' || status.startsWith('5')) this.outages.failed();
+      if (status === 'unreachable' || status === 'timeout' || status.startsWith('5')) this.outages.failed(begun);
       else this.outages.answered();
     };
   }

@@ -27,9 +27,15 @@ export const CLUSTER_DEFAULTS = {
 export const OUTAGE_DEFAULTS = {
   /** What is over sooner is a connection that was cut, or another leader; watches are back within two seconds of it. */
   shortestMs: 3_000,
-  /** client-go's reflector (`NewExponentialBackoffManager(800ms, 30s, 2min, 2.0, 1.0)`): see `ApiOutages`. */
-  followFactor: 2,
-  longestFollowMs: 60_000,
+  /**
+   * Twice the outage and a minute at most is what client-go's reflector waits before its last try
+   * (`NewExponentialBackoffManager(800ms, 30s, 2min, 2.0, 1.0)`, see `ApiOutages`); half of that again is for a list that
+   * has to be repeated: 69 s were seen from the API server's return to Traefik's new configuration.
+   */
+  followFactor: 3,
+  /** For a short outage: its first wait is not shorter, and Traefik writes a configuration every 2 s. */
+  followMs: 5_000,
+  longestFollowMs: 90_000,
 } as const;
 
 /** The numbers of watching single objects, each with where it comes from. */

@@ -111,16 +111,38 @@ export function refuseWithoutPods(stable: DeploymentView, share: number): void {
  *
  * @throws TargetFailure `unreachable` until all who watch the API server are back at it, too.
  */
-export function refuseUntilFollowed(
-  { outages }: Cluster,
-  to: { readonly namespace: string; readonly name: string },
-): void {
-  const leftMs = outages?.followedInMs() ?? 0;
-  if (leftMs === 0) return;
+export function refuseUntilFollowed(cluster: Cluster, to: DeploymentName): void {
+  const left = followedIn(cluster);
+  if (left === null) return;
   throw new TargetFailure(
     'unreachable',
-    `The API server was away and is back; for another ${Math.ceil(leftMs / 1000)} s a gateway may not know the pods of Deployment ${to.namespace}/${to.name}, and the traffic stays where it is until then.`,
+    `${left} a gateway may not know the pods of Deployment ${to.namespace}/${to.name}, and the traffic stays where it is until then.`,
   );
+}
+
+/**
+ * A gateway that has not yet come back to its routes sends to pods that have no traffic by now.
+ *
+ * @throws TargetFailure `unreachable` until all who watch the API server are back at it, too.
+ */
+export function keepUntilFollowed(cluster: Cluster, of: DeploymentName): void {
+  const left = followedIn(cluster);
+  if (left === null) return;
+  throw new TargetFailure(
+    'unreachable',
+    `${left} a gateway may still send to the pods of Deployment ${of.namespace}/${of.name}, and they stay until then.`,
+  );
+}
+
+/** How long still, as the beginning of a sentence; null where everybody is there. */
+function followedIn({ outages }: Cluster): string | null {
+  const leftMs = outages?.followedInMs() ?? 0;
+  return leftMs === 0 ? null : `The API server was away; for another ${Math.ceil(leftMs / 1000)} s`;
+}
+
+interface DeploymentName {
+  readonly namespace: string;
+  readonly name: string;
 }
 
 /** What a Deployment still lacks for its share of the traffic, as a clause; null when its pods are there. */

@@ -10,7 +10,7 @@ describe('an outage of an API server', () => {
   });
 
   function away(ms: number): void {
-    outages.failed();
+    outages.failed(now);
     now += ms;
     outages.answered();
   }
@@ -22,10 +22,10 @@ describe('an outage of an API server', () => {
   });
 
   it.each([
-    [3_000, 6_000],
-    [10_000, 20_000],
-    [30_000, 60_000],
-    [3_600_000, 60_000],
+    [3_000, 14_000],
+    [10_000, 35_000],
+    [30_000, 90_000],
+    [3_600_000, 90_000],
   ])('of %i ms is over for all after %i ms more', (lasted, follow) => {
     away(lasted);
 
@@ -43,15 +43,47 @@ describe('an outage of an API server', () => {
   });
 
   it('begins with the first try that failed, and ends with the first that did not', () => {
-    outages.failed();
+    outages.failed(now);
     now += 9_000;
-    outages.failed();
+    outages.failed(now);
     now += 1_000;
     outages.answered();
     now += 5_000;
     outages.answered();
 
-    expect(outages.followedInMs()).toBe(15_000);
+    expect(outages.followedInMs()).toBe(30_000);
+  });
+
+  it('is there while it lasts, as if it ended now', () => {
+    outages.failed(now);
+    now += 2_999;
+    expect(outages.followedInMs()).toBe(0);
+    now += 17_001;
+    expect(outages.followedInMs()).toBe(65_000);
+    now += 3_600_000;
+    expect(outages.followedInMs()).toBe(90_000);
+  });
+
+  it('is as long as the tries that it swallowed', () => {
+    const began = now;
+    now += 10_000;
+    outages.failed(began);
+    now += 1_000;
+    outages.answered();
+
+    expect(outages.followedInMs()).toBe(38_000);
+  });
+
+  it('is none where one try hangs while others are answered', () => {
+    const began = now;
+    now += 9_000;
+    outages.answered();
+    now += 1_000;
+    outages.failed(began);
+    now += 500;
+    outages.answered();
+
+    expect(outages.followedInMs()).toBe(0);
   });
 
   it('a short one after a long one shortens nothing', () => {
@@ -59,6 +91,6 @@ describe('an outage of an API server', () => {
     now += 1_000;
     away(4_000);
 
-    expect(outages.followedInMs()).toBe(55_000);
+    expect(outages.followedInMs()).toBe(85_000);
   });
 });

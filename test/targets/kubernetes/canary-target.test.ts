@@ -279,9 +279,12 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       blind = targetOf({}, server().connect({ outages }));
     });
     const outage = (): void => {
-      outages.failed();
+      outages.failed(nowMs);
       nowMs += 10_000;
       outages.answered();
+    };
+    const follow = (): void => {
+      nowMs += 35_000;
     };
 
     it('no new pods get traffic before a gateway is sure to know them; the way back waits for nobody', async () => {
@@ -289,18 +292,21 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       outage();
       const refused = await failureOf(blind.setWeight(shift(2, 25, 0)));
       const before = await weights();
-      nowMs += 20_000;
+      follow();
       await blind.setWeight(shift(2, 25, 0));
       const after = await weights();
       outage();
-      await blind.setWeight(shift(3, 0, 25));
+      await blind.setWeight(shift(3, 10, 25));
+      const lowered = await weights();
+      await blind.setWeight(shift(4, 0, 10));
 
       expect(refused).toMatchObject({
         kind: 'unreachable',
-        message: `The API server was away and is back; for another 20 s a gateway may not know the pods of Deployment ${namespace}/checkout-canary, and the traffic stays where it is until then.`,
+        message: `The API server was away; for another 35 s a gateway may not know the pods of Deployment ${namespace}/checkout-canary, and the traffic stays where it is until then.`,
       });
       expect(before).toEqual({ checkout: 100 });
       expect(after).toEqual({ checkout: 75, 'checkout-canary': 25 });
+      expect(lowered).toEqual({ checkout: 90, 'checkout-canary': 10 });
       expect(await weights()).toEqual({ checkout: 100 });
     });
 
@@ -313,14 +319,35 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
         outage();
         const refused = await failureOf(blind.setWeight(shift(4, weight, 100)));
         const before = await weights();
-        nowMs += 20_000;
+        follow();
         await blind.setWeight(shift(4, weight, 100));
 
-        expect(refused.message).toMatch(/for another 20 s a gateway may not know the pods of Deployment .*\/checkout,/);
+        expect(refused.message).toMatch(/for another 35 s a gateway may not know the pods of Deployment .*\/checkout,/);
         expect(before).toEqual({ checkout: 0, 'checkout-canary': 100 });
         expect(await weights()).toEqual(weight === 0 ? { checkout: 100 } : { checkout: 50, 'checkout-canary': 50 });
       },
     );
+
+    it('no pods are taken from a track that a gateway may still send to', async () => {
+      await blind.deploy(write(1));
+      await blind.setWeight(shift(2, 100, 0));
+      outage();
+      const promoted = await failureOf(blind.promote({ ...write(3), ...promotion }));
+      const stable = await imageOf('checkout');
+      await blind.setWeight(shift(4, 0, 100));
+      const removed = await failureOf(blind.removeCanary(write(5)));
+      const canary = await replicasOf('checkout-canary');
+      follow();
+      await blind.removeCanary(write(6));
+
+      const kept = (name: string): string =>
+        `The API server was away; for another 35 s a gateway may still send to the pods of Deployment ${namespace}/${name}, and they stay until then.`;
+      expect([promoted.kind, promoted.message]).toEqual(['unreachable', kept('checkout')]);
+      expect(stable).toBe(V1);
+      expect([removed.kind, removed.message]).toEqual(['unreachable', kept('checkout-canary')]);
+      expect(canary).toBe(4);
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
   });
 
   it('no weight rises without the pods for it', async () => {

@@ -22,6 +22,7 @@ import {
   failureOfPods,
   imageIn,
   imageOf,
+  keepUntilFollowed,
   lacksPods,
   PODS_MS,
   prepareRelease,
@@ -190,7 +191,10 @@ class BlueGreenTarget implements Target {
         }
         await split.release({ fence, signal });
       }
-      if (idle.view !== null) await resize(this.#cluster, this.#refOf(idle), 0, write);
+      if (idle.view !== null) {
+        keepUntilFollowed(this.#cluster, idle.view);
+        await resize(this.#cluster, this.#refOf(idle), 0, write);
+      }
       await this.#letGo(pair, write);
       return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.`;
     });
@@ -331,8 +335,19 @@ class BlueGreenTarget implements Target {
     }
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
-    // The old one's pods have been there all the time.
-    else if (write.weight > write.previousWeight) refuseUntilFollowed(this.#cluster, at);
+    else await this.#refuseUntilFollowed(pair, write);
+  }
+
+  /** Of pods that may be newer than an outage; the old one's have been there all the time. */
+  async #refuseUntilFollowed(
+    { next, split }: PairView,
+    { weight, previousWeight, match, signal }: WeightWrite & { previousWeight: number },
+  ): Promise<void> {
+    if ((this.#cluster.outages?.followedInMs() ?? 0) === 0) return;
+    const routed = match.length === 0 ? 0 : ((await split?.observe({ signal }))?.match.length ?? 0);
+    if (weight > previousWeight || match.length > routed) {
+      refuseUntilFollowed(this.#cluster, { namespace: this.#plan.namespace, name: next.name });
+    }
   }
 
   /** The switch: one write. Then the split, which now only divides what goes to the same pods, is ended. */

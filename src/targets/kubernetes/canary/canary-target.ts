@@ -26,6 +26,7 @@ import {
   failureOfPods,
   imageIn,
   imageOf,
+  keepUntilFollowed,
   lacksPods,
   PODS_MS,
   prepareRelease,
@@ -153,9 +154,8 @@ class CanaryTarget implements Target {
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
       if (!this.#sharesByReplicas()) await this.#ensurePods(tracks, write);
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
-      const down = weight < previousWeight;
-      if (down) refuseWithoutPods(tracks.stable, 100 - weight);
-      if (weight !== previousWeight) this.#refuseUntilFollowed(down ? tracks.stable.name : tracks.canaryName);
+      if (weight < previousWeight) refuseWithoutPods(tracks.stable, 100 - weight);
+      await this.#refuseUntilFollowed(tracks, write);
       const notes = await shiftTraffic(tracks.traffic, {
         document,
         previous: { ...document, weight: previousWeight },
@@ -211,6 +211,9 @@ class CanaryTarget implements Target {
       const sure = { document, signal, fresh: true, timeoutMs: CONFIRM_MS };
       const why = begun ? null : await confirm(tracks.traffic, sure);
       if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
+      if (!this.#sharesByReplicas() && !isBeingPromoted(tracks.stableObject, write.fence.release)) {
+        keepUntilFollowed(this.#cluster, tracks.stable);
+      }
       const change = {
         container: tracks.container.name,
         image,
@@ -274,6 +277,8 @@ class CanaryTarget implements Target {
         const why = await confirm(traffic, how);
         if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
       }
+      const serves = tracks.canary !== null && !this.#sharesByReplicas();
+      if (serves) keepUntilFollowed(this.#cluster, { namespace, name: canaryName });
       await traffic.release({ fence, signal });
       const canary = deploymentRef(namespace, canaryName);
       const removed = await removeMade(this.#cluster, canary, write);
@@ -370,12 +375,21 @@ class CanaryTarget implements Target {
     // New pods that have just replaced the old ones must all be there before they get everything.
     if (!isBeingPromoted(tracks.stableObject, write.fence.release)) return;
     refuseWithoutPods(stable, 100);
-    this.#refuseUntilFollowed(stable.name);
+    if (!this.#sharesByReplicas()) refuseUntilFollowed(this.#cluster, stable);
   }
 
-  #refuseUntilFollowed(name: string): void {
+  /** Of pods that may be newer than an outage: the canary's on the way up, and stable's that a promotion has made. */
+  async #refuseUntilFollowed(tracks: TracksView, write: WeightWrite & { previousWeight: number }): Promise<void> {
+    const { weight, previousWeight, match, signal } = write;
     // Where pods are the share there is no write that a gateway could know before them.
-    if (!this.#sharesByReplicas()) refuseUntilFollowed(this.#cluster, { namespace: this.#plan.namespace, name });
+    if (this.#sharesByReplicas() || (this.#cluster.outages?.followedInMs() ?? 0) === 0) return;
+    const canary = { namespace: this.#plan.namespace, name: tracks.canaryName };
+    if (weight > previousWeight) refuseUntilFollowed(this.#cluster, canary);
+    if (weight < previousWeight && isBeingPromoted(tracks.stableObject, write.fence.release)) {
+      refuseUntilFollowed(this.#cluster, tracks.stable);
+    }
+    const routed = (await tracks.traffic.observe({ signal })).match;
+    if (match.length > routed.length) refuseUntilFollowed(this.#cluster, canary);
   }
 
   /** The canary's pods for a weight, there and available, before it gets it. */
