@@ -134,6 +134,8 @@ export type CountCursor =
       readonly at: number;
       /** No batch ended there: counting is told to begin there. */
       readonly begins?: true;
+      /** What the tracks' counters came to there, as the source told it then; of a histogram all buckets together. */
+      readonly told?: { readonly canary: number; readonly stable: number };
     }
   /** A source that only knows what it has counted so far: that, and who counted it. */
   | {

@@ -10,7 +10,7 @@ import type { CounterQueries } from './counter-queries';
 import type { CountRequest } from './metric-source';
 import { mapBounded } from './pool';
 import { pairsIn } from './prometheus-answer';
-import type { RangeGrid, RangeResult, SeriesPair } from './prometheus-answer';
+import type { RangeGrid, RangeResult, SeriesPair, SeriesRange } from './prometheus-answer';
 import { countEvents, countHistogram } from './series-batch';
 import type { Batch, EventCounts, HistogramCounts } from './series-batch';
 
@@ -59,20 +59,21 @@ async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountReq
     countTrack(ask, expressions.canary, from, to),
     alone ? NONE : countTrack(ask, expressions.stable, from, to),
   ]);
-  const differing = differs(canary, stable);
+  const differing = differs(canary.batch, stable.batch);
   if (differing !== null) return { ...problem(query, 'error', differing), asked };
-  const counted = joinTracks(
-    { canary: trackOf(canary), stable: trackOf(stable) },
+  const joined = joinTracks(
+    { canary: trackOf(canary.batch), stable: trackOf(stable.batch) },
     {
       name,
       query,
       asked,
       isFirst: cursor === undefined,
       alone,
-      cursor: { kind: 'time', at: to },
-      boundaries: boundariesOf(canary) ?? boundariesOf(stable),
+      cursor: { kind: 'time', at: to, told: { canary: canary.sums.to, stable: stable.sums.to } },
+      boundaries: boundariesOf(canary.batch) ?? boundariesOf(stable.batch),
     },
   );
+  const counted = withLate(joined, cursor, { canary, stable });
   if (!hasBegun(counted, cursor) || request.counted?.includes(name)) return counted;
   // The first version of a service has no stable track to learn from.
   if (alone && request.versions.stable === '') return counted;
@@ -85,6 +86,31 @@ async function countMetric(ask: AskSeries, metric: MetricPlan, request: CountReq
   return counted.kind === 'begin'
     ? { ...counted, why: `${counted.why}; ${unknown}` }
     : { ...counted, dropped: [...counted.dropped, unknown] };
+}
+
+/** Less than this part of a batch may have been in scrapes that had begun and not ended when it was asked for. */
+const LATE_SHARE = 0.05;
+
+/**
+ * What a moment's counters come to never changes, but by samples that come late: those of the last batch's end are in no
+ * batch, and never will be.
+ */
+function withLate(
+  counted: Counted,
+  cursor: CountCursor | undefined,
+  tracks: { readonly canary: CountedRange; readonly stable: CountedRange },
+): Counted {
+  if (counted.kind !== 'batch' || cursor?.kind !== 'time' || cursor.told === undefined) return counted;
+  const { told, at } = cursor;
+  const late = (['canary', 'stable'] as const).filter((track) => {
+    const { from, to } = tracks[track].sums;
+    const more = from - told[track];
+    return more >= 1 && more > LATE_SHARE * (to - told[track]);
+  });
+  if (late.length === 0) return counted;
+  const whose = late.length === 2 ? 'both tracks' : late[0] === 'canary' ? 'the canary' : 'stable';
+  const why = `requests of ${whose} from before ${new Date(at).toISOString()} were not there yet when they were asked for, and are in no batch: samples come late, and analysis.lag is to say how late at most`;
+  return { ...counted, dropped: [...counted.dropped, why] };
 }
 
 /** Whether counting begins with an answer: at its look, or with a batch from where it was told to begin. */
@@ -105,16 +131,25 @@ async function spreadsBefore(
   | { readonly kind: 'error'; readonly message: string }
 > {
   const { from, tickMs, ticks } = timeBefore(until);
-  const batches = await countTrackOn(ask, track, { start: from, stepMs: tickMs, moments: ticks + 1 });
-  if ('kind' in batches) return batches;
-  const spreads = batches.flatMap((batch) => (batch.kind === 'batch' ? [batch.counts?.spreads ?? []] : []));
+  const answer = await countTrackOn(ask, track, { start: from, stepMs: tickMs, moments: ticks + 1 });
+  if ('kind' in answer) return answer;
+  const spreads = answer.batches.flatMap((batch) => (batch.kind === 'batch' ? [batch.counts?.spreads ?? []] : []));
   return { kind: 'spreads', spreads: spreads.reduce(addSpreads, []) };
 }
 
 type TrackBatch = Batch<EventCounts | HistogramCounts>;
 
+/** A track between two moments, and what all of its counters together came to at each. */
+interface CountedRange {
+  readonly batch: TrackBatch;
+  readonly sums: { readonly from: number; readonly to: number };
+}
+
 /** Of a track that is not asked. */
-const NONE: TrackBatch = { kind: 'batch', counts: null, dropped: [], appeared: false };
+const NONE: CountedRange = {
+  batch: { kind: 'batch', counts: null, dropped: [], appeared: false },
+  sums: { from: 0, to: 0 },
+};
 
 interface Expressions {
   readonly canary: CounterQueries;
@@ -140,31 +175,55 @@ function expressionsOf(counters: MetricCounters | null, request: CountRequest): 
   return { canary: of('canary'), stable: of('stable') };
 }
 
-async function countTrack(ask: AskSeries, track: CounterQueries, from: number, to: number): Promise<TrackBatch> {
-  const batches = await countTrackOn(ask, track, { start: from, stepMs: to - from, moments: 2 });
-  if ('kind' in batches) return batches;
-  const [batch] = batches;
+async function countTrack(ask: AskSeries, track: CounterQueries, from: number, to: number): Promise<CountedRange> {
+  const answer = await countTrackOn(ask, track, { start: from, stepMs: to - from, moments: 2 });
+  if ('kind' in answer) return { ...NONE, batch: answer };
+  const [batch] = answer.batches;
   if (batch === undefined) throw new RangeError('Two moments are the ends of a batch.');
-  return batch;
+  const [atFrom = 0, atTo = 0] = answer.sums;
+  return { batch, sums: { from: atFrom, to: atTo } };
 }
 
-/** A batch between each two moments that follow each other. */
+/** A batch between each two moments that follow each other, and what the counters of all events came to at each. */
 async function countTrackOn(
   ask: AskSeries,
   track: CounterQueries,
   grid: RangeGrid,
-): Promise<readonly TrackBatch[] | Extract<RangeResult, { kind: 'error' }>> {
-  const each = (count: (step: number) => TrackBatch): TrackBatch[] =>
-    Array.from({ length: grid.moments - 1 }, (_, step) => count(step));
+): Promise<
+  | { readonly batches: readonly TrackBatch[]; readonly sums: readonly number[] }
+  | Extract<RangeResult, { kind: 'error' }>
+> {
+  const answerOf = (
+    all: readonly SeriesRange[],
+    count: (step: number) => TrackBatch,
+  ): {
+    readonly batches: readonly TrackBatch[];
+    readonly sums: readonly number[];
+  } => ({
+    batches: Array.from({ length: grid.moments - 1 }, (_, step) => count(step)),
+    sums: Array.from({ length: grid.moments }, (_, moment) => sumAt(all, moment)),
+  });
   if (track.kind === 'histogram') {
     const buckets = await ask(track.buckets, grid);
-    return buckets.kind === 'error' ? buckets : each((step) => countHistogram(pairsIn(buckets.series, step)));
+    if (buckets.kind === 'error') return buckets;
+    return answerOf(buckets.series, (step) => countHistogram(pairsIn(buckets.series, step)));
   }
   // One after the other would be two moments of the server's memory; the values at a moment that is over do not change.
   const [total, bad] = await Promise.all([ask(track.total, grid), ask(track.bad, grid)]);
   if (total.kind === 'error') return total;
   if (bad.kind === 'error') return bad;
-  return each((step) => countTrackEvents(pairsIn(total.series, step), pairsIn(bad.series, step), track.good));
+  return answerOf(total.series, (step) =>
+    countTrackEvents(pairsIn(total.series, step), pairsIn(bad.series, step), track.good),
+  );
+}
+
+/** What is no number counts as nothing: whoever counts by it says what is wrong. */
+function sumAt(series: readonly SeriesRange[], moment: number): number {
+  return series.reduce((sum, { values }) => {
+    const value = values[moment];
+    const count = Number(value?.kind === 'native' ? value.count : value?.text);
+    return Number.isFinite(count) ? sum + count : sum;
+  }, 0);
 }
 
 /** Bad of all events; `good`: what is counted beside the total are the events that are as they should be. */

@@ -241,6 +241,24 @@ describeWithPrometheus('a real Prometheus whose samples come ten seconds late', 
     expect(counted?.total).toBeLessThan(served.total);
   });
 
+  it.each(watchesBy('too little'))('tells what it is without, with a lag of %s', (_, watch) => {
+    const told = batchesOf(watch).map(({ dropped }) => dropped);
+
+    // There is nothing to compare the first batch's beginning with before it has come again.
+    expect(told.slice(1)).toEqual(
+      batchesOf(watch)
+        .slice(1)
+        .map((batch) => [
+          `requests of both tracks from before ${new Date(spanOf(batch, watch.lagMs).from).toISOString()} were not there yet when they were asked for, and are in no batch: samples come late, and analysis.lag is to say how late at most`,
+        ]),
+    );
+    expect(watch.results.at(-1)?.measurement.metrics[0]?.evidence?.dropped).toEqual(told.at(-1));
+  });
+
+  it.each(watchesBy('enough'))('tells of nothing that it is without, with a lag of %s', (_, watch) => {
+    expect(batchesOf(watch).flatMap(({ dropped }) => dropped)).toEqual([]);
+  });
+
   it('loses the canary that fails without a lag', () => {
     const [{ results } = { results: [] }] = watches;
 

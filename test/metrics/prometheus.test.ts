@@ -571,7 +571,31 @@ describe('what is counted by a Prometheus', () => {
       stable: { bad: 3, total: 950 },
       spreads: [{ chiSquared: expect.closeTo(3.3439, 3) as number, degrees: 1 }],
       dropped: [],
-      cursor: { kind: 'time', at: AT },
+      cursor: { kind: 'time', at: AT, told: { canary: 150, stable: 3950 } },
+    });
+  });
+
+  it.each<[string, { canary: number; stable: number }, string | null]>([
+    ['all that it had', { canary: 100, stable: 3000 }, null],
+    ['what a scrape was on its way with', { canary: 98, stable: 2960 }, null],
+    ['without most of the canary', { canary: 55, stable: 3000 }, 'the canary'],
+    ['without some of stable', { canary: 100, stable: 2900 }, 'stable'],
+    ['without some of both', { canary: 90, stable: 2900 }, 'both tracks'],
+    // A target that was there then has started anew since: its counters at that moment are what they were.
+    ['all that it had, before a restart', { canary: 100, stable: 9000 }, null],
+  ])('tells of samples that came after the last look, which was told %s', async (_, told, whose) => {
+    const cursors = { 'error-rate': { kind: 'time', at: AT - 15_000, told } } as const;
+    const answer = await countOf(ranging(healthy), { cursors });
+
+    expect(answer).toMatchObject({
+      kind: 'batch',
+      canary: { bad: 0, total: 50 },
+      dropped:
+        whose === null
+          ? []
+          : [
+              `requests of ${whose} from before ${new Date(AT - 15_000).toISOString()} were not there yet when they were asked for, and are in no batch: samples come late, and analysis.lag is to say how late at most`,
+            ],
     });
   });
 
@@ -630,7 +654,7 @@ describe('what is counted by a Prometheus', () => {
       kind: 'begin',
       why: 'what came before the first look at this weight',
       query,
-      cursor: { kind: 'time', at: AT },
+      cursor: { kind: 'time', at: AT, told: { canary: 150, stable: 0 } },
     });
     expect(await countOf(handler, { alone: true, versions })).toMatchObject({
       kind: 'batch',
