@@ -1,6 +1,7 @@
 import { annotate, compareFences, fenceOn, parseJson, refuseStale, withFence } from '../../traffic/fence';
 import type { Fence } from '../../traffic/fence';
 import { disown, insist, refOf, rewrite } from '../../traffic/held-object';
+import { diff } from '../../traffic/json-patch';
 import type { TrafficRouter } from '../../traffic/traffic-router';
 import { z } from 'zod';
 import { TargetFailure } from '../target';
@@ -10,7 +11,7 @@ import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject, ObjectRef } from './objects';
 import { copiesIn, withCopies, withOriginals } from './pod-config';
-import type { Copies } from './pod-config';
+import type { Copies, PodTemplate } from './pod-config';
 import { OWNER_LABEL } from './tracks';
 import type { Labels } from './tracks';
 import { withImage } from './track-manifest';
@@ -18,7 +19,8 @@ import { withoutTargetNote } from './target-note';
 
 /**
  * On the stable Deployment while a promotion is under way: what it had before, images by container, and with
- * `config: snapshot` the copies it named; and that it had no pods, where it had none.
+ * `config: snapshot` the copies it named; and that it had no pods, where it had none. And what the promotion gave it, so
+ * that one who has put it back is found out; until the release itself has `restored` it.
  */
 const PROMOTION_ANNOTATION = 'sluice.dev/promotion';
 
@@ -27,7 +29,19 @@ const Promotion = z.object({
   images: z.record(z.string(), z.string()),
   copies: z.record(z.string(), z.string()).optional(),
   replicas: z.literal(0).optional(),
+  to: z
+    .object({ container: z.string(), image: z.string(), copies: z.record(z.string(), z.string()).optional() })
+    .optional(),
+  restored: z.literal(true).optional(),
 });
+
+/** The proven version, as stable gets it. */
+export interface ProvenVersion {
+  readonly container: string;
+  readonly image: string;
+  /** Null where the pods read the originals. */
+  readonly copies: Copies | null;
+}
 
 export interface WorkloadWrite {
   readonly fence: Fence;
@@ -150,10 +164,7 @@ export async function layDown(cluster: Cluster, ref: ObjectRef, write: WorkloadW
 export async function replaceImage(
   cluster: Cluster,
   ref: ObjectRef,
-  change: {
-    readonly container: string;
-    readonly image: string;
-    readonly copies: Copies | null;
+  change: ProvenVersion & {
     /** Pods for stable where it has none now. */
     readonly firstReplicas: number;
     /** False where it has none only because the canary has them all: on the way back it is not to have none again. */
@@ -164,23 +175,48 @@ export async function replaceImage(
   const { after } = await rewrite(cluster, ref, write, (live) => {
     const view = readDeployment(live);
     const held = promotionOn(live);
-    const { copies } = change;
+    const { container, image, copies } = change;
     const before =
       held?.release === write.fence.release
-        ? held
+        ? { ...held, restored: undefined }
         : {
             release: write.fence.release,
             images: Object.fromEntries(view.containers.map((one) => [one.name, one.image])),
             ...(copies === null ? {} : { copies: copiesIn(view.template) }),
             ...(view.replicas === 0 && change.hadNone ? { replicas: 0 } : {}),
           };
-    const replaced = withImage(view.template, change);
-    const template = copies === null ? replaced : withCopies(replaced, copies);
+    const template = withProven(view.template, change);
+    const to = { container, image, ...(copies === null ? {} : { copies }) };
     const replicas = view.replicas === 0 ? { replicas: change.firstReplicas } : {};
     const spec = { ...(live['spec'] as object), ...replicas, template };
-    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: JSON.stringify(before) });
+    const note = JSON.stringify({ ...before, to });
+    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: note });
   });
   return readDeployment(after);
+}
+
+function withProven(template: PodTemplate, { copies, ...image }: ProvenVersion): PodTemplate {
+  const replaced = withImage(template, image);
+  return copies === null ? replaced : withCopies(replaced, copies);
+}
+
+/** What a Deployment has in place of the proven version, as a clause (`has the image …`); null when it has that. */
+export function otherThanProven({ containers, template }: DeploymentView, proven: ProvenVersion): string | null {
+  const image = containers.find((one) => one.name === proven.container)?.image;
+  if (image !== proven.image) return `has the image ${image ?? 'of none'} in place of ${proven.image}`;
+  if (diff(template, withProven(template, proven)).length === 0) return null;
+  return 'names other configuration than the copies of the release';
+}
+
+/**
+ * What somebody else has made of a stable Deployment that a promotion of the release has given the proven version, as
+ * `otherThanProven`; null when nobody has, when it is not promoted, and when the release has taken it back itself.
+ */
+export function undoneBySomebody(object: KubernetesObject, release: string): string | null {
+  const held = promotionOn(object);
+  // Workers of before did not say what they gave it.
+  if (held?.release !== release || held.restored === true || held.to === undefined) return null;
+  return otherThanProven(readDeployment(object), { ...held.to, copies: held.to.copies ?? null });
 }
 
 /** Gives stable the images and copies back that a promotion of this release replaced; null when none did. */
@@ -198,7 +234,9 @@ export async function restoreImages(
     if (held.copies !== undefined) template = withCopies(template, held.copies);
     for (const [container, image] of Object.entries(held.images)) template = withImage(template, { container, image });
     const replicas = held.replicas === undefined ? {} : { replicas: held.replicas };
-    return withFence({ ...live, spec: { ...(live['spec'] as object), ...replicas, template } }, write.fence);
+    const spec = { ...(live['spec'] as object), ...replicas, template };
+    const note = JSON.stringify({ ...held, restored: true });
+    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: note });
   });
   return restored ? readDeployment(after) : null;
 }
