@@ -34,6 +34,7 @@ const Promotion = z.object({
     .optional(),
   restored: z.literal(true).optional(),
 });
+type Promotion = z.infer<typeof Promotion>;
 
 /** The proven version, as stable gets it. */
 export interface ProvenVersion {
@@ -160,7 +161,11 @@ export async function layDown(cluster: Cluster, ref: ObjectRef, write: WorkloadW
   });
 }
 
-/** Gives stable the new image and, where there are copies, these; remembers the old ones on it in the same write. */
+/**
+ * Gives stable the new image and, where there are copies, these; remembers the old ones on it in the same write. Answers
+ * what it has then, and what of that is the proven version: where an admission controller rewrites images (to those of a
+ * mirror), that is what it made of it.
+ */
 export async function replaceImage(
   cluster: Cluster,
   ref: ObjectRef,
@@ -171,11 +176,11 @@ export async function replaceImage(
     readonly hadNone: boolean;
   },
   write: WorkloadWrite,
-): Promise<DeploymentView> {
+): Promise<{ readonly asked: DeploymentView; readonly proven: ProvenVersion }> {
+  const { container, image, copies } = change;
   const { after } = await rewrite(cluster, ref, write, (live) => {
     const view = readDeployment(live);
     const held = promotionOn(live);
-    const { container, image, copies } = change;
     const before =
       held?.release === write.fence.release
         ? { ...held, restored: undefined }
@@ -183,16 +188,23 @@ export async function replaceImage(
             release: write.fence.release,
             images: Object.fromEntries(view.containers.map((one) => [one.name, one.image])),
             ...(copies === null ? {} : { copies: copiesIn(view.template) }),
-            ...(view.replicas === 0 && change.hadNone ? { replicas: 0 } : {}),
+            ...(view.replicas === 0 && change.hadNone ? { replicas: 0 as const } : {}),
           };
     const template = withProven(view.template, change);
-    const to = { container, image, ...(copies === null ? {} : { copies }) };
     const replicas = view.replicas === 0 ? { replicas: change.firstReplicas } : {};
     const spec = { ...(live['spec'] as object), ...replicas, template };
-    const note = JSON.stringify({ ...before, to });
-    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: note });
+    const to = { container, image, ...(copies === null ? {} : { copies }) };
+    return withPromotion(withFence({ ...live, spec }, write.fence), { ...before, to });
   });
-  return readDeployment(after);
+  const asked = readDeployment(after);
+  const admitted = asked.containers.find(({ name }) => name === container)?.image ?? null;
+  const note = promotionOn(after);
+  // Who answers a write with the old image is one who undoes it.
+  const isOwn = admitted === null || admitted === image || admitted === note?.images[container];
+  if (isOwn || note?.to === undefined) return { asked, proven: { container, image, copies } };
+  const to = { ...note.to, image: admitted };
+  await rewrite(cluster, ref, write, (live) => withPromotion(withFence(live, write.fence), { ...note, to }));
+  return { asked, proven: { container, image: admitted, copies } };
 }
 
 function withProven(template: PodTemplate, { copies, ...image }: ProvenVersion): PodTemplate {
@@ -235,8 +247,7 @@ export async function restoreImages(
     for (const [container, image] of Object.entries(held.images)) template = withImage(template, { container, image });
     const replicas = held.replicas === undefined ? {} : { replicas: held.replicas };
     const spec = { ...(live['spec'] as object), ...replicas, template };
-    const note = JSON.stringify({ ...held, restored: true });
-    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: note });
+    return withPromotion(withFence({ ...live, spec }, write.fence), { ...held, restored: true });
   });
   return restored ? readDeployment(after) : null;
 }
@@ -296,6 +307,10 @@ export function refuseOtherSelector(canary: KubernetesObject, wanted: Labels): v
   );
 }
 
-function promotionOn(object: KubernetesObject): z.infer<typeof Promotion> | null {
+function withPromotion(object: KubernetesObject, note: Promotion): KubernetesObject {
+  return annotate(object, { [PROMOTION_ANNOTATION]: JSON.stringify(note) });
+}
+
+function promotionOn(object: KubernetesObject): Promotion | null {
   return parseJson(Promotion, object.metadata.annotations?.[PROMOTION_ANNOTATION]);
 }

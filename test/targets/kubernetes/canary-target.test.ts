@@ -771,6 +771,31 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     });
   });
 
+  it('takes what an admission controller makes of the image for the proven one', async () => {
+    const mirrored = 'mirror.example/shop:v2';
+    const admitting = server().connect();
+    const send = admitting.patch.bind(admitting);
+    admitting.patch = (ref, patch, options) => {
+      const text = JSON.stringify(patch).replaceAll(`"value":"${V2}"`, `"value":"${mirrored}"`);
+      return send(ref, JSON.parse(text) as typeof patch, options);
+    };
+    const through = targetOf({}, admitting);
+    await through.deploy(write(1));
+    await through.setWeight(shift(2, 100, 0));
+    const first = await through.promote({ ...write(4), ...promotion });
+    // As an attempt that follows one whose worker was killed.
+    const second = await through.promote({ ...write(5), ...promotion });
+    const { foreignEdits } = await through.reassert({ ...write(6), weight: 100, match: [] });
+    await through.setWeight(shift(7, 0, 100));
+    admitting.close();
+
+    expect(first).toMatch(/ the canary carries the traffic\.$/);
+    expect(second).toBe(first);
+    expect(foreignEdits).toEqual([]);
+    expect(await imageOf('checkout')).toBe(mirrored);
+    expect(await weights()).toEqual({ checkout: 100 });
+  });
+
   it('is not promoted, and stable is left as it is, while the canary that alone would serve lacks its pods', async () => {
     await target.deploy(write(1));
     await target.setWeight(shift(2, 100, 0));

@@ -319,7 +319,7 @@ class CanaryTarget implements Target {
       firstReplicas: Math.max(1, tracks.canary?.replicas ?? 1),
       hadNone: !this.#sharesByReplicas(),
     };
-    const asked = await replaceImage(this.#cluster, ref, change, write);
+    const { asked, proven } = await replaceImage(this.#cluster, ref, change, write);
     const ready = await waitUntilReady(
       this.#cluster,
       { namespace, name: asked.name },
@@ -331,7 +331,7 @@ class CanaryTarget implements Target {
         signal,
         justChanged: asked.observedGeneration < asked.generation,
         refuse: (view) => {
-          const clause = otherThanProven(view, change);
+          const clause = otherThanProven(view, proven);
           if (clause !== null) throw new Undone(view, clause);
         },
       },
