@@ -115,7 +115,9 @@ async function restoreAround(
     await restore();
     return zero;
   } catch (error) {
-    if (!isUnreachable(error)) throw error;
+    // Of a promotion that somebody else has undone stable is not taken for what it was before it is restored.
+    const isRefused = error instanceof TargetFailure && error.kind === 'invalidTarget';
+    if (!isUnreachable(error) && !isRefused) throw error;
     await restore();
     return untilThere(toZero, signal);
   }

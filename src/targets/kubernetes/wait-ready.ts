@@ -26,6 +26,8 @@ export interface WaitReadyOptions {
   readonly signal: AbortSignal;
   /** It was changed just now: its controller has not seen that yet, and the first look is a moment later. */
   readonly justChanged?: boolean;
+  /** Throws a TargetFailure where it is no longer what is waited for; that ends the wait. */
+  readonly refuse?: (view: DeploymentView) => void;
   /** Longest time between two looks, milliseconds; the first ones are denser. */
   readonly pollMs?: number;
   readonly graces?: FaultGraces;
@@ -191,6 +193,7 @@ class ReadyWatch {
       const last = AbortSignal.any([signal, AbortSignal.timeout(READY_DEFAULTS.lastLookMs)]);
       try {
         const view = readDeployment(await this.#cluster.get(refOf(this.#at), { signal: last }));
+        this.#options.refuse?.(view);
         const { kind, sentence } = this.#readinessOf(view);
         if (kind === 'ready') return view;
         this.#last = { view, sentence };
@@ -257,6 +260,7 @@ class ReadyWatch {
   }
 
   async #lookOnce(view: DeploymentView, elapsedMs: number): Promise<DeploymentView | null> {
+    this.#options.refuse?.(view);
     const readiness = this.#readinessOf(view);
     this.#last = { view, sentence: readiness.sentence };
     const stale = readiness.kind === 'deadline' && this.#stoodBefore(readiness.condition, elapsedMs);

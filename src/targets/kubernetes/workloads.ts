@@ -1,6 +1,7 @@
 import { annotate, compareFences, fenceOn, parseJson, refuseStale, withFence } from '../../traffic/fence';
 import type { Fence } from '../../traffic/fence';
 import { disown, insist, refOf, rewrite } from '../../traffic/held-object';
+import { diff } from '../../traffic/json-patch';
 import type { TrafficRouter } from '../../traffic/traffic-router';
 import { z } from 'zod';
 import { TargetFailure } from '../target';
@@ -10,7 +11,7 @@ import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject, ObjectRef } from './objects';
 import { copiesIn, withCopies, withOriginals } from './pod-config';
-import type { Copies } from './pod-config';
+import type { Copies, PodTemplate } from './pod-config';
 import { OWNER_LABEL } from './tracks';
 import type { Labels } from './tracks';
 import { withImage } from './track-manifest';
@@ -18,7 +19,8 @@ import { withoutTargetNote } from './target-note';
 
 /**
  * On the stable Deployment while a promotion is under way: what it had before, images by container, and with
- * `config: snapshot` the copies it named; and that it had no pods, where it had none.
+ * `config: snapshot` the copies it named; and that it had no pods, where it had none. And what the promotion gave it, so
+ * that one who has put it back is found out; until the release itself has `restored` it.
  */
 const PROMOTION_ANNOTATION = 'sluice.dev/promotion';
 
@@ -27,7 +29,20 @@ const Promotion = z.object({
   images: z.record(z.string(), z.string()),
   copies: z.record(z.string(), z.string()).optional(),
   replicas: z.literal(0).optional(),
+  to: z
+    .object({ container: z.string(), image: z.string(), copies: z.record(z.string(), z.string()).optional() })
+    .optional(),
+  restored: z.literal(true).optional(),
 });
+type Promotion = z.infer<typeof Promotion>;
+
+/** The proven version, as stable gets it. */
+export interface ProvenVersion {
+  readonly container: string;
+  readonly image: string;
+  /** Null where the pods read the originals. */
+  readonly copies: Copies | null;
+}
 
 export interface WorkloadWrite {
   readonly fence: Fence;
@@ -146,41 +161,74 @@ export async function layDown(cluster: Cluster, ref: ObjectRef, write: WorkloadW
   });
 }
 
-/** Gives stable the new image and, where there are copies, these; remembers the old ones on it in the same write. */
+/**
+ * Gives stable the new image and, where there are copies, these; remembers the old ones on it in the same write. Answers
+ * what it has then, and what of that is the proven version: where an admission controller rewrites images (to those of a
+ * mirror), that is what it made of it.
+ */
 export async function replaceImage(
   cluster: Cluster,
   ref: ObjectRef,
-  change: {
-    readonly container: string;
-    readonly image: string;
-    readonly copies: Copies | null;
+  change: ProvenVersion & {
     /** Pods for stable where it has none now. */
     readonly firstReplicas: number;
     /** False where it has none only because the canary has them all: on the way back it is not to have none again. */
     readonly hadNone: boolean;
   },
   write: WorkloadWrite,
-): Promise<DeploymentView> {
+): Promise<{ readonly asked: DeploymentView; readonly proven: ProvenVersion }> {
+  const { container, image, copies } = change;
   const { after } = await rewrite(cluster, ref, write, (live) => {
     const view = readDeployment(live);
     const held = promotionOn(live);
-    const { copies } = change;
     const before =
       held?.release === write.fence.release
-        ? held
+        ? { ...held, restored: undefined }
         : {
             release: write.fence.release,
             images: Object.fromEntries(view.containers.map((one) => [one.name, one.image])),
             ...(copies === null ? {} : { copies: copiesIn(view.template) }),
-            ...(view.replicas === 0 && change.hadNone ? { replicas: 0 } : {}),
+            ...(view.replicas === 0 && change.hadNone ? { replicas: 0 as const } : {}),
           };
-    const replaced = withImage(view.template, change);
-    const template = copies === null ? replaced : withCopies(replaced, copies);
+    const template = withProven(view.template, change);
     const replicas = view.replicas === 0 ? { replicas: change.firstReplicas } : {};
     const spec = { ...(live['spec'] as object), ...replicas, template };
-    return annotate(withFence({ ...live, spec }, write.fence), { [PROMOTION_ANNOTATION]: JSON.stringify(before) });
+    const to = { container, image, ...(copies === null ? {} : { copies }) };
+    return withPromotion(withFence({ ...live, spec }, write.fence), { ...before, to });
   });
-  return readDeployment(after);
+  const asked = readDeployment(after);
+  const admitted = asked.containers.find(({ name }) => name === container)?.image ?? null;
+  const note = promotionOn(after);
+  // Who answers a write with the old image is one who undoes it.
+  const isOwn = admitted === null || admitted === image || admitted === note?.images[container];
+  if (isOwn || note?.to === undefined) return { asked, proven: { container, image, copies } };
+  const to = { ...note.to, image: admitted };
+  await rewrite(cluster, ref, write, (live) => withPromotion(withFence(live, write.fence), { ...note, to }));
+  return { asked, proven: { container, image: admitted, copies } };
+}
+
+function withProven(template: PodTemplate, { copies, ...image }: ProvenVersion): PodTemplate {
+  const replaced = withImage(template, image);
+  return copies === null ? replaced : withCopies(replaced, copies);
+}
+
+/** What a Deployment has in place of the proven version, as a clause (`has the image …`); null when it has that. */
+export function otherThanProven({ containers, template }: DeploymentView, proven: ProvenVersion): string | null {
+  const image = containers.find((one) => one.name === proven.container)?.image;
+  if (image !== proven.image) return `has the image ${image ?? 'of none'} in place of ${proven.image}`;
+  if (diff(template, withProven(template, proven)).length === 0) return null;
+  return 'names other configuration than the copies of the release';
+}
+
+/**
+ * What somebody else has made of a stable Deployment that a promotion of the release has given the proven version, as
+ * `otherThanProven`; null when nobody has, when it is not promoted, and when the release has taken it back itself.
+ */
+export function undoneBySomebody(object: KubernetesObject, release: string): string | null {
+  const held = promotionOn(object);
+  // Workers of before did not say what they gave it.
+  if (held?.release !== release || held.restored === true || held.to === undefined) return null;
+  return otherThanProven(readDeployment(object), { ...held.to, copies: held.to.copies ?? null });
 }
 
 /** Gives stable the images and copies back that a promotion of this release replaced; null when none did. */
@@ -198,7 +246,8 @@ export async function restoreImages(
     if (held.copies !== undefined) template = withCopies(template, held.copies);
     for (const [container, image] of Object.entries(held.images)) template = withImage(template, { container, image });
     const replicas = held.replicas === undefined ? {} : { replicas: held.replicas };
-    return withFence({ ...live, spec: { ...(live['spec'] as object), ...replicas, template } }, write.fence);
+    const spec = { ...(live['spec'] as object), ...replicas, template };
+    return withPromotion(withFence({ ...live, spec }, write.fence), { ...held, restored: true });
   });
   return restored ? readDeployment(after) : null;
 }
@@ -258,6 +307,10 @@ export function refuseOtherSelector(canary: KubernetesObject, wanted: Labels): v
   );
 }
 
-function promotionOn(object: KubernetesObject): z.infer<typeof Promotion> | null {
+function withPromotion(object: KubernetesObject, note: Promotion): KubernetesObject {
+  return annotate(object, { [PROMOTION_ANNOTATION]: JSON.stringify(note) });
+}
+
+function promotionOn(object: KubernetesObject): Promotion | null {
   return parseJson(Promotion, object.metadata.annotations?.[PROMOTION_ANNOTATION]);
 }

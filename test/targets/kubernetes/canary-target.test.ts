@@ -692,6 +692,156 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await promoted).toMatch(/runs .* with 2 ready pods/);
   });
 
+  describe('a promotion that somebody else undoes, as a sync does that puts the image of Git back', () => {
+    const putBack = async (): Promise<void> => {
+      const patch = { spec: { template: { spec: { containers: [{ name: 'web', image: V1 }] } } } };
+      await cluster.patch(deployment('checkout'), { type: 'merge', patch }, { signal });
+    };
+    const undone = (): string =>
+      `Deployment ${namespace}/checkout has the image ${V1} in place of ${V2}: somebody else has undone the promotion, so it is no place to hand the traffic back to; keep what applies it (a GitOps tool's sync) off its image for the time of a release.`;
+    const promoted = async (): Promise<void> => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      await target.promote({ ...write(4), ...promotion });
+    };
+
+    it('is asserted again while stable is made anew, and told', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      controller.hold.add('checkout');
+      const making = target.promote({ ...write(4), ...promotion });
+      await eventually(async () => (await imageOf('checkout')) === V2, 'stable is being made anew');
+      await putBack();
+      await eventually(async () => (await imageOf('checkout')) === V2, 'stable has the release’s image again');
+      controller.hold.delete('checkout');
+
+      expect(await making).toMatch(
+        / Somebody else has undone this once meanwhile, .* it has the image registry\.example\/shop:v1 in place of /,
+      );
+      expect(await imageOf('checkout')).toBe(V2);
+    });
+
+    it('ends in the words of what stable has when it is undone again and again, and goes back', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      const over = new AbortController();
+      const fight = (async (): Promise<void> => {
+        while (!over.signal.aborted) if ((await imageOf('checkout')) === V2) await putBack();
+      })();
+      controller.hold.add('checkout');
+      const lost = await failureOf(target.promote({ ...write(4), ...promotion }));
+      over.abort();
+      await fight;
+      controller.hold.delete('checkout');
+      await target.restoreStable({ ...write(5), stableVersion: V1 });
+      await target.setWeight(shift(6, 0, 100));
+
+      expect(lost).toMatchObject({ kind: 'deployFailed', message: undone() });
+      expect(await weights()).toEqual({ checkout: 100 });
+      expect(await imageOf('checkout')).toBe(V1);
+    });
+
+    it('ends at once where a foreign edit is to end the release', async () => {
+      const strict = targetOf({ onForeignEdit: 'rollback' });
+      await strict.deploy(write(1));
+      await strict.setWeight(shift(2, 100, 0));
+      controller.hold.add('checkout');
+      const making = failureOf(strict.promote({ ...write(4), ...promotion }));
+      await eventually(async () => (await imageOf('checkout')) === V2, 'stable is being made anew');
+      await putBack();
+
+      expect(await making).toMatchObject({ kind: 'deployFailed', message: undone() });
+      expect(await imageOf('checkout')).toBe(V1);
+    });
+
+    it.each([50, 0])('before the traffic comes back to %i %%: nobody is handed to the old version', async (weight) => {
+      await promoted();
+      await putBack();
+      const seen = await target.reassert({ ...write(3), weight: 100, match: [] });
+      const refused = await failureOf(target.setWeight(shift(5, weight, 100)));
+      const meanwhile = await weights();
+      await target.restoreStable({ ...write(6), stableVersion: V1 });
+      await target.setWeight(shift(7, 0, 100));
+
+      expect(seen).toMatchObject({
+        foreignEdits: [
+          `Deployment ${namespace}/checkout has the image ${V1} in place of ${V2}, which the promotion gave it.`,
+        ],
+        guardTripped: null,
+      });
+      expect(refused).toMatchObject({ kind: 'invalidTarget', message: undone() });
+      expect(meanwhile).toEqual({ checkout: 0, 'checkout-canary': 100 });
+      expect(await weights()).toEqual({ checkout: 100 });
+    });
+
+    it('ends the release while stable has a part of the traffic, and before it has the rest', async () => {
+      await promoted();
+      await target.setWeight(shift(5, 50, 100));
+      await putBack();
+      const { foreignEdits, guardTripped } = await target.reassert({ ...write(6), weight: 50, match: [] });
+      const refused = await failureOf(target.setWeight(shift(7, 0, 50)));
+
+      expect(foreignEdits).toHaveLength(1);
+      expect(guardTripped).toBe(undone());
+      expect(refused).toMatchObject({ kind: 'invalidTarget', message: undone() });
+      expect(await weights()).toEqual({ checkout: 50, 'checkout-canary': 50 });
+    });
+
+    it('is taken back on the cluster alone, too', async () => {
+      await promoted();
+      await putBack();
+      await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+
+      expect(await weights()).toEqual({ checkout: 1 });
+      expect(await imageOf('checkout')).toBe(V1);
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
+  });
+
+  it('takes what an admission controller makes of the image for the proven one', async () => {
+    const mirrored = 'mirror.example/shop:v2';
+    const admitting = server().connect();
+    const send = admitting.patch.bind(admitting);
+    admitting.patch = (ref, patch, options) => {
+      const text = JSON.stringify(patch).replaceAll(`"value":"${V2}"`, `"value":"${mirrored}"`);
+      return send(ref, JSON.parse(text) as typeof patch, options);
+    };
+    const through = targetOf({}, admitting);
+    await through.deploy(write(1));
+    await through.setWeight(shift(2, 100, 0));
+    const first = await through.promote({ ...write(4), ...promotion });
+    // As an attempt that follows one whose worker was killed.
+    const second = await through.promote({ ...write(5), ...promotion });
+    const { foreignEdits } = await through.reassert({ ...write(6), weight: 100, match: [] });
+    await through.setWeight(shift(7, 0, 100));
+    admitting.close();
+
+    expect(first).toMatch(/ the canary carries the traffic\.$/);
+    expect(second).toBe(first);
+    expect(foreignEdits).toEqual([]);
+    expect(await imageOf('checkout')).toBe(mirrored);
+    expect(await weights()).toEqual({ checkout: 100 });
+  });
+
+  it('is not promoted, and stable is left as it is, while the canary that alone would serve lacks its pods', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    controller.hold.add('checkout-canary');
+    await cluster.patch(
+      deployment('checkout-canary'),
+      { type: 'merge', patch: { spec: { minReadySeconds: 1 } } },
+      { signal },
+    );
+    await eventually(async () => (await availableOf('checkout-canary')) === 0, 'the canary is without pods');
+    const refused = await failureOf(target.promote({ ...write(3), ...promotion }));
+
+    expect(refused).toMatchObject({
+      kind: 'unreachable',
+      message: `Deployment ${namespace}/checkout-canary has 0 of its 4 pods available, and it alone serves while stable is made anew; Deployment ${namespace}/checkout stays as it is until they are there.`,
+    });
+    expect(await imageOf('checkout')).toBe(V1);
+  });
+
   it.each([
     ['stable’s pods', { app: 'checkout' }],
     ['no pods at all', { app: 'another' }],

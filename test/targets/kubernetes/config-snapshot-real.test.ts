@@ -228,6 +228,30 @@ describeWithApiServer('copies of ConfigMaps and Secrets, on a real API server', 
     expect(await copies()).toHaveLength(2);
   });
 
+  it('a promotion whose copies somebody else takes from stable hands nobody to the originals', async () => {
+    const next = release('r1', 1);
+    await target.deploy(next());
+    await shift(next, 100, 0);
+    const before = await template('checkout');
+    await target.promote({ ...next(), release: 'r1', smokeTest: null });
+    const at = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout' };
+    const spec = before['spec'] as { containers: readonly object[] };
+    const containers = spec.containers.map((one) => ({ ...one, image: V2 }));
+    await cluster.patch(
+      at,
+      { type: 'merge', patch: { spec: { template: { spec: { ...spec, containers } } } } },
+      { signal },
+    );
+    const refused = await failureOf(shift(next, 50, 100));
+
+    expect(refused).toMatchObject({
+      kind: 'invalidTarget',
+      message: expect.stringMatching(
+        /checkout names other configuration than the copies of the release: somebody else has undone the promotion/,
+      ) as string,
+    });
+  });
+
   it('a roll back on the cluster alone removes them, too', async () => {
     const next = release('r1', 1);
     await target.deploy(next());

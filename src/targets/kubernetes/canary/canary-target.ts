@@ -8,6 +8,7 @@ import type { Cluster } from '../cluster';
 import { collectCopies, refuseMissingConfig, takeSnapshot } from '../config-snapshot';
 import type { ConfigOwner } from '../config-snapshot';
 import { readDeployment } from '../deployment-view';
+import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import type { KubernetesObject } from '../objects';
 import { copiesIn, withCopies, withOriginals } from '../pod-config';
@@ -50,18 +51,23 @@ import {
   isMade,
   layDown,
   letGo,
+  otherThanProven,
   refuseOtherSelector,
   removeMade,
   replaceImage,
   resize,
   restoreImages,
   serviceRef,
+  undoneBySomebody,
 } from '../workloads';
 import { lookAtTracks } from './tracks-view';
 import type { TracksView } from './tracks-view';
 
 /** Of a paused stable Deployment, asked on the way forward alone: who freezes everything is not to stand in the way back. */
 const UNPROMOTED = 'could not be promoted';
+
+/** How often a promotion gives stable again what somebody else undoes: each time is a rolling update from its beginning. */
+const MOST_UNDONE = 5;
 
 /** As many as NGINX and others send over a kept connection before they open another. */
 const REQUESTS_PER_CONNECTION = 1_000;
@@ -154,7 +160,10 @@ class CanaryTarget implements Target {
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
       if (!this.#sharesByReplicas()) await this.#ensurePods(tracks, write);
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
-      if (weight < previousWeight) refuseWithoutPods(tracks.stable, 100 - weight);
+      if (weight < previousWeight) {
+        this.#refuseUndone(tracks, write);
+        refuseWithoutPods(tracks.stable, 100 - weight);
+      }
       await this.#refuseUntilFollowed(tracks, write);
       const notes = await shiftTraffic(tracks.traffic, {
         document,
@@ -179,6 +188,9 @@ class CanaryTarget implements Target {
       if (!isPromoted && this.#isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
       if (this.#sharesByReplicas()) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
+      // At 100 the promotion gives it the proven version again; below, users are at stable by now.
+      const undone = undoneBySomebody(tracks.stableObject, fence.release);
+      if (undone !== null && weight < 100) guardTripped ??= describeLost(tracks.stable, undone);
       const isEdited = routing.foreignEdits.length > 0 || differs(routing, document);
       const notYet = isEdited ? this.#withoutPods(tracks, { from: routing.weight ?? 0, to: weight }) : null;
       if (guardTripped === null && isEdited && notYet === null) {
@@ -195,47 +207,25 @@ class CanaryTarget implements Target {
 
   promote(write: TargetWrite & PromoteRequest): Promise<string> {
     return asTargetFailure(async () => {
-      const { signal, timeoutMs, smokeTest } = write;
-      const { namespace } = this.#plan;
       const started = performance.now();
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
-      refusePaused(tracks.stable, UNPROMOTED);
-      const image = imageOf(write);
-      const ref = deploymentRef(namespace, tracks.stable.name);
-      // The old pods go as the new ones come: until they are all there, only the canary can carry everything.
-      const routing = await tracks.traffic.observe({ signal });
-      refuseLate(routing, write, this.#plan);
-      const document = { weight: 100, match: routing.match };
-      // Where pods are the share, those that an attempt before this one gave stable have a part of it already.
-      const begun = this.#sharesByReplicas() && isBeingPromoted(tracks.stableObject, write.fence.release);
-      const sure = { document, signal, fresh: true, timeoutMs: CONFIRM_MS };
-      const why = begun ? null : await confirm(tracks.traffic, sure);
-      if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
-      if (!this.#sharesByReplicas() && !isBeingPromoted(tracks.stableObject, write.fence.release)) {
-        keepUntilFollowed(this.#cluster, tracks.stable);
+      const undone: string[] = [];
+      for (;;) {
+        const leftMs = Math.round(write.timeoutMs - (performance.now() - started));
+        try {
+          const done = await this.#makeStable(write, { leftMs: Math.max(1_000, leftMs), undone });
+          return `${done}${describeUndone(undone)}`;
+        } catch (error) {
+          if (!(error instanceof TargetFailure)) throw error;
+          if (!(error instanceof Undone)) {
+            if (undone.length === 0) throw error;
+            throw new TargetFailure(error.kind, `${error.message}${describeUndone(undone)}`, { cause: error });
+          }
+          undone.push(error.clause);
+          const isTimeUp = performance.now() - started >= write.timeoutMs;
+          const ends = this.#plan.onForeignEdit === 'rollback' || undone.length > MOST_UNDONE || isTimeUp;
+          if (ends) throw error;
+        }
       }
-      const change = {
-        container: tracks.container.name,
-        image,
-        copies: await this.#provenCopies(tracks, write),
-        firstReplicas: Math.max(1, tracks.canary?.replicas ?? 1),
-        hadNone: !this.#sharesByReplicas(),
-      };
-      const asked = await replaceImage(this.#cluster, ref, change, write);
-      const ready = await waitUntilReady(
-        this.#cluster,
-        { namespace, name: asked.name },
-        {
-          needed: asked.replicas,
-          complete: true,
-          mayShrink: true,
-          timeoutMs: Math.max(1_000, Math.round(timeoutMs - (performance.now() - started))),
-          signal,
-          justChanged: asked.observedGeneration < asked.generation,
-        },
-      );
-      const tested = smokeTest === null ? '' : ` ${await this.#testStable(tracks, write, smokeTest)}`;
-      return `Deployment ${namespace}/${ready.name} runs ${write.version} with ${readyPods(ready)}; the canary carries the traffic.${tested}`;
     });
   }
 
@@ -295,6 +285,72 @@ class CanaryTarget implements Target {
 
   close(): void {
     // The cluster's connections are the worker's, and shared.
+  }
+
+  /**
+   * One round of a promotion. Of what somebody undoes the next one is a whole one, with all of its questions: the pods that
+   * come up by the undoing are stable's old ones.
+   *
+   * @throws Undone as soon as stable has another version than it was given.
+   */
+  async #makeStable(
+    write: TargetWrite & PromoteRequest,
+    { leftMs, undone }: { readonly leftMs: number; readonly undone: string[] },
+  ): Promise<string> {
+    const { signal, smokeTest, fence } = write;
+    const { namespace } = this.#plan;
+    const fresh = undone.length > 0;
+    const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal, fresh });
+    refusePaused(tracks.stable, UNPROMOTED);
+    const ref = deploymentRef(namespace, tracks.stable.name);
+    // The old pods go as the new ones come: until they are all there, only the canary can carry everything.
+    const routing = await tracks.traffic.observe({ signal, fresh });
+    refuseLate(routing, write, this.#plan);
+    const document = { weight: 100, match: routing.match };
+    // Where pods are the share, those that an attempt before this one gave stable have a part of it already.
+    const begun = this.#sharesByReplicas() && isBeingPromoted(tracks.stableObject, fence.release);
+    const sure = { document, signal, fresh: true, timeoutMs: CONFIRM_MS };
+    const why = begun ? null : await confirm(tracks.traffic, sure);
+    if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
+    refuseWithoutCanaryPods(tracks);
+    if (!this.#sharesByReplicas() && !isBeingPromoted(tracks.stableObject, fence.release)) {
+      keepUntilFollowed(this.#cluster, tracks.stable);
+    }
+    // Since an attempt before this one, whose worker is gone.
+    const before = fresh ? null : undoneBySomebody(tracks.stableObject, fence.release);
+    if (before !== null) undone.push(before);
+    const change = {
+      container: tracks.container.name,
+      image: imageOf(write),
+      copies: await this.#provenCopies(tracks, write),
+      firstReplicas: Math.max(1, tracks.canary?.replicas ?? 1),
+      hadNone: !this.#sharesByReplicas(),
+    };
+    const { asked, proven } = await replaceImage(this.#cluster, ref, change, write);
+    const ready = await waitUntilReady(
+      this.#cluster,
+      { namespace, name: asked.name },
+      {
+        needed: asked.replicas,
+        complete: true,
+        mayShrink: true,
+        timeoutMs: leftMs,
+        signal,
+        justChanged: asked.observedGeneration < asked.generation,
+        refuse: (view) => {
+          const clause = otherThanProven(view, proven);
+          if (clause !== null) throw new Undone(view, clause);
+        },
+      },
+    );
+    const tested = smokeTest === null ? '' : ` ${await this.#testStable(tracks, write, smokeTest)}`;
+    return `Deployment ${namespace}/${ready.name} runs ${write.version} with ${readyPods(ready)}; the canary carries the traffic.${tested}`;
+  }
+
+  /** Users who come back from the canary are to find the proven version. */
+  #refuseUndone({ stable, stableObject }: TracksView, { fence }: TargetWrite): void {
+    const clause = undoneBySomebody(stableObject, fence.release);
+    if (clause !== null) throw new TargetFailure('invalidTarget', describeLost(stable, clause));
   }
 
   #sharesByReplicas(): boolean {
@@ -374,6 +430,7 @@ class CanaryTarget implements Target {
     }
     // New pods that have just replaced the old ones must all be there before they get everything.
     if (!isBeingPromoted(tracks.stableObject, write.fence.release)) return;
+    this.#refuseUndone(tracks, write);
     refuseWithoutPods(stable, 100);
     if (!this.#sharesByReplicas()) refuseUntilFollowed(this.#cluster, stable);
   }
@@ -477,6 +534,10 @@ class CanaryTarget implements Target {
   /** Of stable only what it is there for: to be compared with, and to be gone back to. */
   #editsOfStable(tracks: TracksView, write: WeightWrite): string[] {
     const { stable, stableObject, container } = tracks;
+    const undone = undoneBySomebody(stableObject, write.fence.release);
+    if (undone !== null) {
+      return [`Deployment ${stable.namespace}/${stable.name} ${undone}, which the promotion gave it.`];
+    }
     const noted = notedStable(tracks, write);
     if (noted === null || isBeingPromoted(stableObject, write.fence.release)) return [];
     const shown = `Deployment ${stable.namespace}/${stable.name}`;
@@ -610,6 +671,39 @@ function namingCopies(object: KubernetesObject, copies: Copies | null): Kubernet
   if (copies === null) return object;
   const spec = object['spec'] as { readonly template: PodTemplate };
   return { ...object, spec: { ...spec, template: withCopies(spec.template, copies) } };
+}
+
+/** Stable has another version than the promotion gave it. */
+class Undone extends TargetFailure {
+  readonly clause: string;
+
+  constructor(stable: DeploymentView, clause: string) {
+    super('deployFailed', describeLost(stable, clause));
+    this.clause = clause;
+  }
+}
+
+function describeLost({ namespace, name }: DeploymentView, clause: string): string {
+  return `Deployment ${namespace}/${name} ${clause}: somebody else has undone the promotion, so it is no place to hand the traffic back to; keep what applies it (a GitOps tool's sync) off its image for the time of a release.`;
+}
+
+function describeUndone(undone: readonly string[]): string {
+  const last = undone.at(-1);
+  if (last === undefined) return '';
+  const times = undone.length === 1 ? 'once' : `${undone.length} times`;
+  return ` Somebody else has undone this ${times} meanwhile, and it was done again; then stable was found so: it ${last}.`;
+}
+
+/** @throws TargetFailure `unreachable` while the canary, which alone serves when stable is made anew, lacks pods. */
+function refuseWithoutCanaryPods({ stable, canary, canaryName }: TracksView): void {
+  const asked = canary?.replicas ?? 0;
+  const isSeen = canary !== null && canary.observedGeneration >= canary.generation;
+  const available = isSeen ? canary.availableReplicas : 0;
+  if (asked > 0 && available >= asked) return;
+  throw new TargetFailure(
+    'unreachable',
+    `Deployment ${stable.namespace}/${canaryName} has ${available} of its ${asked} pods available, and it alone serves while stable is made anew; Deployment ${stable.namespace}/${stable.name} stays as it is until they are there.`,
+  );
 }
 
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {
