@@ -1,6 +1,7 @@
 import { annotate, compareFences, fenceOn, parseJson, refuseStale, withFence } from '../../traffic/fence';
 import type { Fence } from '../../traffic/fence';
 import { disown, insist, refOf, rewrite } from '../../traffic/held-object';
+import { diff } from '../../traffic/json-patch';
 import type { TrafficRouter } from '../../traffic/traffic-router';
 import { z } from 'zod';
 import { TargetFailure } from '../target';
@@ -10,7 +11,7 @@ import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject, ObjectRef } from './objects';
 import { copiesIn, withCopies, withOriginals } from './pod-config';
-import type { Copies } from './pod-config';
+import type { Copies, PodTemplate } from './pod-config';
 import { OWNER_LABEL } from './tracks';
 import type { Labels } from './tracks';
 import { withImage } from './track-manifest';
@@ -194,18 +195,30 @@ export async function restoreImages(
     const held = promotionOn(live);
     restored = held?.release === write.fence.release;
     if (held === null || !restored) return withFence(live, write.fence);
-    let { template } = readDeployment(live);
-    if (held.copies !== undefined) template = withCopies(template, held.copies);
-    for (const [container, image] of Object.entries(held.images)) template = withImage(template, { container, image });
+    const template = templateBefore(readDeployment(live).template, held);
     const replicas = held.replicas === undefined ? {} : { replicas: held.replicas };
     return withFence({ ...live, spec: { ...(live['spec'] as object), ...replicas, template } }, write.fence);
   });
   return restored ? readDeployment(after) : null;
 }
 
-/** True while the object's template is what a promotion of the release made it. */
+/** True from the release's promotion of the object on, until it lets it go; also once the old template is back. */
 export function isBeingPromoted(object: KubernetesObject, release: string): boolean {
   return promotionOn(object)?.release === release;
+}
+
+/** True while the template still is what a promotion of the release made it, and not again what it was before that. */
+export function isPromoted(object: KubernetesObject, release: string): boolean {
+  const held = promotionOn(object);
+  if (held?.release !== release) return false;
+  const { template } = readDeployment(object);
+  return diff(template, templateBefore(template, held)).length > 0;
+}
+
+function templateBefore(promoted: PodTemplate, { images, copies }: z.infer<typeof Promotion>): PodTemplate {
+  let template = copies === undefined ? promoted : withCopies(promoted, copies);
+  for (const [container, image] of Object.entries(images)) template = withImage(template, { container, image });
+  return template;
 }
 
 /** Ends the release's hold of an object that stays: only the fence is left, so that a late write is still refused. */
