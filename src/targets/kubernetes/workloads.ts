@@ -139,6 +139,16 @@ export async function resize(cluster: Cluster, ref: ObjectRef, replicas: number,
   );
 }
 
+/** Gives a Deployment at least so many pods, under the fence; one that has them by now is left as it is. Answers how many it has. */
+export async function grow(cluster: Cluster, ref: ObjectRef, replicas: number, write: WorkloadWrite): Promise<number> {
+  const { after } = await rewrite(cluster, ref, write, (live) =>
+    readDeployment(live).replicas >= replicas
+      ? live
+      : withFence({ ...live, spec: { ...(live['spec'] as object), replicas } }, write.fence),
+  );
+  return readDeployment(after).replicas;
+}
+
 /** Takes a Deployment of the user's own out of the release: without pods, its template naming what it named before. */
 export async function layDown(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
   await rewrite(cluster, ref, write, (live) => {

@@ -724,6 +724,31 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await replicasOf('checkout-canary')).toBe(4);
   });
 
+  it.each([
+    ['a roll back', (): Promise<unknown> => target.setWeight(shift(3, 0, 100))],
+    ['one on the cluster alone', () => rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal })],
+  ])('%s waits for no pods that an autoscaler took from stable, and asks for them', async (_, back) => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await cluster.scale(deployment('checkout'), 1, { signal });
+    await eventually(async () => (await availableOf('checkout')) === 1, 'stable is smaller');
+    controller.hold.add('checkout');
+    await back();
+
+    expect((await weights())['checkout-canary'] ?? 0).toBe(0);
+    expect(await replicasOf('checkout')).toBe(4);
+  });
+
+  it('a promotion that is taken back waits for them, while the canary carries the traffic', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await cluster.scale(deployment('checkout'), 1, { signal });
+    await target.promote({ ...write(3), ...promotion });
+
+    expect(await target.restoreStable({ ...write(4), stableVersion: V1 })).toMatch(/runs .*:v1 again, with 4 ready/);
+    expect(await weights()).toEqual({ checkout: 0, 'checkout-canary': 100 });
+  });
+
   it('is promoted though an autoscaler shrinks stable while its pods are made anew', async () => {
     await target.deploy(write(1));
     await target.setWeight(shift(2, 100, 0));

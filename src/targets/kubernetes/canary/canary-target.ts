@@ -46,6 +46,7 @@ import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
   ensureUnlessLate,
+  grow,
   isBeingPromoted,
   isMade,
   isPromoted,
@@ -248,10 +249,12 @@ class CanaryTarget implements Target {
       const asked = await restoreImages(this.#cluster, ref, { fence, signal });
       if (asked === null)
         return `Deployment ${namespace}/${tracks.stable.name} still is as it was, with ${stableVersion}.`;
+      // While the canary still has the traffic there is time for those that it took away.
+      const needed = (await this.#growStable(tracks, write)) ?? asked.replicas;
       const ready = await waitUntilReady(
         this.#cluster,
         { namespace, name: asked.name },
-        { needed: asked.replicas, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal },
+        { needed, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal },
       );
       if (asked.replicas === 0)
         return `${moved}Deployment ${namespace}/${ready.name} has no pods again, as before the release.`;
@@ -356,7 +359,23 @@ class CanaryTarget implements Target {
     // Whoever is sent to a canary that is gone is sent to nobody: stable is no worse, whatever it has.
     if (tracks.canary !== null) await this.#refuseWithoutStablePods(tracks, write);
     await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
-    return `${describeShare(this.#plan)} 0 %.`;
+    const pods = await this.#growStable(tracks, write);
+    const asked =
+      pods === null
+        ? ''
+        : ` Deployment ${tracks.stable.namespace}/${tracks.stable.name} is to have ${pods} pods again; it had ${tracks.stable.replicas}.`;
+    return `${describeShare(this.#plan)} 0 %.${asked}`;
+  }
+
+  /**
+   * An autoscaler, or a hand, takes pods away from a stable without traffic; who gets it all back is asked to have as many
+   * as at the beginning, and an autoscaler knows better soon. Null where it has them.
+   */
+  async #growStable(tracks: TracksView, write: TargetWrite): Promise<number | null> {
+    const { stable } = tracks;
+    const { replicas } = notedStable(tracks, write) ?? { replicas: 0 };
+    if (this.#sharesByReplicas() || stable.replicas >= replicas) return null;
+    return grow(this.#cluster, deploymentRef(this.#plan.namespace, stable.name), replicas, write);
   }
 
   /**
