@@ -20,7 +20,10 @@ export interface Target {
    * traffic stays on the canary: it comes back by `setWeight`.
    */
   promote(write: TargetWrite & PromoteRequest): Promise<string>;
-  /** The inverse of `promote`, and of half of one. */
+  /**
+   * The inverse of `promote`, and of half of one. Where that makes pods anew, the proven canary gets all of the traffic
+   * first, as long as it has its pods.
+   */
   restoreStable(write: TargetWrite & { stableVersion: string }): Promise<string>;
   /** The inverse of `deploy`; after a promotion, what it left: of two tracks that both stay, the one without traffic. */
   removeCanary(write: TargetWrite): Promise<string>;

@@ -96,7 +96,8 @@ function endCleanUp(run: Run, cause: RollbackCause, last: Inverted | null): void
 /**
  * Traffic leaves the new version before anything else is put right, also when the promotion was half done and what
  * it changed was recorded later: how long that takes is not the users' time. Except in Kubernetes, where a half-done
- * promotion means that stable's old pods have gone: the traffic stays on the proven canary until they are back.
+ * promotion means that stable's old pods have gone: the target leaves the traffic to the proven canary until they are
+ * back.
  */
 function nextCompensation({ state, plan }: Run): Compensation | undefined {
   const last = state.compensations.at(-1);

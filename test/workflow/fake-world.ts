@@ -3,7 +3,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { askKayenta } from '../../src/activities/ask-kayenta';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput, MeasureResult, ReleaseActivities } from '../../src/workflows/activity-types';
-import type { Fence, Measurement } from '../../src/workflows/api';
+import type { Compensation, Fence, Measurement } from '../../src/workflows/api';
 import type { EvidenceState } from '../../src/analysis/gather-evidence';
 import type { Sample } from '../../src/analysis/sample';
 import { judge } from '../../src/analysis/threshold-judge';
@@ -246,7 +246,10 @@ export class FakeWorld {
         return () => {
           const { compensation } = asked as Parameters<ReleaseActivities['compensate']>[0];
           if (compensation.op === 'restoreWeight') this.weight = compensation.weight;
-          if (compensation.op === 'restoreStable') this.stable = compensation.version;
+          if (compensation.op === 'restoreStable') {
+            if (this.#leavesToCanary(compensation)) this.weight = 100;
+            this.stable = compensation.version;
+          }
           if (compensation.op === 'removeCanary' && this.switches) {
             if (this.weight === 100) this.stable = this.canary ?? this.stable;
             else if (this.weight > 0) this.violations.push(`pods taken at weight ${this.weight}`);
@@ -281,14 +284,22 @@ export class FakeWorld {
     const { fence } = input;
     const write = { activity, fence, attempt, late };
     const toStable = this.handsBack && (activity === 'promote' || opOf(input) === 'restoreStable');
+    const { compensation } = input as { compensation?: Compensation };
+    const toTraffic = !toStable || (compensation !== undefined && this.#leavesToCanary(compensation));
     // A promotion writes nothing to the traffic, but is too late where a later write has it.
-    if (!toStable || activity === 'promote') this.#check(write, this.held);
+    if (toTraffic || activity === 'promote') this.#check(write, this.held);
     if (toStable) this.#check(write, this.stableHeld);
     if (toStable) this.stableHeld = { fence, attempt };
-    else this.held = { fence, attempt };
+    if (toTraffic) this.held = { fence, attempt };
     const before = this.weight;
     change();
     this.writes.push({ ...write, before, weight: this.weight });
+  }
+
+  /** What a promotion made of stable is taken back with all of the traffic on the proven canary. */
+  #leavesToCanary(compensation: Compensation): boolean {
+    if (compensation.op !== 'restoreStable') return false;
+    return this.handsBack && this.canary !== null && this.stable !== compensation.version;
   }
 
   /** Compared by epoch, then step, then attempt. */

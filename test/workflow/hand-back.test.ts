@@ -60,7 +60,7 @@ describe('a promotion that makes the stable track anew', () => {
     });
   });
 
-  it('whose new pods fail under half of the traffic gets the old template back before the traffic', async () => {
+  it('whose new pods fail under half of the traffic leaves it all to the canary, and then gets the old template back', async () => {
     const world = worldOf();
     world.verdict = ({ subject }) => (subject === 'stable' ? 'fail' : 'pass');
 
@@ -72,6 +72,12 @@ describe('a promotion that makes the stable track anew', () => {
       expect(result.reason).toMatch(/The new stable pods/);
       expect(world.compensated).toEqual(['restoreStable', 'restoreWeight', 'removeCanary']);
       expect(world.weights).toEqual([25, 100, 50]);
+      const back = world.writes.filter(({ activity }) => activity === 'compensate');
+      expect(back.map(({ before, weight }) => [before, weight])).toEqual([
+        [50, 100],
+        [100, 0],
+        [0, 0],
+      ]);
       expect(world.allOld).toBe(true);
     });
   });

@@ -6,8 +6,11 @@ import { targetNoteOn } from './target-note';
 import type { Cluster } from './cluster';
 import { asTargetFailure } from './failures';
 import { createKubernetesTarget } from './kubernetes-target';
+import { readDeployment } from './deployment-view';
 import { findLeftRelease } from './left-release';
 import type { LeftRelease } from './left-release';
+import type { KubernetesObject } from './objects';
+import { isPromoted } from './workloads';
 
 export interface DirectWrite {
   /** What was done, a sentence. */
@@ -32,12 +35,12 @@ const OLD_PODS_MS = 120_000;
 const POLL_MS = 500;
 
 /**
- * Takes a service back on the cluster alone, for when Temporal is away: the weight to 0 first, then stable's old
- * template where a promotion was half done, then the new version's pods. Of a blue-green release also after its
- * promotion, while the old version is kept. What the release looked like is read from its objects: from the note on the
- * new version's Deployment, and where that is gone, from what is left on who splits the traffic. The
- * writes carry the release's fence with a later epoch: whatever the release still sends is refused, and when it comes
- * back it finds that and ends.
+ * Takes a service back on the cluster alone, for when Temporal is away: the weight to 0 first, then the new version's
+ * pods. Where a promotion was half done, all traffic goes to the proven canary first, then stable has its old template
+ * back, and then the weight is 0. Of a blue-green release also after its promotion, while the old version is kept. What
+ * the release looked like is read from its objects: from the note on the new version's Deployment, and where that is
+ * gone, from what is left on who splits the traffic. The writes carry the release's fence with a later epoch: whatever
+ * the release still sends is refused, and when it comes back it finds that and ends.
  *
  * @throws TargetFailure `invalidTarget` when there is nothing to take back.
  */
@@ -47,7 +50,7 @@ export async function rollBackDirectly(
   options: { readonly signal: AbortSignal; readonly onWrite?: (write: DirectWrite) => void },
 ): Promise<DirectRollBack> {
   const { signal } = options;
-  const { plans, version, fence: held } = await findRelease(cluster, service, signal);
+  const { plans, version, fence: held, promoted } = await findRelease(cluster, service, signal);
   const { release } = held;
   const [first, ...others] = plans.map((plan) => ({
     plan,
@@ -75,9 +78,8 @@ export async function rollBackDirectly(
     options.onWrite?.(done);
     return done;
   };
-  const zeroAt = (target: Target): Promise<DirectWrite> => {
-    const write = (): Promise<string> => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] });
-    return run(async () => {
+  const overruling = (write: () => Promise<string>): Promise<DirectWrite> =>
+    run(async () => {
       try {
         return await write();
       } catch (error) {
@@ -87,16 +89,19 @@ export async function rollBackDirectly(
         return write();
       }
     });
-  };
+  const zeroAt = (target: Target): Promise<DirectWrite> =>
+    overruling(() => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] }));
   const toZero = async (): Promise<DirectWrite> => {
     let zero = await zeroAt(first.target);
     for (const { target } of others) zero = await zeroAt(target);
     return zero;
   };
   const restore = (): Promise<DirectWrite> =>
-    run(() => first.target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
+    overruling(() => first.target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
+  // Stable's new pods may be the ones that fail, whatever their number says: they are not to get everything.
+  if (promoted) await restore();
   const zero =
-    first.plan.strategy === 'blueGreen'
+    promoted || first.plan.strategy === 'blueGreen'
       ? await untilThere(toZero, signal)
       : await restoreAround(toZero, restore, signal);
   await delay(first.plan.drainMs, undefined, { signal });
@@ -143,6 +148,8 @@ function isUnreachable(error: unknown): boolean {
 /** How a release was made, by what is there of it. */
 interface FoundRelease extends LeftRelease {
   readonly version: string | null;
+  /** Stable runs what a promotion made of it, and the new version has pods that can carry the traffic meanwhile. */
+  readonly promoted: boolean;
 }
 
 async function findRelease(
@@ -156,13 +163,25 @@ async function findRelease(
   for (const object of deployments) {
     const note = targetNoteOn(object);
     const fence = fenceOn(object);
-    if (note?.plan.serviceName === name && fence !== null) return { plans: [note.plan], version: note.version, fence };
+    if (note?.plan.serviceName !== name || fence === null) continue;
+    const { plan, version } = note;
+    const stable = deployments.filter(({ metadata }) => isStableOf(plan.deployment, metadata.name));
+    const promoted = stable.some((one) => isPromoted(one, fence.release)) && hasPods(object);
+    return { plans: [plan], version, fence, promoted };
   }
   const { left, unseen } = await asTargetFailure(() =>
     findLeftRelease(cluster, { namespace, name, deployments }, signal),
   );
   if (left === null) throw nothingThere({ namespace, name }, unseen);
-  return { ...left, version: null };
+  return { ...left, version: null, promoted: false };
+}
+
+function isStableOf(deployment: string, name: string): boolean {
+  return name === deployment || name === `${deployment}-stable`;
+}
+
+function hasPods(object: KubernetesObject): boolean {
+  return readDeployment(object).availableReplicas > 0;
 }
 
 function nothingThere(

@@ -153,6 +153,16 @@ export async function resize(cluster: Cluster, ref: ObjectRef, replicas: number,
   );
 }
 
+/** Gives a Deployment at least so many pods, under the fence; one that has them by now is left as it is. Answers how many it has. */
+export async function grow(cluster: Cluster, ref: ObjectRef, replicas: number, write: WorkloadWrite): Promise<number> {
+  const { after } = await rewrite(cluster, ref, write, (live) =>
+    readDeployment(live).replicas >= replicas
+      ? live
+      : withFence({ ...live, spec: { ...(live['spec'] as object), replicas } }, write.fence),
+  );
+  return readDeployment(after).replicas;
+}
+
 /** Takes a Deployment of the user's own out of the release: without pods, its template naming what it named before. */
 export async function layDown(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
   await rewrite(cluster, ref, write, (live) => {
@@ -242,9 +252,7 @@ export async function restoreImages(
     const held = promotionOn(live);
     restored = held?.release === write.fence.release;
     if (held === null || !restored) return withFence(live, write.fence);
-    let { template } = readDeployment(live);
-    if (held.copies !== undefined) template = withCopies(template, held.copies);
-    for (const [container, image] of Object.entries(held.images)) template = withImage(template, { container, image });
+    const template = templateBefore(readDeployment(live).template, held);
     const replicas = held.replicas === undefined ? {} : { replicas: held.replicas };
     const spec = { ...(live['spec'] as object), ...replicas, template };
     return withPromotion(withFence({ ...live, spec }, write.fence), { ...held, restored: true });
@@ -252,9 +260,23 @@ export async function restoreImages(
   return restored ? readDeployment(after) : null;
 }
 
-/** True while the object's template is what a promotion of the release made it. */
+/** True from the release's promotion of the object on, until it lets it go; also once the old template is back. */
 export function isBeingPromoted(object: KubernetesObject, release: string): boolean {
   return promotionOn(object)?.release === release;
+}
+
+/** True while the template still is what a promotion of the release made it, and not again what it was before that. */
+export function isPromoted(object: KubernetesObject, release: string): boolean {
+  const held = promotionOn(object);
+  if (held?.release !== release) return false;
+  const { template } = readDeployment(object);
+  return diff(template, templateBefore(template, held)).length > 0;
+}
+
+function templateBefore(promoted: PodTemplate, { images, copies }: z.infer<typeof Promotion>): PodTemplate {
+  let template = copies === undefined ? promoted : withCopies(promoted, copies);
+  for (const [container, image] of Object.entries(images)) template = withImage(template, { container, image });
+  return template;
 }
 
 /** Ends the release's hold of an object that stays: only the fence is left, so that a late write is still refused. */

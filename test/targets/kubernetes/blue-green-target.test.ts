@@ -337,6 +337,23 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     expect(await imageOf('blue')).toBe(V1);
   });
 
+  it('goes back at once to an old one that an autoscaler has shrunk, and asks for as many pods as the new one has', async () => {
+    await release();
+    await cluster.scale(refOf('Deployment', 'checkout-blue'), 1, { signal });
+    const isSmaller = async (): Promise<boolean> => {
+      const blue = (await find('Deployment', 'checkout-blue')) as { status?: { availableReplicas?: number } } | null;
+      return blue?.status?.availableReplicas === 1;
+    };
+    await eventually(isSmaller, 'the old one is smaller');
+    controller.hold.add('checkout-blue');
+    written.length = 0;
+    await target.setWeight(shift(4, 0, 100));
+
+    expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+    expect(written).toEqual(['Service/checkout', 'Deployment/checkout-blue']);
+    expect(await replicasOf('blue')).toBe(3);
+  });
+
   it('waits for the old pods where somebody has taken them away, before it goes back', async () => {
     await release();
     controller.hold.add('checkout-blue');

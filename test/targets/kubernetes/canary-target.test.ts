@@ -268,6 +268,77 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await find('Deployment', 'checkout-canary')).toBeNull();
   });
 
+  describe('whose new stable pods fail when half of the traffic is theirs', () => {
+    const CANARYS = { checkout: 0, 'checkout-canary': 100 };
+
+    beforeEach(async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      await target.promote({ ...write(3), ...promotion });
+      await target.setWeight(shift(4, 50, 100));
+    });
+
+    it('goes back to the proven canary whole, before stable has its old template', async () => {
+      const at50 = await weights();
+      controller.hold.add('checkout');
+      const restored = target.restoreStable({ ...write(5), stableVersion: V1 });
+      await eventually(async () => (await imageOf('checkout')) === V1, 'stable is being restored');
+      const meanwhile = await weights();
+      controller.hold.delete('checkout');
+      const said = await restored;
+      const late = await failureOf(target.setWeight(shift(4, 50, 100)));
+      // Once more, as after a worker that was killed: it is taken back already.
+      await target.setWeight(shift(6, 0, 100));
+      await target.restoreStable({ ...write(7), stableVersion: V1 });
+
+      expect(at50).toEqual({ checkout: 50, 'checkout-canary': 50 });
+      expect(meanwhile).toEqual(CANARYS);
+      expect(said).toMatch(/^The canary's share by traefik is 100 % again\. Deployment .* runs .*:v1 again, with 4 /);
+      expect(late.kind).toBe('fenceLost');
+      expect(await weights()).toEqual({ checkout: 100 });
+    });
+
+    it.each([
+      ['has no pods', (): Promise<unknown> => cluster.scale(deployment('checkout-canary'), 0, { signal })],
+      ['is gone', (): Promise<unknown> => cluster.delete(deployment('checkout-canary'), { signal })],
+    ])('keeps what traffic stable has where the canary %s', async (_, take) => {
+      await take();
+      await eventually(async () => {
+        const canary = await find('Deployment', 'checkout-canary');
+        return canary === null || (await availableOf('checkout-canary')) === 0;
+      }, 'the canary has no pods');
+      await target.restoreStable({ ...write(5), stableVersion: V1 });
+
+      expect(await imageOf('checkout')).toBe(V1);
+      expect(await weights()).toEqual({ checkout: 50, 'checkout-canary': 50 });
+    });
+
+    it('has its old template back though nothing is left that splits the traffic', async () => {
+      const split = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+      await cluster.delete(split, { signal });
+
+      expect(await target.restoreStable({ ...write(5), stableVersion: V1 })).toMatch(/^Deployment .* again, with 4 /);
+    });
+
+    it('is taken back in the same order on the cluster alone', async () => {
+      controller.hold.add('checkout');
+      const done = rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+      await eventually(async () => (await imageOf('checkout')) === V1, 'stable is being restored');
+      const meanwhile = await weights();
+      controller.hold.delete('checkout');
+      const { writes } = await done;
+
+      expect(meanwhile).toEqual(CANARYS);
+      expect(writes.map(({ sentence }) => sentence)).toEqual([
+        expect.stringMatching(/100 % again\. Deployment .* runs what it was before the promotion again/) as string,
+        expect.stringMatching(/ is 0 %\./) as string,
+        expect.stringMatching(/is no longer beside stable/) as string,
+      ]);
+      expect(await weights()).toEqual({ checkout: 1 });
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
+  });
+
   describe('after an outage of the API server', () => {
     let nowMs: number;
     let outages: ApiOutages;
@@ -678,6 +749,31 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     await target.setWeight(shift(3, 100, 50));
 
     expect(await replicasOf('checkout-canary')).toBe(4);
+  });
+
+  it.each([
+    ['a roll back', (): Promise<unknown> => target.setWeight(shift(3, 0, 100))],
+    ['one on the cluster alone', () => rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal })],
+  ])('%s waits for no pods that an autoscaler took from stable, and asks for them', async (_, back) => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await cluster.scale(deployment('checkout'), 1, { signal });
+    await eventually(async () => (await availableOf('checkout')) === 1, 'stable is smaller');
+    controller.hold.add('checkout');
+    await back();
+
+    expect((await weights())['checkout-canary'] ?? 0).toBe(0);
+    expect(await replicasOf('checkout')).toBe(4);
+  });
+
+  it('a promotion that is taken back waits for them, while the canary carries the traffic', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await cluster.scale(deployment('checkout'), 1, { signal });
+    await target.promote({ ...write(3), ...promotion });
+
+    expect(await target.restoreStable({ ...write(4), stableVersion: V1 })).toMatch(/runs .*:v1 again, with 4 ready/);
+    expect(await weights()).toEqual({ checkout: 0, 'checkout-canary': 100 });
   });
 
   it('is promoted though an autoscaler shrinks stable while its pods are made anew', async () => {

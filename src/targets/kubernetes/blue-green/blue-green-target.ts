@@ -37,7 +37,7 @@ import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
 import { describe, replicasFor, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
-import { deploymentRef, ensure, giveBack, isMade, letGo, resize, serviceRef } from '../workloads';
+import { deploymentRef, ensure, giveBack, grow, isMade, letGo, resize, serviceRef } from '../workloads';
 import type { WorkloadWrite } from '../workloads';
 import { recolouredLabels } from './colours';
 import { lookAtPair, splitTowards } from './pair-view';
@@ -404,6 +404,9 @@ class BlueGreenTarget implements Target {
     const puts = [() => active.apply({ document: NONE, fence, signal })];
     if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal }));
     for (const put of pair.serving.includes(old) ? puts.reverse() : puts) await put();
+    // Its autoscaler may have shrunk it while the other side had the traffic, whose size is what that takes.
+    const needed = next.view?.replicas ?? 0;
+    if (replicas < needed) await grow(this.#cluster, this.#refOf(old), needed, write);
     return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.`;
   }
 

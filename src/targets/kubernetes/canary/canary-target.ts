@@ -1,6 +1,7 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
 import { fenceOn } from '../../../traffic/fence';
 import { splitReplicas } from '../../../traffic/replica-ratio';
+import { TrafficFailure } from '../../../traffic/traffic-router';
 import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
@@ -47,8 +48,10 @@ import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
   ensureUnlessLate,
+  grow,
   isBeingPromoted,
   isMade,
+  isPromoted,
   layDown,
   letGo,
   otherThanProven,
@@ -229,22 +232,26 @@ class CanaryTarget implements Target {
     });
   }
 
-  restoreStable({ signal, fence, stableVersion }: TargetWrite & { stableVersion: string }): Promise<string> {
+  restoreStable(write: TargetWrite & { stableVersion: string }): Promise<string> {
     return asTargetFailure(async () => {
+      const { signal, fence, stableVersion } = write;
       const { namespace } = this.#plan;
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
+      const moved = await this.#leaveToTheCanary(tracks, write);
       const ref = deploymentRef(namespace, tracks.stable.name);
       const asked = await restoreImages(this.#cluster, ref, { fence, signal });
       if (asked === null)
         return `Deployment ${namespace}/${tracks.stable.name} still is as it was, with ${stableVersion}.`;
+      // While the canary still has the traffic there is time for those that it took away.
+      const needed = (await this.#growStable(tracks, write)) ?? asked.replicas;
       const ready = await waitUntilReady(
         this.#cluster,
         { namespace, name: asked.name },
-        { needed: asked.replicas, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal },
+        { needed, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal },
       );
       if (asked.replicas === 0)
-        return `Deployment ${namespace}/${ready.name} has no pods again, as before the release.`;
-      return `Deployment ${namespace}/${ready.name} runs ${stableVersion} again, with ${readyPods(ready)}.`;
+        return `${moved}Deployment ${namespace}/${ready.name} has no pods again, as before the release.`;
+      return `${moved}Deployment ${namespace}/${ready.name} runs ${stableVersion} again, with ${readyPods(ready)}.`;
     });
   }
 
@@ -413,7 +420,50 @@ class CanaryTarget implements Target {
     // Whoever is sent to a canary that is gone is sent to nobody: stable is no worse, whatever it has.
     if (tracks.canary !== null) await this.#refuseWithoutStablePods(tracks, write);
     await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
-    return `${describeShare(this.#plan)} 0 %.`;
+    const pods = await this.#growStable(tracks, write);
+    const asked =
+      pods === null
+        ? ''
+        : ` Deployment ${tracks.stable.namespace}/${tracks.stable.name} is to have ${pods} pods again; it had ${tracks.stable.replicas}.`;
+    return `${describeShare(this.#plan)} 0 %.${asked}`;
+  }
+
+  /**
+   * An autoscaler, or a hand, takes pods away from a stable without traffic; who gets it all back is asked to have as many
+   * as at the beginning, and an autoscaler knows better soon. Null where it has them.
+   */
+  async #growStable(tracks: TracksView, write: TargetWrite): Promise<number | null> {
+    const { stable } = tracks;
+    const { replicas } = notedStable(tracks, write) ?? { replicas: 0 };
+    if (this.#sharesByReplicas() || stable.replicas >= replicas) return null;
+    return grow(this.#cluster, deploymentRef(this.#plan.namespace, stable.name), replicas, write);
+  }
+
+  /**
+   * Stable's new pods may be the ones that fail: nobody is left on them while they are replaced, as long as the canary is
+   * the better place. Written also where it has everything already, so that a late write of the hand-back is refused.
+   * Answers what people should know of it, or nothing.
+   */
+  async #leaveToTheCanary(tracks: TracksView, write: TargetWrite): Promise<string> {
+    const { stable, stableObject, canary, container, traffic } = tracks;
+    const { fence, signal } = write;
+    // Where pods are the share, the traffic follows stable's as they are replaced.
+    if (this.#sharesByReplicas() || !isPromoted(stableObject, fence.release)) return '';
+    if (canary === null || imageIn(canary, container.name) !== container.image) return '';
+    const available = canary.availableReplicas;
+    if (available === 0 || available < Math.min(sizeOf(tracks, write), stable.availableReplicas)) return '';
+    try {
+      const { weight, match } = await traffic.observe({ signal });
+      const document = { weight: 100, match };
+      await traffic.apply({ document, fence, signal });
+      if (weight === 100) return '';
+      const why = await confirm(traffic, { document, signal, timeoutMs: CONFIRM_BACK_MS });
+      return `${describeShare(this.#plan)} 100 % again${why === null ? '' : `, and not known to be in force: ${why}`}. `;
+    } catch (error) {
+      // With nothing left to route by there is no traffic to be moved, and stable is restored all the same.
+      if (error instanceof TrafficFailure && error.kind === 'invalidRoute') return '';
+      throw error;
+    }
   }
 
   /** @throws TargetFailure `unreachable` while the canary is the better place; stable gets the pods that somebody took. */
