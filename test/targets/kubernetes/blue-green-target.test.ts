@@ -9,6 +9,9 @@ import type { ServiceLook } from '../../../src/targets/kubernetes/service-look';
 import type { KubernetesTargetPlan, TrafficPlan } from '../../../src/spec/plan-types';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
+import { createTrafficRouter } from '../../../src/traffic/create-traffic-router';
+import type { TrafficSettings } from '../../../src/traffic/create-traffic-router';
+import type { TrafficDocument } from '../../../src/traffic/traffic-router';
 import { eventually } from '../instance';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { requestsOf } from './counted-requests';
@@ -47,7 +50,7 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
 
   beforeAll(async () => {
     cluster = server().connect();
-    await installDefinitions(cluster, ['traefikservices']);
+    await installDefinitions(cluster, ['traefikservices', 'httproutes']);
   }, 300_000);
 
   beforeEach(async () => {
@@ -112,6 +115,15 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       kind: 'TraefikService',
       metadata: { name: 'checkout-split', namespace },
       spec: { weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] } },
+    };
+  }
+
+  function route(): KubernetesObject {
+    return {
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'HTTPRoute',
+      metadata: { name: 'checkout', namespace },
+      spec: { parentRefs: [{ name: 'gateway' }], rules: [{ backendRefs: [{ name: 'checkout', port: 80 }] }] },
     };
   }
 
@@ -387,11 +399,40 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       const selector = { app: 'checkout', color: 'green' };
       await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec: { selector } } }, { signal });
       const r2 = { release: 'r2', epoch: 2 };
+      const { idle, weight } = await target.observe({ version: V2, signal });
       await target.deploy(write(1, r2));
       await target.setWeight(shift(2, 25, 0, r2));
 
+      expect({ idle, weight }).toEqual({ idle: 'blue', weight: 0 });
       expect(await weights()).toEqual({ checkout: 75, 'checkout-blue': 25 });
     });
+
+    it.each(['traefik', 'gatewayAPI'] as const)(
+      'a release that was ended at its split is no burden to the next (%s)',
+      async (kind) => {
+        const document: TrafficDocument = { weight: 50, match: [] };
+        if (kind === 'gatewayAPI') {
+          await cluster.create(route(), { signal });
+          target = targetOf({ traffic: { kind, routes: [{ kind: 'HTTPRoute', name: 'checkout' }] } });
+        }
+        await target.deploy(write(1));
+        const { fence } = write(2);
+        const services = { namespace, stable: 'checkout', canary: 'checkout-green' };
+        const settings: TrafficSettings =
+          kind === 'traefik'
+            ? { kind, traefikService: 'checkout-split' }
+            : { kind, routes: [{ kind: 'HTTPRoute', name: 'checkout' }] };
+        const router = createTrafficRouter(cluster, services, settings);
+        await router.apply({ document, fence, signal });
+        const r2 = { release: 'r2', epoch: 2 };
+        const seen = await target.observe({ version: V2, signal });
+        await target.deploy(write(1, r2));
+        const after = await router.observe({ signal });
+
+        expect(seen).toMatchObject({ idle: 'green', weight: 50 });
+        expect(after).toMatchObject({ weight: 0, fence: { release: 'r2' }, foreignEdits: [] });
+      },
+    );
 
     it('somebody else’s edits of weight, selector, image and size are told and put right', async () => {
       await target.deploy(write(1));

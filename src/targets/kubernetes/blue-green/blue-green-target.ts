@@ -274,13 +274,14 @@ class BlueGreenTarget implements Target {
 
   /**
    * A release that was ended from outside between its switch and the end of its split has left the other preview with a
-   * share; everything goes to the active colour already, and the preview's name would now be the wrong one.
+   * share; everything goes to the active colour already, and the preview's name would now be the wrong one. What one that
+   * was ended at its split has left leads to this release's own preview, and needs no end but weight 0.
    */
   async #endLeftSplit({ old }: PairView, { fence, signal }: TargetWrite): Promise<void> {
     const left = splitTowards(this.#cluster, this.#plan, old.preview);
     if (left === null) return;
-    const { weight } = await left.observe({ signal, fresh: true });
-    if ((weight ?? 0) > 0) await left.release({ fence, signal });
+    const { weight, match } = await left.observe({ signal, fresh: true });
+    if ((weight ?? 0) > 0 || match.length > 0) await left.release({ fence, signal });
   }
 
   /** The new version on the idle colour, at a size. Answers what people should know about it, or nothing. */
