@@ -1,4 +1,13 @@
-import { canaryNameOf, canarySpec, isCanary, isMadeByUs, newCanary, readRouting, withRouting } from './canary-ingress';
+import {
+  canaryNameOf,
+  canarySpec,
+  isCanary,
+  isMadeByUs,
+  newCanary,
+  readRouting,
+  strayFrom,
+  withRouting,
+} from './canary-ingress';
 import { describeObject } from './cluster-access';
 import type { Newness, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
 import { fenceOn, refuseStale } from './fence';
@@ -52,10 +61,12 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         return { weight: 0, match: [], objects: [primary], foreignEdits: gone };
       }
       const held = heldOn(canary);
+      const refusal = strayFrom(canary, services);
       return {
         ...readRouting(canary),
         objects: [primary, canary],
         foreignEdits: held === null ? [] : differences(primary, canary, held.document, services, cluster),
+        ...(refusal === null ? {} : { refusal }),
       };
     },
 
@@ -73,6 +84,9 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         before = readRouting(canary);
         const held = heldOn(canary);
         foreignEdits = held === null ? [] : differences(primary, canary, held.document, services, cluster);
+        // The way back is open whatever it leads to.
+        const stray = isNothing(document) ? null : strayFrom(canary, services);
+        if (stray !== null) throw new TrafficFailure('invalidRoute', stray);
         const operations = diff(canary, wanted(primary, canary, document, write.fence));
         if (operations.length === 0) return false;
         await patchObject(cluster, canary, operations, write.signal);
@@ -194,7 +208,9 @@ function differences(
   }
   const routed = withRouting(followed(primary, canary, services), document);
   const paths = diff(canary, routed).map((operation) => operation.path);
-  return paths.length === 0 ? [] : [`${name} was changed at ${paths.slice(0, 3).join(', ')}${by}.`];
+  if (paths.length > 0) return [`${name} was changed at ${paths.slice(0, 3).join(', ')}${by}.`];
+  const stray = isNothing(document) ? null : strayFrom(canary, services);
+  return stray === null ? [] : [stray];
 }
 
 /** What it means that there is no canary Ingress where a document asked for one. */

@@ -75,6 +75,8 @@ export interface TrafficView {
   readonly fence: Fence | null;
   /** What differs from the last document that was applied, one sentence each; empty when nobody holds the objects. */
   readonly foreignEdits: readonly string[];
+  /** Why no release may begin with these objects, a sentence; left out where one may. */
+  readonly refusal?: string;
 }
 
 export interface Applied {

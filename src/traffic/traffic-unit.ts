@@ -17,6 +17,8 @@ export interface UnitView extends Reading {
   /** All that carry a fence. */
   readonly objects: readonly TrafficObject[];
   readonly foreignEdits: readonly string[];
+  /** As in a `TrafficView`. */
+  readonly refusal?: string;
 }
 
 export interface UnitPut {

@@ -20,11 +20,13 @@ export function unitsRouter(abilities: TrafficAbilities, units: readonly Traffic
     async observe({ signal, fresh = false }): Promise<TrafficView> {
       const views = await Promise.all(units.map((unit) => unit.look({ signal, fresh })));
       const weights = views.flatMap((view) => view.weight ?? []);
+      const [refusal] = views.flatMap((view) => view.refusal ?? []);
       return {
         weight: weights.length === 0 ? null : Math.max(...weights),
         match: views[0]?.match ?? [],
         fence: newestFence(views.flatMap((view) => view.objects)),
         foreignEdits: views.flatMap((view) => view.foreignEdits),
+        ...(refusal === undefined ? {} : { refusal }),
       };
     },
 

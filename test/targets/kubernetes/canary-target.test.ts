@@ -745,6 +745,41 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       expect(failure.message).toMatch(sentence);
     });
 
+    it('a canary Ingress of the user’s own that leads elsewhere', async () => {
+      const ingress = (name: string, service: string, annotations: Record<string, string>): KubernetesObject => ({
+        apiVersion: 'networking.k8s.io/v1',
+        kind: 'Ingress',
+        metadata: { name, namespace, annotations },
+        spec: {
+          rules: [
+            {
+              http: {
+                paths: [
+                  { path: '/', pathType: 'Prefix', backend: { service: { name: service, port: { number: 80 } } } },
+                ],
+              },
+            },
+          ],
+        },
+      });
+      await cluster.create(ingress('web', 'checkout', {}), { signal });
+      await cluster.create(
+        ingress('web-canary', 'some-other-service', { 'nginx.ingress.kubernetes.io/canary': 'true' }),
+        { signal },
+      );
+      const changes: Parameters<typeof targetPlan>[0] = { traffic: { kind: 'nginx', ingresses: ['web'] } };
+      const failure = await failureOf(targetOf(changes).observe({ version: V2, signal }));
+      const { traffic } = await lookAtService(cluster, targetPlan({ namespace, ...changes }), signal);
+
+      expect(failure).toMatchObject({
+        kind: 'invalidTarget',
+        message: expect.stringMatching(
+          /web-canary .* leads to Service some-other-service.*Service checkout-canary/,
+        ) as string,
+      });
+      expect(traffic.remarks).toEqual([failure.message]);
+    });
+
     it('a Service that selects both tracks', async () => {
       await cluster.create(
         {
