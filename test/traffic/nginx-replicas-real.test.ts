@@ -222,6 +222,25 @@ describeWithApiServer('canary Ingresses and replicas, against a real API server'
       expect(back.kind).toBe('confirmed');
     });
 
+    it('that somebody has deleted leave no share and no twin behind, where they may be gone', async () => {
+      await other.create(ownCanary('web', 'shop.test'), options);
+      await nginx().apply({ document: weight(20), fence: fence(1), signal });
+      for (const name of ['web', 'api']) await other.delete(ref(name), options);
+      const raise = nginx().apply({ document: weight(50), fence: fence(2), signal });
+      await expect(raise).rejects.toMatchObject({ kind: 'missing' });
+      const back = { document: weight(0), fence: fence(3), signal, mayBeGone: true };
+      const { gone } = await nginx().apply(back);
+      const zero = await Promise.all(['web', 'api'].map((name) => cluster.get(ref(`${name}-canary`), options)));
+      const { kind } = await nginx().verify(back);
+      await nginx().release({ ...back, fence: fence(4) });
+
+      expect(gone).toEqual(['web', 'api'].map((name) => `Ingress shop/${name} does not exist.`));
+      expect(zero.map(({ metadata }) => metadata.annotations?.[`${NGINX}/canary-weight`])).toEqual(['0', '0']);
+      expect(kind).toBe('confirmed');
+      expect(await cluster.find(ref('api-canary'), options)).toBeNull();
+      expect(await cluster.find(ref('web-canary'), options)).not.toBeNull();
+    });
+
     it('refuse another Ingress of that name, and a Service that no path goes to', async () => {
       await other.create(ingress('web-canary', 'other.test'), options);
       const taken = nginx().apply({ document: weight(5), fence: fence(1), signal });

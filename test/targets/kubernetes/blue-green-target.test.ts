@@ -434,6 +434,20 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       },
     );
 
+    it('goes back without a splitter that somebody has deleted, and says so', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      await cluster.delete(refOf('TraefikService', 'checkout-split'), { signal });
+      const raise = await failureOf(target.setWeight(shift(3, 75, 50)));
+      const said = [await target.setWeight(shift(4, 0, 50)), await target.removeCanary(write(5))];
+
+      expect(raise.kind).toBe('invalidTarget');
+      for (const sentence of said)
+        expect(sentence).toMatch(/checkout-split does not exist\. There is nothing to route by/);
+      expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+      expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
+    });
+
     it('somebody else’s edits of weight, selector, image and size are told and put right', async () => {
       await target.deploy(write(1));
       await target.setWeight(shift(2, 25, 0));

@@ -418,6 +418,39 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await find('Deployment', 'checkout-canary')).toBeNull();
   });
 
+  describe('whose splitter somebody has deleted', () => {
+    const sentence = /TraefikService .*\/checkout-split does not exist\. There is nothing to route by/;
+
+    beforeEach(async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      const at = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+      await cluster.delete(at, { signal });
+    });
+
+    it('goes back all the same, and says so; a weight is neither raised nor held', async () => {
+      const raise = await failureOf(target.setWeight(shift(3, 75, 50)));
+      const hold = await failureOf(target.reassert({ ...write(4), weight: 50, match: [] }));
+      const zero = await target.setWeight(shift(5, 0, 50));
+      const removed = await target.removeCanary(write(6));
+
+      expect([raise, hold].map(({ kind }) => kind)).toEqual(['invalidTarget', 'invalidTarget']);
+      expect(zero).toMatch(sentence);
+      expect(removed).toMatch(sentence);
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+      expect(await find('Service', 'checkout-canary')).toBeNull();
+      expect([await replicasOf('checkout'), await imageOf('checkout')]).toEqual([4, V1]);
+    });
+
+    it('is taken back on the cluster alone', async () => {
+      const { writes } = await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+
+      expect(writes[0]?.sentence).toMatch(sentence);
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+      expect(await find('Service', 'checkout-canary')).toBeNull();
+    });
+  });
+
   it('a measurement that comes after the roll back makes nothing anew', async () => {
     await target.deploy(write(1));
     await target.setWeight(shift(2, 50, 0));

@@ -12,7 +12,7 @@ import type { KubernetesObject } from '../objects';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
-import { confirm, shiftTraffic } from '../shift-traffic';
+import { confirm, describeGone, shiftTraffic } from '../shift-traffic';
 import { withTargetNote } from '../target-note';
 import {
   adopted,
@@ -181,18 +181,20 @@ class BlueGreenTarget implements Target {
       const pair = await this.#look(write, { asked: true });
       const idle = this.#idleOf(pair);
       const { split } = pair;
+      let gone = '';
       if (split !== null) {
         if (idle === pair.next) {
-          await split.apply({ document: NONE, fence, signal });
+          gone = describeGone(await split.apply({ document: NONE, fence, signal, mayBeGone: true }));
           // No pods are taken from a side that may still get traffic.
-          const why = await confirm(split, { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS });
+          const back = { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true };
+          const why = await confirm(split, back);
           if (why !== null) throw new TargetFailure('unreachable', `The new version may still get traffic: ${why}`);
         }
-        await split.release({ fence, signal });
+        await split.release({ fence, signal, mayBeGone: true });
       }
       if (idle.view !== null) await resize(this.#cluster, this.#refOf(idle), 0, write);
       await this.#letGo(pair, write);
-      return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.`;
+      return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.${gone}`;
     });
   }
 
@@ -388,9 +390,10 @@ class BlueGreenTarget implements Target {
       );
     }
     const puts = [() => active.apply({ document: NONE, fence, signal })];
-    if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal }));
-    for (const put of pair.serving.includes(old) ? puts.reverse() : puts) await put();
-    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.`;
+    if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal, mayBeGone: true }));
+    let gone = '';
+    for (const put of pair.serving.includes(old) ? puts.reverse() : puts) gone += describeGone(await put());
+    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${gone}`;
   }
 
   /**

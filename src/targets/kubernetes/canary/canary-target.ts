@@ -15,7 +15,7 @@ import type { Copies, PodTemplate } from '../pod-config';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
-import { confirm, goesOn, shiftTraffic } from '../shift-traffic';
+import { confirm, describeGone, goesOn, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withTargetNote } from '../target-note';
 import type { NotedStable } from '../target-note';
 import {
@@ -263,18 +263,19 @@ class CanaryTarget implements Target {
       const { traffic, canaryName, canaryService } = tracks;
       const none: TrafficDocument = { weight: 0, match: [] };
       // Always written, whatever is there: what the release still has under way is older than this, and is refused.
-      await traffic.apply({ document: none, fence, signal });
+      const applied = await traffic.apply({ document: none, fence, signal, mayBeGone: true });
       // No pods are taken from a track that may still get traffic.
-      const said = await traffic.verify({ document: none, signal });
+      const said = await traffic.verify({ document: none, signal, mayBeGone: true });
       if (said.kind !== 'confirmed' && (await this.#isReachable(tracks, signal))) {
         const again = async (): Promise<void> => {
-          await traffic.apply({ document: none, fence, signal });
+          await traffic.apply({ document: none, fence, signal, mayBeGone: true });
         };
-        const how = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, ...(goesOn(traffic) ? { again } : {}) };
+        const back = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true };
+        const how = { ...back, ...(goesOn(traffic) ? { again } : {}) };
         const why = await confirm(traffic, how);
         if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
       }
-      await traffic.release({ fence, signal });
+      await traffic.release({ fence, signal, mayBeGone: true });
       const canary = deploymentRef(namespace, canaryName);
       const removed = await removeMade(this.#cluster, canary, write);
       if (!removed && tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
@@ -284,7 +285,7 @@ class CanaryTarget implements Target {
       await this.#removeService(canaryService, write);
       await letGo(this.#cluster, deploymentRef(namespace, tracks.stable.name), write);
       if (this.#copiesConfig()) await this.#collect(tracks, write);
-      return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} is ${removed || tracks.canaryObject === null ? 'gone' : 'without pods'}.`;
+      return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} is ${removed || tracks.canaryObject === null ? 'gone' : 'without pods'}.${describeGone(applied)}`;
     });
   }
 
@@ -351,8 +352,9 @@ class CanaryTarget implements Target {
     const { fence, signal } = write;
     // Whoever is sent to a canary that is gone is sent to nobody: stable is no worse, whatever it has.
     if (tracks.canary !== null) await this.#refuseWithoutStablePods(tracks, write);
-    await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
-    return `${describeShare(this.#plan)} 0 %.`;
+    const document: TrafficDocument = { weight: 0, match: [] };
+    const applied = await tracks.traffic.apply({ document, fence, signal, mayBeGone: true });
+    return `${describeShare(this.#plan)} 0 %.${describeGone(applied)}`;
   }
 
   /** @throws TargetFailure `unreachable` while the canary is the better place; stable gets the pods that somebody took. */
