@@ -15,7 +15,12 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
 
     async look({ signal, fresh }): Promise<UnitView> {
       const live = await findObject(cluster, ref, signal, { fresh });
-      return { ...readingOf(live, shape), objects: [live], foreignEdits: foreignEdits(live, shape, cluster) };
+      return {
+        ...readingOf(live, shape),
+        objects: [live],
+        foreignEdits: foreignEdits(live, shape, cluster),
+        ...(shape.needsPods?.(live) ? { needsPods: true } : {}),
+      };
     },
 
     async put({ document, ...write }): Promise<UnitPut> {

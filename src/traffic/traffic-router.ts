@@ -83,6 +83,11 @@ export interface TrafficView {
   readonly fence: Fence | null;
   /** What differs from the last document that was applied, one sentence each; empty when nobody holds the objects. */
   readonly foreignEdits: readonly string[];
+  /**
+   * True where the canary's Service is named though it has no share, and is to have pods all the same: who serves the
+   * objects drops them whole, stable's share included, for a Service without any.
+   */
+  readonly needsPods?: boolean;
   /** Why no release may begin with these objects, a sentence; left out where one may. */
   readonly refusal?: string;
 }

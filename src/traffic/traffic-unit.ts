@@ -17,7 +17,8 @@ export interface UnitView extends Reading {
   /** All that carry a fence. */
   readonly objects: readonly TrafficObject[];
   readonly foreignEdits: readonly string[];
-  /** As in a `TrafficView`. */
+  /** These as in a `TrafficView`. */
+  readonly needsPods?: boolean;
   readonly refusal?: string;
 }
 

@@ -27,6 +27,7 @@ export function unitsRouter(abilities: TrafficAbilities, units: readonly Traffic
         match: views[0]?.match ?? [],
         fence: newestFence(views.flatMap((view) => view.objects)),
         foreignEdits: views.flatMap((view) => view.foreignEdits),
+        ...(views.some((view) => view.needsPods === true) ? { needsPods: true } : {}),
         ...(refusal === undefined ? {} : { refusal }),
       };
     },

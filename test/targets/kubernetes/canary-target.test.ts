@@ -761,6 +761,49 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await replicasOf('checkout-canary')).toBe(0);
   });
 
+  it.each([
+    ['is taken back', 2, { replicas: 2, image: V1 }, /checkout-canary keeps 2 pods of .*:v1, because TraefikService/],
+    ['is promoted', 2, { replicas: 2, image: V2 }, /checkout-canary keeps 2 pods of .*:v2, because TraefikService/],
+    ['is taken back', 0, { replicas: 0, image: V2 }, /checkout-canary is without pods\.$/],
+  ] as const)(
+    'a canary of the user’s own that his TraefikService names: the release %s, and it has its %i pods again',
+    async (end, replicas, left, sentence) => {
+      const labels = { app: 'checkout-canary' };
+      await cluster.create(
+        {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata: { name: 'checkout-canary', namespace, labels },
+          spec: {
+            replicas,
+            selector: { matchLabels: labels },
+            template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
+          },
+        },
+        { signal },
+      );
+      await cluster.create(canaryService(labels), { signal });
+      const services = [
+        { name: 'checkout', port: 80, weight: 100 },
+        { name: 'checkout-canary', port: 80, weight: 0 },
+      ];
+      const at = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+      await cluster.patch(at, { type: 'merge', patch: { spec: { weighted: { services } } } }, { signal });
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      if (end === 'is promoted') await target.promote({ ...write(3), ...promotion });
+      await target.setWeight(shift(4, 0, 100));
+      const said = await target.removeCanary(write(5));
+      const again = await target.removeCanary(write(6));
+
+      expect(said).toMatch(sentence);
+      expect(again).toMatch(replicas === 0 ? sentence : /checkout-canary keeps/);
+      expect(await weights()).toEqual({ checkout: 100, 'checkout-canary': 0 });
+      expect({ replicas: await replicasOf('checkout-canary'), image: await imageOf('checkout-canary') }).toEqual(left);
+      expect(await find('Service', 'checkout-canary')).not.toBeNull();
+    },
+  );
+
   describe('what cannot be released is refused before anything is changed', () => {
     it.each<[string, Parameters<typeof targetPlan>[0], RegExp]>([
       ['an absent Deployment', { deployment: 'nothing' }, /There is no Deployment .*\/nothing/],

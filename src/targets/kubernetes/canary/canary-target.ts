@@ -56,6 +56,7 @@ import {
   restoreImages,
   serviceRef,
 } from '../workloads';
+import type { KeptPods } from '../workloads';
 import { lookAtTracks } from './tracks-view';
 import type { TracksView } from './tracks-view';
 
@@ -278,14 +279,17 @@ class CanaryTarget implements Target {
       await traffic.release({ fence, signal, mayBeGone: true });
       const canary = deploymentRef(namespace, canaryName);
       const removed = await removeMade(this.#cluster, canary, write);
+      let left = removed || tracks.canaryObject === null ? 'is gone' : 'is without pods';
       if (!removed && tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
-        await layDown(this.#cluster, canary, write);
+        const kept = applied.gone.length > 0 ? null : await this.#keptPods(tracks, signal);
+        await layDown(this.#cluster, canary, kept, write);
         await letGo(this.#cluster, canary, write);
+        if (kept !== null) left = describeKept(kept, this.#plan);
       }
       await this.#removeService(canaryService, write);
       await letGo(this.#cluster, deploymentRef(namespace, tracks.stable.name), write);
       if (this.#copiesConfig()) await this.#collect(tracks, write);
-      return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} is ${removed || tracks.canaryObject === null ? 'gone' : 'without pods'}.${describeGone(applied)}`;
+      return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} ${left}.${describeGone(applied)}`;
     });
   }
 
@@ -525,11 +529,12 @@ class CanaryTarget implements Target {
     });
     const wanted = withTargetNote(namingCopies(made, copies), note);
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
-    const adopt = (live: KubernetesObject): KubernetesObject =>
-      withTargetNote(
-        namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, readDeployment(live).replicas) }), copies),
-        note,
-      );
+    const adopt = (live: KubernetesObject): KubernetesObject => {
+      const has = readDeployment(live).replicas;
+      const ownReplicas = targetNoteOn(live)?.ownReplicas ?? has;
+      const named = namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, has) }), copies);
+      return withTargetNote(named, { ...note, ownReplicas });
+    };
     try {
       await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
     } catch (error) {
@@ -555,6 +560,21 @@ class CanaryTarget implements Target {
     } finally {
       await this.#removeService(name, write);
     }
+  }
+
+  /**
+   * Of a canary of the user's own: null for none. Where its Service is named without a share and needs pods for that, as
+   * many as it had before the release, of what stable runs: pods of a version that was taken back might never be ready.
+   */
+  async #keptPods(
+    { traffic, canaryObject, canary, container }: TracksView,
+    signal: AbortSignal,
+  ): Promise<KeptPods | null> {
+    if (this.#plan.traffic.kind !== 'traefik' || canaryObject === null) return null;
+    const { needsPods = false } = await traffic.observe({ signal });
+    // One that is let go already keeps what it was left with.
+    const before = targetNoteOn(canaryObject)?.ownReplicas ?? canary?.replicas ?? 0;
+    return needsPods && before > 0 ? { replicas: before, container: container.name, image: container.image } : null;
   }
 
   /** One of the user's own stays, and is nobody's any more. */
@@ -617,6 +637,11 @@ function isNew({ stable, canary }: TracksView, { traffic }: KubernetesTargetPlan
     'invalidTarget',
     `Deployment ${stable.namespace}/${stable.name} has no pods, and with traffic by replicas their number is the share; give it some first: kubectl -n ${stable.namespace} scale deployment/${stable.name} --replicas=4.`,
   );
+}
+
+function describeKept({ replicas, image }: KeptPods, { namespace, traffic }: KubernetesTargetPlan): string {
+  const name = traffic.kind === 'traefik' ? `${namespace}/${traffic.traefikService}` : namespace;
+  return `keeps ${replicas} ${replicas === 1 ? 'pod' : 'pods'} of ${image}, because TraefikService ${name} names its Service even at weight 0`;
 }
 
 function describeShare({ traffic }: KubernetesTargetPlan): string {
