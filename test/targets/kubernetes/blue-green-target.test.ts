@@ -205,8 +205,9 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     expect(await templateOf('green')).toEqual(pods);
     expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 3]);
 
-    await target.removeCanary(write(4));
+    const ended = await target.removeCanary(write(4));
 
+    expect(ended).toMatch(/checkout-blue is without pods; checkout-green has all of the traffic\.$/);
     expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([0, 3]);
     expect(await imageOf('blue')).toBe(V1);
     expect(await notesOn('Service', 'checkout')).toEqual(['sluice.dev/fence']);
@@ -347,6 +348,21 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
 
     expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
     expect(await imageOf('blue')).toBe(V1);
+  });
+
+  it('takes the pods of the side that somebody else has pointed the Service away from while the old one was kept', async () => {
+    await release();
+    const other = server().connect({ fieldManager: 'argocd-controller' });
+    const patch = { spec: { selector: { app: 'checkout', color: 'blue' } } };
+    await other.patch(refOf('Service', 'checkout'), { type: 'merge', patch }, { signal });
+    other.close();
+    const said = await target.removeCanary(write(4));
+
+    expect(said).toMatch(
+      /checkout-green is without pods; checkout-blue has all of the traffic\. Somebody else has pointed the Service away from checkout-green since\. Service .*\/checkout was at 0 % instead of 100 % \(last written by argocd-controller\)\.$/,
+    );
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
+    expect(await selectorOf()).toEqual(patch.spec.selector);
   });
 
   it('waits for the old pods where somebody has taken them away, before it goes back', async () => {

@@ -1,5 +1,5 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
-import { disown, rewrite, withHeld } from '../../../traffic/held-object';
+import { disown, heldOn, rewrite, withHeld } from '../../../traffic/held-object';
 import { diff } from '../../../traffic/json-patch';
 import type { Newness } from '../../../traffic/cluster-access';
 import type { TrafficDocument, TrafficRouter, TrafficView } from '../../../traffic/traffic-router';
@@ -181,6 +181,7 @@ class BlueGreenTarget implements Target {
       const pair = await this.#look(write, { asked: true });
       const idle = this.#idleOf(pair);
       const { split } = pair;
+      const moved = await this.#movedBySomebody(pair, write);
       let gone = '';
       if (split !== null) {
         if (idle === pair.next) {
@@ -194,7 +195,7 @@ class BlueGreenTarget implements Target {
       }
       if (idle.view !== null) await resize(this.#cluster, this.#refOf(idle), 0, write);
       await this.#letGo(pair, write);
-      return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.${gone}`;
+      return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.${moved}${gone}`;
     });
   }
 
@@ -472,6 +473,18 @@ class BlueGreenTarget implements Target {
       'unreachable',
       `Service ${this.#shown(this.#plan.service)} selects ${describe(selector) || 'nothing'}, which is not the pods of either ${old.name} or ${next.name} alone, so none are taken away; point it to one of them.`,
     );
+  }
+
+  /**
+   * What is to be said where the Service does not find the side that the release has pointed it to: nobody looks while the
+   * old version is kept, and the side that loses its pods is another than was expected.
+   */
+  async #movedBySomebody({ active, service, old, next, serving }: PairView, { signal }: TargetWrite): Promise<string> {
+    const held = heldOn(service);
+    const left = held?.document.weight === ALL.weight ? next : old;
+    if (held === null || serving.includes(left)) return '';
+    const { foreignEdits } = await active.observe({ signal });
+    return [` Somebody else has pointed the Service away from ${left.name} since.`, ...foreignEdits].join(' ');
   }
 
   /** The Service last: by what is noted on it an attempt after this one knows the parts. */
