@@ -72,6 +72,22 @@ export function canarySpec(primary: TrafficObject, services: Services): Readonly
   };
 }
 
+/**
+ * Why a canary Ingress of the user's own is no way to the canary, one sentence; null when all of its paths lead there. One
+ * that a release made is put right instead.
+ */
+export function strayFrom(canary: TrafficObject, services: Services): string | null {
+  if (isMadeByUs(canary)) return null;
+  const { rules = [], defaultBackend } = IngressSpec.safeParse(canary['spec']).data ?? {};
+  const paths = rules.flatMap((rule) => rule.http?.paths ?? []).map((path) => path.backend);
+  const backends = defaultBackend === undefined ? paths : [...paths, defaultBackend];
+  const others = backends.flatMap(({ service }) =>
+    service?.name === services.canary ? [] : [service === undefined ? 'what is no Service' : `Service ${service.name}`],
+  );
+  if (backends.length > 0 && others.length === 0) return null;
+  return `${describeObject(refOf(canary))} is a canary Ingress of your own and leads to ${[...new Set(others)].join(' and ') || 'nothing'}, so that its share would not be the canary's; let all of its paths lead to Service ${services.canary}, or delete it, and the release makes one.`;
+}
+
 /** A new canary twin, without its routing. */
 export function newCanary(primary: TrafficObject, services: Services): TrafficObject {
   const { name, namespace } = primary.metadata;

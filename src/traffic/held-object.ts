@@ -50,7 +50,7 @@ export function withHeld(object: TrafficObject, fence: Fence, held: Held | null)
   return annotate(withFence(object, fence), { [TRAFFIC_ANNOTATION]: text });
 }
 
-/** @throws TrafficFailure `invalidRoute` when it is not there. */
+/** @throws TrafficFailure `missing` when it is not there. */
 export async function findObject(
   cluster: TrafficCluster,
   ref: TrafficObjectRef,
@@ -59,7 +59,7 @@ export async function findObject(
 ): Promise<TrafficObject> {
   const object =
     (await cluster.find(ref, { signal, ...newness })) ?? (await cluster.find(ref, { signal, asked: true }));
-  if (object === null) throw new TrafficFailure('invalidRoute', `${describeObject(ref)} does not exist.`);
+  if (object === null) throw new TrafficFailure('missing', `${describeObject(ref)} does not exist.`);
   return object;
 }
 

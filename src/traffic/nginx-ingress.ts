@@ -1,4 +1,13 @@
-import { canaryNameOf, canarySpec, isCanary, isMadeByUs, newCanary, readRouting, withRouting } from './canary-ingress';
+import {
+  canaryNameOf,
+  canarySpec,
+  isCanary,
+  isMadeByUs,
+  newCanary,
+  readRouting,
+  strayFrom,
+  withRouting,
+} from './canary-ingress';
 import { describeObject } from './cluster-access';
 import type { Newness, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
 import { fenceOn, refuseStale } from './fence';
@@ -7,7 +16,7 @@ import { disown, findObject, heldOn, insist, lastForeignWriter, patchObject, rew
 import { diff } from './json-patch';
 import type { Reading, Services } from './route-shape';
 import { sameMatches } from './route-shape';
-import { TrafficFailure } from './traffic-router';
+import { isMissing, TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
@@ -52,10 +61,12 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         return { weight: 0, match: [], objects: [primary], foreignEdits: gone };
       }
       const held = heldOn(canary);
+      const refusal = strayFrom(canary, services);
       return {
         ...readRouting(canary),
         objects: [primary, canary],
         foreignEdits: held === null ? [] : differences(primary, canary, held.document, services, cluster),
+        ...(refusal === null ? {} : { refusal }),
       };
     },
 
@@ -73,6 +84,9 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         before = readRouting(canary);
         const held = heldOn(canary);
         foreignEdits = held === null ? [] : differences(primary, canary, held.document, services, cluster);
+        // The way back is open whatever it leads to.
+        const stray = isNothing(document) ? null : strayFrom(canary, services);
+        if (stray !== null) throw new TrafficFailure('invalidRoute', stray);
         const operations = diff(canary, wanted(primary, canary, document, write.fence));
         if (operations.length === 0) return false;
         await patchObject(cluster, canary, operations, write.signal);
@@ -89,7 +103,8 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         });
         return { before, written, foreignEdits, notes: [], error: null };
       } catch (error) {
-        return { before, written: false, foreignEdits: [], notes: [], error: error ?? new Error('unknown') };
+        const why = isMissing(error) && isNothing(document) ? await silenced(error, write) : error;
+        return { before, written: false, foreignEdits: [], notes: [], error: why ?? new Error('unknown') };
       }
     },
 
@@ -109,7 +124,14 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
 
     async release(write): Promise<void> {
       // The user's Ingress first: from here on a late write finds a newer fence there, whether the canary is left or not.
-      await rewrite(cluster, refs.primary, write, (live) => withHeld(live, write.fence, null));
+      let gone: TrafficFailure | null = null;
+      try {
+        await rewrite(cluster, refs.primary, write, (live) => withHeld(live, write.fence, null));
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+        // The canary is taken away all the same.
+        gone = error;
+      }
       await insist(refs.canary, async () => {
         const known = await cluster.find(refs.canary, { signal: write.signal });
         const canary = known ?? (await cluster.find(refs.canary, { signal: write.signal, asked: true }));
@@ -123,9 +145,28 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         if (isMadeByUs(last)) await deleteExactly(last, write.signal);
         else await disown(cluster, refs.canary, write);
       });
+      if (gone !== null) throw gone;
       await disown(cluster, refs.primary, write);
     },
   };
+
+  /**
+   * Leaves no share on a canary whose Ingress somebody has deleted: who makes that anew is not to find one. Answers why the
+   * document still is not there: what was missing, or what failed now.
+   */
+  async function silenced(why: TrafficFailure, write: TrafficWrite): Promise<unknown> {
+    const none: TrafficDocument = { weight: 0, match: [] };
+    try {
+      const canary = await cluster.find(refs.canary, { signal: write.signal, asked: true });
+      if (canary === null || !(isMadeByUs(canary) || isCanary(canary))) return why;
+      await rewrite(cluster, refs.canary, write, (live) =>
+        withHeld(withRouting(live, none), write.fence, { document: none, origin: heldOn(live)?.origin ?? null }),
+      );
+      return why;
+    } catch (error) {
+      return error;
+    }
+  }
 
   /**
    * The first write of a release. Unlike a patch, a creation lands whatever happened in between, so the canary is made
@@ -194,7 +235,9 @@ function differences(
   }
   const routed = withRouting(followed(primary, canary, services), document);
   const paths = diff(canary, routed).map((operation) => operation.path);
-  return paths.length === 0 ? [] : [`${name} was changed at ${paths.slice(0, 3).join(', ')}${by}.`];
+  if (paths.length > 0) return [`${name} was changed at ${paths.slice(0, 3).join(', ')}${by}.`];
+  const stray = isNothing(document) ? null : strayFrom(canary, services);
+  return stray === null ? [] : [stray];
 }
 
 /** What it means that there is no canary Ingress where a document asked for one. */

@@ -29,6 +29,8 @@ export interface RouteShape {
   origin(object: TrafficObject, known: readonly TrafficMatch[]): unknown;
   /** The object as it was; null for an origin of another make: then as it is, with nothing for the canary. */
   restore(object: TrafficObject, origin: unknown, known: readonly TrafficMatch[]): TrafficObject;
+  /** As `needsPods` of a `TrafficView`; left out where that is never so. */
+  needsPods?(object: TrafficObject): boolean;
   /** What whoever serves the object says about its last change. */
   status(object: TrafficObject): Exclude<Verification, { kind: 'changed' }>;
 }

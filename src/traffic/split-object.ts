@@ -4,6 +4,7 @@ import { disown, findObject, heldOn, lastForeignWriter, rewrite, withHeld } from
 import { diff } from './json-patch';
 import type { Reading, RouteShape } from './route-shape';
 import { sameMatches, union } from './route-shape';
+import { TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
@@ -14,7 +15,12 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
 
     async look({ signal, fresh }): Promise<UnitView> {
       const live = await findObject(cluster, ref, signal, { fresh });
-      return { ...readingOf(live, shape), objects: [live], foreignEdits: foreignEdits(live, shape, cluster) };
+      return {
+        ...readingOf(live, shape),
+        objects: [live],
+        foreignEdits: foreignEdits(live, shape, cluster),
+        ...(shape.needsPods?.(live) ? { needsPods: true } : {}),
+      };
     },
 
     async put({ document, ...write }): Promise<UnitPut> {
@@ -56,10 +62,19 @@ function readingOf(live: TrafficObject, shape: RouteShape): Reading {
   return shape.read(live, heldOn(live)?.document.match ?? []);
 }
 
-/** What differs from the document that was applied last; nothing when nobody holds the object. */
+/**
+ * What differs from the document that was applied last; nothing when nobody holds the object. That it could not be
+ * written as it is now is an edit like others to who only looks.
+ */
 function foreignEdits(live: TrafficObject, shape: RouteShape, cluster: TrafficCluster): string[] {
   const held = heldOn(live);
-  return held === null ? [] : differences(live, shape, held.document, cluster);
+  if (held === null) return [];
+  try {
+    return differences(live, shape, held.document, cluster);
+  } catch (error) {
+    if (error instanceof TrafficFailure && error.kind === 'invalidRoute') return [error.message];
+    throw error;
+  }
 }
 
 /** What somebody else changed, as one sentence; also a rule that came or went beside the weights. */

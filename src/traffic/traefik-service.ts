@@ -25,7 +25,8 @@ const Origin = z.object({ stable: z.number().nullable(), hadCanary: z.boolean() 
  * Weights of a Traefik TraefikService of the kind `weighted`. Traefik reports nothing about it: it is only read back.
  *
  * Unless it is told to allow empty services, Traefik drops a TraefikService whole, for everybody, when one of its services
- * has no ready pods, whatever that one's weight. So a canary that the release adds is named only while it has a share.
+ * has no ready pods, whatever that one's weight. So a canary that the release adds is named only while it has a share; and
+ * one that the user names keeps the pods that it had before the release.
  */
 export function traefikServiceShape(services: Services): RouteShape {
   const access = backendAccess(services);
@@ -49,6 +50,10 @@ export function traefikServiceShape(services: Services): RouteShape {
     restore(object, origin) {
       const before = originOf(origin) ?? { stable: 1, hadCanary: false };
       return withBackends(object, unsplit(backendsOf(object), access, before));
+    },
+    needsPods(object) {
+      const backends = backendsOf(object);
+      return shareOf(backends, access) === 0 && backends.some((backend) => access.trackOf(backend) === 'canary');
     },
     status: (object) => ({
       kind: 'confirmed',

@@ -26,12 +26,20 @@ export interface TrafficRouter {
   release(write: TrafficWrite): Promise<void>;
 }
 
-export interface TrafficWrite {
+export interface TrafficWrite extends OnTheWayBack {
   readonly fence: Fence;
   readonly signal: AbortSignal;
 }
 
-export interface VerifyRequest {
+export interface OnTheWayBack {
+  /**
+   * For who takes traffic back: where somebody has deleted the object there is nothing to route by, and nothing to take
+   * back. Left out, that fails as `missing`.
+   */
+  readonly mayBeGone?: boolean;
+}
+
+export interface VerifyRequest extends OnTheWayBack {
   readonly document: TrafficDocument;
   readonly signal: AbortSignal;
   /**
@@ -75,6 +83,13 @@ export interface TrafficView {
   readonly fence: Fence | null;
   /** What differs from the last document that was applied, one sentence each; empty when nobody holds the objects. */
   readonly foreignEdits: readonly string[];
+  /**
+   * True where the canary's Service is named though it has no share, and is to have pods all the same: who serves the
+   * objects drops them whole, stable's share included, for a Service without any.
+   */
+  readonly needsPods?: boolean;
+  /** Why no release may begin with these objects, a sentence; left out where one may. */
+  readonly refusal?: string;
 }
 
 export interface Applied {
@@ -84,6 +99,8 @@ export interface Applied {
   readonly foreignEdits: readonly string[];
   /** What the document comes to here, where that is not the document; what is still to come. */
   readonly notes: readonly string[];
+  /** What of the objects does not exist, one sentence each; only where that was allowed. */
+  readonly gone: readonly string[];
 }
 
 export type Verification =
@@ -97,7 +114,8 @@ export type Verification =
 
 export type TrafficFailureKind =
   | 'fenceLost' // a later write, or another release, holds the object
-  | 'invalidRoute' // an object is missing, or is not made so that traffic can be split
+  | 'invalidRoute' // an object is not made so that traffic can be split
+  | 'missing' // an object does not exist
   | 'unsupported' // the document is beyond the router's abilities
   | 'contended' // others wrote faster each time; to be tried again
   | 'partial'; // a raise failed, and could not be taken back everywhere; to be tried again
@@ -111,6 +129,11 @@ export class TrafficFailure extends Error {
     this.name = 'TrafficFailure';
     this.kind = kind;
   }
+}
+
+/** True for the failure that an object does not exist. */
+export function isMissing(error: unknown): error is TrafficFailure {
+  return error instanceof TrafficFailure && error.kind === 'missing';
 }
 
 /** @throws TrafficFailure `unsupported` for a document beyond the abilities. */

@@ -17,6 +17,9 @@ export interface UnitView extends Reading {
   /** All that carry a fence. */
   readonly objects: readonly TrafficObject[];
   readonly foreignEdits: readonly string[];
+  /** These as in a `TrafficView`. */
+  readonly needsPods?: boolean;
+  readonly refusal?: string;
 }
 
 export interface UnitPut {

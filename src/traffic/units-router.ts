@@ -1,6 +1,6 @@
 import { newestFence } from './held-object';
 import type { Reading } from './route-shape';
-import { refuseBeyond, TrafficFailure } from './traffic-router';
+import { isMissing, refuseBeyond, TrafficFailure } from './traffic-router';
 import type {
   Applied,
   TrafficAbilities,
@@ -9,6 +9,7 @@ import type {
   TrafficView,
   TrafficWrite,
   Verification,
+  VerifyRequest,
 } from './traffic-router';
 import type { TrafficUnit, UnitPut } from './traffic-unit';
 
@@ -20,36 +21,53 @@ export function unitsRouter(abilities: TrafficAbilities, units: readonly Traffic
     async observe({ signal, fresh = false }): Promise<TrafficView> {
       const views = await Promise.all(units.map((unit) => unit.look({ signal, fresh })));
       const weights = views.flatMap((view) => view.weight ?? []);
+      const [refusal] = views.flatMap((view) => view.refusal ?? []);
       return {
         weight: weights.length === 0 ? null : Math.max(...weights),
         match: views[0]?.match ?? [],
         fence: newestFence(views.flatMap((view) => view.objects)),
         foreignEdits: views.flatMap((view) => view.foreignEdits),
+        ...(views.some((view) => view.needsPods === true) ? { needsPods: true } : {}),
+        ...(refusal === undefined ? {} : { refusal }),
       };
     },
 
     async apply(write): Promise<Applied> {
       refuseBeyond(abilities, write.document);
       const puts = await Promise.all(units.map((unit) => unit.put(write)));
-      const failed = puts.find((put) => put.error !== null);
+      const isGone = (error: unknown): error is TrafficFailure => write.mayBeGone === true && isMissing(error);
+      const failed = puts.find((put) => put.error !== null && !isGone(put.error));
       if (failed !== undefined) await giveUp(units, puts, write, failed.error);
       return {
         written: puts.some((put) => put.written),
         foreignEdits: puts.flatMap((put) => put.foreignEdits),
         notes: puts.flatMap((put) => put.notes),
+        gone: puts.flatMap(({ error }) => (isGone(error) ? [error.message] : [])),
       };
     },
 
     async verify(asked): Promise<Verification> {
-      return worst(await Promise.all(units.map((unit) => unit.verify(asked))));
+      return worst(await Promise.all(units.map((unit) => verified(unit, asked))));
     },
 
     async release(write: TrafficWrite): Promise<void> {
       // Each is tried, whatever another says; repeating it changes nothing where it succeeded.
       const results = await Promise.allSettled(units.map((unit) => unit.release(write)));
-      for (const result of results) if (result.status === 'rejected') throw result.reason;
+      for (const result of results) {
+        if (result.status === 'rejected' && !(write.mayBeGone && isMissing(result.reason))) throw result.reason;
+      }
     },
   };
+}
+
+/** A unit that is gone, and may be, sends nothing to anybody. */
+async function verified(unit: TrafficUnit, asked: VerifyRequest): Promise<Verification> {
+  try {
+    return await unit.verify(asked);
+  } catch (error) {
+    if (asked.mayBeGone && isMissing(error)) return { kind: 'confirmed', evidence: [error.message] };
+    throw error;
+  }
 }
 
 /** Takes a raise back where it arrived, or may have; then throws what went wrong. */

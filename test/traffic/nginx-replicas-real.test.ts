@@ -47,6 +47,20 @@ function ingress(name: string, host: string): KubernetesObject {
   };
 }
 
+/** A canary Ingress that the user keeps, at weight 0. */
+function ownCanary(name: string, host: string, service = 'checkout-canary'): KubernetesObject {
+  const { metadata, ...own } = ingress(`${name}-canary`, host);
+  const backend = { service: { name: service, port: { number: 80 } } };
+  return {
+    ...own,
+    metadata: { ...metadata, annotations: { [`${NGINX}/canary`]: 'true', [`${NGINX}/canary-weight`]: '0' } },
+    spec: {
+      ingressClassName: 'nginx',
+      rules: [{ host, http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }],
+    },
+  };
+}
+
 function ref(name: string) {
   return { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', namespace, name };
 }
@@ -176,14 +190,7 @@ describeWithApiServer('canary Ingresses and replicas, against a real API server'
     });
 
     it('keep a twin that the user made himself, at weight 0', async () => {
-      const own = ingress('web-canary', 'shop.test');
-      await other.create(
-        {
-          ...own,
-          metadata: { ...own.metadata, annotations: { [`${NGINX}/canary`]: 'true', [`${NGINX}/canary-weight`]: '0' } },
-        },
-        options,
-      );
+      await other.create(ownCanary('web', 'shop.test'), options);
       await nginx().apply({ document: weight(20), fence: fence(1), signal });
 
       await nginx().release({ fence: fence(2), signal });
@@ -191,6 +198,47 @@ describeWithApiServer('canary Ingresses and replicas, against a real API server'
       const { metadata } = await cluster.get(ref('web-canary'), options);
       expect(metadata.annotations).toMatchObject({ [`${NGINX}/canary`]: 'true', [`${NGINX}/canary-weight`]: '0' });
       expect(await cluster.find(ref('api-canary'), options)).toBeNull();
+    });
+
+    it('refuse a twin of the user’s own that leads elsewhere, and let it go back', async () => {
+      const only = createTrafficRouter(cluster, services, { kind: 'nginx', ingresses: ['web'] });
+      await other.create(ownCanary('web', 'shop.test'), options);
+      const before = await only.observe({ signal });
+      await only.apply({ document: weight(20), fence: fence(1), signal });
+      const { spec } = ownCanary('web', 'shop.test', 'some-other-service');
+      await other.patch(ref('web-canary'), { type: 'merge', patch: { spec } }, options);
+      const strayed = await only.observe({ signal, fresh: true });
+      const raise = only.apply({ document: weight(50), fence: fence(2), signal });
+      await expect(raise).rejects.toMatchObject({ kind: 'invalidRoute' });
+      await only.apply({ document: weight(0), fence: fence(3), signal });
+      const back = await only.verify({ document: weight(0), signal, fresh: true });
+      await only.release({ fence: fence(4), signal });
+
+      const sentence =
+        /Ingress shop\/web-canary .* leads to Service some-other-service.*lead to Service checkout-canary/;
+      expect(before.refusal).toBeUndefined();
+      expect(strayed.refusal).toMatch(sentence);
+      expect(strayed.foreignEdits).toEqual([expect.stringMatching(sentence)]);
+      expect(back.kind).toBe('confirmed');
+    });
+
+    it('that somebody has deleted leave no share and no twin behind, where they may be gone', async () => {
+      await other.create(ownCanary('web', 'shop.test'), options);
+      await nginx().apply({ document: weight(20), fence: fence(1), signal });
+      for (const name of ['web', 'api']) await other.delete(ref(name), options);
+      const raise = nginx().apply({ document: weight(50), fence: fence(2), signal });
+      await expect(raise).rejects.toMatchObject({ kind: 'missing' });
+      const back = { document: weight(0), fence: fence(3), signal, mayBeGone: true };
+      const { gone } = await nginx().apply(back);
+      const zero = await Promise.all(['web', 'api'].map((name) => cluster.get(ref(`${name}-canary`), options)));
+      const { kind } = await nginx().verify(back);
+      await nginx().release({ ...back, fence: fence(4) });
+
+      expect(gone).toEqual(['web', 'api'].map((name) => `Ingress shop/${name} does not exist.`));
+      expect(zero.map(({ metadata }) => metadata.annotations?.[`${NGINX}/canary-weight`])).toEqual(['0', '0']);
+      expect(kind).toBe('confirmed');
+      expect(await cluster.find(ref('api-canary'), options)).toBeNull();
+      expect(await cluster.find(ref('web-canary'), options)).not.toBeNull();
     });
 
     it('refuse another Ingress of that name, and a Service that no path goes to', async () => {

@@ -101,10 +101,34 @@ it('takes a raise back everywhere when one route cannot be written, under the ne
 
 it('raises nothing when a route is missing', async () => {
   await expect(router('a', 'absent').apply({ document: document(50), fence: fence(1), signal })).rejects.toMatchObject({
-    kind: 'invalidRoute',
+    kind: 'missing',
   });
 
   expect(await weightOf('a')).toBe(0);
+});
+
+it('goes back without a route that somebody has deleted, where it may, and says so', async () => {
+  await router('a', 'b').apply({ document: document(50), fence: fence(1), signal });
+  cluster.objects.delete('HTTPRoute/b');
+  const back = { document: document(0), fence: fence(2), signal };
+  await expect(router('a', 'b').apply(back)).rejects.toMatchObject({ kind: 'missing' });
+  const { gone } = await router('a', 'b').apply({ ...back, fence: fence(3), mayBeGone: true });
+  await expect(router('a', 'b').release({ fence: fence(4), signal })).rejects.toMatchObject({ kind: 'missing' });
+  await router('a', 'b').release({ fence: fence(5), signal, mayBeGone: true });
+
+  expect(gone).toEqual(['HTTPRoute shop/b does not exist.']);
+  expect(await weightOf('a')).toBe(0);
+});
+
+it('what else failed on the way back is not hidden by a route that is gone', async () => {
+  await router('a', 'b').apply({ document: document(50), fence: fence(1), signal });
+  cluster.objects.delete('HTTPRoute/a');
+  cluster.before = (method, ref) => {
+    if (method === 'patch' && ref.name === 'b') throw new Error('the server is away');
+  };
+  const back = { document: document(0), fence: fence(2), signal, mayBeGone: true };
+
+  await expect(router('a', 'b').apply(back)).rejects.toThrow('the server is away');
 });
 
 it('keeps a lowering wherever it arrived', async () => {

@@ -164,7 +164,7 @@ describeWithApiServer('traffic routers, against a real API server', (server) => 
       const applied = await router(kind).apply({ document, fence: fence(1), signal });
       const view = await router(kind).observe(options);
 
-      expect(applied).toEqual({ written: true, foreignEdits: [], notes: [] });
+      expect(applied).toEqual({ written: true, foreignEdits: [], notes: [], gone: [] });
       expect(view).toEqual({ weight: kind.part, match: kind.match, fence: fence(1), foreignEdits: [] });
       expect((await router(kind).verify({ document, signal })).kind).not.toBe('changed');
     });
@@ -238,7 +238,7 @@ describeWithApiServer('traffic routers, against a real API server', (server) => 
       await cluster.delete(ref, options);
 
       await expect(router(kind).observe(options)).rejects.toMatchObject({
-        kind: 'invalidRoute',
+        kind: 'missing',
         message: `${ref.kind} shop/${ref.name} does not exist.`,
       });
     });

@@ -22,6 +22,7 @@ const OF_CLUSTER: Readonly<Record<Exclude<ClusterFailureKind, 'cancelled'>, Targ
 const OF_TRAFFIC: Readonly<Record<TrafficFailureKind, TargetFailureKind>> = {
   fenceLost: 'fenceLost',
   invalidRoute: 'invalidTarget',
+  missing: 'invalidTarget',
   unsupported: 'unsupported',
   contended: 'unreachable',
   partial: 'unreachable',

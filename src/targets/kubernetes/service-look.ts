@@ -191,8 +191,9 @@ async function trafficLook(
 ): Promise<{ readonly look: TrafficLook; readonly fence: Fence | null }> {
   const by = plan.traffic.kind;
   try {
-    const { weight, match, foreignEdits, fence } = await router.observe({ signal });
-    return { look: { by, weight, match: match.map((one) => describeMatch(one)), remarks: foreignEdits }, fence };
+    const { weight, match, foreignEdits, refusal, fence } = await router.observe({ signal });
+    const remarks = [...new Set([...(refusal === undefined ? [] : [refusal]), ...foreignEdits])];
+    return { look: { by, weight, match: match.map((one) => describeMatch(one)), remarks }, fence };
   } catch (error) {
     // The tracks are worth seeing all the same; what is wrong with the routing is said.
     if (!(error instanceof TrafficFailure)) throw error;

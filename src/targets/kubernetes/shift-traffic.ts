@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type {
+  Applied,
   TrafficDocument,
   TrafficRouter,
   TrafficWrite,
@@ -40,6 +41,11 @@ export async function shiftTraffic(
     'unreachable',
     `The weight ${document.weight} % was written, but it is not in force: ${why} It was put back to ${previous.weight} %.`,
   );
+}
+
+/** What a way back says where somebody has deleted what splits the traffic; nothing otherwise. */
+export function describeGone({ gone }: Pick<Applied, 'gone'>): string {
+  return gone.map((one) => ` ${one} There is nothing to route by, so it goes on without it.`).join('');
 }
 
 /** Where pods are the share: each write does what is allowed by then, and the one after it goes on from there. */

@@ -10,6 +10,8 @@ interface TargetNote {
   readonly plan: KubernetesTargetPlan;
   /** Stable as it was when the canary was made. Left out where a colour is, and by workers of before. */
   readonly stable?: NotedStable;
+  /** How many pods a canary of the user's own was to have before a release took it. */
+  readonly ownReplicas?: number;
 }
 
 export interface NotedStable {

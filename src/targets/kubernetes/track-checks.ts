@@ -183,8 +183,9 @@ export function refuseOtherPods(
   );
 }
 
-/** @throws TargetFailure `invalidTarget` when the routing does not lead to the Service at all. */
+/** @throws TargetFailure `invalidTarget` when the routing does not lead to the Service at all, or the canary's elsewhere. */
 export function refuseWithoutStable(routing: TrafficView, { namespace, service, traffic }: KubernetesTargetPlan): void {
+  if (routing.refusal !== undefined) throw new TargetFailure('invalidTarget', routing.refusal);
   if (routing.weight !== null) return;
   throw new TargetFailure(
     'invalidTarget',

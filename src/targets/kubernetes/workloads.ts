@@ -163,11 +163,28 @@ export async function grow(cluster: Cluster, ref: ObjectRef, replicas: number, w
   return readDeployment(after).replicas;
 }
 
-/** Takes a Deployment of the user's own out of the release: without pods, its template naming what it named before. */
-export async function layDown(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
+/** The pods that a Deployment of the user's own is left with after a release, and what they run. */
+export interface KeptPods {
+  readonly replicas: number;
+  readonly container: string;
+  readonly image: string;
+}
+
+/**
+ * Takes a Deployment of the user's own out of the release: without pods unless some are kept, its template naming what it
+ * named before.
+ */
+export async function layDown(
+  cluster: Cluster,
+  ref: ObjectRef,
+  kept: KeptPods | null,
+  write: WorkloadWrite,
+): Promise<void> {
   await rewrite(cluster, ref, write, (live) => {
-    const template = withOriginals(readDeployment(live).template);
-    return withFence({ ...live, spec: { ...(live['spec'] as object), replicas: 0, template } }, write.fence);
+    const original = withOriginals(readDeployment(live).template);
+    const template = kept === null ? original : withImage(original, kept);
+    const replicas = kept?.replicas ?? 0;
+    return withFence({ ...live, spec: { ...(live['spec'] as object), replicas, template } }, write.fence);
   });
 }
 

@@ -9,6 +9,9 @@ import type { ServiceLook } from '../../../src/targets/kubernetes/service-look';
 import type { KubernetesTargetPlan, TrafficPlan } from '../../../src/spec/plan-types';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
+import { createTrafficRouter } from '../../../src/traffic/create-traffic-router';
+import type { TrafficSettings } from '../../../src/traffic/create-traffic-router';
+import type { TrafficDocument } from '../../../src/traffic/traffic-router';
 import { eventually } from '../instance';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { requestsOf } from './counted-requests';
@@ -47,7 +50,7 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
 
   beforeAll(async () => {
     cluster = server().connect();
-    await installDefinitions(cluster, ['traefikservices']);
+    await installDefinitions(cluster, ['traefikservices', 'httproutes']);
   }, 300_000);
 
   beforeEach(async () => {
@@ -112,6 +115,15 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       kind: 'TraefikService',
       metadata: { name: 'checkout-split', namespace },
       spec: { weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] } },
+    };
+  }
+
+  function route(): KubernetesObject {
+    return {
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'HTTPRoute',
+      metadata: { name: 'checkout', namespace },
+      spec: { parentRefs: [{ name: 'gateway' }], rules: [{ backendRefs: [{ name: 'checkout', port: 80 }] }] },
     };
   }
 
@@ -193,8 +205,9 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     expect(await templateOf('green')).toEqual(pods);
     expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 3]);
 
-    await target.removeCanary(write(4));
+    const ended = await target.removeCanary(write(4));
 
+    expect(ended).toMatch(/checkout-blue is without pods; checkout-green has all of the traffic\.$/);
     expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([0, 3]);
     expect(await imageOf('blue')).toBe(V1);
     expect(await notesOn('Service', 'checkout')).toEqual(['sluice.dev/fence']);
@@ -354,6 +367,21 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     expect(await replicasOf('blue')).toBe(3);
   });
 
+  it('takes the pods of the side that somebody else has pointed the Service away from while the old one was kept', async () => {
+    await release();
+    const other = server().connect({ fieldManager: 'argocd-controller' });
+    const patch = { spec: { selector: { app: 'checkout', color: 'blue' } } };
+    await other.patch(refOf('Service', 'checkout'), { type: 'merge', patch }, { signal });
+    other.close();
+    const said = await target.removeCanary(write(4));
+
+    expect(said).toMatch(
+      /checkout-green is without pods; checkout-blue has all of the traffic\. Somebody else has pointed the Service away from checkout-green since\. Service .*\/checkout was at 0 % instead of 100 % \(last written by argocd-controller\)\.$/,
+    );
+    expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
+    expect(await selectorOf()).toEqual(patch.spec.selector);
+  });
+
   it('waits for the old pods where somebody has taken them away, before it goes back', async () => {
     await release();
     controller.hold.add('checkout-blue');
@@ -404,10 +432,53 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       const selector = { app: 'checkout', color: 'green' };
       await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec: { selector } } }, { signal });
       const r2 = { release: 'r2', epoch: 2 };
+      const { idle, weight } = await target.observe({ version: V2, signal });
       await target.deploy(write(1, r2));
       await target.setWeight(shift(2, 25, 0, r2));
 
+      expect({ idle, weight }).toEqual({ idle: 'blue', weight: 0 });
       expect(await weights()).toEqual({ checkout: 75, 'checkout-blue': 25 });
+    });
+
+    it.each(['traefik', 'gatewayAPI'] as const)(
+      'a release that was ended at its split is no burden to the next (%s)',
+      async (kind) => {
+        const document: TrafficDocument = { weight: 50, match: [] };
+        if (kind === 'gatewayAPI') {
+          await cluster.create(route(), { signal });
+          target = targetOf({ traffic: { kind, routes: [{ kind: 'HTTPRoute', name: 'checkout' }] } });
+        }
+        await target.deploy(write(1));
+        const { fence } = write(2);
+        const services = { namespace, stable: 'checkout', canary: 'checkout-green' };
+        const settings: TrafficSettings =
+          kind === 'traefik'
+            ? { kind, traefikService: 'checkout-split' }
+            : { kind, routes: [{ kind: 'HTTPRoute', name: 'checkout' }] };
+        const router = createTrafficRouter(cluster, services, settings);
+        await router.apply({ document, fence, signal });
+        const r2 = { release: 'r2', epoch: 2 };
+        const seen = await target.observe({ version: V2, signal });
+        await target.deploy(write(1, r2));
+        const after = await router.observe({ signal });
+
+        expect(seen).toMatchObject({ idle: 'green', weight: 50 });
+        expect(after).toMatchObject({ weight: 0, fence: { release: 'r2' }, foreignEdits: [] });
+      },
+    );
+
+    it('goes back without a splitter that somebody has deleted, and says so', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      await cluster.delete(refOf('TraefikService', 'checkout-split'), { signal });
+      const raise = await failureOf(target.setWeight(shift(3, 75, 50)));
+      const said = [await target.setWeight(shift(4, 0, 50)), await target.removeCanary(write(5))];
+
+      expect(raise.kind).toBe('invalidTarget');
+      for (const sentence of said)
+        expect(sentence).toMatch(/checkout-split does not exist\. There is nothing to route by/);
+      expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
+      expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
     });
 
     it('somebody else’s edits of weight, selector, image and size are told and put right', async () => {

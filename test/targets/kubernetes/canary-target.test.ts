@@ -516,6 +516,39 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await find('Deployment', 'checkout-canary')).toBeNull();
   });
 
+  describe('whose splitter somebody has deleted', () => {
+    const sentence = /TraefikService .*\/checkout-split does not exist\. There is nothing to route by/;
+
+    beforeEach(async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      const at = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+      await cluster.delete(at, { signal });
+    });
+
+    it('goes back all the same, and says so; a weight is neither raised nor held', async () => {
+      const raise = await failureOf(target.setWeight(shift(3, 75, 50)));
+      const hold = await failureOf(target.reassert({ ...write(4), weight: 50, match: [] }));
+      const zero = await target.setWeight(shift(5, 0, 50));
+      const removed = await target.removeCanary(write(6));
+
+      expect([raise, hold].map(({ kind }) => kind)).toEqual(['invalidTarget', 'invalidTarget']);
+      expect(zero).toMatch(sentence);
+      expect(removed).toMatch(sentence);
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+      expect(await find('Service', 'checkout-canary')).toBeNull();
+      expect([await replicasOf('checkout'), await imageOf('checkout')]).toEqual([4, V1]);
+    });
+
+    it('is taken back on the cluster alone', async () => {
+      const { writes } = await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+
+      expect(writes[0]?.sentence).toMatch(sentence);
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+      expect(await find('Service', 'checkout-canary')).toBeNull();
+    });
+  });
+
   it('a measurement that comes after the roll back makes nothing anew', async () => {
     await target.deploy(write(1));
     await target.setWeight(shift(2, 50, 0));
@@ -1001,6 +1034,49 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await replicasOf('checkout-canary')).toBe(0);
   });
 
+  it.each([
+    ['is taken back', 2, { replicas: 2, image: V1 }, /checkout-canary keeps 2 pods of .*:v1, because TraefikService/],
+    ['is promoted', 2, { replicas: 2, image: V2 }, /checkout-canary keeps 2 pods of .*:v2, because TraefikService/],
+    ['is taken back', 0, { replicas: 0, image: V2 }, /checkout-canary is without pods\.$/],
+  ] as const)(
+    'a canary of the user’s own that his TraefikService names: the release %s, and it has its %i pods again',
+    async (end, replicas, left, sentence) => {
+      const labels = { app: 'checkout-canary' };
+      await cluster.create(
+        {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata: { name: 'checkout-canary', namespace, labels },
+          spec: {
+            replicas,
+            selector: { matchLabels: labels },
+            template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
+          },
+        },
+        { signal },
+      );
+      await cluster.create(canaryService(labels), { signal });
+      const services = [
+        { name: 'checkout', port: 80, weight: 100 },
+        { name: 'checkout-canary', port: 80, weight: 0 },
+      ];
+      const at = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+      await cluster.patch(at, { type: 'merge', patch: { spec: { weighted: { services } } } }, { signal });
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      if (end === 'is promoted') await target.promote({ ...write(3), ...promotion });
+      await target.setWeight(shift(4, 0, 100));
+      const said = await target.removeCanary(write(5));
+      const again = await target.removeCanary(write(6));
+
+      expect(said).toMatch(sentence);
+      expect(again).toMatch(replicas === 0 ? sentence : /checkout-canary keeps/);
+      expect(await weights()).toEqual({ checkout: 100, 'checkout-canary': 0 });
+      expect({ replicas: await replicasOf('checkout-canary'), image: await imageOf('checkout-canary') }).toEqual(left);
+      expect(await find('Service', 'checkout-canary')).not.toBeNull();
+    },
+  );
+
   describe('what cannot be released is refused before anything is changed', () => {
     it.each<[string, Parameters<typeof targetPlan>[0], RegExp]>([
       ['an absent Deployment', { deployment: 'nothing' }, /There is no Deployment .*\/nothing/],
@@ -1016,6 +1092,41 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
       expect(failure.kind).toBe('invalidTarget');
       expect(failure.message).toMatch(sentence);
+    });
+
+    it('a canary Ingress of the user’s own that leads elsewhere', async () => {
+      const ingress = (name: string, service: string, annotations: Record<string, string>): KubernetesObject => ({
+        apiVersion: 'networking.k8s.io/v1',
+        kind: 'Ingress',
+        metadata: { name, namespace, annotations },
+        spec: {
+          rules: [
+            {
+              http: {
+                paths: [
+                  { path: '/', pathType: 'Prefix', backend: { service: { name: service, port: { number: 80 } } } },
+                ],
+              },
+            },
+          ],
+        },
+      });
+      await cluster.create(ingress('web', 'checkout', {}), { signal });
+      await cluster.create(
+        ingress('web-canary', 'some-other-service', { 'nginx.ingress.kubernetes.io/canary': 'true' }),
+        { signal },
+      );
+      const changes: Parameters<typeof targetPlan>[0] = { traffic: { kind: 'nginx', ingresses: ['web'] } };
+      const failure = await failureOf(targetOf(changes).observe({ version: V2, signal }));
+      const { traffic } = await lookAtService(cluster, targetPlan({ namespace, ...changes }), signal);
+
+      expect(failure).toMatchObject({
+        kind: 'invalidTarget',
+        message: expect.stringMatching(
+          /web-canary .* leads to Service some-other-service.*Service checkout-canary/,
+        ) as string,
+      });
+      expect(traffic.remarks).toEqual([failure.message]);
     });
 
     it('a Service that selects both tracks', async () => {

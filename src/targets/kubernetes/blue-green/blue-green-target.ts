@@ -1,5 +1,5 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
-import { disown, rewrite, withHeld } from '../../../traffic/held-object';
+import { disown, heldOn, rewrite, withHeld } from '../../../traffic/held-object';
 import { diff } from '../../../traffic/json-patch';
 import type { Newness } from '../../../traffic/cluster-access';
 import type { TrafficDocument, TrafficRouter, TrafficView } from '../../../traffic/traffic-router';
@@ -12,7 +12,7 @@ import type { KubernetesObject } from '../objects';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
-import { confirm, shiftTraffic } from '../shift-traffic';
+import { confirm, describeGone, shiftTraffic } from '../shift-traffic';
 import { withTargetNote } from '../target-note';
 import {
   adopted,
@@ -182,21 +182,24 @@ class BlueGreenTarget implements Target {
       const pair = await this.#look(write, { asked: true });
       const idle = this.#idleOf(pair);
       const { split } = pair;
+      const moved = await this.#movedBySomebody(pair, write);
+      let gone = '';
       if (split !== null) {
         if (idle === pair.next) {
-          await split.apply({ document: NONE, fence, signal });
+          gone = describeGone(await split.apply({ document: NONE, fence, signal, mayBeGone: true }));
           // No pods are taken from a side that may still get traffic.
-          const why = await confirm(split, { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS });
+          const back = { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true };
+          const why = await confirm(split, back);
           if (why !== null) throw new TargetFailure('unreachable', `The new version may still get traffic: ${why}`);
         }
-        await split.release({ fence, signal });
+        await split.release({ fence, signal, mayBeGone: true });
       }
       if (idle.view !== null) {
         keepUntilFollowed(this.#cluster, idle.view);
         await resize(this.#cluster, this.#refOf(idle), 0, write);
       }
       await this.#letGo(pair, write);
-      return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.`;
+      return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.${moved}${gone}`;
     });
   }
 
@@ -278,13 +281,14 @@ class BlueGreenTarget implements Target {
 
   /**
    * A release that was ended from outside between its switch and the end of its split has left the other preview with a
-   * share; everything goes to the active colour already, and the preview's name would now be the wrong one.
+   * share; everything goes to the active colour already, and the preview's name would now be the wrong one. What one that
+   * was ended at its split has left leads to this release's own preview, and needs no end but weight 0.
    */
   async #endLeftSplit({ old }: PairView, { fence, signal }: TargetWrite): Promise<void> {
     const left = splitTowards(this.#cluster, this.#plan, old.preview);
     if (left === null) return;
-    const { weight } = await left.observe({ signal, fresh: true });
-    if ((weight ?? 0) > 0) await left.release({ fence, signal });
+    const { weight, match } = await left.observe({ signal, fresh: true });
+    if ((weight ?? 0) > 0 || match.length > 0) await left.release({ fence, signal });
   }
 
   /** The new version on the idle colour, at a size. Answers what people should know about it, or nothing. */
@@ -402,12 +406,13 @@ class BlueGreenTarget implements Target {
       );
     }
     const puts = [() => active.apply({ document: NONE, fence, signal })];
-    if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal }));
-    for (const put of pair.serving.includes(old) ? puts.reverse() : puts) await put();
+    if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal, mayBeGone: true }));
+    let gone = '';
+    for (const put of pair.serving.includes(old) ? puts.reverse() : puts) gone += describeGone(await put());
     // Its autoscaler may have shrunk it while the other side had the traffic, whose size is what that takes.
     const needed = next.view?.replicas ?? 0;
     if (replicas < needed) await grow(this.#cluster, this.#refOf(old), needed, write);
-    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.`;
+    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${gone}`;
   }
 
   /**
@@ -486,6 +491,18 @@ class BlueGreenTarget implements Target {
       'unreachable',
       `Service ${this.#shown(this.#plan.service)} selects ${describe(selector) || 'nothing'}, which is not the pods of either ${old.name} or ${next.name} alone, so none are taken away; point it to one of them.`,
     );
+  }
+
+  /**
+   * What is to be said where the Service does not find the side that the release has pointed it to: nobody looks while the
+   * old version is kept, and the side that loses its pods is another than was expected.
+   */
+  async #movedBySomebody({ active, service, old, next, serving }: PairView, { signal }: TargetWrite): Promise<string> {
+    const held = heldOn(service);
+    const left = held?.document.weight === ALL.weight ? next : old;
+    if (held === null || serving.includes(left)) return '';
+    const { foreignEdits } = await active.observe({ signal });
+    return [` Somebody else has pointed the Service away from ${left.name} since.`, ...foreignEdits].join(' ');
   }
 
   /** The Service last: by what is noted on it an attempt after this one knows the parts. */

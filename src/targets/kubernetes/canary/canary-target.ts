@@ -17,7 +17,7 @@ import type { Copies, PodTemplate } from '../pod-config';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
-import { confirm, goesOn, shiftTraffic } from '../shift-traffic';
+import { confirm, describeGone, goesOn, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withTargetNote } from '../target-note';
 import type { NotedStable } from '../target-note';
 import {
@@ -63,6 +63,7 @@ import {
   serviceRef,
   undoneBySomebody,
 } from '../workloads';
+import type { KeptPods } from '../workloads';
 import { lookAtTracks } from './tracks-view';
 import type { TracksView } from './tracks-view';
 
@@ -263,30 +264,34 @@ class CanaryTarget implements Target {
       const { traffic, canaryName, canaryService } = tracks;
       const none: TrafficDocument = { weight: 0, match: [] };
       // Always written, whatever is there: what the release still has under way is older than this, and is refused.
-      await traffic.apply({ document: none, fence, signal });
+      const applied = await traffic.apply({ document: none, fence, signal, mayBeGone: true });
       // No pods are taken from a track that may still get traffic.
-      const said = await traffic.verify({ document: none, signal });
+      const said = await traffic.verify({ document: none, signal, mayBeGone: true });
       if (said.kind !== 'confirmed' && (await this.#isReachable(tracks, signal))) {
         const again = async (): Promise<void> => {
-          await traffic.apply({ document: none, fence, signal });
+          await traffic.apply({ document: none, fence, signal, mayBeGone: true });
         };
-        const how = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, ...(goesOn(traffic) ? { again } : {}) };
+        const back = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true };
+        const how = { ...back, ...(goesOn(traffic) ? { again } : {}) };
         const why = await confirm(traffic, how);
         if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
       }
       const serves = tracks.canary !== null && !this.#sharesByReplicas();
       if (serves) keepUntilFollowed(this.#cluster, { namespace, name: canaryName });
-      await traffic.release({ fence, signal });
+      await traffic.release({ fence, signal, mayBeGone: true });
       const canary = deploymentRef(namespace, canaryName);
       const removed = await removeMade(this.#cluster, canary, write);
+      let left = removed || tracks.canaryObject === null ? 'is gone' : 'is without pods';
       if (!removed && tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
-        await layDown(this.#cluster, canary, write);
+        const kept = applied.gone.length > 0 ? null : await this.#keptPods(tracks, signal);
+        await layDown(this.#cluster, canary, kept, write);
         await letGo(this.#cluster, canary, write);
+        if (kept !== null) left = describeKept(kept, this.#plan);
       }
       await this.#removeService(canaryService, write);
       await letGo(this.#cluster, deploymentRef(namespace, tracks.stable.name), write);
       if (this.#copiesConfig()) await this.#collect(tracks, write);
-      return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} is ${removed || tracks.canaryObject === null ? 'gone' : 'without pods'}.`;
+      return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} ${left}.${describeGone(applied)}`;
     });
   }
 
@@ -419,13 +424,14 @@ class CanaryTarget implements Target {
     const { fence, signal } = write;
     // Whoever is sent to a canary that is gone is sent to nobody: stable is no worse, whatever it has.
     if (tracks.canary !== null) await this.#refuseWithoutStablePods(tracks, write);
-    await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
+    const document: TrafficDocument = { weight: 0, match: [] };
+    const applied = await tracks.traffic.apply({ document, fence, signal, mayBeGone: true });
     const pods = await this.#growStable(tracks, write);
     const asked =
       pods === null
         ? ''
         : ` Deployment ${tracks.stable.namespace}/${tracks.stable.name} is to have ${pods} pods again; it had ${tracks.stable.replicas}.`;
-    return `${describeShare(this.#plan)} 0 %.${asked}`;
+    return `${describeShare(this.#plan)} 0 %.${asked}${describeGone(applied)}`;
   }
 
   /**
@@ -461,7 +467,7 @@ class CanaryTarget implements Target {
       return `${describeShare(this.#plan)} 100 % again${why === null ? '' : `, and not known to be in force: ${why}`}. `;
     } catch (error) {
       // With nothing left to route by there is no traffic to be moved, and stable is restored all the same.
-      if (error instanceof TrafficFailure && error.kind === 'invalidRoute') return '';
+      if (error instanceof TrafficFailure && error.kind === 'missing') return '';
       throw error;
     }
   }
@@ -648,11 +654,12 @@ class CanaryTarget implements Target {
     });
     const wanted = withTargetNote(namingCopies(made, copies), note);
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
-    const adopt = (live: KubernetesObject): KubernetesObject =>
-      withTargetNote(
-        namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, readDeployment(live).replicas) }), copies),
-        note,
-      );
+    const adopt = (live: KubernetesObject): KubernetesObject => {
+      const has = readDeployment(live).replicas;
+      const ownReplicas = targetNoteOn(live)?.ownReplicas ?? has;
+      const named = namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, has) }), copies);
+      return withTargetNote(named, { ...note, ownReplicas });
+    };
     try {
       await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
     } catch (error) {
@@ -678,6 +685,21 @@ class CanaryTarget implements Target {
     } finally {
       await this.#removeService(name, write);
     }
+  }
+
+  /**
+   * Of a canary of the user's own: null for none. Where its Service is named without a share and needs pods for that, as
+   * many as it had before the release, of what stable runs: pods of a version that was taken back might never be ready.
+   */
+  async #keptPods(
+    { traffic, canaryObject, canary, container }: TracksView,
+    signal: AbortSignal,
+  ): Promise<KeptPods | null> {
+    if (this.#plan.traffic.kind !== 'traefik' || canaryObject === null) return null;
+    const { needsPods = false } = await traffic.observe({ signal });
+    // One that is let go already keeps what it was left with.
+    const before = targetNoteOn(canaryObject)?.ownReplicas ?? canary?.replicas ?? 0;
+    return needsPods && before > 0 ? { replicas: before, container: container.name, image: container.image } : null;
   }
 
   /** One of the user's own stays, and is nobody's any more. */
@@ -773,6 +795,11 @@ function isNew({ stable, canary }: TracksView, { traffic }: KubernetesTargetPlan
     'invalidTarget',
     `Deployment ${stable.namespace}/${stable.name} has no pods, and with traffic by replicas their number is the share; give it some first: kubectl -n ${stable.namespace} scale deployment/${stable.name} --replicas=4.`,
   );
+}
+
+function describeKept({ replicas, image }: KeptPods, { namespace, traffic }: KubernetesTargetPlan): string {
+  const name = traffic.kind === 'traefik' ? `${namespace}/${traffic.traefikService}` : namespace;
+  return `keeps ${replicas} ${replicas === 1 ? 'pod' : 'pods'} of ${image}, because TraefikService ${name} names its Service even at weight 0`;
 }
 
 function describeShare({ traffic }: KubernetesTargetPlan): string {
