@@ -150,7 +150,9 @@ function versionFor(seen: ServiceLook, target: KubernetesTargetPlan, wish: Short
       hint: 'Give it pods first (kubectl scale), or start a release: sluice deploy release.yaml --image IMAGE.',
     });
   }
-  const version = imageToRelease(track.runs);
+  // By another name its pods would be made anew, under the users that it has already.
+  const keepsName = track.name === 'canary' && target.resolveImage === 'never' && (seen.traffic.weight ?? 0) > 0;
+  const version = keepsName ? track.runs.image : imageToRelease(track.runs);
   if (wish.kind === 'switch' && version === stableImage(seen)) {
     throw new ReleaseError('conflict', `Both colours run ${version}; there is nothing to switch.`);
   }

@@ -69,6 +69,8 @@ export interface TargetView {
   readonly artifact: string | null;
   /** The colour without users, where the tracks are colours. */
   readonly idle?: Colour;
+  /** Why only the canary can carry the traffic that it has, and what to do: a sentence. Left out where stable can, too. */
+  readonly onlyCanary?: string;
 }
 
 export interface Reassertion {

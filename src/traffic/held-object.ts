@@ -140,6 +140,12 @@ export async function disown(cluster: TrafficCluster, ref: TrafficObjectRef, wri
   });
 }
 
+/** True while fields of the object are ours by the server's own books. */
+export function isOwned(object: TrafficObject, fieldManager: string): boolean {
+  const { managedFields } = object.metadata;
+  return Array.isArray(managedFields) && managedFields.some((entry) => isOurs(entry, fieldManager));
+}
+
 /** Who else has written to the object last, by the server's own books; null when nobody is known. */
 export function lastForeignWriter(object: TrafficObject, fieldManager: string): string | null {
   const { managedFields } = object.metadata;

@@ -47,6 +47,8 @@ export interface TargetObservation {
   readonly artifact: string | null;
   /** The colour without users, where the tracks are colours. */
   readonly idle?: Colour;
+  /** Why only the canary can carry the traffic that it has, and what to do: a sentence. */
+  readonly onlyCanary?: string;
 }
 
 export interface DeployInput extends TargetRef {

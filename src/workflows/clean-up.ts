@@ -64,8 +64,11 @@ async function drained(run: Run): Promise<void> {
   }
 }
 
-function refuseWithUsers({ weight }: TargetObservation): void {
-  if (weight < 100) return;
+function refuseWithUsers({ weight, onlyCanary }: TargetObservation): void {
+  if (weight < 100) {
+    if (onlyCanary !== undefined) throw new StepFailure(onlyCanary, { final: 'rolledBack' });
+    return;
+  }
   throw new StepFailure('The canary has all of the traffic, so it is not cleaned up.', { final: 'rolledBack' });
 }
 

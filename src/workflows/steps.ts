@@ -1,6 +1,7 @@
 import { isCancellation } from '@temporalio/workflow';
 import type { ApproveStep, DeployStep, MatchStep, PlanStep, SmokeTestStep, WeightStep } from '../spec/plan-types';
 import { deploy, observe, smokeTest, within } from './activity-proxies';
+import type { TargetObservation } from './activity-types';
 import type { Wishes } from './api';
 import { cleanUpStep, refuseOtherTrack } from './clean-up';
 import { checkpoint, guardedWait, pauseFor } from './hold';
@@ -122,6 +123,7 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
     state.outcome = 'promoted';
     return 'again';
   }
+  refuseWithoutStable(run, seen);
   recordInverse(run, { op: 'removeCanary' });
   const { sentence } = await deploy.executeWithOptions(
     { summary: `deploy ${plan.version}`, ...within(step.timeoutMs) },
@@ -130,6 +132,19 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   record(run, 'deployed', sentence, { step: state.step });
   endStep(run, 'passed', sentence);
   return 'done';
+}
+
+/**
+ * Before anything is changed, so that there is nothing to take back: a canary that alone can carry its traffic may be
+ * promoted as it is, and cannot be given less of it or another image.
+ */
+function refuseWithoutStable({ plan }: Run, seen: TargetObservation): void {
+  const { onlyCanary, canaryVersion, stableVersion, artifact, weight } = seen;
+  if (onlyCanary === undefined) return;
+  const isSame = canaryVersion === (artifact ?? plan.version);
+  // The first version of a service is given all of the traffic at once.
+  const lowers = stableVersion !== null && plan.steps.some((step) => step.kind === 'weight' && step.weight < weight);
+  if (!isSame || lowers) throw new StepFailure(onlyCanary, { final: 'rolledBack' });
 }
 
 async function smokeTestStep(run: Run, step: SmokeTestStep): Promise<StepEnd> {

@@ -31,6 +31,7 @@ spec:
 
 const SPECS = {
   canary: specOf('traffic: { traefik: { traefikService: checkout } }'),
+  never: specOf('traffic: { traefik: { traefikService: checkout } }, resolveImage: never'),
   selector: specOf('traffic: { serviceSelector: {} }').replace(/^ +- \{ weight: (5|50),.*\n/gmu, ''),
   colours: specOf('traffic: { traefik: { traefikService: checkout } }, strategy: blueGreen'),
   router: `apiVersion: sluice.dev/v1
@@ -257,6 +258,20 @@ describe('sluice traffic and sluice promote without a release in progress', () =
     await sluice(['promote', 'shop/checkout', '-f', fileOf('canary'), '--yes'], client);
 
     expect(client.plans[0]?.version).toBe(`localhost:5000/checkout@${DIGEST}`);
+  });
+
+  it.each([
+    [100, 'localhost:5000/checkout:1.42.0'],
+    [0, `localhost:5000/checkout@${DIGEST}`],
+  ])('of a canary with %s %% of the traffic and no registry to ask take %s', async (weight, version) => {
+    putCanaryShop({ image: 'localhost:5000/checkout:1.42.0' }, weight);
+    const containerStatuses = [{ name: 'web', imageID: `localhost:5000/checkout@${DIGEST}` }];
+    objects.set('pods', [{ metadata: { name: 'p', namespace: 'shop' }, status: { containerStatuses } }]);
+    const client = new FakeSluice();
+
+    await sluice(['promote', 'shop/checkout', '-f', fileOf('never'), '--yes'], client);
+
+    expect(client.plans[0]?.version).toBe(version);
   });
 });
 

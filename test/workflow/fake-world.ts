@@ -45,6 +45,8 @@ export class FakeWorld {
   weight = 0;
   /** Of a blue-green pair: the colour without users. */
   idle: 'blue' | 'green' | null = null;
+  /** Why stable could not carry what the canary has; null where it could. */
+  onlyCanary: string | null = null;
   /** As in Kubernetes: a promotion makes stable anew, and traffic and canary stay until they are told to go. */
   handsBack = false;
   /** As a blue-green target: a promotion makes nothing anew, and whichever version has no traffic is scaled down. */
@@ -185,6 +187,7 @@ export class FakeWorld {
         weight: this.weight,
         artifact: null,
         ...(this.idle === null ? {} : { idle: this.idle }),
+        ...(this.onlyCanary === null ? {} : { onlyCanary: this.onlyCanary }),
       })),
     deploy: (input) =>
       this.#run('deploy', input, async () => {

@@ -107,6 +107,49 @@ describe('a short release of what the canary runs', () => {
   });
 });
 
+describe('while only the canary can carry the traffic', () => {
+  const WHY = 'Stable has no pods; promote the canary.';
+  const stranded = (weight: number): FakeWorld => {
+    const world = worldOf(weight);
+    world.onlyCanary = WHY;
+    return world;
+  };
+
+  it('it is promoted, though no other plan could lower it', async () => {
+    const world = stranded(100);
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, planOf({ kind: 'promote' }));
+
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted', version: 'v2' });
+      expect(world.allNew).toBe(true);
+    });
+  });
+
+  it.each<[string, number, (world: FakeWorld) => Plan]>([
+    ['a lower weight', 100, () => planOf(TRAFFIC)],
+    [
+      'another image',
+      100,
+      (world) => {
+        world.canary = 'v0';
+        return kubernetesPlan();
+      },
+    ],
+    ['a clean-up', 40, () => planOf(CLEAN_UP)],
+  ])('%s ends before anything is changed', async (_, weight, planFor) => {
+    const world = stranded(weight);
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, planFor(world));
+
+      expect(await handle.result()).toMatchObject({ reason: expect.stringContaining(WHY) });
+      expect(world.writes).toEqual([]);
+      expect(world.weight).toBe(weight);
+    });
+  });
+});
+
 describe('a clean-up', () => {
   it('takes the traffic first, lets the pods drain, and then takes them away', async () => {
     const world = worldOf(40);

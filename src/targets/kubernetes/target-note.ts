@@ -18,6 +18,8 @@ export interface NotedStable {
   readonly image: string;
   /** Asked for; 0 for the first version of a service. */
   readonly replicas: number;
+  /** The canary had its traffic before this release, and stable nobody to take it back to. */
+  readonly carried?: true;
 }
 
 export function withTargetNote(object: KubernetesObject, note: TargetNote): KubernetesObject {

@@ -1,6 +1,6 @@
 import { annotate, compareFences, fenceOn, parseJson, refuseStale, withFence } from '../../traffic/fence';
 import type { Fence } from '../../traffic/fence';
-import { disown, insist, refOf, rewrite } from '../../traffic/held-object';
+import { disown, insist, isOwned, refOf, rewrite } from '../../traffic/held-object';
 import { diff } from '../../traffic/json-patch';
 import type { TrafficRouter } from '../../traffic/traffic-router';
 import { z } from 'zod';
@@ -15,7 +15,7 @@ import type { Copies, PodTemplate } from './pod-config';
 import { OWNER_LABEL } from './tracks';
 import type { Labels } from './tracks';
 import { withImage } from './track-manifest';
-import { withoutTargetNote } from './target-note';
+import { targetNoteOn, withoutTargetNote } from './target-note';
 
 /**
  * On the stable Deployment while a promotion is under way: what it had before, images by container, and with
@@ -209,8 +209,9 @@ export async function replaceImage(
     const view = readDeployment(live);
     const held = promotionOn(live);
     const before =
-      held?.release === write.fence.release
-        ? { ...held, restored: undefined }
+      // Of a promotion that another release has left half done it is what was there before that.
+      held !== null && (held.release === write.fence.release || isUnderWay(view, change))
+        ? { ...held, release: write.fence.release, restored: undefined }
         : {
             release: write.fence.release,
             images: Object.fromEntries(view.containers.map((one) => [one.name, one.image])),
@@ -258,6 +259,11 @@ export function undoneBySomebody(object: KubernetesObject, release: string): str
   return otherThanProven(readDeployment(object), { ...held.to, copies: held.to.copies ?? null });
 }
 
+/** True when the template is what the promotion would make it. */
+function isUnderWay(view: DeploymentView, { container, image }: { container: string; image: string }): boolean {
+  return view.containers.some((one) => one.name === container && one.image === image);
+}
+
 /** Gives stable the images and copies back that a promotion of this release replaced; null when none did. */
 export async function restoreImages(
   cluster: Cluster,
@@ -296,16 +302,35 @@ function templateBefore(promoted: PodTemplate, { images, copies }: z.infer<typeo
   return template;
 }
 
-/** Ends the release's hold of an object that stays: only the fence is left, so that a late write is still refused. */
+/** True while a promotion has not been ended, whichever release began it. */
+export function isHalfPromoted(object: KubernetesObject): boolean {
+  return promotionOn(object) !== null;
+}
+
+/**
+ * Ends the release's hold of an object that stays: only the fence is left, so that a late write is still refused. What an
+ * older release has left on it, that was ended from outside, goes along: it cannot write here any more.
+ */
 export async function letGo(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
   // By the server's own word: what is left untouched finds out about nothing.
   const live = await cluster.find(ref, { signal: write.signal, asked: true });
-  // Nothing was written to it: it is left untouched.
-  if (live === null || fenceOn(live)?.release !== write.fence.release) return;
+  // Nothing was written to it, and nothing is left on it: it is left untouched.
+  if (live === null || !(isOf(live, write.fence) || hasLeft(live, cluster.fieldManager, write.fence))) return;
   await rewrite(cluster, ref, write, (object) =>
     withoutTargetNote(annotate(withFence(object, write.fence), { [PROMOTION_ANNOTATION]: null })),
   );
   await disown(cluster, ref, write);
+}
+
+function isOf(object: KubernetesObject, { release }: Fence): boolean {
+  return fenceOn(object)?.release === release;
+}
+
+/** True for what a release before this one has not let go of. */
+function hasLeft(object: KubernetesObject, fieldManager: string, fence: Fence): boolean {
+  const held = fenceOn(object);
+  if (held === null || !(compareFences(fence, held) > 0)) return false;
+  return isHalfPromoted(object) || targetNoteOn(object) !== null || isOwned(object, fieldManager);
 }
 
 /** Gives back the fields of what a release made for good; an object of the user's own has none of them. */

@@ -629,6 +629,168 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     });
   });
 
+  describe('a canary left with all of the traffic, while stable has nobody to take it', () => {
+    const V3 = 'registry.example/shop:v3';
+    const later = (step: number, image = V3): ReturnType<typeof write> => ({
+      ...write(step, { release: 'r2', epoch: 2 }),
+      version: image,
+      artifact: image,
+    });
+    const laterShift = (step: number, weight: number, previousWeight: number): Parameters<Target['setWeight']>[0] => ({
+      ...later(step, V2),
+      weight,
+      previousWeight,
+      match: [],
+    });
+    const ALL_ON_CANARY = { checkout: 0, 'checkout-canary': 100 };
+    const look = (): ReturnType<typeof lookAtService> =>
+      lookAtService(
+        cluster,
+        targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' } }),
+        signal,
+      );
+    /** Release r1 has been ended from outside at 100 %. */
+    const leaveAtAll = async (): Promise<void> => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+    };
+    const loseStable = async (): Promise<void> => {
+      controller.hold.add('checkout');
+      const annotations = { 'example.com/touched': 'yes' };
+      await cluster.patch(deployment('checkout'), { type: 'merge', patch: { metadata: { annotations } } }, { signal });
+      await eventually(async () => (await availableOf('checkout')) === 0, 'stable has no available pod');
+    };
+    const promoteHalf = async (): Promise<void> => {
+      controller.hold.add('checkout');
+      await failureOf(target.promote({ ...write(3), ...promotion, timeoutMs: 1_500 }));
+      const { generation } = (await find('Deployment', 'checkout'))?.metadata as { generation: number };
+      const counts = { replicas: 4, availableReplicas: 1, readyReplicas: 1, updatedReplicas: 1 };
+      const patch = { status: { observedGeneration: generation, ...counts } };
+      await controller.stop();
+      controller.hold.delete('checkout');
+      await cluster.patch(deployment('checkout'), { type: 'merge', patch }, { signal, subresource: 'status' });
+    };
+    const allPods = async (): Promise<void> => {
+      controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+      await eventually(async () => (await availableOf('checkout')) === 4, 'stable has its pods');
+    };
+
+    it('keeps it from another image’s release, which leaves all as it was', async () => {
+      await leaveAtAll();
+      await loseStable();
+      const template = (await specOf('Deployment', 'checkout-canary'))['template'];
+      const seen = await target.observe({ version: V3, signal });
+      const refused = await failureOf(target.deploy(later(1)));
+      const back = await target.removeCanary(later(2));
+
+      expect(seen.onlyCanary).toMatch(/checkout has 0 of the 4 available pods .* sluice promote -f release\.yaml/u);
+      expect(refused).toMatchObject({ kind: 'unreachable', message: seen.onlyCanary });
+      expect(back).toMatch(/left as it was before this release/u);
+      expect(await weights()).toEqual(ALL_ON_CANARY);
+      expect((await specOf('Deployment', 'checkout-canary'))['template']).toEqual(template);
+      expect((await failureOf(target.setWeight(shift(4, 0, 100)))).kind).toBe('unreachable');
+
+      controller.hold.delete('checkout');
+      await eventually(async () => (await availableOf('checkout')) === 4, 'stable has its pods again');
+      await target.deploy(later(3));
+
+      expect(await weights()).toEqual({ checkout: 100 });
+    });
+
+    it.each(['without available pods', 'without pods, as before a first version'])(
+      'is promoted as it is: %s',
+      async (how) => {
+        const isFirst = how.includes('first');
+        if (isFirst) await cluster.scale(deployment('checkout'), 0, { signal });
+        await leaveAtAll();
+        if (!isFirst) await loseStable();
+        const template = (await specOf('Deployment', 'checkout-canary'))['template'];
+        const deployed = await target.deploy(later(1, V2));
+        const kept = await weights();
+        const lower = await failureOf(target.setWeight(laterShift(2, 50, 0)));
+        await target.setWeight(laterShift(3, 100, 0));
+        const back = await failureOf(target.setWeight(laterShift(4, 0, 100)));
+        const stays = await weights();
+        controller.hold.delete('checkout');
+        await target.promote({ ...later(5, V2), ...promotion, release: 'r2' });
+        await target.setWeight(laterShift(6, 0, 100));
+        await target.removeCanary(later(7, V2));
+
+        expect(deployed).toMatch(/keeps the 100 % of the traffic that it has/u);
+        expect(kept).toEqual(ALL_ON_CANARY);
+        expect([lower.kind, back.kind]).toEqual(['unreachable', 'unreachable']);
+        expect(stays).toEqual(ALL_ON_CANARY);
+        expect(template).toBeDefined();
+        expect(await imageOf('checkout')).toBe(V2);
+        expect(await weights()).toEqual({ checkout: 1 });
+        expect((await look()).leftovers).toEqual([]);
+      },
+    );
+
+    it('is taken over with its pods, and given back with its traffic by a release that gets no further', async () => {
+      await leaveAtAll();
+      await loseStable();
+      // Somebody has changed stable meanwhile: that is no reason to make pods anew under the traffic.
+      const containers = [{ name: 'web', image: V1, env: [{ name: 'NEW', value: '1' }] }];
+      const patch = { spec: { template: { spec: { containers } } } };
+      await cluster.patch(deployment('checkout'), { type: 'merge', patch }, { signal });
+      const before = await specOf('Deployment', 'checkout-canary');
+      await target.deploy(later(1, V2));
+      await target.removeCanary(later(2, V2));
+
+      expect(await specOf('Deployment', 'checkout-canary')).toEqual(before);
+      expect(await weights()).toEqual(ALL_ON_CANARY);
+    });
+
+    it('stays while another release’s promotion is half done, whichever release would take it', async () => {
+      await leaveAtAll();
+      await promoteHalf();
+      const deployed = await failureOf(target.deploy(later(1)));
+      const zero = await failureOf(target.setWeight({ ...laterShift(2, 0, 100) }));
+
+      expect(await availableOf('checkout')).toBe(1);
+      expect(deployed.message).toMatch(/has 1 of the 4 available pods/u);
+      expect(zero.kind).toBe('unreachable');
+      expect(await weights()).toEqual(ALL_ON_CANARY);
+
+      await allPods();
+      await target.setWeight({ ...laterShift(3, 0, 100) });
+
+      expect(await weights()).toEqual({ checkout: 100 });
+    });
+
+    it('whose half-done promotion is gone on with keeps the way back to what was before it', async () => {
+      await leaveAtAll();
+      await promoteHalf();
+      controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+      controller.hold.add('checkout');
+      await target.deploy(later(1, V2));
+      controller.hold.delete('checkout');
+      await target.promote({ ...later(2, V2), ...promotion, release: 'r2' });
+      await target.restoreStable({ ...later(3, V2), stableVersion: V1 });
+
+      expect(await imageOf('checkout')).toBe(V1);
+    });
+
+    it.each([
+      ['a clean-up', async (): Promise<void> => undefined],
+      ['a later release that goes back', async (): Promise<void> => void (await target.deploy(later(1)))],
+    ])('%s lets go of what the ended promotion has left on stable', async (_, begin) => {
+      await leaveAtAll();
+      await promoteHalf();
+      await allPods();
+      await begin();
+      await target.setWeight({ ...laterShift(2, 0, 100) });
+      await target.removeCanary(later(3));
+      const stable = await find('Deployment', 'checkout');
+      const { managedFields } = stable?.metadata as { managedFields?: { manager: string }[] };
+
+      expect((await look()).leftovers).toEqual([]);
+      expect(Object.keys(stable?.metadata.annotations ?? {})).toEqual(['sluice.dev/fence']);
+      expect(managedFields?.map(({ manager }) => manager)).not.toContain(cluster.fieldManager);
+    });
+  });
+
   describe('the first version of a service without pods', () => {
     beforeEach(async () => {
       await cluster.scale({ apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout' }, 0, { signal });

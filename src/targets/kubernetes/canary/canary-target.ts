@@ -50,6 +50,7 @@ import {
   ensureUnlessLate,
   grow,
   isBeingPromoted,
+  isHalfPromoted,
   isMade,
   isPromoted,
   layDown,
@@ -91,6 +92,13 @@ interface Seen {
   readonly foreignEdits: string[];
 }
 
+/** Traffic that only the canary can carry. */
+interface Carried {
+  readonly document: TrafficDocument;
+  /** Why, and what to do, a sentence. */
+  readonly why: string;
+}
+
 class CanaryTarget implements Target {
   readonly #plan: KubernetesTargetPlan;
   readonly #deps: KubernetesTargetDeps;
@@ -116,11 +124,13 @@ class CanaryTarget implements Target {
       const { stable, canary, canaryObject, container, labels } = tracks;
       // Found here, it is said before anything is changed.
       if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, labels));
+      const carried = await this.#carriedAlone(tracks, signal);
       return {
         stableVersion: none ? null : container.image,
         canaryVersion: canary !== null && canary.replicas > 0 ? imageIn(canary, container.name) : null,
         weight: routing.weight ?? 0,
         artifact,
+        ...(carried === null ? {} : { onlyCanary: carried.why }),
       };
     });
   }
@@ -130,12 +140,14 @@ class CanaryTarget implements Target {
       const { signal, fence } = write;
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       refusePaused(tracks.stable, UNPROMOTED);
+      const carried = await this.#carriedAlone(tracks, signal);
+      if (carried !== null && !this.#runsAlready(tracks, write)) throw new TargetFailure('unreachable', carried.why);
       await this.#ensureService(tracks, write);
       // Before the canary's template changes: what an older release left there gets no traffic from here on. It also
       // puts this release's fence onto the routing, so that a late attempt of another one is refused there.
-      await tracks.traffic.apply({ document: { weight: 0, match: [] }, fence, signal });
+      await tracks.traffic.apply({ document: carried?.document ?? { weight: 0, match: [] }, fence, signal });
       const replicas = this.#sharesByReplicas() ? 0 : 1;
-      await this.#ensureCanary(tracks, write, replicas);
+      await this.#ensureCanary(tracks, write, replicas, carried !== null);
       if (replicas === 0)
         return `${write.version} is declared as ${tracks.canaryName}; its pods come with its first share.`;
       const { namespace } = this.#plan;
@@ -144,7 +156,9 @@ class CanaryTarget implements Target {
         { namespace, name: tracks.canaryName },
         { needed: replicas, complete: false, timeoutMs: write.timeoutMs, signal, justChanged: tracks.canary === null },
       );
-      return `${write.version} runs as Deployment ${namespace}/${ready.name} with ${readyPods(ready)}, at weight 0.`;
+      const runs = `${write.version} runs as Deployment ${namespace}/${ready.name} with ${readyPods(ready)}`;
+      if (carried === null) return `${runs}, at weight 0.`;
+      return `${runs}, and keeps the ${carried.document.weight} % of the traffic that it has, because Deployment ${namespace}/${tracks.stable.name} lacks the pods for it.`;
     });
   }
 
@@ -168,10 +182,15 @@ class CanaryTarget implements Target {
         this.#refuseUndone(tracks, write);
         refuseWithoutPods(tracks.stable, 100 - weight);
       }
+      // What this release has left where it was, because it could be nowhere else, it does not lower either.
+      const carried = await this.#carriedAlone(tracks, signal);
+      const from = Math.max(previousWeight, carried?.document.weight ?? 0);
+      if (carried !== null && from > previousWeight && weight < from)
+        throw new TargetFailure('unreachable', carried.why);
       await this.#refuseUntilFollowed(tracks, write);
       const notes = await shiftTraffic(tracks.traffic, {
         document,
-        previous: { ...document, weight: previousWeight },
+        previous: { ...document, weight: from },
         fence: write.fence,
         signal,
         timeoutMs: this.#sharesByReplicas() ? PODS_MS : CONFIRM_MS,
@@ -263,6 +282,13 @@ class CanaryTarget implements Target {
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       const { traffic, canaryName, canaryService } = tracks;
       const none: TrafficDocument = { weight: 0, match: [] };
+      const carried = await this.#carriedAlone(tracks, signal);
+      if (carried !== null) {
+        if (!isAnothers(tracks, write)) throw new TargetFailure('unreachable', carried.why);
+        // As it was before this release, whose late writes are refused from here on.
+        await traffic.apply({ document: carried.document, fence, signal });
+        return `The canary is left as it was before this release: ${carried.why}`;
+      }
       // Always written, whatever is there: what the release still has under way is older than this, and is refused.
       const applied = await traffic.apply({ document: none, fence, signal, mayBeGone: true });
       // No pods are taken from a track that may still get traffic.
@@ -478,6 +504,9 @@ class CanaryTarget implements Target {
     // As long as the canary serves, nobody is sent to a track without pods.
     const scaledDown = this.#isScaledDown(tracks, write) && (canary?.availableReplicas ?? 0) > 0;
     if (scaledDown) await this.#giveStableItsPods(tracks, write);
+    // Where stable is to have no pods, a first version goes back to nobody; one that served before the release does not.
+    const carried = isAnothers(tracks, write) ? await this.#carriedAlone(tracks, write.signal) : null;
+    if (carried !== null) throw new TargetFailure('unreachable', carried.why);
     if (scaledDown || (stable.availableReplicas === 0 && stable.replicas > 0)) {
       throw new TargetFailure(
         'unreachable',
@@ -485,10 +514,36 @@ class CanaryTarget implements Target {
       );
     }
     // New pods that have just replaced the old ones must all be there before they get everything.
-    if (!isBeingPromoted(tracks.stableObject, write.fence.release)) return;
+    if (!isHalfPromoted(tracks.stableObject)) return;
     this.#refuseUndone(tracks, write);
     refuseWithoutPods(stable, 100);
     if (!this.#sharesByReplicas()) refuseUntilFollowed(this.#cluster, stable);
+  }
+
+  /**
+   * What is routed to a canary that serves while stable has nobody to serve with, or not all of the pods that a promotion
+   * (of whichever release) is making anew: all traffic on stable would be an outage. Null otherwise, which asks nothing
+   * as long as stable has its pods. Where pods are the share, the canary's go only as stable's come.
+   */
+  async #carriedAlone(tracks: TracksView, signal: AbortSignal): Promise<Carried | null> {
+    const { stable, canary, canaryName } = tracks;
+    if (this.#sharesByReplicas() || (canary?.availableReplicas ?? 0) === 0) return null;
+    const isMadeAnew = isHalfPromoted(tracks.stableObject);
+    const needed = isMadeAnew ? Math.max(1, stable.replicas) : 1;
+    const isKnown = !isMadeAnew || stable.observedGeneration >= stable.generation;
+    const available = isKnown ? stable.availableReplicas : 0;
+    if (available >= needed) return null;
+    const { weight, match } = await tracks.traffic.observe({ signal });
+    const document = { weight: Math.round(weight ?? 0), match };
+    if (document.weight === 0) return null;
+    const { namespace } = this.#plan;
+    const why = `Deployment ${namespace}/${stable.name} has ${available} of the ${Math.max(needed, stable.replicas)} available pods that all of the traffic needs, so the traffic stays on Deployment ${namespace}/${canaryName} (${document.weight} %); make that the stable one with sluice promote -f release.yaml, or give stable its pods first.`;
+    return { document, why };
+  }
+
+  /** True when the canary is what this release would make it. */
+  #runsAlready({ canary, container }: TracksView, write: TargetWrite): boolean {
+    return canary !== null && imageIn(canary, container.name) === imageOf(write);
   }
 
   /** Of pods that may be newer than an outage: the canary's on the way up, and stable's that a promotion has made. */
@@ -635,12 +690,13 @@ class CanaryTarget implements Target {
     await ensureUnlessLate(this.#cluster, tracks.traffic, trackService(tracks.service, make), write, adopt);
   }
 
-  async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
+  /** `carries`: it has the traffic, so it is taken over as it is, and no pod of it is made anew. */
+  async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number, carries = false): Promise<void> {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
-    const noted = notedStable(tracks, write) ?? { image: container.image, replicas: stable.replicas };
+    const noted = notedStable(tracks, write) ?? notedAnew(tracks, carries);
     const note = { version: write.version, plan: this.#plan, stable: noted };
-    const copies = await this.#copies(tracks, write);
+    const copies = carries ? null : await this.#copies(tracks, write);
     const original = { ...stable, template: copies === null ? stable.template : withOriginals(stable.template) };
     const made = trackDeployment(original, stableObject['spec'] as Record<string, unknown>, {
       name: tracks.canaryName,
@@ -652,7 +708,8 @@ class CanaryTarget implements Target {
       fence: write.fence,
       ...change,
     });
-    const wanted = withTargetNote(namingCopies(made, copies), note);
+    const spec = carries && canaryObject !== null ? { spec: canaryObject['spec'] } : {};
+    const wanted = withTargetNote({ ...namingCopies(made, copies), ...spec }, note);
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
     const adopt = (live: KubernetesObject): KubernetesObject => {
       const has = readDeployment(live).replicas;
@@ -731,6 +788,21 @@ function sizeOf(tracks: TracksView, write: TargetWrite): number {
 function notedStable({ canaryObject }: Pick<TracksView, 'canaryObject'>, { fence }: TargetWrite): NotedStable | null {
   if (canaryObject === null || fenceOn(canaryObject)?.release !== fence.release) return null;
   return targetNoteOn(canaryObject)?.stable ?? null;
+}
+
+/** Stable as it is now; of a canary that is taken over with its traffic also how many pods stable had before that. */
+function notedAnew({ stable, container, canaryObject }: TracksView, carries: boolean): NotedStable {
+  const { image } = container;
+  if (!carries) return { image, replicas: stable.replicas };
+  const before = canaryObject === null ? 0 : (targetNoteOn(canaryObject)?.stable?.replicas ?? 0);
+  return { image, replicas: Math.max(stable.replicas, before), carried: true };
+}
+
+/** True for a canary that had its traffic before this release, or has never been this one's. */
+function isAnothers(tracks: TracksView, write: TargetWrite): boolean {
+  const { canaryObject } = tracks;
+  if (canaryObject === null) return false;
+  return fenceOn(canaryObject)?.release !== write.fence.release || notedStable(tracks, write)?.carried === true;
 }
 
 /** The templates as the user wrote them: of stable, and of a canary that the user made. */
