@@ -152,7 +152,8 @@ async function runLabTests(env, why) {
   labIsOurs = ours;
   if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
   const others = ['--testPathIgnorePatterns', ...LAB_SUITES.outages];
-  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others]));
+  // They wait for soaks and pods most of the time: three files side by side keep two cores busy.
+  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others], 3));
   results.push(await runJest(env, LAB_SUITES.outages, 1));
   if (ours && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
   labIsOurs = false;
