@@ -1,5 +1,4 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
-import { fenceOn } from '../../../traffic/fence';
 import { splitReplicas } from '../../../traffic/replica-ratio';
 import { TrafficFailure } from '../../../traffic/traffic-router';
 import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
@@ -9,7 +8,6 @@ import type { Cluster } from '../cluster';
 import { collectCopies, refuseMissingConfig, takeSnapshot } from '../config-snapshot';
 import type { ConfigOwner } from '../config-snapshot';
 import { readDeployment } from '../deployment-view';
-import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import type { KubernetesObject } from '../objects';
 import { copiesIn, withCopies, withOriginals } from '../pod-config';
@@ -19,7 +17,6 @@ import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { confirm, describeGone, goesOn, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withTargetNote } from '../target-note';
-import type { NotedStable } from '../target-note';
 import {
   adopted,
   CONFIRM_BACK_MS,
@@ -65,14 +62,14 @@ import {
   undoneBySomebody,
 } from '../workloads';
 import type { KeptPods } from '../workloads';
+import { isAnothers, notedAnew, notedStable, sizeOf } from './noted-stable';
 import { lookAtTracks } from './tracks-view';
 import type { TracksView } from './tracks-view';
+import { againWhileUndone, describeLost, Undone } from './undone-promotion';
+import type { PromotionRound } from './undone-promotion';
 
 /** Of a paused stable Deployment, asked on the way forward alone: who freezes everything is not to stand in the way back. */
 const UNPROMOTED = 'could not be promoted';
-
-/** How often a promotion gives stable again what somebody else undoes: each time is a rolling update from its beginning. */
-const MOST_UNDONE = 5;
 
 /** As many as NGINX and others send over a kept connection before they open another. */
 const REQUESTS_PER_CONNECTION = 1_000;
@@ -229,27 +226,10 @@ class CanaryTarget implements Target {
   }
 
   promote(write: TargetWrite & PromoteRequest): Promise<string> {
-    return asTargetFailure(async () => {
-      const started = performance.now();
-      const undone: string[] = [];
-      for (;;) {
-        const leftMs = Math.round(write.timeoutMs - (performance.now() - started));
-        try {
-          const done = await this.#makeStable(write, { leftMs: Math.max(1_000, leftMs), undone });
-          return `${done}${describeUndone(undone)}`;
-        } catch (error) {
-          if (!(error instanceof TargetFailure)) throw error;
-          if (!(error instanceof Undone)) {
-            if (undone.length === 0) throw error;
-            throw new TargetFailure(error.kind, `${error.message}${describeUndone(undone)}`, { cause: error });
-          }
-          undone.push(error.clause);
-          const isTimeUp = performance.now() - started >= write.timeoutMs;
-          const ends = this.#plan.onForeignEdit === 'rollback' || undone.length > MOST_UNDONE || isTimeUp;
-          if (ends) throw error;
-        }
-      }
-    });
+    const once = this.#plan.onForeignEdit === 'rollback';
+    return asTargetFailure(() =>
+      againWhileUndone(write.timeoutMs, { once }, (round) => this.#makeStable(write, round)),
+    );
   }
 
   restoreStable(write: TargetWrite & { stableVersion: string }): Promise<string> {
@@ -331,10 +311,7 @@ class CanaryTarget implements Target {
    *
    * @throws Undone as soon as stable has another version than it was given.
    */
-  async #makeStable(
-    write: TargetWrite & PromoteRequest,
-    { leftMs, undone }: { readonly leftMs: number; readonly undone: string[] },
-  ): Promise<string> {
+  async #makeStable(write: TargetWrite & PromoteRequest, { leftMs, undone }: PromotionRound): Promise<string> {
     const { signal, smokeTest, fence } = write;
     const { namespace } = this.#plan;
     const fresh = undone.length > 0;
@@ -776,35 +753,6 @@ function podsOf(
     : { of: stable.name, labels: stable.templateLabels, others: labels };
 }
 
-/**
- * The pods that all of the traffic takes: as many as stable is asked to have now, and as it was at the beginning. Its
- * autoscaler takes pods away as the canary takes traffic from it, and the traffic has not become less by that.
- */
-function sizeOf(tracks: TracksView, write: TargetWrite): number {
-  return Math.max(tracks.stable.replicas, notedStable(tracks, write)?.replicas ?? 0);
-}
-
-/** Stable as it was when this release made its canary; null before, and for a canary of another release. */
-function notedStable({ canaryObject }: Pick<TracksView, 'canaryObject'>, { fence }: TargetWrite): NotedStable | null {
-  if (canaryObject === null || fenceOn(canaryObject)?.release !== fence.release) return null;
-  return targetNoteOn(canaryObject)?.stable ?? null;
-}
-
-/** Stable as it is now; of a canary that is taken over with its traffic also how many pods stable had before that. */
-function notedAnew({ stable, container, canaryObject }: TracksView, carries: boolean): NotedStable {
-  const { image } = container;
-  if (!carries) return { image, replicas: stable.replicas };
-  const before = canaryObject === null ? 0 : (targetNoteOn(canaryObject)?.stable?.replicas ?? 0);
-  return { image, replicas: Math.max(stable.replicas, before), carried: true };
-}
-
-/** True for a canary that had its traffic before this release, or has never been this one's. */
-function isAnothers(tracks: TracksView, write: TargetWrite): boolean {
-  const { canaryObject } = tracks;
-  if (canaryObject === null) return false;
-  return fenceOn(canaryObject)?.release !== write.fence.release || notedStable(tracks, write)?.carried === true;
-}
-
 /** The templates as the user wrote them: of stable, and of a canary that the user made. */
 function originalsOf({ stable, canary, canaryObject }: TracksView): readonly PodTemplate[] {
   const own = canary !== null && canaryObject !== null && !isMade(canaryObject) ? [canary] : [];
@@ -815,27 +763,6 @@ function namingCopies(object: KubernetesObject, copies: Copies | null): Kubernet
   if (copies === null) return object;
   const spec = object['spec'] as { readonly template: PodTemplate };
   return { ...object, spec: { ...spec, template: withCopies(spec.template, copies) } };
-}
-
-/** Stable has another version than the promotion gave it. */
-class Undone extends TargetFailure {
-  readonly clause: string;
-
-  constructor(stable: DeploymentView, clause: string) {
-    super('deployFailed', describeLost(stable, clause));
-    this.clause = clause;
-  }
-}
-
-function describeLost({ namespace, name }: DeploymentView, clause: string): string {
-  return `Deployment ${namespace}/${name} ${clause}: somebody else has undone the promotion, so it is no place to hand the traffic back to; keep what applies it (a GitOps tool's sync) off its image for the time of a release.`;
-}
-
-function describeUndone(undone: readonly string[]): string {
-  const last = undone.at(-1);
-  if (last === undefined) return '';
-  const times = undone.length === 1 ? 'once' : `${undone.length} times`;
-  return ` Somebody else has undone this ${times} meanwhile, and it was done again; then stable was found so: it ${last}.`;
 }
 
 /** @throws TargetFailure `unreachable` while the canary, which alone serves when stable is made anew, lacks pods. */
