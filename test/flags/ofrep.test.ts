@@ -106,6 +106,21 @@ describe('one flag by OFREP', () => {
     }
   });
 
+  it.each(['/evaluate/flags', '/evaluate/flags/half'])(
+    'with a context that is too deep is refused: %s',
+    async (path) => {
+      const { url } = await serveFlags(FLAGS);
+      const deep = `{"context":{"targetingKey":"u","x":${'['.repeat(30_000)}${']'.repeat(30_000)}}}`;
+
+      const refused = await send(`${url}/ofrep/v1${path}`, 'POST', { body: deep });
+
+      expect(refused).toMatchObject({
+        status: 400,
+        body: { errorCode: 'INVALID_CONTEXT', errorDetails: expect.stringMatching(/at most 64 levels deep/) },
+      });
+    },
+  );
+
   it.each([
     ['PUT', '/evaluate/flags/half', 405, { key: 'half', errorCode: 'GENERAL' }],
     ['GET', '/evaluate/flags', 405, { errorCode: 'GENERAL' }],

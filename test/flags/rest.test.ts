@@ -353,6 +353,16 @@ describe('a fence', () => {
   });
 });
 
+/** An object with so many levels in it, as JSON. */
+function nested(levels: number): string {
+  return `${'{"a":'.repeat(levels)}{}${'}'.repeat(levels)}`;
+}
+
+/** A flag with it as a variant's value, the fourth level of the body. */
+function objectVariant(value: string): string {
+  return `{"name":"f","variants":{"values":{"v":${value}},"on":"v","default":"v"}}`;
+}
+
 describe('what is wrong', () => {
   it.each([
     ['a:b'],
@@ -392,6 +402,9 @@ describe('what is wrong', () => {
       400,
       'invalid-request',
     ],
+    ['too deep in a variant', objectVariant(nested(4_380)), 400, 'invalid-request'],
+    ['just too deep', objectVariant(nested(61)), 400, 'invalid-request'],
+    ['too deep in its lists', `{"name":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`, 400, 'invalid-request'],
     ['too much', JSON.stringify({ name: 'f', description: 'x'.repeat(3_000_000) }), 413, 'body-too-large'],
   ])('with a body that is %s is said, and nothing is stored', async (_what, body, status, code) => {
     const { ask, flags } = await serve();
@@ -400,6 +413,27 @@ describe('what is wrong', () => {
 
     expect(reply).toMatchObject({ status, body: { code, status, type: `urn:sluice:problem:${code}` } });
     expect((await ask('GET', flags())).body).toMatchObject({ flags: [] });
+  });
+
+  it('is no body that is as deep as is allowed, and a deeper one leaves the flag as it was', async () => {
+    const { ask, flags } = await serve();
+
+    const created = await ask('POST', flags(), objectVariant(nested(60)));
+    const changed = await ask(
+      'PUT',
+      flags('/f'),
+      `{"variants":{"values":{"v":${nested(4_380)}},"on":"v","default":"v"}}`,
+    );
+
+    expect(created.status).toBe(201);
+    expect(changed).toMatchObject({
+      status: 400,
+      body: {
+        detail: 'The body is not valid: /: objects and lists are at most 64 levels deep, these are more.',
+        errors: [{ where: '/' }],
+      },
+    });
+    expect((await ask('GET', flags('/f'))).body).toEqual(created.body);
   });
 
   it('names every field, and what is allowed', async () => {

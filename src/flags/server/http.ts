@@ -2,7 +2,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { messageOf } from '../../errors';
 import type { Access } from '../access';
+import { FlagDefaults } from '../defaults';
 import { FlagProblem, Problem, problemDocument } from '../problem';
+import type { ProblemField } from '../problem';
 import { StoreUnavailable } from '../store';
 import type { Answer } from './endpoint';
 
@@ -12,11 +14,32 @@ const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 /** A body's value; an empty one has none. */
 export function parseJsonBody(text: string): unknown {
   if (text === '') return undefined;
+  const value = parsedJson(text);
+  checkDepth(value, FlagDefaults.maxBodyDepth);
+  return value;
+}
+
+function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new FlagProblem('not-json', `The body is not JSON: ${messageOf(error)}.`);
   }
+}
+
+/** The parser takes any depth; whatever follows a value by recursion, this too, does not. */
+function checkDepth(value: unknown, levelsLeft: number): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (levelsLeft === 0) {
+    throw bodyNotTaken('/', `objects and lists are at most ${FlagDefaults.maxBodyDepth} levels deep, these are more`);
+  }
+  for (const inner of Object.values(value)) checkDepth(inner, levelsLeft - 1);
+}
+
+/** JSON that no endpoint takes, whatever it is about. */
+function bodyNotTaken(where: string, message: string): FlagProblem {
+  const errors: readonly ProblemField[] = [{ where, message }];
+  return new FlagProblem('invalid-request', `The body is not valid: ${where}: ${message}.`, { errors });
 }
 
 export function bodyTooLarge(): FlagProblem {
