@@ -19,7 +19,7 @@ const REST = `
 expected-statuses = ["2xx", 401, 403, 404, 409, 412, 422]
 
 [[operations]]
-include-operation-id = ["createFlag", "updateFlag", "postOutcomes", "listFlags", "ruleset"]
+include-operation-id = ["createFlag", "updateFlag", "postOutcomes", "listFlags", "flagAudit", "audit", "ruleset"]
 checks.positive_data_acceptance.enabled = false
 `;
 

@@ -169,6 +169,31 @@ describe('a list', () => {
   });
 });
 
+describe('the audit', () => {
+  it.each(['/api/feature-flag-audit', '/api/feature-flags/f/audit'])(
+    'of %s comes in pages, from no other cursor than those it gave',
+    async (path) => {
+      const { ask, flags } = await serve();
+      await ask('POST', flags(), { name: 'f' });
+      await ask('PUT', flags('/f'), { enabled: true });
+
+      const first = (await ask('GET', `${path}?limit=1`)).body as { next_cursor: string };
+      const second = (await ask('GET', `${path}?limit=1&cursor=${first.next_cursor}`)).body;
+
+      expect(second).toMatchObject({ entries: [{ action: 'created' }], next_cursor: null });
+      for (const cursor of ['99999999999999999999', '0-0', '9999999999999-3', '']) {
+        expect(await ask('GET', `${path}?cursor=${cursor}`)).toMatchObject({
+          status: 400,
+          body: {
+            code: 'invalid-request',
+            detail: 'The query is not valid: ?cursor: a cursor is taken from next_cursor of the page before.',
+          },
+        });
+      }
+    },
+  );
+});
+
 describe('the document', () => {
   it('says what numbers of a query, keys of a repeat and a percentage of null have to be', async () => {
     const { server } = await serve();

@@ -5,7 +5,7 @@ import type { Access } from '../access';
 import { FlagDefaults } from '../defaults';
 import { FlagProblem, Problem, problemDocument } from '../problem';
 import type { ProblemField } from '../problem';
-import { StoreUnavailable } from '../store';
+import { ForeignCursor, StoreUnavailable } from '../store';
 import type { Answer } from './endpoint';
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
@@ -101,6 +101,7 @@ export function codeOf(error: unknown): unknown {
 /** Anything that was thrown, as a problem. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof ForeignCursor) return foreignCursor(error);
   if (error instanceof StoreUnavailable) return new FlagProblem('store-unavailable', error.message);
   switch (codeOf(error)) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -112,6 +113,11 @@ export function problemOf(error: unknown): Problem {
     default:
       return new FlagProblem('internal', 'The server failed; its log says how.');
   }
+}
+
+function foreignCursor({ message }: ForeignCursor): FlagProblem {
+  const errors: readonly ProblemField[] = [{ where: '?cursor', message }];
+  return new FlagProblem('invalid-request', `The query is not valid: ?cursor: ${message}.`, { errors });
 }
 
 /** A problem as it leaves the service. */
