@@ -271,6 +271,18 @@ describe('the event stream', () => {
   });
 });
 
+describe('the head of the event stream', () => {
+  it('is not to be had, and takes no stream', async () => {
+    const { url } = await serveFlags(FLAGS);
+
+    const head = await fetch(`${url}/ofrep/v1/sse`, { method: 'HEAD' });
+
+    expect(head.status).toBe(405);
+    expect(head.headers.get('allow')).toBe('GET');
+    expect((await send(`${url}/metrics`, 'GET')).body).toMatch(/^sluice_flag_event_streams 0$/m);
+  });
+});
+
 describe('OpenFeature for servers, with the OFREP provider as it is', () => {
   it('evaluates every type, and takes its default where there is no flag', async () => {
     const { url } = await serveFlags(FLAGS);
