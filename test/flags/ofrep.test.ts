@@ -95,6 +95,7 @@ describe('one flag by OFREP', () => {
       ['{"context":', 'PARSE_ERROR'],
       ['[]', 'PARSE_ERROR'],
       [{ context: 'u' }, 'INVALID_CONTEXT'],
+      ['{"context":{"targetingKey":"u","a":{"__proto__":1}}}', 'INVALID_CONTEXT'],
       [{ context: { targetingKey: 7 } }, 'INVALID_CONTEXT'],
       [{ context: { targetingKey: 'x'.repeat(300) } }, 'INVALID_CONTEXT'],
       [{ context: { targetingKey: 'u', environment: 'a b' } }, 'INVALID_CONTEXT'],

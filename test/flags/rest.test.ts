@@ -427,6 +427,10 @@ describe('what is wrong', () => {
       400,
       'invalid-request',
     ],
+    ['a prototype in a variant', objectVariant('{"a":{"__proto__":{"x":1}}}'), 400, 'invalid-request'],
+    ['a prototype as a variant', objectVariant('{"__proto__":{"x":1}}'), 400, 'invalid-request'],
+    ['a prototype written otherwise', objectVariant('[{"\\u005f_proto__":1}]'), 400, 'invalid-request'],
+    ['a prototype among the metadata', '{"name":"f","metadata":{"__proto__":{"owner":"x"}}}', 400, 'invalid-request'],
     ['too deep in a variant', objectVariant(nested(4_380)), 400, 'invalid-request'],
     ['just too deep', objectVariant(nested(61)), 400, 'invalid-request'],
     ['too deep in its lists', `{"name":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`, 400, 'invalid-request'],
@@ -459,6 +463,17 @@ describe('what is wrong', () => {
       },
     });
     expect((await ask('GET', flags('/f'))).body).toEqual(created.body);
+  });
+
+  it('is a key called __proto__, with the place where it is', async () => {
+    const { ask, flags } = await serve();
+
+    const { body } = await ask('POST', flags(), objectVariant('{"a":[{"__proto__":1}]}'));
+
+    expect(body).toMatchObject({
+      detail: 'The body is not valid: /variants/values/v/a/0: no key is called __proto__.',
+      errors: [{ where: '/variants/values/v/a/0' }],
+    });
   });
 
   it('names every field, and what is allowed', async () => {

@@ -15,7 +15,7 @@ const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 export function parseJsonBody(text: string): unknown {
   if (text === '') return undefined;
   const value = parsedJson(text);
-  checkDepth(value, FlagDefaults.maxBodyDepth);
+  checkJson(value, []);
   return value;
 }
 
@@ -27,13 +27,19 @@ function parsedJson(text: string): unknown {
   }
 }
 
-/** The parser takes any depth; whatever follows a value by recursion, this too, does not. */
-function checkDepth(value: unknown, levelsLeft: number): void {
+/**
+ * Refuses what the parser takes and others do not: any depth, of which whatever follows a value by recursion runs out of
+ * stack, as this would; and a key that a schema or a copy drops without a word, because objects have a setter of its name.
+ */
+function checkJson(value: unknown, path: readonly string[]): void {
   if (typeof value !== 'object' || value === null) return;
-  if (levelsLeft === 0) {
+  if (path.length === FlagDefaults.maxBodyDepth) {
     throw bodyNotTaken('/', `objects and lists are at most ${FlagDefaults.maxBodyDepth} levels deep, these are more`);
   }
-  for (const inner of Object.values(value)) checkDepth(inner, levelsLeft - 1);
+  if (Object.hasOwn(value, '__proto__')) throw bodyNotTaken(`/${path.join('/')}`, 'no key is called __proto__');
+  for (const [key, inner] of Object.entries(value)) {
+    if (typeof inner === 'object') checkJson(inner, [...path, key]);
+  }
 }
 
 /** JSON that no endpoint takes, whatever it is about. */
