@@ -14,6 +14,8 @@ export const FlagDefaults = {
   maxBodyBytes: 2 * 1024 * 1024,
   /** Bytes of the body of a check or of an evaluation: one user and a context. */
   maxContextBytes: 64 * 1024,
+  /** Objects and lists within each other in a body; what is deeper would run code that follows it out of stack. */
+  maxBodyDepth: 64,
   /** Flags of one page of a list. */
   pageSize: 50,
   maxPageSize: 500,

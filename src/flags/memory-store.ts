@@ -5,7 +5,7 @@ import type { StoredFlag } from './flag';
 import { Listeners } from './listeners';
 import { addSides, NO_SIDES, OUTCOME_WINDOW_MS } from './outcomes';
 import type { FlagOutcomes, OutcomeDelta, SideCounts } from './outcomes';
-import { isPastTelling, nextRevision, usageDay } from './store';
+import { countOfCursor, isPastTelling, nextRevision, usageDay } from './store';
 import type {
   AuditEntry,
   FlagStore,
@@ -128,7 +128,7 @@ export class MemoryFlagStore implements FlagStore {
     return Promise.resolve(this.#recall(key));
   }
 
-  audit({
+  async audit({
     flag,
     before,
     limit,
@@ -137,11 +137,10 @@ export class MemoryFlagStore implements FlagStore {
     before: string | null;
     limit: number;
   }): Promise<Page<AuditEntry>> {
-    const found = this.#audit.filter(
-      (entry) => (flag === null || entry.flag === flag) && (before === null || Number(entry.id) < Number(before)),
-    );
+    const last = before === null ? Infinity : countOfCursor(before);
+    const found = this.#audit.filter((entry) => (flag === null || entry.flag === flag) && Number(entry.id) < last);
     const items = found.slice(-limit).reverse();
-    return Promise.resolve({ items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null });
+    return { items, next: found.length > limit ? (items.at(-1)?.id ?? null) : null };
   }
 
   addUsage(deltas: readonly UsageDelta[]): Promise<void> {

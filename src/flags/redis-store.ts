@@ -12,7 +12,7 @@ import { addSides, NO_SIDES, OUTCOME_WINDOW_MS, packCounts, SIDES, unpackCounts 
 import type { FlagOutcomes, OutcomeDelta, SideCounts } from './outcomes';
 import { OUTCOMES_SCRIPT, REMEMBER_SCRIPT, USAGE_SCRIPT, WRITE_SCRIPT } from './redis-scripts';
 import { StoredAudit } from './stored-audit';
-import { isPastTelling, StoreUnavailable, usageDay, usageDays } from './store';
+import { ForeignCursor, isPastTelling, StoreUnavailable, usageDay, usageDays } from './store';
 import type {
   AuditEntry,
   FlagStore,
@@ -218,7 +218,7 @@ class RedisFlagStore implements FlagStore {
     limit: number;
   }): Promise<Page<AuditEntry>> {
     const stream = flag === null ? KEYS.audit : KEYS.auditOf(flag);
-    const start = before === null ? '+' : `(${before}`;
+    const start = before === null ? '+' : `(${checkedStreamId(before)}`;
     const found = (await this.#ask((client) => client.xRevRange(stream, start, '-', { COUNT: limit + 1 }))) ?? [];
     const items = found.slice(0, limit).map(({ id, message }) => ({
       ...StoredAudit.parse(JSON.parse(message['entry'] ?? 'null')),
@@ -419,6 +419,14 @@ class RedisFlagStore implements FlagStore {
 }
 
 /** What the script is to remember of a request; nothing of one without a key. */
+/** What Redis calls an entry of a stream: `milliseconds-count`, 64 bits each, of which no entry has none. */
+function checkedStreamId(cursor: string): string {
+  const parts = /^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/.exec(cursor)?.slice(1) ?? [];
+  const isId = cursor !== '0-0' && parts.length === 2 && parts.every((part) => BigInt(part) < 2n ** 64n);
+  if (!isId) throw new ForeignCursor();
+  return cursor;
+}
+
 function recordOf(idempotency: Idempotency | null): string {
   if (idempotency === null) return '';
   return JSON.stringify({ fingerprint: idempotency.fingerprint, status: idempotency.status });

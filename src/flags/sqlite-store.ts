@@ -12,7 +12,7 @@ import { Listeners } from './listeners';
 import { addSides, NO_SIDES, OUTCOME_WINDOW_MS, packCounts, unpackCounts } from './outcomes';
 import type { FlagOutcomes, OutcomeCounts, OutcomeDelta, SideCounts } from './outcomes';
 import { StoredAudit } from './stored-audit';
-import { isPastTelling, nextRevision, StoreUnavailable, usageDay } from './store';
+import { countOfCursor, isPastTelling, nextRevision, StoreUnavailable, usageDay } from './store';
 import type {
   AuditEntry,
   FlagStore,
@@ -187,7 +187,7 @@ class SqliteFlagStore implements FlagStore {
     return this.#do(() => this.#recall(key));
   }
 
-  audit({
+  async audit({
     flag,
     before,
     limit,
@@ -196,8 +196,8 @@ class SqliteFlagStore implements FlagStore {
     before: string | null;
     limit: number;
   }): Promise<Page<AuditEntry>> {
+    const last = before === null ? Number.MAX_SAFE_INTEGER : countOfCursor(before);
     return this.#do(() => {
-      const last = before === null ? Number.MAX_SAFE_INTEGER : Number(before);
       const rows =
         flag === null
           ? this.#all(AuditRow, 'SELECT * FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?', last, limit + 1)

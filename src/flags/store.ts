@@ -156,7 +156,7 @@ export interface FlagStore extends FlagSource {
    */
   remember(unchanged: FlagUnchanged): Promise<FlagWritten>;
   recall(idempotencyKey: string): Promise<Remembered | null>;
-  /** Newest first; of one flag, or of all. */
+  /** Newest first; of one flag, or of all. Throws {@link ForeignCursor} for a `before` that no page of this store ended with. */
   audit(query: {
     readonly flag: string | null;
     readonly before: string | null;
@@ -174,6 +174,25 @@ export interface FlagStore extends FlagSource {
   /** All of one moment; null where nothing was ever counted. */
   outcomes(query: OutcomeQuery): Promise<FlagOutcomes | null>;
   close(): Promise<void>;
+}
+
+/** What is wrong with a cursor, for people. */
+export const BAD_CURSOR = 'a cursor is taken from next_cursor of the page before';
+
+/** A cursor that this store never gave: each counts in its own way, so only the store can tell. */
+export class ForeignCursor extends Error {
+  override readonly name = 'ForeignCursor';
+
+  constructor() {
+    super(BAD_CURSOR);
+  }
+}
+
+/** The number of an entry where entries are counted from 1, by the cursor that was given for it. */
+export function countOfCursor(cursor: string): number {
+  const count = /^[1-9]\d*$/.test(cursor) ? Number(cursor) : NaN;
+  if (!Number.isSafeInteger(count)) throw new ForeignCursor();
+  return count;
 }
 
 /** The store did not answer, or not in time. */

@@ -98,6 +98,41 @@ describe('flags in this process', () => {
   });
 });
 
+describe('somebody who cannot be a user of the service', () => {
+  afterEach(() => OpenFeature.close());
+
+  it.each<[string, unknown]>([
+    ['an empty text', ''],
+    ['nothing', undefined],
+    ['a number', 7],
+    ['a control character', 'user\n1'],
+    ['half a character', 'user\ud800'],
+    ['a token in place of an id', 'x'.repeat(257)],
+  ])('is no user in the process either: %s', async (_what, given) => {
+    const userId = given as string | undefined;
+    const store = new MemoryFlagStore();
+    await put(store, 'half', { rollout_percentage: 50 });
+    await put(store, 'everybody', {});
+    const client = await createFlagClient({ store, logger: silentLogger });
+
+    try {
+      expect(client.check('half', userId).kind).toBe('user-missing');
+      expect(client.isEnabled('half', userId)).toBe(false);
+      expect(client.isEnabled('everybody', userId)).toBe(true);
+      client.reportOutcome('half', { userId, ok: true });
+      expect(client.lostOutcomes).toBe(1);
+      await OpenFeature.setProviderAndWait(createFlagProvider(client));
+      const context = { targetingKey: userId } as { targetingKey: string };
+      expect(await OpenFeature.getClient().getBooleanDetails('half', true, context)).toMatchObject({
+        value: true,
+        errorCode: 'TARGETING_KEY_MISSING',
+      });
+    } finally {
+      await client.close();
+    }
+  });
+});
+
 describe('the OpenFeature provider', () => {
   afterEach(() => OpenFeature.close());
 

@@ -1,3 +1,8 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openSqliteFlagStore } from '../../src/flags/sqlite-store';
+import type { FlagStore } from '../../src/flags/store';
 import { describeWithPython } from './flags-python';
 import { ofrepDocument } from './ofrep-schema';
 import { fuzz, PATIENCE_MS } from './schemathesis';
@@ -6,8 +11,8 @@ import { send } from './support';
 
 const KEY = 'a-key-of-this-test-alone';
 const HEADERS = { authorization: `Bearer ${KEY}` };
-/** For the many bounds of the REST endpoints, beside the start; a slow machine asks less in it. */
-const REST_SECONDS = 30;
+/** For the many bounds of the REST endpoints, beside the start; a slow machine asks less of each in it, but of each. */
+const REST_SECONDS = 60;
 
 /**
  * Of the REST endpoints. A request may be valid by the document and yet come too late or once too often: 412 and 422.
@@ -19,7 +24,7 @@ const REST = `
 expected-statuses = ["2xx", 401, 403, 404, 409, 412, 422]
 
 [[operations]]
-include-operation-id = ["createFlag", "updateFlag", "postOutcomes", "listFlags", "ruleset"]
+include-operation-id = ["createFlag", "updateFlag", "postOutcomes", "listFlags", "flagAudit", "audit", "ruleset"]
 checks.positive_data_acceptance.enabled = false
 `;
 
@@ -29,7 +34,17 @@ const OFREP = `
 enabled = false
 `;
 
+const folder = mkdtempSync(join(tmpdir(), 'sluice-fuzzed-'));
+let files = 0;
+
+/** The default store, which made-up texts and numbers reach as SQL's parameters. */
+function storeInFile(): FlagStore {
+  files += 1;
+  return openSqliteFlagStore({ path: join(folder, `${files}.db`) });
+}
+
 afterEach(stopServers);
+afterAll(() => rmSync(folder, { recursive: true }));
 
 const FLAGS = [
   { name: 'new-checkout', enabled: true, rollout_percentage: 50 },
@@ -41,14 +56,14 @@ describeWithPython('what Schemathesis makes of', () => {
     'the REST endpoints by their own document',
     async () => {
       const access = { adminKey: KEY };
-      const { url } = await serveFlags(FLAGS, { access }, HEADERS);
+      const { url } = await serveFlags(FLAGS, { access, store: storeInFile() }, HEADERS);
       const { body } = await send(`${url}/api/openapi.json`, 'GET', { headers: HEADERS });
 
       const more = ['--max-time', String(REST_SECONDS)];
       const { code, said } = await fuzz(body, { url, key: KEY, config: REST, more });
 
       expect(code === 0 ? '' : said).toBe('');
-      expect(said).toMatch(/Selected: (\d+)\/\1\n\s*Tested: [1-9]/);
+      expect(said).toMatch(/Selected: (\d+)\/\1\n\s*Tested: \1\n/);
     },
     PATIENCE_MS,
   );
@@ -56,7 +71,7 @@ describeWithPython('what Schemathesis makes of', () => {
   it(
     'OFREP by its document',
     async () => {
-      const { url } = await serveFlags(FLAGS, { access: { adminKey: KEY } }, HEADERS);
+      const { url } = await serveFlags(FLAGS, { access: { adminKey: KEY }, store: storeInFile() }, HEADERS);
 
       const { code, said } = await fuzz(ofrepDocument(), { url, key: KEY, config: OFREP });
 

@@ -95,6 +95,7 @@ describe('one flag by OFREP', () => {
       ['{"context":', 'PARSE_ERROR'],
       ['[]', 'PARSE_ERROR'],
       [{ context: 'u' }, 'INVALID_CONTEXT'],
+      ['{"context":{"targetingKey":"u","a":{"__proto__":1}}}', 'INVALID_CONTEXT'],
       [{ context: { targetingKey: 7 } }, 'INVALID_CONTEXT'],
       [{ context: { targetingKey: 'x'.repeat(300) } }, 'INVALID_CONTEXT'],
       [{ context: { targetingKey: 'u', environment: 'a b' } }, 'INVALID_CONTEXT'],
@@ -105,6 +106,21 @@ describe('one flag by OFREP', () => {
       expect(refused).toMatchObject({ status: 400, body: { key: 'half', errorCode } });
     }
   });
+
+  it.each(['/evaluate/flags', '/evaluate/flags/half'])(
+    'with a context that is too deep is refused: %s',
+    async (path) => {
+      const { url } = await serveFlags(FLAGS);
+      const deep = `{"context":{"targetingKey":"u","x":${'['.repeat(30_000)}${']'.repeat(30_000)}}}`;
+
+      const refused = await send(`${url}/ofrep/v1${path}`, 'POST', { body: deep });
+
+      expect(refused).toMatchObject({
+        status: 400,
+        body: { errorCode: 'INVALID_CONTEXT', errorDetails: expect.stringMatching(/at most 64 levels deep/) },
+      });
+    },
+  );
 
   it.each([
     ['PUT', '/evaluate/flags/half', 405, { key: 'half', errorCode: 'GENERAL' }],
@@ -253,6 +269,18 @@ describe('the event stream', () => {
     });
     expect(text).toContain(`id: ${id}`);
     await reader?.cancel();
+  });
+});
+
+describe('the head of the event stream', () => {
+  it('is not to be had, and takes no stream', async () => {
+    const { url } = await serveFlags(FLAGS);
+
+    const head = await fetch(`${url}/ofrep/v1/sse`, { method: 'HEAD' });
+
+    expect(head.status).toBe(405);
+    expect(head.headers.get('allow')).toBe('GET');
+    expect((await send(`${url}/metrics`, 'GET')).body).toMatch(/^sluice_flag_event_streams 0$/m);
   });
 });
 

@@ -169,6 +169,31 @@ describe('a list', () => {
   });
 });
 
+describe('the audit', () => {
+  it.each(['/api/feature-flag-audit', '/api/feature-flags/f/audit'])(
+    'of %s comes in pages, from no other cursor than those it gave',
+    async (path) => {
+      const { ask, flags } = await serve();
+      await ask('POST', flags(), { name: 'f' });
+      await ask('PUT', flags('/f'), { enabled: true });
+
+      const first = (await ask('GET', `${path}?limit=1`)).body as { next_cursor: string };
+      const second = (await ask('GET', `${path}?limit=1&cursor=${first.next_cursor}`)).body;
+
+      expect(second).toMatchObject({ entries: [{ action: 'created' }], next_cursor: null });
+      for (const cursor of ['99999999999999999999', '0-0', '9999999999999-3', '']) {
+        expect(await ask('GET', `${path}?cursor=${cursor}`)).toMatchObject({
+          status: 400,
+          body: {
+            code: 'invalid-request',
+            detail: 'The query is not valid: ?cursor: a cursor is taken from next_cursor of the page before.',
+          },
+        });
+      }
+    },
+  );
+});
+
 describe('the document', () => {
   it('says what numbers of a query, keys of a repeat and a percentage of null have to be', async () => {
     const { server } = await serve();
@@ -353,6 +378,16 @@ describe('a fence', () => {
   });
 });
 
+/** An object with so many levels in it, as JSON. */
+function nested(levels: number): string {
+  return `${'{"a":'.repeat(levels)}{}${'}'.repeat(levels)}`;
+}
+
+/** A flag with it as a variant's value, the fourth level of the body. */
+function objectVariant(value: string): string {
+  return `{"name":"f","variants":{"values":{"v":${value}},"on":"v","default":"v"}}`;
+}
+
 describe('what is wrong', () => {
   it.each([
     ['a:b'],
@@ -392,6 +427,13 @@ describe('what is wrong', () => {
       400,
       'invalid-request',
     ],
+    ['a prototype in a variant', objectVariant('{"a":{"__proto__":{"x":1}}}'), 400, 'invalid-request'],
+    ['a prototype as a variant', objectVariant('{"__proto__":{"x":1}}'), 400, 'invalid-request'],
+    ['a prototype written otherwise', objectVariant('[{"\\u005f_proto__":1}]'), 400, 'invalid-request'],
+    ['a prototype among the metadata', '{"name":"f","metadata":{"__proto__":{"owner":"x"}}}', 400, 'invalid-request'],
+    ['too deep in a variant', objectVariant(nested(4_380)), 400, 'invalid-request'],
+    ['just too deep', objectVariant(nested(61)), 400, 'invalid-request'],
+    ['too deep in its lists', `{"name":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`, 400, 'invalid-request'],
     ['too much', JSON.stringify({ name: 'f', description: 'x'.repeat(3_000_000) }), 413, 'body-too-large'],
   ])('with a body that is %s is said, and nothing is stored', async (_what, body, status, code) => {
     const { ask, flags } = await serve();
@@ -400,6 +442,38 @@ describe('what is wrong', () => {
 
     expect(reply).toMatchObject({ status, body: { code, status, type: `urn:sluice:problem:${code}` } });
     expect((await ask('GET', flags())).body).toMatchObject({ flags: [] });
+  });
+
+  it('is no body that is as deep as is allowed, and a deeper one leaves the flag as it was', async () => {
+    const { ask, flags } = await serve();
+
+    const created = await ask('POST', flags(), objectVariant(nested(60)));
+    const changed = await ask(
+      'PUT',
+      flags('/f'),
+      `{"variants":{"values":{"v":${nested(4_380)}},"on":"v","default":"v"}}`,
+    );
+
+    expect(created.status).toBe(201);
+    expect(changed).toMatchObject({
+      status: 400,
+      body: {
+        detail: 'The body is not valid: /: objects and lists are at most 64 levels deep, these are more.',
+        errors: [{ where: '/' }],
+      },
+    });
+    expect((await ask('GET', flags('/f'))).body).toEqual(created.body);
+  });
+
+  it('is a key called __proto__, with the place where it is', async () => {
+    const { ask, flags } = await serve();
+
+    const { body } = await ask('POST', flags(), objectVariant('{"a":[{"__proto__":1}]}'));
+
+    expect(body).toMatchObject({
+      detail: 'The body is not valid: /variants/values/v/a/0: no key is called __proto__.',
+      errors: [{ where: '/variants/values/v/a/0' }],
+    });
   });
 
   it('names every field, and what is allowed', async () => {

@@ -10,7 +10,7 @@ import { NO_OUTCOMES } from '../../src/flags/outcomes';
 import type { OutcomeCounts } from '../../src/flags/outcomes';
 import { openRedisFlagStore } from '../../src/flags/redis-store';
 import { openSqliteFlagStore } from '../../src/flags/sqlite-store';
-import { StoreUnavailable, usageDay, usageDays } from '../../src/flags/store';
+import { ForeignCursor, StoreUnavailable, usageDay, usageDays } from '../../src/flags/store';
 import type { FlagStore, FlagWrite, StoreHead } from '../../src/flags/store';
 import { startRedis } from './redis-process';
 import { describeWithRedis, isReachable, openStore, redisServer } from './redis-server';
@@ -189,6 +189,22 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
       next: null,
     });
     expect((await store.audit({ flag: 'a', before: null, limit: 10 })).items).toHaveLength(2);
+  });
+
+  it('reads the audit from its own cursors on, and refuses every other', async () => {
+    for (const name of ['a', 'b', 'c']) await write(store, name, null);
+    const { next } = await store.audit({ flag: null, before: null, limit: 1 });
+    const own = next ?? '';
+    const ofAnotherStore = own.includes('-') ? '7' : '9999999999999-3';
+    const wrong = ['', 'x', '+', '-', '-1', '0', '0-0', '01', '01-1', '1.5', '1e3', ` ${own}`, `(${own}`, `${own}-1-1`];
+    const tooLarge = ['9007199254740993', '9'.repeat(20), `${'9'.repeat(20)}-0`, `1-${'9'.repeat(20)}`];
+
+    for (const flag of [null, 'a']) {
+      for (const before of [ofAnotherStore, ...wrong, ...tooLarge]) {
+        await expect(store.audit({ flag, before, limit: 1 })).rejects.toThrow(ForeignCursor);
+      }
+      expect((await store.audit({ flag, before: own, limit: 3 })).items).toHaveLength(flag === null ? 2 : 1);
+    }
   });
 
   it('carries a request with a key out once', async () => {

@@ -3,6 +3,7 @@ import type { Checked } from '../checks';
 import { FlagDefaults } from '../defaults';
 import { evaluateFlag } from '../evaluate';
 import type { CompiledFlag } from '../evaluate';
+import { isUserId } from '../flag';
 import { consoleFlagLogger } from '../logger';
 import type { FlagLogger } from '../logger';
 import type { Side } from '../outcomes';
@@ -48,7 +49,7 @@ export interface FlagClientCommonOptions {
 
 /** How it went for a user of a flag. */
 export interface ReportedOutcome {
-  readonly userId: string | null;
+  readonly userId: string | null | undefined;
   readonly ok: boolean;
   /** Milliseconds. */
   readonly latencyMs?: number;
@@ -60,11 +61,12 @@ export interface ReportedOutcome {
 export interface FlagClient {
   /**
    * Whether a flag is on for a user. Off for a flag that is not there, and while nothing could be loaded; a percentage
-   * without a user is off, too. Never throws, never waits.
+   * without a user is off, too. What the service takes for no user's id (an empty text, one with control characters or of
+   * more than 256) is no user here either. Never throws, never waits.
    */
-  isEnabled(flag: string, userId: string | null, environment?: string): boolean;
+  isEnabled(flag: string, userId: string | null | undefined, environment?: string): boolean;
   /** The whole answer. */
-  check(flag: string, userId: string | null, environment?: string): Checked;
+  check(flag: string, userId: string | null | undefined, environment?: string): Checked;
   /**
    * The share of users for whom a flag is on, as far as it is a matter of percent: 0 of a flag that is not there, as
    * `isEnabled` has it; null while nothing could be loaded.
@@ -102,8 +104,8 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
   const checks = new FlagChecks(ruleset, usage);
   let lostOutcomes = 0;
   await ruleset.start(options.patienceMs ?? FlagDefaults.startPatienceMs);
-  const check = (flag: string, userId: string | null, named: string = environment): Checked =>
-    checks.check(flag, { userId, environment: named });
+  const check = (flag: string, userId: string | null | undefined, named: string = environment): Checked =>
+    checks.check(flag, { userId: userOf(userId), environment: named });
   return {
     check,
     isEnabled: (flag, userId, named) => {
@@ -116,7 +118,8 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
       const on = flag.enabled && (flag.environments === null || flag.environments.has(named));
       return on ? (flag.percentage ?? 100) : 0;
     },
-    reportOutcome: (name, { userId, ok, latencyMs = null, enabled }, named = environment) => {
+    reportOutcome: (name, { userId: reported, ok, latencyMs = null, enabled }, named = environment) => {
+      const userId = userOf(reported);
       const isLatency = latencyMs === null || (latencyMs >= 0 && latencyMs <= FlagDefaults.maxLatencyMs);
       const flag = ruleset.flag(name);
       const side = flag === undefined ? null : sideOf(flag, { userId, enabled, environment: named });
@@ -148,6 +151,11 @@ export async function createFlagClient(options: FlagClientOptions): Promise<Flag
       await store?.close();
     },
   };
+}
+
+/** Who asks, if it can be anybody: the service would not have hashed it, and both give one answer. */
+function userOf(userId: unknown): string | null {
+  return isUserId(userId) ? userId : null;
 }
 
 /** null: not known. */

@@ -78,7 +78,7 @@ interface Wanted<T> {
 function resolve<T>(client: FlagClient, { flag, byDefault, context, disabled, is }: Wanted<T>): ResolutionDetails<T> {
   const { targetingKey, environment } = context;
   const named = typeof environment === 'string' ? environment : undefined;
-  const checked = client.check(flag, targetingKey === undefined || targetingKey === '' ? null : targetingKey, named);
+  const checked = client.check(flag, targetingKey, named);
   switch (checked.kind) {
     case 'answered': {
       const { value, variant, reason, rule, bucket } = checked.evaluation;

@@ -22,7 +22,7 @@ import { checkedName, flagETag, flagNotFound } from '../flag-service';
 import type { FlagService, WriteAnswer } from '../flag-service';
 import type { OutcomeService } from '../outcome-service';
 import { FlagProblem } from '../problem';
-import { usageDays } from '../store';
+import { BAD_CURSOR, usageDays } from '../store';
 import type { FlagStore, StoreHead } from '../store';
 import type { UsageRecorder } from '../usage';
 import { endpoint, whole } from './endpoint';
@@ -32,15 +32,7 @@ import { matches } from './http';
 const FLAGS = '/api/feature-flags';
 
 const limit = whole(1, FlagDefaults.maxPageSize).default(FlagDefaults.pageSize);
-const BAD_CURSOR = 'a cursor is taken from next_cursor of the page before';
 const PageQuery = z.strictObject({ limit, cursor: z.string().max(500).optional() });
-const AuditQuery = z.strictObject({
-  limit,
-  cursor: z
-    .string()
-    .regex(/^\d{1,20}(-\d{1,20})?$/, BAD_CURSOR)
-    .optional(),
-});
 /** Where a follower stands, as `incarnation.revision`. */
 const Since = z
   .string()
@@ -290,7 +282,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       id: 'flagAudit',
       summary: 'Who changed this flag, newest first; of a deleted one, too',
       role: 'read',
-      query: AuditQuery,
+      query: PageQuery,
       answers: { 200: { description: 'One page.', schema: AuditPage } },
       problems: ['invalid-name', 'store-unavailable'],
       handle: async (asked) => {
@@ -337,7 +329,7 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       id: 'audit',
       summary: 'Who changed which flag, newest first',
       role: 'admin',
-      query: AuditQuery,
+      query: PageQuery,
       answers: { 200: { description: 'One page.', schema: AuditPage } },
       problems: ['forbidden', 'store-unavailable'],
       handle: (asked) => {
@@ -510,7 +502,7 @@ function headETag({ incarnation, revision }: StoreHead): string {
 
 async function audit(
   { store }: ApiParts,
-  { query }: Asked<unknown, z.output<typeof AuditQuery>>,
+  { query }: Asked<unknown, z.output<typeof PageQuery>>,
   flag: string | null,
 ): Promise<Answer> {
   const { cursor, limit } = query;

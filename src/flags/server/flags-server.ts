@@ -465,7 +465,8 @@ function addOfrep(
       const asked = { body: request.body, ifNoneMatch: request.headers['if-none-match'] };
       return sendAnswer(reply, evaluateAll(ofrep, principalOf(request), asked));
     });
-    scope.get(OFREP.stream, async (request, reply) => {
+    // Whoever asks for the head alone does not want to wait for events.
+    scope.get(OFREP.stream, { exposeHeadRoute: false }, async (request, reply) => {
       const { token } = request.query as { token?: unknown };
       const linked = typeof token === 'string' && access.acceptsStreamToken(token, ofrep.now());
       if (!linked) requireFlagReader(await access.identify(request.headers));

@@ -2,8 +2,10 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { messageOf } from '../../errors';
 import type { Access } from '../access';
+import { FlagDefaults } from '../defaults';
 import { FlagProblem, Problem, problemDocument } from '../problem';
-import { StoreUnavailable } from '../store';
+import type { ProblemField } from '../problem';
+import { ForeignCursor, StoreUnavailable } from '../store';
 import type { Answer } from './endpoint';
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
@@ -12,11 +14,38 @@ const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 /** A body's value; an empty one has none. */
 export function parseJsonBody(text: string): unknown {
   if (text === '') return undefined;
+  const value = parsedJson(text);
+  checkJson(value, []);
+  return value;
+}
+
+function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new FlagProblem('not-json', `The body is not JSON: ${messageOf(error)}.`);
   }
+}
+
+/**
+ * Refuses what the parser takes and others do not: any depth, of which whatever follows a value by recursion runs out of
+ * stack, as this would; and a key that a schema or a copy drops without a word, because objects have a setter of its name.
+ */
+function checkJson(value: unknown, path: readonly string[]): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (path.length === FlagDefaults.maxBodyDepth) {
+    throw bodyNotTaken('/', `objects and lists are at most ${FlagDefaults.maxBodyDepth} levels deep, these are more`);
+  }
+  if (Object.hasOwn(value, '__proto__')) throw bodyNotTaken(`/${path.join('/')}`, 'no key is called __proto__');
+  for (const [key, inner] of Object.entries(value)) {
+    if (typeof inner === 'object') checkJson(inner, [...path, key]);
+  }
+}
+
+/** JSON that no endpoint takes, whatever it is about. */
+function bodyNotTaken(where: string, message: string): FlagProblem {
+  const errors: readonly ProblemField[] = [{ where, message }];
+  return new FlagProblem('invalid-request', `The body is not valid: ${where}: ${message}.`, { errors });
 }
 
 export function bodyTooLarge(): FlagProblem {
@@ -78,6 +107,7 @@ export function codeOf(error: unknown): unknown {
 /** Anything that was thrown, as a problem. */
 export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof ForeignCursor) return foreignCursor(error);
   if (error instanceof StoreUnavailable) return new FlagProblem('store-unavailable', error.message);
   switch (codeOf(error)) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -89,6 +119,11 @@ export function problemOf(error: unknown): Problem {
     default:
       return new FlagProblem('internal', 'The server failed; its log says how.');
   }
+}
+
+function foreignCursor({ message }: ForeignCursor): FlagProblem {
+  const errors: readonly ProblemField[] = [{ where: '?cursor', message }];
+  return new FlagProblem('invalid-request', `The query is not valid: ?cursor: ${message}.`, { errors });
 }
 
 /** A problem as it leaves the service. */

@@ -161,9 +161,12 @@ export function ofrepProblem(problem: Problem, key: string | null): Answer {
   const code: FailureCode =
     problem.code === 'not-json' || problem.code === 'not-json-type' || problem.code === 'body-too-large'
       ? 'PARSE_ERROR'
-      : problem.code === 'no-such-endpoint' && key !== null
-        ? 'FLAG_NOT_FOUND'
-        : 'GENERAL';
+      : // It names what is wrong within the body, and that is the context.
+        problem.code === 'invalid-request' && problem.extra['errors'] !== undefined
+        ? 'INVALID_CONTEXT'
+        : problem.code === 'no-such-endpoint' && key !== null
+          ? 'FLAG_NOT_FOUND'
+          : 'GENERAL';
   // The protocol has one status for a body that cannot be read.
   const status = code === 'PARSE_ERROR' ? 400 : problem.status;
   return {
