@@ -759,6 +759,22 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       expect(await weights()).toEqual({ checkout: 100 });
     });
 
+    it('once stable has its pods: the next release comes back to it at once, also when one of them is away', async () => {
+      await leaveAtAll();
+      await promoteHalf();
+      await allPods();
+      await target.deploy(later(1));
+      await target.setWeight({ ...laterShift(2, 25, 0), version: V3, artifact: V3 });
+      await controller.stop();
+      const patch = { status: { availableReplicas: 3, readyReplicas: 3 } };
+      await cluster.patch(deployment('checkout'), { type: 'merge', patch }, { signal, subresource: 'status' });
+      const shared = await weights();
+      await target.setWeight({ ...laterShift(3, 0, 25), version: V3, artifact: V3 });
+
+      expect(shared).toEqual({ checkout: 75, 'checkout-canary': 25 });
+      expect(await weights()).toEqual({ checkout: 100 });
+    });
+
     it('whose half-done promotion is gone on with keeps the way back to what was before it', async () => {
       await leaveAtAll();
       await promoteHalf();

@@ -490,8 +490,9 @@ class CanaryTarget implements Target {
         `Deployment ${stable.namespace}/${stable.name} has no available pod, so the traffic stays on the canary until it has one.`,
       );
     }
-    // New pods that have just replaced the old ones must all be there before they get everything.
-    if (!isHalfPromoted(tracks.stableObject)) return;
+    // New pods that have just replaced the old ones must all be there before they get everything. What an ended release
+    // has left of its promotion keeps nobody on a canary that fails.
+    if (!isBeingPromoted(tracks.stableObject, write.fence.release)) return;
     this.#refuseUndone(tracks, write);
     refuseWithoutPods(stable, 100);
     if (!this.#sharesByReplicas()) refuseUntilFollowed(this.#cluster, stable);
