@@ -54,6 +54,7 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
     const dropped: string[] = [];
     let appeared = false;
     const counted: ArmCounts[] = [];
+    const processes = new Processes<ArmCounts>((one, other) => sumOf([one, other]));
     for (const [target, series] of totals) {
       const all = pairOf(series, target);
       const wrong = pairOf(bads.get(target) ?? [], target);
@@ -80,8 +81,9 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
         continue;
       }
       counted.push(grown);
+      processes.add(series, grown);
     }
-    const counts = { ...sumOf(counted), spreads: spreadsOf(counted) };
+    const counts = { ...sumOf(counted), spreads: spreadsOf(processes.all()) };
     return { kind: 'batch', counts: totals.size === 0 ? null : counts, dropped, appeared };
   });
 }
@@ -93,6 +95,9 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
     const dropped: string[] = [];
     let boundaries: readonly number[] | null = null;
     const counted: { readonly cumulative: readonly number[] }[] = [];
+    const processes = new Processes<(typeof counted)[number]>((one, other) => ({
+      cumulative: one.cumulative.map((count, index) => count + (other.cumulative[index] ?? 0)),
+    }));
     let appeared = false;
     for (const [target, series] of targets) {
       const { from, to } = histogramOf(series, target);
@@ -120,12 +125,18 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
         continue;
       }
       counted.push({ cumulative: grown });
+      processes.add(series, { cumulative: grown });
     }
     if (boundaries === null) return { kind: 'batch', counts: null, dropped, appeared };
     const cumulative = Array.from({ length: boundaries.length + 1 }, (_, index) =>
       counted.reduce((sum, each) => sum + (each.cumulative[index] ?? 0), 0),
     );
-    return { kind: 'batch', counts: { boundaries, cumulative, spreads: spreadsOf(counted) }, dropped, appeared };
+    return {
+      kind: 'batch',
+      counts: { boundaries, cumulative, spreads: spreadsOf(processes.all()) },
+      dropped,
+      appeared,
+    };
   });
 }
 
@@ -154,6 +165,37 @@ function byTarget(series: readonly SeriesPair[]): ReadonlyMap<string, readonly S
     targets.set(target, [...(targets.get(target) ?? []), each]);
   }
   return targets;
+}
+
+/** By which Prometheus, and Kubernetes beside it, tell processes apart. */
+const PROCESS_LABELS = ['instance', 'pod'] as const;
+/** Where a process of the same name may be another one. */
+const PLACE_LABELS = ['cluster', 'namespace', 'job', ...PROCESS_LABELS] as const;
+
+/**
+ * What was counted, process by process. Other labels (`status`, `route`) tell kinds of events apart, and those of one kind
+ * may all be bad: between them nothing is learnt of clusters. Series that name no process are taken for one.
+ */
+class Processes<T> {
+  readonly #add: (one: T, other: T) => T;
+  readonly #counted = new Map<string, T>();
+
+  constructor(add: (one: T, other: T) => T) {
+    this.#add = add;
+  }
+
+  /** Counts of a target with these series. */
+  add([first]: readonly SeriesPair[], counts: T): void {
+    const labels = first?.labels ?? {};
+    const isNamed = PROCESS_LABELS.some((label) => labels[label] !== undefined);
+    const process = isNamed ? JSON.stringify(PLACE_LABELS.map((label) => labels[label] ?? '')) : '';
+    const known = this.#counted.get(process);
+    this.#counted.set(process, known === undefined ? counts : this.#add(known, counts));
+  }
+
+  all(): readonly T[] {
+    return [...this.#counted.values()];
+  }
 }
 
 interface Ends<T> {

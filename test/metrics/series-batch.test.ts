@@ -21,6 +21,43 @@ describe('growth of counters of events', () => {
     });
   });
 
+  it('learns of clusters between processes alone, whatever else labels tell apart', () => {
+    const of = (labels: Record<string, string>, grown: number): SeriesPair => ({
+      labels: { job: 'app', ...labels },
+      from: number(0),
+      to: number(grown),
+    });
+    const total = [
+      of({ instance: 'a', status: '200' }, 990),
+      of({ instance: 'a', status: '500' }, 10),
+      of({ instance: 'b', status: '200' }, 988),
+      of({ instance: 'b', status: '500' }, 12),
+    ];
+    const bad = total.filter(({ labels }) => labels['status'] === '500');
+    const byStatus = [of({ status: '200' }, 1978), of({ status: '500' }, 22)];
+
+    // Of 10 and 12 bad ones of 1,000 each: (2 / 2)² / 11 twice, and the same of the good ones.
+    const chiSquared = expect.closeTo(2 / 11 + 2 / 989, 9) as number;
+    expect(countEvents(total, bad)).toMatchObject({
+      counts: { bad: 22, total: 2000, spreads: [{ chiSquared, degrees: 1 }] },
+    });
+    expect(countEvents(byStatus, byStatus.slice(1))).toMatchObject({
+      counts: { bad: 22, total: 2000, spreads: [NONE] },
+    });
+    const pods = total.map(({ labels, ...ends }): SeriesPair => ({
+      ...ends,
+      labels: { pod: labels['instance'] ?? '', ...labels },
+    }));
+    expect(
+      countEvents(
+        pods,
+        pods.filter(({ labels }) => labels['status'] === '500'),
+      ),
+    ).toMatchObject({
+      counts: { spreads: [{ chiSquared, degrees: 1 }] },
+    });
+  });
+
   it('counts a series of bad events from 0 that appears at a known target', () => {
     expect(countEvents([series('a', 10, 20)], [series('a', null, 4)])).toMatchObject({ counts: { bad: 4, total: 10 } });
   });
