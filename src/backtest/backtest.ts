@@ -273,9 +273,14 @@ export function reviewDeploy(policy: PlayedPolicy, recording: Recording): Deploy
   };
 }
 
-function missing(track: 'canary' | 'stable', { tickMs, ticks }: Recording): string {
+function missing(track: 'canary' | 'stable', { tickMs, ticks, metrics }: Recording): string {
   const other = track === 'canary' ? 'stable' : 'canary';
   const minutes = Math.round((tickMs * ticks) / 6_000) / 10;
+  for (const metric of metrics) {
+    const broken = metric[track].counts?.find((tick) => tick.kind === 'error');
+    if (broken?.kind !== 'error') continue;
+    return `In the ${minutes} min from then on the counters of the ${track} track could not be counted by (${metric.name}): ${broken.message}.`;
+  }
   return `In the ${minutes} min from then on the history has no requests of the ${track} track, and without both tracks beside each other there is nothing to compare: what the ${other} track did alone says nothing about this analysis.`;
 }
 

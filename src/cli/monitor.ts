@@ -306,6 +306,9 @@ async function takeLook(context: LookContext): Promise<Look> {
     .map((observation) => observation?.problem?.message)
     .find((message) => message !== undefined);
   const p95Value = p95?.value ?? null;
+  const lacking = [lackingOf(METRIC_NAMES.errorRate, error, plan), lackingOf(METRIC_NAMES.p95, p95, plan)].filter(
+    (clause) => clause !== null,
+  );
   const valid = enough && errorRate !== null && p95Value !== null;
   const broken: string[] = [];
   if (enough && errorRate !== null && errorRate > thresholds.errorRate) {
@@ -322,8 +325,20 @@ async function takeLook(context: LookContext): Promise<Look> {
     valid,
     broken,
     ...evidence,
-    problem: problem ?? (enough ? null : `${requests ?? 'no'} requests, fewer than needed for a verdict`),
+    problem: problem ?? (enough ? (lacking.at(0) ?? null) : tooFew(requests, lacking)),
   };
+}
+
+function tooFew(requests: number | null, lacking: readonly string[]): string {
+  if (requests !== null) return `${requests} requests, fewer than needed for a verdict`;
+  return lacking.at(0) ?? 'no requests, fewer than needed for a verdict';
+}
+
+/** Why one of the two values that are held against the thresholds is not there, as a clause; null where it is. */
+function lackingOf(name: string, observed: Observation | null, { analysis }: Plan): string | null {
+  if (observed !== null) return observed.value === null ? `${name} has no value` : null;
+  const named = analysis.metrics.map((metric) => metric.name).join(', ');
+  return `the spec has no metric ${name}, which its threshold is held against (it has ${named || 'none'})`;
 }
 
 /** It broke a threshold, or the canary is proven worse than stable. */
@@ -545,7 +560,7 @@ function liveLine(session: Session, look: Look, durationMs: number): string {
     value === null ? 'none' : format(value);
   const numbers = `error ${known(look.errorRate, formatPercent)} p95 ${known(look.p95, formatSeconds)} rps ${known(look.rps, (value) => value.toFixed(1))}`;
   const evidence = nearest(look.compared);
-  const remark = isBad(look) ? whyBad(look) : look.valid ? '' : `no data: ${look.problem ?? 'no values'}`;
+  const remark = isBad(look) ? whyBad(look) : look.valid ? '' : `no data: ${look.problem ?? 'no value'}`;
   const painted = paint(safeText(remark), isBad(look) ? 'bad' : 'warn', session.look);
   return `[${seconds(look.elapsedMs)}/${seconds(durationMs)}] ${numbers}${evidence === null ? '' : ` ${evidence}`}${remark === '' ? '' : `  ${painted}`}`;
 }

@@ -267,6 +267,20 @@ describe('a deploy of which both tracks were recorded', () => {
   });
 });
 
+describe('a deploy whose counters cannot be counted by', () => {
+  it('says why, and not that there were no requests', () => {
+    const message = 'the only series answered 0.5, which is no whole number';
+    const recording = recordingOf({ ticks: 8, canary: () => ({ kind: 'error', message }) });
+
+    expect(reviewDeploy(POLICY, recording)).toMatchObject({
+      kind: 'notRecorded',
+      sentence: expect.stringMatching(
+        /^In the \d+(\.\d)? min from then on the counters of the canary track could not be counted by \(.+\): the only series answered 0\.5, which is no whole number\.$/,
+      ),
+    });
+  });
+});
+
 describe('what was recorded, for a plot', () => {
   it('is all of it once, however the windows overlap', () => {
     const whole = recordingOf({ ticks: 120, perTick: 10, errors: () => 0.5 });

@@ -295,6 +295,17 @@ describe('sluice monitor of a canary beside stable', () => {
     expect(await documentOf(file, args)).toMatchObject({ track: 'canary', compared: [], notCompared: why });
   });
 
+  it('says which metric a threshold lacks, where the spec has none of its name', async () => {
+    served = { stable: STABLE, canary: HEALTHY };
+    const file = await release({ analysis: 'metrics: [{ name: error-rate, max: 5% }]' });
+    const { out, code } = await monitor(file);
+
+    expect(code).toBe(1);
+    expect(out.replace(/\s+/gu, ' ')).toContain(
+      'no data: the spec has no metric p95-latency, which its threshold is held against (it has error-rate)',
+    );
+  });
+
   it('keeps to the thresholds without a canary, and when told to watch stable', async () => {
     served = { stable: STABLE };
     const none = await documentOf(await release());
