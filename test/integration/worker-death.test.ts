@@ -59,7 +59,7 @@ describe('a worker that is killed', () => {
     [soaking, promoting, rollingBack, guarded] = await Promise.all([
       releaseOf('soaking', { weights: [25, 100], soak: '6s' }),
       releaseOf('promoting', { weights: [100], soak: '1s' }),
-      releaseOf('rolling-back', { weights: [25, 100], soak: '2s' }),
+      releaseOf('rolling-back', { weights: [25, 100], soak: '5m', analysis: LAX }),
       releaseOf('guarded', { weights: [50, 100], soak: '5m', analysis: LAX }, { guard }),
     ]);
 
