@@ -77,6 +77,8 @@ export const { promote } = proxyActivities<Pick<ReleaseActivities, 'promote'>>({
   retry: quickRetry,
 });
 
+const COMPENSATE_MS = 60_000;
+
 /**
  * The way back. Retried fast and for a minute here; the workflow then tells people and starts it again, without end.
  * First retry after 50 ms, because this is traffic on a failing version.
@@ -84,7 +86,7 @@ export const { promote } = proxyActivities<Pick<ReleaseActivities, 'promote'>>({
 export const { compensate } = proxyActivities<Pick<ReleaseActivities, 'compensate'>>({
   ...shared,
   startToCloseTimeout: '30s',
-  scheduleToCloseTimeout: '1m',
+  scheduleToCloseTimeout: COMPENSATE_MS,
   retry: { ...quickRetry, initialInterval: '50ms' },
 });
 
@@ -110,6 +112,16 @@ export function within(ms: number): { startToCloseTimeout: number; scheduleToClo
 
 /** After an outage of the API server a target moves no traffic until gateways are back at it, too: 90 s at most. */
 const AFTER_OUTAGE_MS = 90_000;
+
+/** The whole of a promotion, which makes no pods anew before that either. */
+export function promotionTimeouts({ target }: Plan, timeoutMs: number): ReturnType<typeof within> {
+  return within(target.kind === 'kubernetes' ? timeoutMs + AFTER_OUTAGE_MS : timeoutMs);
+}
+
+/** Pods are not taken away before that; each try is a few writes. */
+export function removalTimeouts({ target }: Plan): { scheduleToCloseTimeout?: number } {
+  return target.kind === 'kubernetes' ? { scheduleToCloseTimeout: COMPENSATE_MS + AFTER_OUTAGE_MS } : {};
+}
 
 /** What waits for pods in Kubernetes may take as long as a deployment; elsewhere the activity's own timeouts hold. */
 export function podTimeouts({ target, steps }: Plan): ReturnType<typeof within> | Record<string, never> {

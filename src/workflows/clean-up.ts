@@ -1,6 +1,6 @@
 import { condition } from '@temporalio/workflow';
 import type { CleanUpStep, Colour, TrackName } from '../spec/plan-types';
-import { compensate, observe, setWeight } from './activity-proxies';
+import { compensate, observe, removalTimeouts, setWeight } from './activity-proxies';
 import type { TargetObservation } from './activity-types';
 import { checkpoint, leaveIfRollingBack } from './hold';
 import { drainUntil, endStep, enter, nextFence, publishAttributes, record, recordInverse, targetRef } from './run';
@@ -20,9 +20,10 @@ export async function cleanUpStep(run: Run, step: CleanUpStep): Promise<StepEnd>
   await drained(run);
   leaveIfRollingBack(run);
   recordInverse(run, { op: 'removeCanary' });
-  const { sentence } = await compensate.executeWithOptions({ summary: `take away the pods of ${step.track}` }, [
-    { ...targetRef(run), fence: nextFence(run), compensation: { op: 'removeCanary' }, reason: step.name },
-  ]);
+  const { sentence } = await compensate.executeWithOptions(
+    { summary: `take away the pods of ${step.track}`, ...removalTimeouts(run.plan) },
+    [{ ...targetRef(run), fence: nextFence(run), compensation: { op: 'removeCanary' }, reason: step.name }],
+  );
   leaveIfRollingBack(run);
   state.compensations = [];
   state.drainUntil = null;

@@ -1,6 +1,6 @@
 import { CancellationScope, condition, patched } from '@temporalio/workflow';
 import type { HandBackPlan, Plan, PromoteStep } from '../spec/plan-types';
-import { promote, within } from './activity-proxies';
+import { promote, promotionTimeouts } from './activity-proxies';
 import type { PromoteInput } from './activity-types';
 import type { Fence } from './api';
 import { checkpoint, leaveIfRollingBack, pauseFor } from './hold';
@@ -49,7 +49,7 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
     release: run.input.release,
     timeoutMs,
   };
-  const { sentence } = await (looks === null ? makeStable(request) : makeStableWatched(run, request, looks));
+  const { sentence } = await (looks === null ? makeStable(run, request) : makeStableWatched(run, request, looks));
   // Asked for while the promotion's answer was on its way: the way back is still known, so it is taken.
   leaveIfRollingBack(run);
   if (handBack !== null) {
@@ -81,9 +81,10 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   return 'done';
 }
 
-function makeStable(request: PromoteInput): Promise<{ sentence: string }> {
+function makeStable({ plan }: Run, request: PromoteInput): Promise<{ sentence: string }> {
   const { version, timeoutMs } = request;
-  return promote.executeWithOptions({ summary: `promote ${version}`, ...within(timeoutMs) }, [request]);
+  const timeouts = promotionTimeouts(plan, timeoutMs);
+  return promote.executeWithOptions({ summary: `promote ${version}`, ...timeouts }, [request]);
 }
 
 /** The looks at the canary while stable is made anew: how far apart, and the place of each in the order of all writes. */
@@ -98,7 +99,7 @@ interface Looks {
  * promotion's next attempt out. The promotion writes to nothing that they write to.
  */
 function planLooks(run: Run, timeoutMs: number): Looks {
-  const longest = within(timeoutMs).scheduleToCloseTimeout;
+  const longest = promotionTimeouts(run.plan, timeoutMs).scheduleToCloseTimeout;
   const everyMs = Math.max(run.plan.analysis.intervalMs, Math.ceil(longest / MOST_LOOKS));
   return { everyMs, fences: Array.from({ length: Math.ceil(longest / everyMs) }, () => nextFence(run)) };
 }
@@ -108,7 +109,7 @@ async function makeStableWatched(run: Run, request: PromoteInput, looks: Looks):
   const scope = new CancellationScope();
   let made = false;
   const making = async (): Promise<{ sentence: string }> => {
-    const answer = await makeStable(request);
+    const answer = await makeStable(run, request);
     made = true;
     return answer;
   };

@@ -1,6 +1,6 @@
 import { ActivityFailure } from '@temporalio/common';
 import { condition, patched, sleep } from '@temporalio/workflow';
-import { compensate, podTimeouts } from './activity-proxies';
+import { compensate, podTimeouts, removalTimeouts } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
 import type { Actor, Compensation, RollbackCause } from './api';
 import { continueAsNewIfDue } from './continue-as-new';
@@ -149,11 +149,16 @@ async function attempt(run: Run, compensation: Compensation): Promise<Inverted |
 
 /** Runs one inverse and answers its sentence. Pods that come back take their time; every other one is a few writes. */
 async function runInverse(run: Run, compensation: Compensation, reason: string): Promise<string> {
-  const timeouts = compensation.op === 'restoreStable' ? podTimeouts(run.plan) : {};
+  const timeouts = timeoutsOf(run, compensation);
   const { sentence } = await compensate.executeWithOptions({ summary: describe(run, compensation), ...timeouts }, [
     { ...targetRef(run), fence: nextFence(run), compensation, reason },
   ]);
   return sentence;
+}
+
+function timeoutsOf({ plan }: Run, { op }: Compensation): ReturnType<typeof podTimeouts | typeof removalTimeouts> {
+  if (op === 'restoreStable') return podTimeouts(plan);
+  return op === 'removeCanary' ? removalTimeouts(plan) : {};
 }
 
 /** Pods that have just lost their traffic finish what they have, and routes that lag behind still find them. */

@@ -105,7 +105,7 @@ export async function rollBackDirectly(
       ? await untilThere(toZero, signal)
       : await restoreAround(toZero, restore, signal);
   await delay(first.plan.drainMs, undefined, { signal });
-  for (const { target } of all) await run(() => target.removeCanary(next()));
+  for (const { target } of all) await untilThere(() => run(() => target.removeCanary(next())), signal);
   return { version, release, writes, weightZeroMs: zero.atMs };
 }
 

@@ -283,6 +283,12 @@ export async function restoreImages(
   return restored ? readDeployment(after) : null;
 }
 
+/** True once this release has given it its images back. */
+export function isRestored(object: KubernetesObject, release: string): boolean {
+  const held = promotionOn(object);
+  return held?.release === release && held.restored === true;
+}
+
 /** True from the release's promotion of the object on, until it lets it go; also once the old template is back. */
 export function isBeingPromoted(object: KubernetesObject, release: string): boolean {
   return promotionOn(object)?.release === release;

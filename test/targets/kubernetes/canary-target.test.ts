@@ -516,6 +516,52 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(await find('Deployment', 'checkout-canary')).toBeNull();
   });
 
+  it('a person who scales stable down while it is restored is not overruled', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await cluster.scale(deployment('checkout'), 1, { signal });
+    await target.promote({ ...write(3), ...promotion });
+    await target.setWeight(shift(4, 50, 100));
+    await target.restoreStable({ ...write(5), stableVersion: V1 });
+    const grown = await replicasOf('checkout');
+    await cluster.scale(deployment('checkout'), 2, { signal });
+    await eventually(async () => (await availableOf('checkout')) === 2, 'stable is smaller');
+    await target.restoreStable({ ...write(6), stableVersion: V1 });
+
+    expect(grown).toBe(4);
+    expect(await replicasOf('checkout')).toBe(2);
+  });
+
+  it('stable is restored where the route can no longer be split', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await target.promote({ ...write(3), ...promotion });
+    await target.setWeight(shift(4, 50, 100));
+    const split = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' };
+    const mirroring = { weighted: null, mirroring: { name: 'checkout', port: 80, mirrors: [] } };
+    await cluster.patch(split, { type: 'merge', patch: { spec: mirroring } }, { signal });
+    const said = await target.restoreStable({ ...write(5), stableVersion: V1 });
+
+    expect(said).toMatch(/^The traffic is left where it is: .* Deployment .*\/checkout runs .* again/u);
+    expect(await imageOf('checkout')).toBe(V1);
+  });
+
+  it('is promoted with the pods that all of the traffic needs, be it asked for more', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await controller.stop();
+    await cluster.scale(deployment('checkout-canary'), 6, { signal });
+    const { generation } = (await find('Deployment', 'checkout-canary'))?.metadata as { generation: number };
+    const counts = { replicas: 6, availableReplicas: 5, readyReplicas: 5, updatedReplicas: 6 };
+    const patch = { status: { observedGeneration: generation, ...counts } };
+    await cluster.patch(deployment('checkout-canary'), { type: 'merge', patch }, { signal, subresource: 'status' });
+    const promoted = target.promote({ ...write(3), ...promotion });
+    await eventually(async () => (await imageOf('checkout')) === V2, 'stable is made anew');
+    controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+
+    expect(await promoted).toMatch(/runs .* with 4 ready pods/u);
+  });
+
   describe('whose splitter somebody has deleted', () => {
     const sentence = /TraefikService .*\/checkout-split does not exist\. There is nothing to route by/;
 
@@ -709,7 +755,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
         const kept = await weights();
         const lower = await failureOf(target.setWeight(laterShift(2, 50, 0)));
         await target.setWeight(laterShift(3, 100, 0));
-        const back = await failureOf(target.setWeight(laterShift(4, 0, 100)));
+        const back = await target.setWeight(laterShift(4, 0, 100));
         const stays = await weights();
         controller.hold.delete('checkout');
         await target.promote({ ...later(5, V2), ...promotion, release: 'r2' });
@@ -718,7 +764,8 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
         expect(deployed).toMatch(/keeps the 100 % of the traffic that it has/u);
         expect(kept).toEqual(ALL_ON_CANARY);
-        expect([lower.kind, back.kind]).toEqual(['unreachable', 'unreachable']);
+        expect(lower.kind).toBe('unreachable');
+        expect(back).toMatch(/is left as it was before this release: .* available pods/u);
         expect(stays).toEqual(ALL_ON_CANARY);
         expect(template).toBeDefined();
         expect(await imageOf('checkout')).toBe(V2);
@@ -740,6 +787,45 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
       expect(await specOf('Deployment', 'checkout-canary')).toEqual(before);
       expect(await weights()).toEqual(ALL_ON_CANARY);
+    });
+
+    it.each(['asked for, which do not come', 'that it was never asked for'])(
+      'whose promotion fails is left as it was, and what was made of stable goes: pods %s',
+      async (which) => {
+        if (which.includes('never')) await cluster.scale(deployment('checkout'), 0, { signal });
+        await leaveAtAll();
+        if (!which.includes('never')) await loseStable();
+        await target.deploy(later(1, V2));
+        await target.setWeight(laterShift(2, 100, 0));
+        controller.hold.add('checkout');
+        await failureOf(target.promote({ ...later(3, V2), ...promotion, release: 'r2', timeoutMs: 1_500 }));
+        const handed = await failureOf(target.setWeight(laterShift(4, 0, 100)));
+        await target.restoreStable({ ...later(5, V2), stableVersion: V1 });
+        const back = await target.setWeight(laterShift(6, 0, 100));
+        const removed = await target.removeCanary(later(7, V2));
+
+        expect(handed.kind).toBe('unreachable');
+        expect([back, removed]).toEqual([
+          expect.stringMatching(/is left as it was before this release/u),
+          expect.stringMatching(/is left as it was before this release/u),
+        ]);
+        expect(await imageOf('checkout')).toBe(V1);
+        expect(await replicasOf('checkout')).toBe(which.includes('never') ? 0 : 4);
+        expect(await weights()).toEqual(ALL_ON_CANARY);
+      },
+    );
+
+    it('goes where the splitter was deleted, with nothing left to be carried', async () => {
+      await cluster.scale(deployment('checkout'), 0, { signal });
+      await leaveAtAll();
+      await cluster.delete(
+        { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', namespace, name: 'checkout-split' },
+        { signal },
+      );
+      await target.setWeight(shift(3, 0, 100));
+      await target.removeCanary(write(4));
+
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
     });
 
     it('stays while another release’s promotion is half done, whichever release would take it', async () => {
@@ -1144,7 +1230,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
     expect(refused).toMatchObject({
       kind: 'unreachable',
-      message: `Deployment ${namespace}/checkout-canary has 0 of its 4 pods available, and it alone serves while stable is made anew; Deployment ${namespace}/checkout stays as it is until they are there.`,
+      message: `Deployment ${namespace}/checkout-canary has 0 of the 4 available pods that all of the traffic needs, and it alone serves while stable is made anew; Deployment ${namespace}/checkout stays as it is until they are there.`,
     });
     expect(await imageOf('checkout')).toBe(V1);
   });

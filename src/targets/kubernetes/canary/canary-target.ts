@@ -50,6 +50,7 @@ import {
   isHalfPromoted,
   isMade,
   isPromoted,
+  isRestored,
   layDown,
   letGo,
   otherThanProven,
@@ -243,7 +244,11 @@ class CanaryTarget implements Target {
       if (asked === null)
         return `Deployment ${namespace}/${tracks.stable.name} still is as it was, with ${stableVersion}.`;
       // While the canary still has the traffic there is time for those that it took away.
-      const needed = (await this.#growStable(tracks, write)) ?? asked.replicas;
+      // Once: who scales it down after that knows what there is room for.
+      const grown = isRestored(tracks.stableObject, fence.release) ? null : await this.#growStable(tracks, write);
+      const needed = grown ?? asked.replicas;
+      if (notedStable(tracks, write)?.carried === true)
+        return `${moved}Deployment ${namespace}/${tracks.stable.name} is to run ${stableVersion} again; it lacked pods when this release began, and they are not waited for.`;
       const ready = await waitUntilReady(
         this.#cluster,
         { namespace, name: asked.name },
@@ -267,7 +272,7 @@ class CanaryTarget implements Target {
         if (!isAnothers(tracks, write)) throw new TargetFailure('unreachable', carried.why);
         // As it was before this release, whose late writes are refused from here on.
         await traffic.apply({ document: carried.document, fence, signal });
-        return `The canary is left as it was before this release: ${carried.why}`;
+        return describeLeft(carried);
       }
       // Always written, whatever is there: what the release still has under way is older than this, and is refused.
       const applied = await traffic.apply({ document: none, fence, signal, mayBeGone: true });
@@ -327,7 +332,7 @@ class CanaryTarget implements Target {
     const sure = { document, signal, fresh: true, timeoutMs: CONFIRM_MS };
     const why = begun ? null : await confirm(tracks.traffic, sure);
     if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
-    refuseWithoutCanaryPods(tracks);
+    refuseWithoutCanaryPods(tracks, sizeOf(tracks, write));
     if (!this.#sharesByReplicas() && !isBeingPromoted(tracks.stableObject, fence.release)) {
       keepUntilFollowed(this.#cluster, tracks.stable);
     }
@@ -425,6 +430,11 @@ class CanaryTarget implements Target {
   /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
   async #takeBack(tracks: TracksView, write: WeightWrite): Promise<string> {
     const { fence, signal } = write;
+    const carried = await this.#carriedFromBefore(tracks, write);
+    if (carried !== null) {
+      await tracks.traffic.apply({ document: carried.document, fence, signal });
+      return describeLeft(carried);
+    }
     // Whoever is sent to a canary that is gone is sent to nobody: stable is no worse, whatever it has.
     if (tracks.canary !== null) await this.#refuseWithoutStablePods(tracks, write);
     const document: TrafficDocument = { weight: 0, match: [] };
@@ -469,8 +479,11 @@ class CanaryTarget implements Target {
       const why = await confirm(traffic, { document, signal, timeoutMs: CONFIRM_BACK_MS });
       return `${describeShare(this.#plan)} 100 % again${why === null ? '' : `, and not known to be in force: ${why}`}. `;
     } catch (error) {
+      if (!(error instanceof TrafficFailure)) throw error;
       // With nothing left to route by there is no traffic to be moved, and stable is restored all the same.
-      if (error instanceof TrafficFailure && error.kind === 'missing') return '';
+      if (error.kind === 'missing') return '';
+      if (error.kind === 'invalidRoute' || error.kind === 'unsupported')
+        return `The traffic is left where it is: ${error.message} `;
       throw error;
     }
   }
@@ -511,12 +524,28 @@ class CanaryTarget implements Target {
     const isKnown = !isMadeAnew || stable.observedGeneration >= stable.generation;
     const available = isKnown ? stable.availableReplicas : 0;
     if (available >= needed) return null;
-    const { weight, match } = await tracks.traffic.observe({ signal });
-    const document = { weight: Math.round(weight ?? 0), match };
+    const routed = await tracks.traffic.observe({ signal }).catch((error: unknown) => {
+      // With nothing to route by, the canary carries nothing.
+      if (error instanceof TrafficFailure && error.kind === 'missing') return null;
+      throw error;
+    });
+    if (routed === null) return null;
+    const document = { weight: Math.round(routed.weight ?? 0), match: routed.match };
     if (document.weight === 0) return null;
     const { namespace } = this.#plan;
     const why = `Deployment ${namespace}/${stable.name} has ${available} of the ${Math.max(needed, stable.replicas)} available pods that all of the traffic needs, so the traffic stays on Deployment ${namespace}/${canaryName} (${document.weight} %); make that the stable one with sluice promote -f release.yaml, or give stable its pods first.`;
     return { document, why };
+  }
+
+  /**
+   * Of a canary that was taken over with its traffic: what it had before, as long as stable still cannot take that. Nobody
+   * brings the pods that stable lacked when this release began, so that is how it was before. What a promotion is about to
+   * hand back is waited for.
+   */
+  async #carriedFromBefore(tracks: TracksView, { fence, signal }: TargetWrite): Promise<Carried | null> {
+    const isTakenOver = notedStable(tracks, { fence })?.carried === true;
+    if (!isTakenOver || isPromoted(tracks.stableObject, fence.release)) return null;
+    return this.#carriedAlone(tracks, signal);
   }
 
   /** True when the canary is what this release would make it. */
@@ -691,9 +720,8 @@ class CanaryTarget implements Target {
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
     const adopt = (live: KubernetesObject): KubernetesObject => {
       const has = readDeployment(live).replicas;
-      const ownReplicas = targetNoteOn(live)?.ownReplicas ?? has;
       const named = namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, has) }), copies);
-      return withTargetNote(named, { ...note, ownReplicas });
+      return withTargetNote(named, { ...note, ownReplicas: ownReplicas(live, has) });
     };
     try {
       await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
@@ -733,7 +761,7 @@ class CanaryTarget implements Target {
     if (this.#plan.traffic.kind !== 'traefik' || canaryObject === null) return null;
     const { needsPods = false } = await traffic.observe({ signal });
     // One that is let go already keeps what it was left with.
-    const before = targetNoteOn(canaryObject)?.ownReplicas ?? canary?.replicas ?? 0;
+    const before = ownReplicas(canaryObject, canary?.replicas ?? 0);
     return needsPods && before > 0 ? { replicas: before, container: container.name, image: container.image } : null;
   }
 
@@ -766,15 +794,25 @@ function namingCopies(object: KubernetesObject, copies: Copies | null): Kubernet
   return { ...object, spec: { ...spec, template: withCopies(spec.template, copies) } };
 }
 
+/** What a canary of the user's own was to have before a release took it. Workers of before left it without pods. */
+function ownReplicas(canaryObject: KubernetesObject, has: number): number {
+  const note = targetNoteOn(canaryObject);
+  return note === null ? has : (note.ownReplicas ?? 0);
+}
+
+function describeLeft({ why }: Carried): string {
+  return `The canary is left as it was before this release: ${why}`;
+}
+
 /** @throws TargetFailure `unreachable` while the canary, which alone serves when stable is made anew, lacks pods. */
-function refuseWithoutCanaryPods({ stable, canary, canaryName }: TracksView): void {
-  const asked = canary?.replicas ?? 0;
+function refuseWithoutCanaryPods({ stable, canary, canaryName }: TracksView, size: number): void {
+  const asked = Math.min(canary?.replicas ?? 0, Math.max(1, size));
   const isSeen = canary !== null && canary.observedGeneration >= canary.generation;
   const available = isSeen ? canary.availableReplicas : 0;
   if (asked > 0 && available >= asked) return;
   throw new TargetFailure(
     'unreachable',
-    `Deployment ${stable.namespace}/${canaryName} has ${available} of its ${asked} pods available, and it alone serves while stable is made anew; Deployment ${stable.namespace}/${stable.name} stays as it is until they are there.`,
+    `Deployment ${stable.namespace}/${canaryName} has ${available} of the ${asked} available pods that all of the traffic needs, and it alone serves while stable is made anew; Deployment ${stable.namespace}/${stable.name} stays as it is until they are there.`,
   );
 }
 

@@ -15,7 +15,7 @@ export function sizeOf(tracks: TracksView, write: TargetWrite): number {
 /** Stable as it was when this release made its canary; null before, and for a canary of another release. */
 export function notedStable(
   { canaryObject }: Pick<TracksView, 'canaryObject'>,
-  { fence }: TargetWrite,
+  { fence }: Pick<TargetWrite, 'fence'>,
 ): NotedStable | null {
   if (canaryObject === null || fenceOn(canaryObject)?.release !== fence.release) return null;
   return targetNoteOn(canaryObject)?.stable ?? null;
