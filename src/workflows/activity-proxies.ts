@@ -77,8 +77,6 @@ export const { promote } = proxyActivities<Pick<ReleaseActivities, 'promote'>>({
   retry: quickRetry,
 });
 
-const COMPENSATE_MS = 60_000;
-
 /**
  * The way back. Retried fast and for a minute here; the workflow then tells people and starts it again, without end.
  * First retry after 50 ms, because this is traffic on a failing version.
@@ -86,7 +84,7 @@ const COMPENSATE_MS = 60_000;
 export const { compensate } = proxyActivities<Pick<ReleaseActivities, 'compensate'>>({
   ...shared,
   startToCloseTimeout: '30s',
-  scheduleToCloseTimeout: COMPENSATE_MS,
+  scheduleToCloseTimeout: '1m',
   retry: { ...quickRetry, initialInterval: '50ms' },
 });
 
@@ -118,9 +116,9 @@ export function promotionTimeouts({ target }: Plan, timeoutMs: number): ReturnTy
   return within(target.kind === 'kubernetes' ? timeoutMs + AFTER_OUTAGE_MS : timeoutMs);
 }
 
-/** Pods are not taken away before that; each try is a few writes. */
+/** Pods are not taken away before that; then there is the minute that every inverse has. */
 export function removalTimeouts({ target }: Plan): { scheduleToCloseTimeout?: number } {
-  return target.kind === 'kubernetes' ? { scheduleToCloseTimeout: COMPENSATE_MS + AFTER_OUTAGE_MS } : {};
+  return target.kind === 'kubernetes' ? { scheduleToCloseTimeout: 60_000 + AFTER_OUTAGE_MS } : {};
 }
 
 /** What waits for pods in Kubernetes may take as long as a deployment; elsewhere the activity's own timeouts hold. */
