@@ -53,7 +53,6 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
     }
     const dropped: string[] = [];
     let appeared = false;
-    const counted: ArmCounts[] = [];
     const processes = new Processes<ArmCounts>((one, other) => sumOf([one, other]));
     for (const [target, series] of totals) {
       const all = pairOf(series, target);
@@ -80,10 +79,10 @@ export function countEvents(total: readonly SeriesPair[], bad: readonly SeriesPa
         dropped.push(`${target} counted ${grown.bad} bad of ${grown.total} events`);
         continue;
       }
-      counted.push(grown);
       processes.add(series, grown);
     }
-    const counts = { ...sumOf(counted), spreads: spreadsOf(processes.all()) };
+    const counted = processes.all();
+    const counts = { ...sumOf(counted), spreads: spreadsOf(counted) };
     return { kind: 'batch', counts: totals.size === 0 ? null : counts, dropped, appeared };
   });
 }
@@ -94,8 +93,7 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
     const targets = byTarget(buckets);
     const dropped: string[] = [];
     let boundaries: readonly number[] | null = null;
-    const counted: { readonly cumulative: readonly number[] }[] = [];
-    const processes = new Processes<(typeof counted)[number]>((one, other) => ({
+    const processes = new Processes<{ readonly cumulative: readonly number[] }>((one, other) => ({
       cumulative: one.cumulative.map((count, index) => count + (other.cumulative[index] ?? 0)),
     }));
     let appeared = false;
@@ -124,19 +122,14 @@ export function countHistogram(buckets: readonly SeriesPair[]): Batch<HistogramC
         dropped.push(`${target} counted more requests below a boundary than below a higher one`);
         continue;
       }
-      counted.push({ cumulative: grown });
       processes.add(series, { cumulative: grown });
     }
     if (boundaries === null) return { kind: 'batch', counts: null, dropped, appeared };
+    const counted = processes.all();
     const cumulative = Array.from({ length: boundaries.length + 1 }, (_, index) =>
       counted.reduce((sum, each) => sum + (each.cumulative[index] ?? 0), 0),
     );
-    return {
-      kind: 'batch',
-      counts: { boundaries, cumulative, spreads: spreadsOf(processes.all()) },
-      dropped,
-      appeared,
-    };
+    return { kind: 'batch', counts: { boundaries, cumulative, spreads: spreadsOf(counted) }, dropped, appeared };
   });
 }
 
