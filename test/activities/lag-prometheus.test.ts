@@ -1,7 +1,7 @@
 import type { Counted } from '../../src/analysis/counts';
 import { createMetricSource } from '../../src/metrics/create-source';
 import type { ClosableMetricSource } from '../../src/metrics/metric-source';
-import type { AnalysisPlan, MetricSourcePlan } from '../../src/spec/plan-types';
+import type { MetricSourcePlan } from '../../src/spec/plan-types';
 import type { MeasureResult } from '../../src/workflows/activity-types';
 import { startFakeServer } from '../metrics/fake-server';
 import type { FakeServer } from '../metrics/fake-server';
@@ -9,6 +9,7 @@ import { describeWithPrometheus } from '../metrics/prometheus-executable';
 import { startPrometheus, until } from '../metrics/real-prometheus';
 import type { RunningPrometheus } from '../metrics/real-prometheus';
 import { measured, measureInput, routerPlan, world } from './fakes';
+import { planOf } from './lagging-plan';
 
 const SECOND = 1_000;
 /** How long after its timestamp a sample arrives. */
@@ -150,25 +151,6 @@ describeWithPrometheus('a real Prometheus whose samples come ten seconds late', 
     const known = { judge: last?.judgement.state ?? null, evidence: last?.evidence ?? null };
     const input = measureInput({ at, since, weight: 5, ...known, plan: planOf(lagMs) });
     results.push(await measured(world({ deps, scheduledAt: Date.now() }), input));
-  }
-
-  function planOf(lagMs: number): Partial<AnalysisPlan> {
-    return {
-      ...(lagMs === 0 ? {} : { lagMs }),
-      evidence: { alpha: 0.01, tolerate: 1, clusters: 1, plannedBatches: 1, promotion: null },
-      routingCheck: 'warn',
-      metrics: [
-        {
-          ...{ name: 'error-rate', unit: 'ratio', max: 0.5, min: null, maxRatio: null },
-          query: {
-            kind: 'ratio',
-            numerator: 'sum(increase(bad{track="{{track}}"}[{{window}}]))',
-            denominator: 'sum(increase(all{track="{{track}}"}[{{window}}]))',
-          },
-          counters: { kind: 'events', bad: 'bad{track="{{track}}"}', total: 'all{track="{{track}}"}' },
-        },
-      ],
-    };
   }
 
   const batchesOf = ({ counted }: Watch) => counted.flatMap((each) => (each.kind === 'batch' ? [each] : []));

@@ -2,31 +2,13 @@ import type { EvidenceState } from '../../src/analysis/gather-evidence';
 import type { JudgeState } from '../../src/analysis/verdict';
 import type { CountRequest } from '../../src/metrics/metric-source';
 import { createPrometheusSource } from '../../src/metrics/prometheus';
-import type { AnalysisPlan, MetricPlan } from '../../src/spec/plan-types';
+import type { AnalysisPlan } from '../../src/spec/plan-types';
 import type { MeasureInput, MeasureResult } from '../../src/workflows/activity-types';
 import { kayentaMetric } from '../analysis/kayenta-metrics';
 import { json, startFakeServer } from '../metrics/fake-server';
 import type { FakeServer } from '../metrics/fake-server';
 import { measured, measureInput, sampleOf, world } from './fakes';
-
-const EVIDENCE = { alpha: 0.01, tolerate: 1, clusters: 1, plannedBatches: 1, promotion: null };
-
-const COUNTED: MetricPlan = {
-  ...{ name: 'error-rate', unit: 'ratio', max: 0.5, min: null, maxRatio: null },
-  query: {
-    kind: 'ratio',
-    numerator: 'sum(increase(bad{track="{{track}}"}[{{window}}]))',
-    denominator: 'sum(increase(all{track="{{track}}"}[{{window}}]))',
-  },
-  counters: { kind: 'events', bad: 'bad{track="{{track}}"}', total: 'all{track="{{track}}"}' },
-};
-
-const planOf = (lagMs: number): Partial<AnalysisPlan> => ({
-  ...(lagMs === 0 ? {} : { lagMs }),
-  evidence: EVIDENCE,
-  metrics: [COUNTED],
-  routingCheck: 'warn',
-});
+import { planOf } from './lagging-plan';
 
 describe('a look at samples that are late', () => {
   it('asks every question about the moment that long before it, and compares clocks by the present', async () => {
