@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import { pino } from 'pino';
+import { compileEverything } from '../../worker/eager-code';
 import { LOG_SERIALIZERS } from '../../worker/log-serializers';
 import { keepHeapsSmall } from '../../worker/small-heaps';
 import { EXIT } from '../exit-codes';
@@ -39,6 +40,7 @@ export function addWorkerCommand(registry: Registry): void {
         const healthPort =
           options.healthPort === undefined ? undefined : parsePort(options.healthPort, '--health-port');
         keepHeapsSmall();
+        compileEverything();
         const worker = await cli.startWorker({
           ...session.connectChoice(),
           logger,
