@@ -9,6 +9,7 @@ import { targetPlan } from './target-plans';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
+const V3 = 'registry.example/shop:v3';
 const signal = AbortSignal.timeout(10 * 60_000);
 
 function write(step: number, attempt = 1): TargetWrite & { timeoutMs: number } {
@@ -150,6 +151,24 @@ describeWithApiServer('a release whose share is the number of pods, against a re
     await target.removeCanary(write(6));
 
     expect([await sizes(), await stableImage()]).toEqual([[4, null], V1]);
+  });
+
+  it('gives a canary that was left with its share a new version only once it has no pods', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 25, 0));
+    const next = { ...write(1), version: V3, artifact: V3, fence: { release: 'r2', epoch: 2, step: 1, attempt: 1 } };
+    const canaryImage = async (): Promise<string | undefined> =>
+      (await find('checkout-canary'))?.template.spec.containers[0]?.image;
+    controller.hold.add('checkout');
+    const refused = target.deploy({ ...next, timeoutMs: 200 });
+
+    await expect(refused).rejects.toThrow(
+      /checkout-canary still has a share of the traffic, so it is not given registry\.example\/shop:v3 yet: .*checkout has \d of 4 pods available/,
+    );
+    expect([await sizes(), await canaryImage()]).toEqual([[4, 1], V2]);
+    controller.hold.delete('checkout');
+    await target.deploy(next);
+    expect([await sizes(), await canaryImage()]).toEqual([[4, 0], V3]);
   });
 
   it('makes a canary anew that somebody has deleted, and gives it its share', async () => {

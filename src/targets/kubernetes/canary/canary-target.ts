@@ -136,7 +136,7 @@ class CanaryTarget implements Target {
   deploy(write: TargetWrite & { timeoutMs: number }): Promise<string> {
     return asTargetFailure(async () => {
       const { signal, fence } = write;
-      const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
+      let tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       refusePaused(tracks.stable, UNPROMOTED);
       const carried = await this.#carriedAlone(tracks, signal);
       if (carried !== null && !this.#runsAlready(tracks, write)) throw new TargetFailure('unreachable', carried.why);
@@ -144,6 +144,7 @@ class CanaryTarget implements Target {
       // Before the canary's template changes: what an older release left there gets no traffic from here on. It also
       // puts this release's fence onto the routing, so that a late attempt of another one is refused there.
       await tracks.traffic.apply({ document: carried?.document ?? { weight: 0, match: [] }, fence, signal });
+      if (this.#sharesByReplicas()) tracks = await this.#withoutShare(tracks, write);
       const replicas = this.#sharesByReplicas() ? 0 : 1;
       await this.#ensureCanary(tracks, write, replicas, carried !== null);
       if (replicas === 0)
@@ -676,6 +677,23 @@ class CanaryTarget implements Target {
   async #giveStableItsPods(tracks: TracksView, write: TargetWrite): Promise<void> {
     const ref = deploymentRef(this.#plan.namespace, tracks.stable.name);
     await resize(this.#cluster, ref, Math.max(sizeOf(tracks, write), tracks.canary?.replicas ?? 0), write);
+  }
+
+  /** Where pods are the share, a canary that was left there has its own until stable has its pods, and it has none. */
+  async #withoutShare(tracks: TracksView, write: TargetWrite & { timeoutMs: number }): Promise<TracksView> {
+    const { traffic, canary, canaryName } = tracks;
+    const { signal, fence, timeoutMs } = write;
+    if ((canary?.replicas ?? 0) === 0) return tracks;
+    const document: TrafficDocument = { weight: 0, match: [] };
+    const again = async (): Promise<void> => {
+      await traffic.apply({ document, fence, signal });
+    };
+    const why = await confirm(traffic, { document, signal, timeoutMs, again });
+    if (why === null) return lookAtTracks(this.#cluster, this.#plan, { signal, fresh: true });
+    throw new TargetFailure(
+      'unreachable',
+      `Deployment ${this.#plan.namespace}/${canaryName} still has a share of the traffic, so it is not given ${write.version} yet: ${why}`,
+    );
   }
 
   async #ensureService(tracks: TracksView, write: TargetWrite): Promise<void> {
