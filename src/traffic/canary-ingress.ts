@@ -10,6 +10,8 @@ import type { TrafficDocument, TrafficMatch } from './traffic-router';
 const PREFIX = 'nginx.ingress.kubernetes.io/';
 const CANARY = `${PREFIX}canary`;
 const CLASS = 'kubernetes.io/ingress.class';
+/** In one sentence. */
+const PLACES_SHOWN = 3;
 
 /** Says that an object was made by a release and goes with it. */
 export const MANAGED_BY = { name: 'app.kubernetes.io/managed-by', value: 'sluice' } as const;
@@ -23,7 +25,10 @@ const IngressSpec = z.looseObject({
   rules: z
     .array(
       z.looseObject({
-        http: z.looseObject({ paths: z.array(z.looseObject({ backend: Backend })) }).optional(),
+        host: z.string().optional(),
+        http: z
+          .looseObject({ paths: z.array(z.looseObject({ path: z.string().optional(), backend: Backend })) })
+          .optional(),
       }),
     )
     .optional(),
@@ -73,19 +78,35 @@ export function canarySpec(primary: TrafficObject, services: Services): Readonly
 }
 
 /**
- * Why a canary Ingress of the user's own is no way to the canary, one sentence; null when all of its paths lead there. One
- * that a release made is put right instead.
+ * Why a canary Ingress of the user's own does not share what the primary has, one sentence; null when all of its paths lead
+ * to the canary and it has all of those that lead to stable. One that a release made is put right instead.
  */
-export function strayFrom(canary: TrafficObject, services: Services): string | null {
+export function strayFrom(primary: TrafficObject, canary: TrafficObject, services: Services): string | null {
   if (isMadeByUs(canary)) return null;
+  const own = `${describeObject(refOf(canary))} is a canary Ingress of your own and`;
   const { rules = [], defaultBackend } = IngressSpec.safeParse(canary['spec']).data ?? {};
   const paths = rules.flatMap((rule) => rule.http?.paths ?? []).map((path) => path.backend);
   const backends = defaultBackend === undefined ? paths : [...paths, defaultBackend];
   const others = backends.flatMap(({ service }) =>
     service?.name === services.canary ? [] : [service === undefined ? 'what is no Service' : `Service ${service.name}`],
   );
-  if (backends.length > 0 && others.length === 0) return null;
-  return `${describeObject(refOf(canary))} is a canary Ingress of your own and leads to ${[...new Set(others)].join(' and ') || 'nothing'}, so that its share would not be the canary's; let all of its paths lead to Service ${services.canary}, or delete it, and the release makes one.`;
+  if (backends.length === 0 || others.length > 0) {
+    return `${own} leads to ${[...new Set(others)].join(' and ') || 'nothing'}, so that its share would not be the canary's; let all of its paths lead to Service ${services.canary}, or delete it, and the release makes one.`;
+  }
+  const shared = new Set(placesThatLeadTo(services.canary, canary));
+  const lacking = placesThatLeadTo(services.stable, primary).filter((place) => !shared.has(place));
+  if (lacking.length === 0) return null;
+  return `${own} lacks ${lacking.slice(0, PLACES_SHOWN).join(', ')} of ${describeObject(refOf(primary))}, where nobody would ever meet the canary; give it all of the hosts and paths that lead to Service ${services.stable}, or delete it, and the release makes one.`;
+}
+
+/** Host and path, as they stand in the rules. */
+function placesThatLeadTo(service: string, ingress: TrafficObject): string[] {
+  const { rules = [] } = IngressSpec.safeParse(ingress['spec']).data ?? {};
+  return rules.flatMap(({ host = '*', http }) =>
+    (http?.paths ?? []).flatMap(({ path = '/', backend }) =>
+      backend.service?.name === service ? [`${host}${path}`] : [],
+    ),
+  );
 }
 
 /** A new canary twin, without its routing. */

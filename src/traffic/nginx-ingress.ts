@@ -61,7 +61,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         return { weight: 0, match: [], objects: [primary], foreignEdits: gone };
       }
       const held = heldOn(canary);
-      const refusal = strayFrom(canary, services);
+      const refusal = strayFrom(primary, canary, services);
       return {
         ...readRouting(canary),
         objects: [primary, canary],
@@ -85,7 +85,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         const held = heldOn(canary);
         foreignEdits = held === null ? [] : differences(primary, canary, held.document, services, cluster);
         // The way back is open whatever it leads to.
-        const stray = isNothing(document) ? null : strayFrom(canary, services);
+        const stray = isNothing(document) ? null : strayFrom(primary, canary, services);
         if (stray !== null) throw new TrafficFailure('invalidRoute', stray);
         const operations = diff(canary, wanted(primary, canary, document, write.fence));
         if (operations.length === 0) return false;
@@ -236,7 +236,7 @@ function differences(
   const routed = withRouting(followed(primary, canary, services), document);
   const paths = diff(canary, routed).map((operation) => operation.path);
   if (paths.length > 0) return [`${name} was changed at ${paths.slice(0, 3).join(', ')}${by}.`];
-  const stray = isNothing(document) ? null : strayFrom(canary, services);
+  const stray = isNothing(document) ? null : strayFrom(primary, canary, services);
   return stray === null ? [] : [stray];
 }
 

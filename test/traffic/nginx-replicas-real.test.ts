@@ -222,6 +222,24 @@ describeWithApiServer('canary Ingresses and replicas, against a real API server'
       expect(back.kind).toBe('confirmed');
     });
 
+    it('refuse a twin of the user’s own that has but some of the paths', async () => {
+      const only = createTrafficRouter(cluster, services, { kind: 'nginx', ingresses: ['web'] });
+      await other.create(ownCanary('web', 'shop.test'), options);
+      const whole = await only.observe({ signal });
+      const { spec } = ingress('web', 'more.shop.test') as unknown as { spec: { rules: readonly unknown[] } };
+      const { rules } = (await cluster.get(ref('web'), options))['spec'] as { rules: readonly unknown[] };
+      const more = { spec: { rules: [...rules, ...spec.rules] } };
+      await other.patch(ref('web'), { type: 'merge', patch: more }, options);
+      const part = await only.observe({ signal, fresh: true });
+      const raise = only.apply({ document: weight(20), fence: fence(1), signal });
+
+      await expect(raise).rejects.toMatchObject({ kind: 'invalidRoute' });
+      expect(whole.refusal).toBeUndefined();
+      expect(part.refusal).toMatch(
+        /Ingress shop\/web-canary .* lacks more\.shop\.test\/ of Ingress shop\/web, .* that lead to Service checkout,/,
+      );
+    });
+
     it('that somebody has deleted leave no share and no twin behind, where they may be gone', async () => {
       await other.create(ownCanary('web', 'shop.test'), options);
       await nginx().apply({ document: weight(20), fence: fence(1), signal });
