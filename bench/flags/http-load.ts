@@ -65,7 +65,8 @@ export async function loadHttp(load: Load): Promise<LoadResult> {
         else send();
       };
       const send = (): void => {
-        begunMs = gapMs > 0 ? dueMs : performance.now();
+        // A timer may come a little early, too.
+        begunMs = gapMs > 0 ? Math.min(dueMs, performance.now()) : performance.now();
         dueMs += gapMs;
         asked = sent % PREPARED;
         sent += 1;
