@@ -26,7 +26,6 @@ import {
   imageIn,
   imageOf,
   keepUntilFollowed,
-  lacksPods,
   PODS_MS,
   prepareRelease,
   readyPods,
@@ -47,7 +46,6 @@ import {
   ensureUnlessLate,
   grow,
   isBeingPromoted,
-  isHalfPromoted,
   isMade,
   isPromoted,
   isRestored,
@@ -63,10 +61,12 @@ import {
   undoneBySomebody,
 } from '../workloads';
 import type { KeptPods } from '../workloads';
+import { Carriers, describeLeft, refuseWithoutCanaryPods } from './carriers';
 import { isAnothers, notedAnew, notedStable, sizeOf } from './noted-stable';
+import { sharesByReplicas } from './settings';
 import { lookAtTracks } from './tracks-view';
 import type { TracksView } from './tracks-view';
-import { againWhileUndone, describeLost, Undone } from './undone-promotion';
+import { againWhileUndone, describeLost, refuseUndone, Undone } from './undone-promotion';
 import type { PromotionRound } from './undone-promotion';
 
 /** Of a paused stable Deployment, asked on the way forward alone: who freezes everything is not to stand in the way back. */
@@ -90,22 +90,17 @@ interface Seen {
   readonly foreignEdits: string[];
 }
 
-/** Traffic that only the canary can carry. */
-interface Carried {
-  readonly document: TrafficDocument;
-  /** Why, and what to do, a sentence. */
-  readonly why: string;
-}
-
 class CanaryTarget implements Target {
   readonly #plan: KubernetesTargetPlan;
   readonly #deps: KubernetesTargetDeps;
   readonly #cluster: Cluster;
+  readonly #carriers: Carriers;
 
   constructor(plan: KubernetesTargetPlan, deps: KubernetesTargetDeps) {
     this.#plan = plan;
     this.#deps = deps;
     this.#cluster = deps.cluster;
+    this.#carriers = new Carriers(plan, deps.cluster);
   }
 
   observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
@@ -122,7 +117,7 @@ class CanaryTarget implements Target {
       const { stable, canary, canaryObject, container, labels } = tracks;
       // Found here, it is said before anything is changed.
       if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, labels));
-      const carried = await this.#carriedAlone(tracks, signal);
+      const carried = await this.#carriers.alone(tracks, signal);
       return {
         stableVersion: none ? null : container.image,
         canaryVersion: canary !== null && canary.replicas > 0 ? imageIn(canary, container.name) : null,
@@ -138,14 +133,14 @@ class CanaryTarget implements Target {
       const { signal, fence } = write;
       let tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       refusePaused(tracks.stable, UNPROMOTED);
-      const carried = await this.#carriedAlone(tracks, signal);
+      const carried = await this.#carriers.alone(tracks, signal);
       if (carried !== null && !this.#runsAlready(tracks, write)) throw new TargetFailure('unreachable', carried.why);
       await this.#ensureService(tracks, write);
       // Before the canary's template changes: what an older release left there gets no traffic from here on. It also
       // puts this release's fence onto the routing, so that a late attempt of another one is refused there.
       await tracks.traffic.apply({ document: carried?.document ?? { weight: 0, match: [] }, fence, signal });
-      if (this.#sharesByReplicas()) tracks = await this.#withoutShare(tracks, write);
-      const replicas = this.#sharesByReplicas() ? 0 : 1;
+      if (sharesByReplicas(this.#plan)) tracks = await this.#withoutShare(tracks, write);
+      const replicas = sharesByReplicas(this.#plan) ? 0 : 1;
       await this.#ensureCanary(tracks, write, replicas, carried !== null);
       if (replicas === 0)
         return `${write.version} is declared as ${tracks.canaryName}; its pods come with its first share.`;
@@ -175,24 +170,24 @@ class CanaryTarget implements Target {
       const document = documentOf(write);
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
-      if (!this.#sharesByReplicas()) await this.#ensurePods(tracks, write);
+      if (!sharesByReplicas(this.#plan)) await this.#ensurePods(tracks, write);
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
       if (weight < previousWeight) {
-        this.#refuseUndone(tracks, write);
+        refuseUndone(tracks, write);
         refuseWithoutPods(tracks.stable, 100 - weight);
       }
       // What this release has left where it was, because it could be nowhere else, it does not lower either.
-      const carried = await this.#carriedAlone(tracks, signal);
+      const carried = await this.#carriers.alone(tracks, signal);
       const from = Math.max(previousWeight, carried?.document.weight ?? 0);
       if (carried !== null && from > previousWeight && weight < from)
         throw new TargetFailure('unreachable', carried.why);
-      await this.#refuseUntilFollowed(tracks, write);
+      await this.#carriers.refuseUntilFollowed(tracks, write);
       const notes = await shiftTraffic(tracks.traffic, {
         document,
         previous: { ...document, weight: from },
         fence: write.fence,
         signal,
-        timeoutMs: this.#sharesByReplicas() ? PODS_MS : CONFIRM_MS,
+        timeoutMs: sharesByReplicas(this.#plan) ? PODS_MS : CONFIRM_MS,
       });
       return [`${describeShare(this.#plan)} ${weight} %, and it is in force.`, ...notes].join(' ');
     });
@@ -207,14 +202,14 @@ class CanaryTarget implements Target {
       let guardTripped: string | null = null;
       // While it is being promoted it is the promotion's, whose write is later than a look's.
       const isPromoted = isBeingPromoted(tracks.stableObject, fence.release);
-      if (!isPromoted && this.#isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
-      if (this.#sharesByReplicas()) await this.#keepVersion(tracks, write);
+      if (!isPromoted && this.#carriers.isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
+      if (sharesByReplicas(this.#plan)) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
       // At 100 the promotion gives it the proven version again; below, users are at stable by now.
       const undone = undoneBySomebody(tracks.stableObject, fence.release);
       if (undone !== null && weight < 100) guardTripped ??= describeLost(tracks.stable, undone);
       const isEdited = routing.foreignEdits.length > 0 || differs(routing, document);
-      const notYet = isEdited ? this.#withoutPods(tracks, { from: routing.weight ?? 0, to: weight }) : null;
+      const notYet = isEdited ? this.#carriers.withoutPods(tracks, { from: routing.weight ?? 0, to: weight }) : null;
       if (guardTripped === null && isEdited && notYet === null) {
         await tracks.traffic.apply({ document, fence, signal });
       }
@@ -268,7 +263,7 @@ class CanaryTarget implements Target {
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       const { traffic, canaryName, canaryService } = tracks;
       const none: TrafficDocument = { weight: 0, match: [] };
-      const carried = await this.#carriedAlone(tracks, signal);
+      const carried = await this.#carriers.alone(tracks, signal);
       if (carried !== null) {
         if (!isAnothers(tracks, write)) throw new TargetFailure('unreachable', carried.why);
         // As it was before this release, whose late writes are refused from here on.
@@ -288,7 +283,7 @@ class CanaryTarget implements Target {
         const why = await confirm(traffic, how);
         if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
       }
-      const serves = tracks.canary !== null && !this.#sharesByReplicas();
+      const serves = tracks.canary !== null && !sharesByReplicas(this.#plan);
       if (serves) keepUntilFollowed(this.#cluster, { namespace, name: canaryName });
       await traffic.release({ fence, signal, mayBeGone: true });
       const canary = deploymentRef(namespace, canaryName);
@@ -329,12 +324,12 @@ class CanaryTarget implements Target {
     refuseLate(routing, write, this.#plan);
     const document = { weight: 100, match: routing.match };
     // Where pods are the share, those that an attempt before this one gave stable have a part of it already.
-    const begun = this.#sharesByReplicas() && isBeingPromoted(tracks.stableObject, fence.release);
+    const begun = sharesByReplicas(this.#plan) && isBeingPromoted(tracks.stableObject, fence.release);
     const sure = { document, signal, fresh: true, timeoutMs: CONFIRM_MS };
     const why = begun ? null : await confirm(tracks.traffic, sure);
     if (why !== null) throw new TargetFailure('unreachable', `The canary does not have all of the traffic: ${why}`);
     refuseWithoutCanaryPods(tracks, sizeOf(tracks, write));
-    if (!this.#sharesByReplicas() && !isBeingPromoted(tracks.stableObject, fence.release)) {
+    if (!sharesByReplicas(this.#plan) && !isBeingPromoted(tracks.stableObject, fence.release)) {
       keepUntilFollowed(this.#cluster, tracks.stable);
     }
     // Since an attempt before this one, whose worker is gone.
@@ -345,7 +340,7 @@ class CanaryTarget implements Target {
       image: imageOf(write),
       copies: await this.#provenCopies(tracks, write),
       firstReplicas: Math.max(1, tracks.canary?.replicas ?? 1),
-      hadNone: !this.#sharesByReplicas(),
+      hadNone: !sharesByReplicas(this.#plan),
     };
     const { asked, proven } = await replaceImage(this.#cluster, ref, change, write);
     const ready = await waitUntilReady(
@@ -368,19 +363,9 @@ class CanaryTarget implements Target {
     return `Deployment ${namespace}/${ready.name} runs ${write.version} with ${readyPods(ready)}; the canary carries the traffic.${tested}`;
   }
 
-  /** Users who come back from the canary are to find the proven version. */
-  #refuseUndone({ stable, stableObject }: TracksView, { fence }: TargetWrite): void {
-    const clause = undoneBySomebody(stableObject, fence.release);
-    if (clause !== null) throw new TargetFailure('invalidTarget', describeLost(stable, clause));
-  }
-
-  #sharesByReplicas(): boolean {
-    return this.#plan.traffic.kind === 'replicas';
-  }
-
   /** Where shares follow the number of pods, by connections: what that makes of a weight. */
   #dealing({ stable, canary }: TracksView, weight: number): Pick<Reassertion, 'dealing'> {
-    if (!this.#sharesByReplicas()) return {};
+    if (!sharesByReplicas(this.#plan)) return {};
     const { share } = splitReplicas(weight, Math.max(1, stable.replicas + (canary?.replicas ?? 0)));
     return { dealing: { share, perDecision: REQUESTS_PER_CONNECTION } };
   }
@@ -431,7 +416,7 @@ class CanaryTarget implements Target {
   /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
   async #takeBack(tracks: TracksView, write: WeightWrite): Promise<string> {
     const { fence, signal } = write;
-    const carried = await this.#carriedFromBefore(tracks, write);
+    const carried = await this.#carriers.fromBefore(tracks, write);
     if (carried !== null) {
       await tracks.traffic.apply({ document: carried.document, fence, signal });
       return describeLeft(carried);
@@ -455,7 +440,7 @@ class CanaryTarget implements Target {
   async #growStable(tracks: TracksView, write: TargetWrite): Promise<number | null> {
     const { stable } = tracks;
     const { replicas } = notedStable(tracks, write) ?? { replicas: 0 };
-    if (this.#sharesByReplicas() || stable.replicas >= replicas) return null;
+    if (sharesByReplicas(this.#plan) || stable.replicas >= replicas) return null;
     return grow(this.#cluster, deploymentRef(this.#plan.namespace, stable.name), replicas, write);
   }
 
@@ -468,7 +453,7 @@ class CanaryTarget implements Target {
     const { stable, stableObject, canary, container, traffic } = tracks;
     const { fence, signal } = write;
     // Where pods are the share, the traffic follows stable's as they are replaced.
-    if (this.#sharesByReplicas() || !isPromoted(stableObject, fence.release)) return '';
+    if (sharesByReplicas(this.#plan) || !isPromoted(stableObject, fence.release)) return '';
     if (canary === null || imageIn(canary, container.name) !== container.image) return '';
     const available = canary.availableReplicas;
     if (available === 0 || available < Math.min(sizeOf(tracks, write), stable.availableReplicas)) return '';
@@ -493,10 +478,10 @@ class CanaryTarget implements Target {
   async #refuseWithoutStablePods(tracks: TracksView, write: WeightWrite): Promise<void> {
     const { stable, canary } = tracks;
     // As long as the canary serves, nobody is sent to a track without pods.
-    const scaledDown = this.#isScaledDown(tracks, write) && (canary?.availableReplicas ?? 0) > 0;
+    const scaledDown = this.#carriers.isScaledDown(tracks, write) && (canary?.availableReplicas ?? 0) > 0;
     if (scaledDown) await this.#giveStableItsPods(tracks, write);
     // Where stable is to have no pods, a first version goes back to nobody; one that served before the release does not.
-    const carried = isAnothers(tracks, write) ? await this.#carriedAlone(tracks, write.signal) : null;
+    const carried = isAnothers(tracks, write) ? await this.#carriers.alone(tracks, write.signal) : null;
     if (carried !== null) throw new TargetFailure('unreachable', carried.why);
     if (scaledDown || (stable.availableReplicas === 0 && stable.replicas > 0)) {
       throw new TargetFailure(
@@ -507,65 +492,14 @@ class CanaryTarget implements Target {
     // New pods that have just replaced the old ones must all be there before they get everything. What an ended release
     // has left of its promotion keeps nobody on a canary that fails.
     if (!isBeingPromoted(tracks.stableObject, write.fence.release)) return;
-    this.#refuseUndone(tracks, write);
+    refuseUndone(tracks, write);
     refuseWithoutPods(stable, 100);
-    if (!this.#sharesByReplicas()) refuseUntilFollowed(this.#cluster, stable);
-  }
-
-  /**
-   * What is routed to a canary that serves while stable has nobody to serve with, or not all of the pods that a promotion
-   * (of whichever release) is making anew: all traffic on stable would be an outage. Null otherwise, which asks nothing
-   * as long as stable has its pods. Where pods are the share, the canary's go only as stable's come.
-   */
-  async #carriedAlone(tracks: TracksView, signal: AbortSignal): Promise<Carried | null> {
-    const { stable, canary, canaryName } = tracks;
-    if (this.#sharesByReplicas() || (canary?.availableReplicas ?? 0) === 0) return null;
-    const isMadeAnew = isHalfPromoted(tracks.stableObject);
-    const needed = isMadeAnew ? Math.max(1, stable.replicas) : 1;
-    const isKnown = !isMadeAnew || stable.observedGeneration >= stable.generation;
-    const available = isKnown ? stable.availableReplicas : 0;
-    if (available >= needed) return null;
-    const routed = await tracks.traffic.observe({ signal }).catch((error: unknown) => {
-      // With nothing to route by, the canary carries nothing.
-      if (error instanceof TrafficFailure && error.kind === 'missing') return null;
-      throw error;
-    });
-    if (routed === null) return null;
-    const document = { weight: Math.round(routed.weight ?? 0), match: routed.match };
-    if (document.weight === 0) return null;
-    const { namespace } = this.#plan;
-    const why = `Deployment ${namespace}/${stable.name} has ${available} of the ${Math.max(needed, stable.replicas)} available pods that all of the traffic needs, so the traffic stays on Deployment ${namespace}/${canaryName} (${document.weight} %); make that the stable one with sluice promote -f release.yaml, or give stable its pods first.`;
-    return { document, why };
-  }
-
-  /**
-   * Of a canary that was taken over with its traffic: what it had before, as long as stable still cannot take that. Nobody
-   * brings the pods that stable lacked when this release began, so that is how it was before. What a promotion is about to
-   * hand back is waited for.
-   */
-  async #carriedFromBefore(tracks: TracksView, { fence, signal }: TargetWrite): Promise<Carried | null> {
-    const isTakenOver = notedStable(tracks, { fence })?.carried === true;
-    if (!isTakenOver || isPromoted(tracks.stableObject, fence.release)) return null;
-    return this.#carriedAlone(tracks, signal);
+    if (!sharesByReplicas(this.#plan)) refuseUntilFollowed(this.#cluster, stable);
   }
 
   /** True when the canary is what this release would make it. */
   #runsAlready({ canary, container }: TracksView, write: TargetWrite): boolean {
     return canary !== null && imageIn(canary, container.name) === imageOf(write);
-  }
-
-  /** Of pods that may be newer than an outage: the canary's on the way up, and stable's that a promotion has made. */
-  async #refuseUntilFollowed(tracks: TracksView, write: WeightWrite & { previousWeight: number }): Promise<void> {
-    const { weight, previousWeight, match, signal } = write;
-    // Where pods are the share there is no write that a gateway could know before them.
-    if (this.#sharesByReplicas() || (this.#cluster.outages?.followedInMs() ?? 0) === 0) return;
-    const canary = { namespace: this.#plan.namespace, name: tracks.canaryName };
-    if (weight > previousWeight) refuseUntilFollowed(this.#cluster, canary);
-    if (weight < previousWeight && isBeingPromoted(tracks.stableObject, write.fence.release)) {
-      refuseUntilFollowed(this.#cluster, tracks.stable);
-    }
-    const routed = (await tracks.traffic.observe({ signal })).match;
-    if (match.length > routed.length) refuseUntilFollowed(this.#cluster, canary);
   }
 
   /** The canary's pods for a weight, there and available, before it gets it. */
@@ -600,20 +534,6 @@ class CanaryTarget implements Target {
     if (canary.replicas < needed) await resize(this.#cluster, deploymentRef(namespace, canaryName), needed, write);
     if (canary.availableReplicas >= Math.min(needed, canary.replicas)) return null;
     return failureOfPods(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
-  }
-
-  /**
-   * Why traffic that somebody else has moved is not put back yet: whoever takes the pods away along with it (a sync that
-   * knows nothing of the release does both at once) would have users sent to nobody. The next look puts it back.
-   */
-  #withoutPods({ stable, canary, canaryName }: TracksView, { from, to }: { from: number; to: number }): string | null {
-    if (this.#sharesByReplicas() || from === to) return null;
-    const { namespace } = this.#plan;
-    const up = to > from;
-    const side = up ? { namespace, name: canaryName, view: canary } : { namespace, name: stable.name, view: stable };
-    const share = up ? to : 100 - to;
-    const lacking = lacksPods(side, { share, needed: replicasFor(share, stable.replicas) });
-    return lacking === null ? null : `The traffic is at ${from} % and stays there until ${lacking}.`;
   }
 
   /** Where the number of pods is the share: a canary that is gone or has another image is made anew, and then sized. */
@@ -660,17 +580,11 @@ class CanaryTarget implements Target {
     const noted = notedStable(tracks, write);
     if (noted === null || isBeingPromoted(stableObject, write.fence.release)) return [];
     const shown = `Deployment ${stable.namespace}/${stable.name}`;
-    if (this.#isScaledDown(tracks, write)) return [`${shown} was scaled to 0, and was given its pods again.`];
+    if (this.#carriers.isScaledDown(tracks, write)) return [`${shown} was scaled to 0, and was given its pods again.`];
     if (container.image === noted.image) return [];
     return [
       `${shown} has the image ${container.image}; when the release began it was ${noted.image}: the canary is compared with, and would be taken back to, another version than before.`,
     ];
-  }
-
-  /** Without pods, stable would be no way back. It has none of its own accord where it never had, and where they are the share. */
-  #isScaledDown(tracks: TracksView, write: TargetWrite): boolean {
-    if (this.#sharesByReplicas() || tracks.stable.replicas > 0) return false;
-    return (notedStable(tracks, write)?.replicas ?? 0) > 0;
   }
 
   /** As many as carry what the canary carries now. */
@@ -697,7 +611,7 @@ class CanaryTarget implements Target {
   }
 
   async #ensureService(tracks: TracksView, write: TargetWrite): Promise<void> {
-    if (this.#sharesByReplicas()) return;
+    if (sharesByReplicas(this.#plan)) return;
     await this.#serviceFor(tracks, write, { name: tracks.canaryService, selector: tracks.selectors.canary });
   }
 
@@ -816,22 +730,6 @@ function namingCopies(object: KubernetesObject, copies: Copies | null): Kubernet
 function ownReplicas(canaryObject: KubernetesObject, has: number): number {
   const note = targetNoteOn(canaryObject);
   return note === null ? has : (note.ownReplicas ?? 0);
-}
-
-function describeLeft({ why }: Carried): string {
-  return `The canary is left as it was before this release: ${why}`;
-}
-
-/** @throws TargetFailure `unreachable` while the canary, which alone serves when stable is made anew, lacks pods. */
-function refuseWithoutCanaryPods({ stable, canary, canaryName }: TracksView, size: number): void {
-  const asked = Math.min(canary?.replicas ?? 0, Math.max(1, size));
-  const isSeen = canary !== null && canary.observedGeneration >= canary.generation;
-  const available = isSeen ? canary.availableReplicas : 0;
-  if (asked > 0 && available >= asked) return;
-  throw new TargetFailure(
-    'unreachable',
-    `Deployment ${stable.namespace}/${canaryName} has ${available} of the ${asked} available pods that all of the traffic needs, and it alone serves while stable is made anew; Deployment ${stable.namespace}/${stable.name} stays as it is until they are there.`,
-  );
 }
 
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {

@@ -18,6 +18,11 @@ export interface TrackFacts {
   readonly total: number;
 }
 
+/** There shares follow the number of pods, and there is no write that would move traffic without them. */
+export function sharesByReplicas({ traffic }: { readonly traffic: TrafficPlan }): boolean {
+  return traffic.kind === 'replicas';
+}
+
 export function trafficOf(cluster: Cluster, plan: TrafficPlan, facts: TrackFacts): TrafficRouter {
   const { namespace, service, canaryService } = facts;
   return createTrafficRouter(cluster, { namespace, stable: service, canary: canaryService }, settingsOf(plan, facts));

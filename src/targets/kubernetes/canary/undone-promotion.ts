@@ -1,5 +1,8 @@
 import { TargetFailure } from '../../target';
+import type { TargetWrite } from '../../target';
 import type { DeploymentView } from '../deployment-view';
+import { undoneBySomebody } from '../workloads';
+import type { TracksView } from './tracks-view';
 
 /** How often a promotion gives stable again what somebody else undoes: each time is a rolling update from its beginning. */
 const MOST_UNDONE = 5;
@@ -49,6 +52,16 @@ export class Undone extends TargetFailure {
     super('deployFailed', describeLost(stable, clause));
     this.clause = clause;
   }
+}
+
+/**
+ * Users who come back from the canary are to find the proven version.
+ *
+ * @throws TargetFailure `invalidTarget` where stable has another one than the promotion gave it.
+ */
+export function refuseUndone({ stable, stableObject }: TracksView, { fence }: TargetWrite): void {
+  const clause = undoneBySomebody(stableObject, fence.release);
+  if (clause !== null) throw new TargetFailure('invalidTarget', describeLost(stable, clause));
 }
 
 export function describeLost({ namespace, name }: DeploymentView, clause: string): string {
