@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { fenceOn } from '../../traffic/fence';
+import { compareFences, fenceOn } from '../../traffic/fence';
+import { newestFence } from '../../traffic/held-object';
 import { TargetFailure } from '../target';
 import type { Target, WriteFence } from '../target';
 import { targetNoteOn } from './target-note';
@@ -160,10 +161,15 @@ async function findRelease(
   const deployments = await asTargetFailure(() =>
     cluster.list({ apiVersion: 'apps/v1', kind: 'Deployment', namespace }, { signal }),
   );
-  for (const object of deployments) {
+  const held = deployments.flatMap((object) => {
     const note = targetNoteOn(object);
     const fence = fenceOn(object);
-    if (note?.plan.serviceName !== name || fence === null) continue;
+    return note?.plan.serviceName === name && fence !== null ? [{ object, note, fence }] : [];
+  });
+  // A release that was ended from outside may have left its note on the other colour.
+  const newest = newestFence(held.map(({ object }) => object));
+  for (const { object, note, fence } of held) {
+    if (newest === null || compareFences(fence, newest) !== 0) continue;
     const { plan, version } = note;
     const stable = deployments.filter(({ metadata }) => isStableOf(plan.deployment, metadata.name));
     const promoted = stable.some((one) => isPromoted(one, fence.release)) && hasPods(object);

@@ -5,13 +5,17 @@ import type { KubernetesObject } from './objects';
 /** On the new version's Deployment while a release has it: how it was made, for a roll back that has nothing but the cluster. */
 const TARGET_ANNOTATION = 'sluice.dev/target';
 
-interface TargetNote {
+export interface TargetNote {
   readonly version: string;
   readonly plan: KubernetesTargetPlan;
   /** Stable as it was when the canary was made. Left out where a colour is, and by workers of before. */
   readonly stable?: NotedStable;
   /** How many pods a canary of the user's own was to have before a release took it. */
   readonly ownReplicas?: number;
+  /** Of a pair, which colour is what: as it stands on the Service, too. */
+  readonly roles?: unknown;
+  /** The image that the server made of the one it was given, where an admission controller rewrites images. */
+  readonly admitted?: string;
 }
 
 export interface NotedStable {

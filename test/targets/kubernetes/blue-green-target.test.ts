@@ -232,7 +232,8 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
 
     const reads = { 'get deployments.apps': 2, 'get services': 1 };
     const split = 'traefikservices.traefik.io';
-    expect(looked).toEqual({ ...reads, [`get ${split}`]: 1 });
+    // The preview is where the share is sent.
+    expect(looked).toEqual({ ...reads, 'get services': 2, [`get ${split}`]: 1 });
     // The split is read back once it is written, and the Service gets the fence.
     expect(raised).toEqual({
       ...reads,
@@ -247,7 +248,13 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       [`get ${split}`]: 1,
       [`patch ${split}`]: 2,
     });
-    expect(back).toEqual({ ...reads, 'patch services': 1, [`get ${split}`]: 1, [`patch ${split}`]: 1 });
+    expect(back).toEqual({
+      ...reads,
+      'patch services': 1,
+      'patch deployments.apps': 1,
+      [`get ${split}`]: 1,
+      [`patch ${split}`]: 1,
+    });
   });
 
   it('the next release goes the other way, to the colour that is idle then', async () => {
@@ -342,7 +349,8 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     await target.setWeight(shift(4, 0, 100));
 
     expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });
-    expect(written).toEqual(['Service/checkout']);
+    // The second one, which no traffic waits for, is the fence of the pods that it goes back to.
+    expect(written).toEqual(['Service/checkout', 'Deployment/checkout-blue']);
 
     for (const step of [5, 6]) await target.removeCanary(write(step));
 

@@ -1,4 +1,5 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
+import { fenceOn, refuseStale, withFence } from '../../../traffic/fence';
 import { disown, heldOn, rewrite, withHeld } from '../../../traffic/held-object';
 import { diff } from '../../../traffic/json-patch';
 import type { Newness } from '../../../traffic/cluster-access';
@@ -6,6 +7,7 @@ import type { TrafficDocument, TrafficRouter, TrafficView } from '../../../traff
 import { TargetFailure } from '../../target';
 import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
 import type { Cluster } from '../cluster';
+import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import type { KubernetesObject } from '../objects';
@@ -13,7 +15,8 @@ import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { confirm, describeGone, shiftTraffic } from '../shift-traffic';
-import { withTargetNote } from '../target-note';
+import { targetNoteOn, withoutTargetNote, withTargetNote } from '../target-note';
+import type { TargetNote } from '../target-note';
 import {
   adopted,
   CONFIRM_BACK_MS,
@@ -40,9 +43,10 @@ import { isReadyNow, waitUntilReady } from '../wait-ready';
 import { deploymentRef, ensure, giveBack, grow, isMade, letGo, resize, serviceRef } from '../workloads';
 import type { WorkloadWrite } from '../workloads';
 import { recolouredLabels } from './colours';
-import { lookAtPair, splitTowards } from './pair-view';
+import { lookAtPair, splitTowards, turned } from './pair-view';
 import type { PairView, Side } from './pair-view';
 import { withoutRoles, withRoles } from './roles';
+import type { Roles } from './roles';
 
 /**
  * Two Deployments, of which the active Service's selector finds one. The new version comes up whole on the other; the
@@ -78,11 +82,13 @@ class BlueGreenTarget implements Target {
   observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
-      const { next, container, split } = await lookAtPair(this.#cluster, this.#plan, { release: null, signal });
+      const { old, next, container, split } = await lookAtPair(this.#cluster, this.#plan, { release: null, signal });
       const routing = split === null ? null : await split.observe({ signal });
       if (routing !== null) refuseWithoutStable(routing, this.#plan);
+      // Without pods it has no version yet: nobody to compare with, and nothing that could be released already.
+      const isNew = old.view !== null && old.view.replicas === 0;
       return {
-        stableVersion: container.image,
+        stableVersion: isNew ? null : container.image,
         canaryVersion: next.view !== null && next.view.replicas > 0 ? imageIn(next.view, container.name) : null,
         weight: routing?.weight ?? 0,
         idle: next.colour,
@@ -95,15 +101,17 @@ class BlueGreenTarget implements Target {
     return asTargetFailure(async () => {
       const { signal, fence } = write;
       const pair = await this.#look(write);
+      const roles = pair.roles ?? rolesFor(pair, write);
       // The fence first, onto what the switch is about: from here on a late attempt of another release is refused there.
-      await this.#hold(pair, write);
+      await this.#hold(roles, write);
+      await this.#endLeftNote(pair.old, write);
       for (const side of [pair.old, pair.next]) await this.#ensurePreview(pair, side, write);
       if (pair.split !== null) {
         await this.#endLeftSplit(pair, write);
         await pair.split.apply({ document: NONE, fence, signal });
       }
       const size = Math.max(1, there(pair.old).replicas);
-      const note = await this.#ensureNext(pair, write, size);
+      const note = await this.#ensureNext({ ...pair, roles }, write, size);
       const at = { namespace: this.#plan.namespace, name: pair.next.name };
       const wait = { needed: size, complete: true, timeoutMs: write.timeoutMs, signal };
       const ready = await waitUntilReady(this.#cluster, at, wait);
@@ -124,10 +132,10 @@ class BlueGreenTarget implements Target {
   setWeight(write: WeightWrite & { previousWeight: number }): Promise<string> {
     return asTargetFailure(async () => {
       const pair = await this.#look(write);
-      if (write.weight === 0 && write.match.length === 0) return this.#takeBack(pair, write);
-      await this.#ensurePods(pair, write);
-      if (write.weight === 100) return this.#switch(pair, write);
-      return this.#split(pair, write);
+      if (write.weight === 0 && write.match.length === 0) return this.#takeBack(this.#asReleased(pair, write), write);
+      const said = [await this.#noteAgain(pair, write), await this.#ensurePods(pair, write)];
+      const done = await (write.weight === 100 ? this.#switch(pair, write) : this.#split(pair, write));
+      return [done, ...said.flatMap((one) => one ?? [])].join(' ');
     });
   }
 
@@ -141,7 +149,10 @@ class BlueGreenTarget implements Target {
       const { active } = pair;
       refuseLate(selected, write, this.#plan);
       const foreignEdits = [...selected.foreignEdits, ...(routing?.foreignEdits ?? [])];
+      const lost = await this.#noteAgain(pair, write);
+      if (lost !== null) foreignEdits.push(lost);
       foreignEdits.push(...(await this.#putWorkloadsRight(pair, write)));
+      if (split !== null) foreignEdits.push(...(await this.#putPreviewRight(pair, write)));
       const guardTripped = await this.#failureOfNext(pair, write);
       if (guardTripped === null) {
         const whole = weight === 100 ? ALL : NONE;
@@ -162,16 +173,25 @@ class BlueGreenTarget implements Target {
       const { signal, fence } = write;
       const pair = await this.#look(write);
       refuseLate(await pair.active.observe({ signal }), write, this.#plan);
+      await this.#noteAgain(pair, write);
+      this.#refuseUntested(pair, write);
       refuseWithoutPods(there(pair.next), 100);
       await pair.active.apply({ document: ALL, fence, signal });
       return `${write.version} is the active version: Service ${this.#shown(this.#plan.service)} finds Deployment ${pair.next.name}, whose pods are those that were tested.`;
     });
   }
 
-  restoreStable({ signal, fence, stableVersion }: TargetWrite & { stableVersion: string }): Promise<string> {
+  restoreStable(write: TargetWrite & { stableVersion: string }): Promise<string> {
     return asTargetFailure(async () => {
-      const { old } = await lookAtPair(this.#cluster, this.#plan, { release: fence.release, signal });
-      return `Deployment ${this.#shown(old.name)} still is as it was, with ${stableVersion}: a switch changes no pods.`;
+      const { stableVersion } = write;
+      const pair = await this.#look(write);
+      const edited = await this.#giveOldItsImage(pair, write);
+      const shown = `Deployment ${this.#shown(pair.old.name)}`;
+      // Not waited for: whoever has the traffic meanwhile is the reason for going back.
+      if (edited !== null) return edited;
+      return pair.old.view === null
+        ? `${shown} is gone: there is no way back to ${stableVersion}.`
+        : `${shown} still is as it was, with ${stableVersion}: a switch changes no pods.`;
     });
   }
 
@@ -179,10 +199,14 @@ class BlueGreenTarget implements Target {
     return asTargetFailure(async () => {
       const { signal, fence } = write;
       // Which side may lose its pods is the server's own word.
-      const pair = await this.#look(write, { asked: true });
+      const found = this.#asReleased(await this.#look(write, { asked: true }), write);
+      // What the release still has under way is older than this, and is refused; and so is this, if somebody was later.
+      await this.#fence(write);
+      const { pair, moved } = await this.#pointedBack(found, write);
       const idle = this.#idleOf(pair);
       const { split } = pair;
-      const moved = await this.#movedBySomebody(pair, write);
+      this.#refuseToStrand(pair, idle);
+      if (pair.roles === null) await this.#endLeftSplit(pair, write);
       let gone = '';
       if (split !== null) {
         if (idle === pair.next) {
@@ -223,10 +247,11 @@ class BlueGreenTarget implements Target {
   /** True when there is nothing to put right, and nothing to tell. */
   #isAsAsked({ pair, selected, routing }: Seen, write: WeightWrite): boolean {
     const { old, next, container, roles } = pair;
-    if (old.view === null || next.view === null || old.view.replicas === 0 || next.view.replicas === 0) return false;
+    if (pair.rolesLost || old.view === null || next.view === null || next.view.replicas === 0) return false;
+    if (old.view.replicas === 0 && roles?.replicas !== 0) return false;
     const before = imageIn(old.view, container.name);
     return (
-      imageIn(next.view, container.name) === imageOf(write) &&
+      imageIn(next.view, container.name) === this.#given(pair, write) &&
       (roles === null || before === null || before === roles.image) &&
       selected.foreignEdits.length === 0 &&
       selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
@@ -243,18 +268,90 @@ class BlueGreenTarget implements Target {
   }
 
   /** Notes the parts on the active Service, under the fence; the first write of a release. */
-  async #hold({ old, next, container }: PairView, { fence, signal }: TargetWrite): Promise<void> {
-    const roles = {
-      release: fence.release,
-      old: old.colour,
-      next: next.colour,
-      selectors: { old: { ...old.selector }, next: { ...next.selector } },
-      image: container.image,
-    };
+  async #hold(roles: Roles, { fence, signal }: TargetWrite): Promise<void> {
     const held = { document: NONE, origin: null };
     await rewrite(this.#cluster, serviceRef(this.#plan.namespace, this.#plan.service), { fence, signal }, (live) =>
       withRoles(withHeld(live, fence, held), roles),
     );
+  }
+
+  /** Where the traffic goes stays as it is, and what is older than this is refused from here on. */
+  async #fence({ fence, signal }: TargetWrite): Promise<void> {
+    await rewrite(this.#cluster, serviceRef(this.#plan.namespace, this.#plan.service), { fence, signal }, (live) =>
+      withFence(live, fence),
+    );
+  }
+
+  /**
+   * A Service that somebody has replaced (a sync that does not merge) knows nothing of the release: it gets its note again,
+   * from the new one's Deployment. A sentence for people, or null where nothing was lost.
+   *
+   * @throws TargetFailure `invalidTarget` where both have lost it: which one is the new one cannot be told from the Service.
+   */
+  async #noteAgain(pair: PairView, { fence, signal }: TargetWrite): Promise<string | null> {
+    const { roles, rolesLost, next } = pair;
+    const { namespace, service } = this.#plan;
+    const shown = `Service ${this.#shown(service)}`;
+    if (roles === null) {
+      // Or a later write has ended the release.
+      refuseStale(pair.service, fence);
+      throw new TargetFailure(
+        'invalidTarget',
+        `Neither ${shown} nor Deployment ${this.#shown(next.name)} has what the release noted on it, so which colour has the new version cannot be told: somebody has replaced both; keep what does that (a GitOps tool's sync with Replace) off them for the time of a release.`,
+      );
+    }
+    if (!rolesLost) return null;
+    await rewrite(this.#cluster, serviceRef(namespace, service), { fence, signal }, (live) =>
+      withRoles(withFence(live, fence), roles),
+    );
+    return `${shown} had lost what the release notes on it, and was given it again.`;
+  }
+
+  /**
+   * On the way back, where both notes are lost, the new one is the colour that runs the release's version. Of a clean-up,
+   * which notes nothing, it is the idle one in any case.
+   */
+  #asReleased(pair: PairView, write: TargetWrite): PairView {
+    const { roles, old, next, container } = pair;
+    if (roles !== null || old.view === null || next.view === null) return pair;
+    const version = imageOf(write);
+    const isOther = imageIn(old.view, container.name) === version && imageIn(next.view, container.name) !== version;
+    return isOther ? turned(this.#cluster, this.#plan, pair) : pair;
+  }
+
+  /** A release that was ended from outside has left its note on a colour that has the traffic now. */
+  async #endLeftNote({ name, object }: Side, write: TargetWrite): Promise<void> {
+    if (object === null || targetNoteOn(object) === null) return;
+    await rewrite(this.#cluster, this.#refOf({ name }), write, (live) =>
+      withoutTargetNote(withFence(live, write.fence)),
+    );
+  }
+
+  /** The image of the new one as the server has it since the release gave it that. */
+  #given({ next }: PairView, write: TargetWrite): string {
+    const isOurs = next.object !== null && fenceOn(next.object)?.release === write.fence.release;
+    const admitted = isOurs && next.object !== null ? targetNoteOn(next.object)?.admitted : undefined;
+    return admitted ?? imageOf(write);
+  }
+
+  /** @throws TargetFailure `invalidTarget` where somebody has given the new one another image than the tested one. */
+  #refuseUntested(pair: PairView, write: TargetWrite): void {
+    const { next, container } = pair;
+    const image = imageIn(there(next), container.name);
+    const given = this.#given(pair, write);
+    if (image === given) return;
+    throw new TargetFailure(
+      'invalidTarget',
+      `Deployment ${this.#shown(next.name)} has the image ${image ?? 'of none'} in place of ${given}: somebody else has changed it, and what was tested is not what would serve.`,
+    );
+  }
+
+  /** Somebody has given the old one another image: it gets its own again. A sentence for people, or null. */
+  async #giveOldItsImage({ old, container, roles }: PairView, write: TargetWrite): Promise<string | null> {
+    const image = old.view === null ? null : imageIn(old.view, container.name);
+    if (roles === null || image === null || image === roles.image) return null;
+    await this.#giveImage(old, { container: container.name, image: roles.image }, write);
+    return `Deployment ${this.#shown(old.name)} had the image ${image}, and was given ${roles.image} again.`;
   }
 
   async #ensurePreview(pair: PairView, side: Side, write: TargetWrite): Promise<void> {
@@ -295,7 +392,7 @@ class BlueGreenTarget implements Target {
   async #ensureNext(pair: PairView, write: TargetWrite, size: number): Promise<string> {
     const { old, next, container } = pair;
     const change = { container: container.name, image: imageOf(write) };
-    const note = { version: write.version, plan: this.#plan };
+    const note = { version: write.version, plan: this.#plan, ...(pair.roles === null ? {} : { roles: pair.roles }) };
     const like = there(old);
     const made = trackDeployment(
       { ...like, labels: recolouredLabels(like.labels, next.colour) },
@@ -316,6 +413,7 @@ class BlueGreenTarget implements Target {
     const { object } = await ensure(this.#cluster, wanted, write, (live) =>
       withTargetNote(relabelled(adopted(live, { ...change, replicas: size }), next.labels), note),
     );
+    await this.#noteAdmitted(pair, { object, note }, write);
     if (next.view === null) {
       // It is made whatever happened in between: it gets pods only if nobody later has come by now.
       refuseLate(await pair.active.observe({ signal: write.signal, fresh: true }), write, this.#plan);
@@ -324,22 +422,50 @@ class BlueGreenTarget implements Target {
     return isMade(object) ? '' : differencesFrom(like, object, next);
   }
 
-  /** The pods a weight needs, there and available, before it is given: for all of the traffic as many as the old one has. */
-  async #ensurePods(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<void> {
-    const { old, next } = pair;
+  /** Where an admission controller rewrites images (to those of a mirror), what it made of the new one's. */
+  async #noteAdmitted(
+    { next, container }: PairView,
+    { object, note }: { readonly object: KubernetesObject; readonly note: TargetNote },
+    write: TargetWrite,
+  ): Promise<void> {
+    const admitted = imageIn(readDeployment(object), container.name);
+    // Who answers a write with the image of before is one who undoes it.
+    const before = next.view === null ? null : imageIn(next.view, container.name);
+    if (admitted === null || admitted === imageOf(write)) return;
+    if (admitted === before && this.#admittedOf(next) !== before) return;
+    await rewrite(this.#cluster, this.#refOf(next), write, (live) => withTargetNote(live, { ...note, admitted }));
+  }
+
+  #admittedOf({ object }: Side): string | null {
+    return object === null ? null : (targetNoteOn(object)?.admitted ?? null);
+  }
+
+  /**
+   * The pods a weight needs, there and available, before it is given: for all of the traffic as many as the old one has.
+   * A sentence on what somebody else had made of them, or null.
+   */
+  async #ensurePods(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<string | null> {
+    const { old, next, container } = pair;
     const needed = replicasFor(write.weight, old.view?.replicas ?? 1);
-    if (next.view === null) await this.#ensureNext(pair, write, needed);
-    else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
+    // Nobody looks while a person decides at weight 0.
+    const image = next.view === null ? null : imageIn(next.view, container.name);
+    const isEdited = next.view !== null && image !== this.#given(pair, write);
+    if (next.view === null || isEdited) {
+      await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
+    } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
     const { signal } = write;
     const at = { namespace: this.#plan.namespace, name: next.name };
-    const seen = next.view !== null && next.view.replicas >= needed && readinessOf(next.view, needed).kind === 'ready';
+    const known = next.view !== null && !isEdited && next.view.replicas >= needed;
+    const seen = known && next.view !== null && readinessOf(next.view, needed).kind === 'ready';
     if (!seen || !(await isReadyNow(this.#cluster, at, { needed, signal }))) {
-      const wait = { needed, complete: false, timeoutMs: PODS_MS, signal };
+      const wait = { needed, complete: isEdited, timeoutMs: PODS_MS, signal, justChanged: isEdited };
       await waitUntilReady(this.#cluster, at, wait);
     }
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
     else await this.#refuseUntilFollowed(pair, write);
+    if (!isEdited) return null;
+    return `Deployment ${this.#shown(next.name)} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again before that.`;
   }
 
   /** Of pods that may be newer than an outage; the old one's have been there all the time. */
@@ -392,12 +518,14 @@ class BlueGreenTarget implements Target {
   /** All traffic on the old one: first whoever carries it, in one write. Asked before it: is there anybody? */
   async #takeBack(pair: PairView, write: WeightWrite): Promise<string> {
     const { fence, signal } = write;
-    const { old, next, active, split } = pair;
+    const { old, next, active, split, roles } = pair;
     const { replicas, availableReplicas } = there(old);
+    // A first version goes back to nobody, as it was.
+    const hadNone = roles?.replicas === 0;
     // Somebody has scaled it to 0: it needs its pods back first, as long as the other side serves; and before the Service
     // is pointed to it in any case, also where the other side is gone.
     const isAsked = !pair.serving.includes(old) || (next.view?.availableReplicas ?? 0) > 0;
-    const scaledDown = replicas === 0 && isAsked;
+    const scaledDown = replicas === 0 && isAsked && !hadNone;
     if (scaledDown) await resize(this.#cluster, this.#refOf(old), Math.max(1, next.view?.replicas ?? 1), write);
     if (scaledDown || (availableReplicas === 0 && replicas > 0)) {
       throw new TargetFailure(
@@ -405,14 +533,30 @@ class BlueGreenTarget implements Target {
         `Deployment ${this.#shown(old.name)} has no available pod, so the traffic stays where it is until it has one.`,
       );
     }
+    if (roles === null) await this.#endLeftSplit(pair, write);
     const puts = [() => active.apply({ document: NONE, fence, signal })];
     if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal, mayBeGone: true }));
     let gone = '';
-    for (const put of pair.serving.includes(old) ? puts.reverse() : puts) gone += describeGone(await put());
-    // Its autoscaler may have shrunk it while the other side had the traffic, whose size is what that takes.
-    const needed = next.view?.replicas ?? 0;
-    if (replicas < needed) await grow(this.#cluster, this.#refOf(old), needed, write);
-    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${gone}`;
+    const isSwitched = !pair.serving.includes(old);
+    for (const put of isSwitched ? puts : puts.reverse()) gone += describeGone(await put());
+    // Its autoscaler may have shrunk it while the other side had the traffic, whose size is what that takes. Of a clean-up
+    // the old one had the traffic all along.
+    const needed = hadNone || roles === null ? 0 : (next.view?.replicas ?? 0);
+    if (isSwitched && !hadNone) await this.#keepPods(old, Math.max(1, needed), write);
+    else if (replicas < needed) await grow(this.#cluster, this.#refOf(old), needed, write);
+    const edited = await this.#giveOldItsImage(pair, write);
+    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${edited === null ? '' : ` ${edited}`}${gone}`;
+  }
+
+  /**
+   * The end of the time that the old one is kept may have its removal under way: what comes late is refused from here on,
+   * and pods that it took a moment ago are given back.
+   */
+  async #keepPods(side: Side, atLeast: number, write: WorkloadWrite): Promise<void> {
+    await rewrite(this.#cluster, this.#refOf(side), write, (live) => {
+      const replicas = Math.max(atLeast, readDeployment(live).replicas);
+      return withFence({ ...live, spec: { ...(live['spec'] as object), replicas } }, write.fence);
+    });
   }
 
   /**
@@ -445,7 +589,7 @@ class BlueGreenTarget implements Target {
     if (next.view === null) {
       edits.push(`${shown(next)} was gone, and was made again.`);
       if (old.view !== null) await this.#ensureNext(pair, write, size);
-    } else if (image !== imageOf(write)) {
+    } else if (image !== this.#given(pair, write)) {
       edits.push(`${shown(next)} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`);
       await this.#ensureNext(pair, write, Math.max(size, next.view.replicas));
     } else if (next.view.replicas === 0) {
@@ -453,17 +597,29 @@ class BlueGreenTarget implements Target {
       await resize(this.#cluster, this.#refOf(next), size, write);
     }
     if (old.view === null) return [...edits, `${shown(old)} is gone: there is no way back to its version.`];
-    const before = imageIn(old.view, container.name);
-    if (roles !== null && before !== null && before !== roles.image) {
-      edits.push(`${shown(old)} had the image ${before}, and was given ${roles.image} again.`);
-      await this.#giveImage(old, { container: container.name, image: roles.image }, write);
-    }
+    const before = await this.#giveOldItsImage(pair, write);
+    if (before !== null) edits.push(before);
     // Its autoscaler may shrink it while it has no traffic; without any pods it would be no way back.
-    if (old.view.replicas === 0) {
+    if (old.view.replicas === 0 && roles?.replicas !== 0) {
       edits.push(`${shown(old)} was scaled to 0, and was given its pods again.`);
       await resize(this.#cluster, this.#refOf(old), Math.max(1, next.view?.replicas ?? 1), write);
     }
     return edits;
+  }
+
+  /** Where a gateway sends the share: a Service that is gone, or finds other pods, would lose it. Told, and put right. */
+  async #putPreviewRight(pair: PairView, write: WeightWrite): Promise<string[]> {
+    const { next } = pair;
+    const ref = serviceRef(this.#plan.namespace, next.preview);
+    const told = await this.#cluster.find(ref, { signal: write.signal });
+    const live = told ?? (await this.#cluster.find(ref, { signal: write.signal, asked: true }));
+    const { selector = {} } = (live?.['spec'] ?? {}) as { readonly selector?: Readonly<Record<string, string>> };
+    if (live !== null && (!isMade(live) || describe(selector) === describe(next.selector))) return [];
+    await this.#ensurePreview(pair, next, write);
+    const shown = `Service ${this.#shown(next.preview)}`;
+    return live === null
+      ? [`${shown} was gone, and was made again.`]
+      : [`${shown} selected ${describe(selector) || 'nothing'}, and was given ${describe(next.selector)} again.`];
   }
 
   async #giveImage(side: Side, change: { container: string; image: string }, write: WorkloadWrite): Promise<void> {
@@ -494,15 +650,34 @@ class BlueGreenTarget implements Target {
   }
 
   /**
-   * What is to be said where the Service does not find the side that the release has pointed it to: nobody looks while the
-   * old version is kept, and the side that loses its pods is another than was expected.
+   * Nobody looks before the first weight, and while the old version is kept. A Service that somebody has pointed to the new
+   * one without the release is pointed back first: it is not to end as taken back with the new one in its place. Where the
+   * release had switched, somebody's way back is as good as its own, and is told.
    */
-  async #movedBySomebody({ active, service, old, next, serving }: PairView, { signal }: TargetWrite): Promise<string> {
+  async #pointedBack(pair: PairView, write: TargetWrite): Promise<{ readonly pair: PairView; readonly moved: string }> {
+    const { active, service, old, next, serving, roles } = pair;
     const held = heldOn(service);
     const left = held?.document.weight === ALL.weight ? next : old;
-    if (held === null || serving.includes(left)) return '';
-    const { foreignEdits } = await active.observe({ signal });
-    return [` Somebody else has pointed the Service away from ${left.name} since.`, ...foreignEdits].join(' ');
+    if (held === null || serving.includes(left)) return { pair, moved: '' };
+    const { foreignEdits } = await active.observe({ signal: write.signal });
+    const moved = [` Somebody else has pointed the Service away from ${left.name} since.`, ...foreignEdits].join(' ');
+    if (left !== old || roles === null || serving.length !== 1) return { pair, moved };
+    await this.#takeBack(pair, { ...write, weight: 0, match: [] });
+    return {
+      pair: await this.#look(write, { asked: true }),
+      moved: `${moved} It was pointed back to ${old.name} first.`,
+    };
+  }
+
+  /** @throws TargetFailure `unreachable` where the side that has all of the traffic is asked for no pods, and the other has some. */
+  #refuseToStrand({ old, next, roles }: PairView, idle: Side): void {
+    const kept = idle === next ? old : next;
+    const isNew = kept === old && roles?.replicas === 0;
+    if (isNew || (kept.view !== null && kept.view.replicas > 0) || (idle.view?.availableReplicas ?? 0) === 0) return;
+    throw new TargetFailure(
+      'unreachable',
+      `Deployment ${this.#shown(kept.name)} has all of the traffic, and ${kept.view === null ? 'is gone' : 'is asked for no pods'}, so the pods of ${idle.name} stay until it has some.`,
+    );
   }
 
   /** The Service last: by what is noted on it an attempt after this one knows the parts. */
@@ -516,6 +691,18 @@ class BlueGreenTarget implements Target {
     await rewrite(this.#cluster, ref, write, (live) => withoutRoles(withHeld(live, write.fence, null)));
     await disown(this.#cluster, ref, write);
   }
+}
+
+/** As they are at the beginning of a release. */
+function rolesFor({ old, next, container }: PairView, { fence }: TargetWrite): Roles {
+  return {
+    release: fence.release,
+    old: old.colour,
+    next: next.colour,
+    selectors: { old: { ...old.selector }, next: { ...next.selector } },
+    image: container.image,
+    replicas: there(old).replicas,
+  };
 }
 
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {

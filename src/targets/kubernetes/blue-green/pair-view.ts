@@ -14,7 +14,7 @@ import type { Labels } from '../tracks';
 import { deploymentRef, isMade, serviceRef } from '../workloads';
 import { COLOURS, labelsOfIdle, otherColour } from './colours';
 import type { Colour } from './colours';
-import { rolesOn } from './roles';
+import { rolesIn, rolesOn } from './roles';
 import type { Roles } from './roles';
 
 /** One of the two Deployments, with the Service of its own. */
@@ -42,6 +42,8 @@ export interface PairView {
   readonly container: ContainerImage;
   /** The release's own note of the parts; null where it has not written one yet. */
   readonly roles: Roles | null;
+  /** The Service has lost that note, and only the new one's Deployment still has it. */
+  readonly rolesLost: boolean;
   /** The sides whose pods the active Service finds now: one, unless somebody else changed its selector. */
   readonly serving: readonly Side[];
   /** The active Service's selector: 0 is the old one, 100 the new one. */
@@ -75,7 +77,8 @@ export async function lookAtPair(
   }
   const found: Found = { blue: foundOf(blue ?? null), green: foundOf(green ?? null) };
   const noted = rolesOn(service);
-  const roles = noted !== null && noted.release === release ? noted : null;
+  const onService = noted !== null && noted.release === release ? noted : null;
+  const roles = onService ?? rolesBeside(found, release);
   const live = (service['spec'] as { selector?: Labels } | undefined)?.selector ?? {};
   const oldColour = roles?.old ?? activeColour(plan, found, live);
   const pair = roles === null ? unnoted(plan, found, { oldColour, live }) : partsOf(plan, found, roles);
@@ -93,9 +96,18 @@ export async function lookAtPair(
     service,
     container,
     roles,
+    rolesLost: roles !== null && onService === null,
     serving: [old, next].filter(({ selector, view }) => selects(live, view?.templateLabels ?? selector)),
     ...routersOf(cluster, plan, pair),
   };
+}
+
+/** The same with the parts the other way round. */
+export function turned(cluster: Cluster, plan: KubernetesTargetPlan, pair: PairView): PairView {
+  const { old, next } = pair;
+  const labels = { ...old.view?.templateLabels, ...old.selector };
+  const parts: Pair = { old: next, next: { ...old, labels } };
+  return { ...pair, ...parts, ...routersOf(cluster, plan, parts) };
 }
 
 /** Who splits between the active Service and the preview of a colour; null where nobody does. */
@@ -120,6 +132,14 @@ type Pair = Pick<PairView, 'old' | 'next'>;
 
 function foundOf(object: KubernetesObject | null): FoundSide | null {
   return object === null ? null : { object, view: readDeployment(object) };
+}
+
+function rolesBeside(found: Found, release: string | null): Roles | null {
+  const noted = COLOURS.flatMap((colour) => {
+    const object = found[colour]?.object;
+    return object === undefined ? [] : [rolesIn(object)];
+  });
+  return noted.find((roles) => roles !== null && roles.release === release) ?? null;
 }
 
 /** @throws TargetFailure `invalidTarget` unless the Service finds the pods of one colour alone. */

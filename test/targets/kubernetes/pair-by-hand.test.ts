@@ -1,0 +1,384 @@
+import { createBlueGreenTarget } from '../../../src/targets/kubernetes/blue-green/blue-green-target';
+import type { Cluster } from '../../../src/targets/kubernetes/cluster';
+import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
+import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { TargetFailure } from '../../../src/targets/target';
+import type { Target, TargetWrite } from '../../../src/targets/target';
+import { describeWithApiServer, installDefinitions } from './api-server';
+import { DeploymentController } from './deployment-controller';
+import { targetPlan } from './target-plans';
+
+const V1 = 'registry.example/shop:v1';
+const V2 = 'registry.example/shop:v2';
+const V3 = 'registry.example/shop:v3';
+const V9 = 'registry.example/shop:v9';
+const signal = AbortSignal.timeout(10 * 60_000);
+
+interface Who {
+  readonly release?: string;
+  readonly epoch?: number;
+  readonly version?: string;
+}
+
+function write(step: number, { version = V2, ...who }: Who = {}): TargetWrite & { timeoutMs: number } {
+  const fence = { release: 'r1', epoch: 1, step, attempt: 1, ...who };
+  return { version, artifact: version, fence, signal, timeoutMs: 20_000 };
+}
+
+function shift(step: number, weight: number, previousWeight: number, who: Who = {}) {
+  return { ...write(step, who), weight, previousWeight, match: [] } as const;
+}
+
+function look(step: number, weight: number, who: Who = {}) {
+  return { ...write(step, who), weight, match: [] } as const;
+}
+
+const promotion = { release: 'r1', smokeTest: null, timeoutMs: 20_000 };
+const BLUE = { app: 'checkout', color: 'blue' };
+const GREEN = { app: 'checkout', color: 'green' };
+
+describeWithApiServer('what others do to blue and green meanwhile, against a real API server', (server) => {
+  let cluster: Cluster;
+  let hand: Cluster;
+  let namespace: string;
+  let controller: DeploymentController;
+  let target: Target;
+  let count = 0;
+
+  beforeAll(async () => {
+    cluster = server().connect();
+    hand = server().connect({ fieldManager: 'hand' });
+    await installDefinitions(cluster, ['traefikservices']);
+  }, 300_000);
+
+  beforeEach(async () => {
+    namespace = `pair-by-hand-${(count += 1)}`;
+    await hand.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, { signal });
+    for (const object of [deployment('blue', V1), service(), split()]) await hand.create(object, { signal });
+    controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+    target = targetOf();
+  });
+
+  afterEach(() => controller.stop());
+  afterAll(() => {
+    cluster.close();
+    hand.close();
+  });
+
+  const targetOf = (changes: Parameters<typeof targetPlan>[0] = {}, by: Cluster = cluster): Target =>
+    createBlueGreenTarget(
+      targetPlan({ namespace, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' }, ...changes }),
+      { cluster: by, resolve: (image) => Promise.resolve(image) },
+    );
+  const splitting = (): Target => targetOf({ traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
+
+  function deployment(colour: 'blue' | 'green', image: string, replicas = 3): KubernetesObject {
+    const labels = { app: 'checkout', color: colour };
+    return {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: `checkout-${colour}`, namespace, labels },
+      spec: {
+        replicas,
+        selector: { matchLabels: labels },
+        template: { metadata: { labels }, spec: { containers: [{ name: 'web', image }] } },
+      },
+    };
+  }
+
+  function service(): KubernetesObject {
+    return {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'checkout', namespace },
+      spec: { selector: BLUE, ports: [{ port: 80, targetPort: 8080 }] },
+    };
+  }
+
+  function split(): KubernetesObject {
+    return {
+      apiVersion: 'traefik.io/v1alpha1',
+      kind: 'TraefikService',
+      metadata: { name: 'checkout-split', namespace },
+      spec: { weighted: { services: [{ name: 'checkout', port: 80, weight: 1 }] } },
+    };
+  }
+
+  const refOf = (kind: 'Deployment' | 'Service' | 'TraefikService', name: string) => {
+    const apiVersion = { Deployment: 'apps/v1', Service: 'v1', TraefikService: 'traefik.io/v1alpha1' }[kind];
+    return { apiVersion, kind, namespace, name };
+  };
+  const specOf = async <T>(kind: Parameters<typeof refOf>[0], name: string): Promise<T> =>
+    (await cluster.get(refOf(kind, name), { signal }))['spec'] as T;
+  const selected = async (name = 'checkout'): Promise<string | undefined> =>
+    (await specOf<{ selector: Record<string, string> }>('Service', name)).selector['color'];
+  const replicasOf = async (colour: string): Promise<number> =>
+    (await specOf<{ replicas: number }>('Deployment', `checkout-${colour}`)).replicas;
+  const imageOf = async (colour: string): Promise<string | undefined> =>
+    (await specOf<{ template: { spec: { containers: { image: string }[] } } }>('Deployment', `checkout-${colour}`))
+      .template.spec.containers[0]?.image;
+  /** Where the traffic goes, the pods of both, and what they run. */
+  const state = async () => ({
+    serves: await selected(),
+    blue: [await imageOf('blue'), await replicasOf('blue')],
+    green: [await imageOf('green'), await replicasOf('green')],
+  });
+  const patch = (kind: Parameters<typeof refOf>[0], name: string, merge: object): Promise<KubernetesObject> =>
+    hand.patch(refOf(kind, name), { type: 'merge', patch: merge }, { signal });
+  const setImage = async (colour: string, image: string, more: { replicas?: number } = {}): Promise<void> => {
+    const template = { spec: { containers: [{ name: 'web', image }] } };
+    await patch('Deployment', `checkout-${colour}`, { spec: { ...more, template } });
+  };
+  /** As a sync does that replaces objects by those in Git. */
+  const replaceService = async (selector: Record<string, string>): Promise<void> => {
+    const annotations = { 'sluice.dev/fence': null, 'sluice.dev/traffic': null, 'sluice.dev/blue-green': null };
+    await patch('Service', 'checkout', { metadata: { annotations }, spec: { selector } });
+  };
+  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
+    const error: unknown = await work.then(
+      () => null,
+      (caught: unknown) => caught,
+    );
+    if (error instanceof TargetFailure) return error;
+    throw new Error(`Expected a failure of the target, got ${String(error)}`);
+  };
+
+  it('another image that the new one was given while nobody looked is taken away before the switch', async () => {
+    await target.deploy(write(1));
+    await setImage('green', V9, { replicas: 0 });
+    const said = await target.setWeight(shift(2, 100, 0));
+
+    expect(said).toMatch(/finds Deployment checkout-green.*had the image .*:v9, and was given .*:v2 again before that/);
+    expect(await state()).toEqual({ serves: 'green', blue: [V1, 3], green: [V2, 3] });
+  });
+
+  it('another image than the tested one is not promoted', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await setImage('green', V9);
+    const failure = await failureOf(target.promote({ ...write(3), ...promotion }));
+
+    expect(failure).toMatchObject({ kind: 'invalidTarget' });
+    expect(failure.message).toMatch(/checkout-green has the image .*:v9 in place of .*:v2: somebody else/);
+  });
+
+  it.each([
+    ['has switched', 100],
+    ['has given a share', 30],
+  ])('a direct roll back is of the newest release, which %s', async (_, weight) => {
+    // The first one was ended from outside while it kept its old version: its note stays on what serves now.
+    await hand.create(deployment('green', V1), { signal });
+    await setImage('blue', V3);
+    await patch('Service', 'checkout', { spec: { selector: GREEN } });
+    const first = splitting();
+    await first.deploy(write(1));
+    await first.setWeight(shift(2, 100, 0));
+    await first.promote({ ...write(3), ...promotion });
+    const r2 = { release: 'r2', epoch: 2, version: V3 };
+    const second = splitting();
+    await second.deploy(write(1, r2));
+    await second.setWeight(shift(2, weight, 0, r2));
+    const { release, version } = await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+
+    expect({ release, version }).toEqual({ release: 'r2', version: V3 });
+    expect(await state()).toEqual({ serves: 'blue', blue: [V2, 3], green: [V3, 0] });
+  });
+
+  it('a Service that was replaced is told, gets its note again, and the parts stay what they are', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await replaceService(BLUE);
+    const first = await target.reassert(look(3, 100));
+    const second = await target.reassert(look(4, 100));
+    const after = await state();
+    await target.setWeight(shift(5, 0, 100));
+    await target.removeCanary(write(6));
+
+    expect(first.foreignEdits).toContain(
+      `Service ${namespace}/checkout had lost what the release notes on it, and was given it again.`,
+    );
+    expect(second.foreignEdits).toEqual([]);
+    expect(after).toEqual({ serves: 'green', blue: [V1, 3], green: [V2, 3] });
+    expect(await state()).toEqual({ serves: 'blue', blue: [V1, 3], green: [V2, 0] });
+  });
+
+  it('where all notes are lost nothing is moved on, and the way back is to what is not the new version', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await replaceService(GREEN);
+    const annotations = { 'sluice.dev/target': null, 'sluice.dev/fence': null };
+    await patch('Deployment', 'checkout-green', { metadata: { annotations } });
+    const lost = await failureOf(target.reassert(look(3, 100)));
+    await target.setWeight(shift(4, 0, 100));
+    await target.removeCanary(write(5));
+
+    expect(lost.message).toMatch(/Neither Service .*checkout nor Deployment .* has what the release noted on it/);
+    expect(await state()).toEqual({ serves: 'blue', blue: [V1, 3], green: [V2, 0] });
+  });
+
+  it('the end of the time that the old one is kept takes no pods once somebody has gone back', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await target.promote({ ...write(3), ...promotion });
+    const byHand = { release: 'by-hand', epoch: Date.now(), step: 1, attempt: 1 };
+    const annotations = { 'sluice.dev/fence': JSON.stringify(byHand) };
+    // As the page about rolling back by hand has it: in one patch.
+    await patch('Service', 'checkout', { metadata: { annotations }, spec: { selector: BLUE } });
+    const late = await failureOf(target.removeCanary(write(4)));
+
+    expect(late.kind).toBe('fenceLost');
+    expect(await state()).toEqual({ serves: 'blue', blue: [V1, 3], green: [V2, 3] });
+  });
+
+  it('a removal that was under way when the way back was taken comes too late, or is made good', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await target.promote({ ...write(3), ...promotion });
+    const reached = Promise.withResolvers<undefined>();
+    const goOn = Promise.withResolvers<undefined>();
+    const slow = new Proxy(cluster, {
+      get: (from, key: keyof Cluster) => {
+        const value = from[key];
+        if (typeof value !== 'function') return value;
+        if (key !== 'patch') return value.bind(from);
+        const delayed: Cluster['patch'] = async (ref, ...more) => {
+          if (ref.name === 'checkout-blue') {
+            reached.resolve(undefined);
+            await goOn.promise;
+          }
+          return from.patch(ref, ...more);
+        };
+        return delayed;
+      },
+    });
+    const removal = failureOf(targetOf({}, slow).removeCanary(write(4)));
+    await reached.promise;
+    await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+    goOn.resolve(undefined);
+
+    expect((await removal).kind).toBe('fenceLost');
+    expect(await state()).toEqual({ serves: 'blue', blue: [V1, 3], green: [V2, 0] });
+  });
+
+  it('no side loses its pods while the one that serves is asked for none', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await target.promote({ ...write(3), ...promotion });
+    await patch('Deployment', 'checkout-green', { spec: { replicas: 0 } });
+    const failure = await failureOf(target.removeCanary(write(4)));
+
+    expect(failure.message).toMatch(/checkout-green has all of the traffic, and is asked for no pods, so the pods of/);
+    expect(await replicasOf('blue')).toBe(3);
+  });
+
+  it('users that somebody has sent to the new one before its first weight are sent back at its end', async () => {
+    await target.deploy(write(1));
+    await patch('Service', 'checkout', { spec: { selector: GREEN } });
+    const said = await target.removeCanary(write(2));
+
+    expect(said).toMatch(/checkout-green is without pods; checkout-blue has all of the traffic\. Somebody else has/);
+    expect(said).toMatch(/It was pointed back to checkout-blue first\.$/);
+    expect(await state()).toEqual({ serves: 'blue', blue: [V1, 3], green: [V2, 0] });
+  });
+
+  it('a clean-up ends the split of a release that was ended before it could', async () => {
+    target = splitting();
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 40, 0));
+    await patch('Service', 'checkout', { spec: { selector: GREEN } });
+    await setImage('blue', V1, { replicas: 10 });
+    const cleanUp = { release: 'r2', epoch: 2, version: V1 };
+    await target.setWeight(shift(1, 0, 0, cleanUp));
+    await target.removeCanary(write(2, cleanUp));
+    const { weighted } = await specOf<{ weighted: { services: { name: string; weight: number }[] } }>(
+      'TraefikService',
+      'checkout-split',
+    );
+
+    expect(weighted.services.map(({ name, weight }) => [name, weight])).toEqual([['checkout', 1]]);
+    // What serves keeps its size, whatever the other one had.
+    expect(await state()).toEqual({ serves: 'green', blue: [V1, 0], green: [V2, 3] });
+  });
+
+  it('the first version of a pair is compared with nobody, and goes back to nobody', async () => {
+    await patch('Deployment', 'checkout-blue', { spec: { replicas: 0 } });
+    const same = await target.observe({ version: V1, signal });
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    const { foreignEdits } = await target.reassert(look(3, 100));
+    const served = await state();
+    await target.setWeight(shift(4, 0, 100));
+    await target.removeCanary(write(5));
+
+    expect(same).toMatchObject({ stableVersion: null, canaryVersion: null });
+    expect(foreignEdits).toEqual([]);
+    expect(served).toEqual({ serves: 'green', blue: [V1, 0], green: [V2, 1] });
+    expect(await state()).toEqual({ serves: 'blue', blue: [V1, 0], green: [V2, 0] });
+  });
+
+  it('an old one that was given another image has its own again on the way back, and that is told', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    await target.promote({ ...write(3), ...promotion });
+    await setImage('blue', V9);
+    const back = await target.setWeight(shift(4, 0, 100));
+    const restored = await target.restoreStable({ ...write(5), stableVersion: V1 });
+
+    expect(back).toMatch(/finds Deployment checkout-blue.*had the image .*:v9, and was given .*:v1 again\.$/);
+    expect(restored).toMatch(/still is as it was, with .*:v1/);
+    expect(await state()).toMatchObject({ serves: 'blue', blue: [V1, 3] });
+  });
+
+  it('a preview that somebody has changed or deleted is put right, for the share is sent to it', async () => {
+    target = splitting();
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 40, 0));
+    await patch('Service', 'checkout-green', { spec: { selector: BLUE } });
+    const changed = await target.reassert(look(3, 40));
+    const put = await selected('checkout-green');
+    await hand.delete(refOf('Service', 'checkout-green'), { signal });
+    const gone = await target.reassert(look(4, 40));
+
+    expect(changed.foreignEdits).toEqual([
+      expect.stringMatching(/Service .*checkout-green selected .*blue.* again\.$/),
+    ]);
+    expect(put).toBe('green');
+    expect(gone.foreignEdits).toEqual([`Service ${namespace}/checkout-green was gone, and was made again.`]);
+    expect(await selected('checkout-green')).toBe('green');
+  });
+
+  it('an admission controller that rewrites images is nobody’s edit', async () => {
+    const mirrored = (object: KubernetesObject): KubernetesObject =>
+      JSON.parse(JSON.stringify(object).replaceAll('"registry.example/', '"mirror.example/')) as KubernetesObject;
+    const admitting = new Proxy(cluster, {
+      get: (from, key: keyof Cluster) => {
+        const value = from[key];
+        if (typeof value !== 'function') return value;
+        if (key === 'create') {
+          const create: Cluster['create'] = (object, ...more) =>
+            from.create(object.kind === 'Deployment' ? mirrored(object) : object, ...more);
+          return create;
+        }
+        if (key !== 'patch') return value.bind(from);
+        const patched: Cluster['patch'] = (ref, body, ...more) =>
+          from.patch(
+            ref,
+            JSON.parse(
+              JSON.stringify(body).replace(/("path":"[^"]*\/image","value":")registry\.example/g, '$1mirror.example'),
+            ) as typeof body,
+            ...more,
+          );
+        return patched;
+      },
+    });
+    target = targetOf({}, admitting);
+    await target.deploy(write(1));
+    const said = await target.setWeight(shift(2, 100, 0));
+    const { foreignEdits } = await target.reassert(look(3, 100));
+    await target.promote({ ...write(4), ...promotion });
+
+    expect(said).not.toMatch(/had the image/);
+    expect(foreignEdits).toEqual([]);
+    expect(await imageOf('green')).toBe('mirror.example/shop:v2');
+  });
+});
