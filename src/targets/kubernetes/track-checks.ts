@@ -1,5 +1,7 @@
 import type { KubernetesTargetPlan } from '../../spec/plan-types';
-import { compareFences } from '../../traffic/fence';
+import { compareFences, fenceOn } from '../../traffic/fence';
+import { refOf, rewrite } from '../../traffic/held-object';
+import { sameMatch } from '../../traffic/route-shape';
 import type { TrafficDocument, TrafficView } from '../../traffic/traffic-router';
 import { TargetFailure } from '../target';
 import type { TargetWrite } from '../target';
@@ -8,6 +10,7 @@ import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject } from './objects';
 import { checkPermissions } from './permissions';
+import { targetNoteOn, withTargetNote } from './target-note';
 import { withImage } from './track-manifest';
 import { describe, selects } from './tracks';
 import type { Labels } from './tracks';
@@ -51,6 +54,32 @@ export function imageOf({ artifact, version }: TargetWrite): string {
   return artifact ?? version;
 }
 
+/** The image that the release gave a Deployment, as the server has it since: admission controllers rewrite images. */
+export function givenImage(object: KubernetesObject | null, write: TargetWrite): string {
+  const isOurs = object !== null && fenceOn(object)?.release === write.fence.release;
+  return (isOurs ? targetNoteOn(object)?.admitted : undefined) ?? imageOf(write);
+}
+
+/**
+ * Notes what an admission controller (that of a mirror) has made of the image that the release gave a Deployment, so that
+ * it is nobody's edit.
+ */
+export async function noteAdmitted(
+  cluster: Cluster,
+  { before, after, container }: { before: KubernetesObject | null; after: KubernetesObject; container: string },
+  write: TargetWrite,
+): Promise<void> {
+  const admitted = imageIn(readDeployment(after), container);
+  if (admitted === null || admitted === imageOf(write)) return;
+  // Who answers a write with the image of before is one who undoes it.
+  const undone = before !== null && imageIn(readDeployment(before), container) === admitted;
+  if (undone && givenImage(before, write) !== admitted) return;
+  await rewrite(cluster, refOf(after), write, (live) => {
+    const note = targetNoteOn(live);
+    return note === null ? live : withTargetNote(live, { ...note, admitted });
+  });
+}
+
 export function imageIn(view: DeploymentView, container: string): string | null {
   return view.containers.find((one) => one.name === container)?.image ?? null;
 }
@@ -77,9 +106,10 @@ export function refuseOtherContainers(view: DeploymentView, container: string): 
   );
 }
 
-/** True when the objects say another weight than was asked for. */
-export function differs(view: TrafficView, document: TrafficDocument): boolean {
-  return view.weight !== null && Math.round(view.weight) !== document.weight;
+/** True when the objects say another weight than was asked for, or lack a header or cookie. */
+export function differs(view: TrafficView, { weight, match }: TrafficDocument): boolean {
+  if (view.weight !== null && Math.round(view.weight) !== weight) return true;
+  return match.some((asked) => !view.match.some((found) => sameMatch(asked, found)));
 }
 
 /** @throws TargetFailure `fenceLost` when a later write holds the traffic: this one must not touch the target any more. */

@@ -114,17 +114,18 @@ export async function ensureUnlessLate(
   wanted: KubernetesObject,
   write: WorkloadWrite,
   adopt: (live: KubernetesObject) => KubernetesObject,
-): Promise<void> {
+): Promise<KubernetesObject> {
+  let ensured: Awaited<ReturnType<typeof ensure>>;
   try {
-    const { made } = await ensure(cluster, wanted, write, adopt);
-    if (!made) return;
+    ensured = await ensure(cluster, wanted, write, adopt);
   } catch (error) {
     // Nobody may come back to what was made without an answer.
     const unanswered = error instanceof ClusterFailure && error.kind === 'timeout';
     if (write.signal.aborted || unanswered) await undoIfLate(cluster, traffic, wanted, write);
     throw error;
   }
-  await undoIfLate(cluster, traffic, wanted, write);
+  if (ensured.made) await undoIfLate(cluster, traffic, wanted, write);
+  return ensured.object;
 }
 
 async function undoIfLate(

@@ -6,6 +6,7 @@ import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { DeploymentController } from './deployment-controller';
+import { mirroring } from './mirroring';
 import { targetPlan } from './target-plans';
 
 const V1 = 'registry.example/shop:v1';
@@ -123,8 +124,11 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     blue: [await imageOf('blue'), await replicasOf('blue')],
     green: [await imageOf('green'), await replicasOf('green')],
   });
-  const patch = (kind: Parameters<typeof refOf>[0], name: string, merge: object): Promise<KubernetesObject> =>
-    hand.patch(refOf(kind, name), { type: 'merge', patch: merge }, { signal });
+  const patch = (
+    kind: Parameters<typeof refOf>[0],
+    name: string,
+    merge: Readonly<Record<string, unknown>>,
+  ): Promise<KubernetesObject> => hand.patch(refOf(kind, name), { type: 'merge', patch: merge }, { signal });
   const setImage = async (colour: string, image: string, more: { replicas?: number } = {}): Promise<void> => {
     const template = { spec: { containers: [{ name: 'web', image }] } };
     await patch('Deployment', `checkout-${colour}`, { spec: { ...more, template } });
@@ -234,8 +238,7 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     await target.deploy(write(1));
     await target.setWeight(shift(2, 100, 0));
     await target.promote({ ...write(3), ...promotion });
-    const reached = Promise.withResolvers<undefined>();
-    const goOn = Promise.withResolvers<undefined>();
+    const [reached, goOn] = [signalOnce(), signalOnce()];
     const slow = new Proxy(cluster, {
       get: (from, key: keyof Cluster) => {
         const value = from[key];
@@ -243,8 +246,8 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
         if (key !== 'patch') return value.bind(from);
         const delayed: Cluster['patch'] = async (ref, ...more) => {
           if (ref.name === 'checkout-blue') {
-            reached.resolve(undefined);
-            await goOn.promise;
+            reached.give();
+            await goOn.given;
           }
           return from.patch(ref, ...more);
         };
@@ -252,9 +255,9 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
       },
     });
     const removal = failureOf(targetOf({}, slow).removeCanary(write(4)));
-    await reached.promise;
+    await reached.given;
     await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
-    goOn.resolve(undefined);
+    goOn.give();
 
     expect((await removal).kind).toBe('fenceLost');
     expect(await state()).toEqual({ serves: 'blue', blue: [V1, 3], green: [V2, 0] });
@@ -348,29 +351,7 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
   });
 
   it('an admission controller that rewrites images is nobody’s edit', async () => {
-    const mirrored = (object: KubernetesObject): KubernetesObject =>
-      JSON.parse(JSON.stringify(object).replaceAll('"registry.example/', '"mirror.example/')) as KubernetesObject;
-    const admitting = new Proxy(cluster, {
-      get: (from, key: keyof Cluster) => {
-        const value = from[key];
-        if (typeof value !== 'function') return value;
-        if (key === 'create') {
-          const create: Cluster['create'] = (object, ...more) =>
-            from.create(object.kind === 'Deployment' ? mirrored(object) : object, ...more);
-          return create;
-        }
-        if (key !== 'patch') return value.bind(from);
-        const patched: Cluster['patch'] = (ref, body, ...more) =>
-          from.patch(
-            ref,
-            JSON.parse(
-              JSON.stringify(body).replace(/("path":"[^"]*\/image","value":")registry\.example/g, '$1mirror.example'),
-            ) as typeof body,
-            ...more,
-          );
-        return patched;
-      },
-    });
+    const admitting = mirroring(cluster);
     target = targetOf({}, admitting);
     await target.deploy(write(1));
     const said = await target.setWeight(shift(2, 100, 0));
@@ -382,3 +363,12 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     expect(await imageOf('green')).toBe('mirror.example/shop:v2');
   });
 });
+
+/** A moment that one waits for and another gives. */
+function signalOnce(): { readonly given: Promise<void>; readonly give: () => void } {
+  let give = (): void => undefined;
+  const given = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  return { given, give };
+}

@@ -123,6 +123,9 @@ describeWithApiServer('a release whose share is the number of pods, against a re
       /10 % cannot be reached with 4 pods; the canary has 1 of them, 25 % of the connections\.$/,
     );
     expect(await sizes()).toEqual([3, 1]);
+    // That it is another one is nobody's edit.
+    const { foreignEdits } = await target.reassert({ ...write(3), weight: 10, match: [] });
+    expect(foreignEdits).toEqual([]);
   });
 
   it.each([

@@ -321,7 +321,7 @@ describeWithApiServer('a release whose worker watches, against a real API server
     const ref = { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', namespace, name: 'checkout-canary' };
     await hand.patch(ref, { type: 'merge', patch: { metadata: { annotations: { [WEIGHT]: '90' } } } }, { signal });
     const { foreignEdits } = await target.reassert(held(3, 25));
-    await until(() => Promise.resolve(counter.openWatches() === 5));
+    await until(() => Promise.resolve(counter.openWatches() === 6));
     const took = await requestsOf(counter, target.setWeight(shift(4, 0, 25)));
 
     expect(foreignEdits).toEqual([expect.stringMatching(/was at 90 % instead of 25 %/)]);

@@ -1,5 +1,5 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
-import { fenceOn, refuseStale, withFence } from '../../../traffic/fence';
+import { refuseStale, withFence } from '../../../traffic/fence';
 import { disown, heldOn, rewrite, withHeld } from '../../../traffic/held-object';
 import { diff } from '../../../traffic/json-patch';
 import type { Newness } from '../../../traffic/cluster-access';
@@ -16,17 +16,18 @@ import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { confirm, describeGone, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withoutTargetNote, withTargetNote } from '../target-note';
-import type { TargetNote } from '../target-note';
 import {
   adopted,
   CONFIRM_BACK_MS,
   CONFIRM_MS,
   differs,
   failureOfPods,
+  givenImage,
   imageIn,
   imageOf,
   keepUntilFollowed,
   lacksPods,
+  noteAdmitted,
   PODS_MS,
   prepareRelease,
   readyPods,
@@ -251,7 +252,7 @@ class BlueGreenTarget implements Target {
     if (old.view.replicas === 0 && roles?.replicas !== 0) return false;
     const before = imageIn(old.view, container.name);
     return (
-      imageIn(next.view, container.name) === this.#given(pair, write) &&
+      imageIn(next.view, container.name) === givenImage(pair.next.object, write) &&
       (roles === null || before === null || before === roles.image) &&
       selected.foreignEdits.length === 0 &&
       selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
@@ -327,18 +328,11 @@ class BlueGreenTarget implements Target {
     );
   }
 
-  /** The image of the new one as the server has it since the release gave it that. */
-  #given({ next }: PairView, write: TargetWrite): string {
-    const isOurs = next.object !== null && fenceOn(next.object)?.release === write.fence.release;
-    const admitted = isOurs && next.object !== null ? targetNoteOn(next.object)?.admitted : undefined;
-    return admitted ?? imageOf(write);
-  }
-
   /** @throws TargetFailure `invalidTarget` where somebody has given the new one another image than the tested one. */
   #refuseUntested(pair: PairView, write: TargetWrite): void {
     const { next, container } = pair;
     const image = imageIn(there(next), container.name);
-    const given = this.#given(pair, write);
+    const given = givenImage(pair.next.object, write);
     if (image === given) return;
     throw new TargetFailure(
       'invalidTarget',
@@ -413,31 +407,13 @@ class BlueGreenTarget implements Target {
     const { object } = await ensure(this.#cluster, wanted, write, (live) =>
       withTargetNote(relabelled(adopted(live, { ...change, replicas: size }), next.labels), note),
     );
-    await this.#noteAdmitted(pair, { object, note }, write);
+    await noteAdmitted(this.#cluster, { before: next.object, after: object, container: container.name }, write);
     if (next.view === null) {
       // It is made whatever happened in between: it gets pods only if nobody later has come by now.
       refuseLate(await pair.active.observe({ signal: write.signal, fresh: true }), write, this.#plan);
       await resize(this.#cluster, this.#refOf(next), size, write);
     }
     return isMade(object) ? '' : differencesFrom(like, object, next);
-  }
-
-  /** Where an admission controller rewrites images (to those of a mirror), what it made of the new one's. */
-  async #noteAdmitted(
-    { next, container }: PairView,
-    { object, note }: { readonly object: KubernetesObject; readonly note: TargetNote },
-    write: TargetWrite,
-  ): Promise<void> {
-    const admitted = imageIn(readDeployment(object), container.name);
-    // Who answers a write with the image of before is one who undoes it.
-    const before = next.view === null ? null : imageIn(next.view, container.name);
-    if (admitted === null || admitted === imageOf(write)) return;
-    if (admitted === before && this.#admittedOf(next) !== before) return;
-    await rewrite(this.#cluster, this.#refOf(next), write, (live) => withTargetNote(live, { ...note, admitted }));
-  }
-
-  #admittedOf({ object }: Side): string | null {
-    return object === null ? null : (targetNoteOn(object)?.admitted ?? null);
   }
 
   /**
@@ -449,7 +425,7 @@ class BlueGreenTarget implements Target {
     const needed = replicasFor(write.weight, old.view?.replicas ?? 1);
     // Nobody looks while a person decides at weight 0.
     const image = next.view === null ? null : imageIn(next.view, container.name);
-    const isEdited = next.view !== null && image !== this.#given(pair, write);
+    const isEdited = next.view !== null && image !== givenImage(pair.next.object, write);
     if (next.view === null || isEdited) {
       await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
     } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
@@ -589,7 +565,7 @@ class BlueGreenTarget implements Target {
     if (next.view === null) {
       edits.push(`${shown(next)} was gone, and was made again.`);
       if (old.view !== null) await this.#ensureNext(pair, write, size);
-    } else if (image !== this.#given(pair, write)) {
+    } else if (image !== givenImage(pair.next.object, write)) {
       edits.push(`${shown(next)} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`);
       await this.#ensureNext(pair, write, Math.max(size, next.view.replicas));
     } else if (next.view.replicas === 0) {

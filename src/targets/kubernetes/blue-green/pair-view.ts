@@ -87,7 +87,9 @@ export async function lookAtPair(
   if (reference === null) throw nothingThere(plan);
   // At the start: later on it may not stand in the way back.
   if (roles === null) for (const { view } of [old, next]) if (view !== null) refusePaused(view, 'rolls nothing out');
-  const container = containerOf(reference, plan.container);
+  // Who adds a sidecar to the one meanwhile is not to stand in the way back.
+  const begun = roles === null ? null : containerOfBoth(reference, next.view);
+  const container = containerOf(reference, plan.container ?? begun);
   if (next.view !== null && (next.object === null || !isMade(next.object))) {
     refuseOtherContainers(next.view, container.name);
   }
@@ -132,6 +134,13 @@ type Pair = Pick<PairView, 'old' | 'next'>;
 
 function foundOf(object: KubernetesObject | null): FoundSide | null {
   return object === null ? null : { object, view: readDeployment(object) };
+}
+
+/** The only container of the new one, where the other has it, too; null where that does not tell it. */
+function containerOfBoth({ containers }: DeploymentView, next: DeploymentView | null): string | null {
+  const [only, second] = next?.containers ?? [];
+  if (only === undefined || second !== undefined) return null;
+  return containers.some(({ name }) => name === only.name) ? only.name : null;
 }
 
 function rolesBeside(found: Found, release: string | null): Roles | null {

@@ -23,9 +23,11 @@ import {
   CONFIRM_MS,
   differs,
   failureOfPods,
+  givenImage,
   imageIn,
   imageOf,
   keepUntilFollowed,
+  noteAdmitted,
   PODS_MS,
   prepareRelease,
   readyPods,
@@ -38,7 +40,7 @@ import {
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
 import { canarySelector, trackDeployment, trackService } from '../track-manifest';
-import { replicasFor, selects } from '../tracks';
+import { describe, replicasFor, selects } from '../tracks';
 import type { Labels } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
@@ -170,6 +172,7 @@ class CanaryTarget implements Target {
       const document = documentOf(write);
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
+      await this.#putServiceRight(tracks, write);
       if (!sharesByReplicas(this.#plan)) await this.#ensurePods(tracks, write);
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
       if (weight < previousWeight) {
@@ -203,20 +206,21 @@ class CanaryTarget implements Target {
       // While it is being promoted it is the promotion's, whose write is later than a look's.
       const isPromoted = isBeingPromoted(tracks.stableObject, fence.release);
       if (!isPromoted && this.#carriers.isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
+      foreignEdits.push(...(await this.#putServiceRight(tracks, write)));
       if (sharesByReplicas(this.#plan)) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
       // At 100 the promotion gives it the proven version again; below, users are at stable by now.
       const undone = undoneBySomebody(tracks.stableObject, fence.release);
       if (undone !== null && weight < 100) guardTripped ??= describeLost(tracks.stable, undone);
-      const isEdited = routing.foreignEdits.length > 0 || differs(routing, document);
+      const isEdited = routing.foreignEdits.length > 0 || this.#differs(tracks, routing, document);
       const notYet = isEdited ? this.#carriers.withoutPods(tracks, { from: routing.weight ?? 0, to: weight }) : null;
       if (guardTripped === null && isEdited && notYet === null) {
         await tracks.traffic.apply({ document, fence, signal });
       }
       if (notYet !== null) {
         foreignEdits.push(notYet);
-      } else if (foreignEdits.length === 0 && differs(routing, document)) {
-        foreignEdits.push(`The traffic was at ${routing.weight ?? 0} % and was put back to ${weight} %.`);
+      } else if (foreignEdits.length === 0 && this.#differs(tracks, routing, document)) {
+        foreignEdits.push(describePutBack(routing, weight));
       }
       return { foreignEdits, guardTripped, unreachable: [], ...this.#dealing(tracks, weight) };
     });
@@ -361,6 +365,13 @@ class CanaryTarget implements Target {
     );
     const tested = smokeTest === null ? '' : ` ${await this.#testStable(tracks, write, smokeTest)}`;
     return `Deployment ${namespace}/${ready.name} runs ${write.version} with ${readyPods(ready)}; the canary carries the traffic.${tested}`;
+  }
+
+  /** Where shares follow the number of pods, a weight is in force when the pods are the nearest that there can be to it. */
+  #differs({ stable, canary }: TracksView, routing: TrafficView, document: TrafficDocument): boolean {
+    if (!sharesByReplicas(this.#plan)) return differs(routing, document);
+    const { share } = splitReplicas(document.weight, Math.max(1, stable.replicas + (canary?.replicas ?? 0)));
+    return differs(routing, { ...document, weight: Math.round(share) });
   }
 
   /** Where shares follow the number of pods, by connections: what that makes of a weight. */
@@ -527,7 +538,7 @@ class CanaryTarget implements Target {
     const { namespace } = this.#plan;
     const { canary, canaryName } = tracks;
     const needed = replicasFor(write.weight, sizeOf(tracks, write));
-    if (canary === null || imageIn(canary, tracks.container.name) !== imageOf(write)) {
+    if (canary === null || imageIn(canary, tracks.container.name) !== givenImage(tracks.canaryObject, write)) {
       await this.#ensureCanary(tracks, write, needed);
       return null;
     }
@@ -538,8 +549,8 @@ class CanaryTarget implements Target {
 
   /** Where the number of pods is the share: a canary that is gone or has another image is made anew, and then sized. */
   async #keepVersion(tracks: TracksView, write: WeightWrite): Promise<void> {
-    const { canary, container } = tracks;
-    if (canary !== null && imageIn(canary, container.name) === imageOf(write)) return;
+    const { canary, canaryObject, container } = tracks;
+    if (canary !== null && imageIn(canary, container.name) === givenImage(canaryObject, write)) return;
     await this.#ensureCanary(tracks, write, 0);
   }
 
@@ -557,15 +568,15 @@ class CanaryTarget implements Target {
       return { tracks, routing, foreignEdits };
     };
     const told = await look(false);
-    const asAsked = told.foreignEdits.length === 0 && !differs(told.routing, documentOf(write));
+    const asAsked = told.foreignEdits.length === 0 && !this.#differs(told.tracks, told.routing, documentOf(write));
     return asAsked || this.#cluster.watching === undefined ? told : look(true);
   }
 
-  #editsOf({ canary, canaryName, container }: TracksView, write: WeightWrite): string[] {
+  #editsOf({ canary, canaryObject, canaryName, container }: TracksView, write: WeightWrite): string[] {
     const shown = `Deployment ${this.#plan.namespace}/${canaryName}`;
     if (canary === null) return [`${shown} was gone, and was made again.`];
     const image = imageIn(canary, container.name);
-    if (image !== imageOf(write))
+    if (image !== givenImage(canaryObject, write))
       return [`${shown} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`];
     return canary.replicas === 0 ? [`${shown} was scaled to 0, and was given its pods again.`] : [];
   }
@@ -615,6 +626,23 @@ class CanaryTarget implements Target {
     await this.#serviceFor(tracks, write, { name: tracks.canaryService, selector: tracks.selectors.canary });
   }
 
+  /** Where a gateway sends the share: a Service that is gone, or finds other pods, would lose it. Told, and put right. */
+  async #putServiceRight(tracks: TracksView, write: TargetWrite): Promise<string[]> {
+    const { namespace, traffic } = this.#plan;
+    const { canaryService: name, selectors, labels } = tracks;
+    if (traffic.kind === 'replicas' || traffic.kind === 'serviceSelector') return [];
+    const ref = serviceRef(namespace, name);
+    const told = await this.#cluster.find(ref, { signal: write.signal });
+    const live = told ?? (await this.#cluster.find(ref, { signal: write.signal, asked: true }));
+    const { selector = {} } = (live?.['spec'] ?? {}) as { readonly selector?: Labels };
+    if (live !== null && (!isMade(live) || selects(selector, labels))) return [];
+    await this.#ensureService(tracks, write);
+    const shown = `Service ${namespace}/${name}`;
+    return live === null
+      ? [`${shown} was gone, and was made again.`]
+      : [`${shown} selected ${describe(selector) || 'nothing'}, and was given ${describe(selectors.canary)} again.`];
+  }
+
   async #serviceFor(
     tracks: TracksView,
     write: TargetWrite,
@@ -656,7 +684,9 @@ class CanaryTarget implements Target {
       return withTargetNote(named, { ...note, ownReplicas: ownReplicas(live, has) });
     };
     try {
-      await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
+      const after = await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
+      if (!carries)
+        await noteAdmitted(this.#cluster, { before: canaryObject, after, container: container.name }, write);
     } catch (error) {
       // The copies were made for a canary that is not to be.
       const late = error instanceof TargetFailure && error.kind === 'fenceLost';
@@ -730,6 +760,12 @@ function namingCopies(object: KubernetesObject, copies: Copies | null): Kubernet
 function ownReplicas(canaryObject: KubernetesObject, has: number): number {
   const note = targetNoteOn(canaryObject);
   return note === null ? has : (note.ownReplicas ?? 0);
+}
+
+function describePutBack({ weight: found }: TrafficView, weight: number): string {
+  return found === null || Math.round(found) === weight
+    ? 'The traffic lacked a header or cookie that was asked for, and has it again.'
+    : `The traffic was at ${Math.round(found)} % and was put back to ${weight} %.`;
 }
 
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {

@@ -10,6 +10,7 @@ import type { KubernetesObject } from '../objects';
 import { canaryLabels, describe, selects, TRACK_LABEL } from '../tracks';
 import type { Labels } from '../tracks';
 import { serviceSelectorFor } from '../track-manifest';
+import { targetNoteOn } from '../target-note';
 import { trafficOf } from './settings';
 import { deploymentRef, isMade, serviceRef } from '../workloads';
 
@@ -71,7 +72,7 @@ export async function lookAtTracks(
   return {
     stable,
     stableObject,
-    container: containerOf(stable, plan.container),
+    container: containerOf(stable, plan.container ?? containerBegunWith(stable, canary, canaryObject)),
     service,
     canary,
     canaryObject,
@@ -130,6 +131,21 @@ function labelsOf(
     return canary.templateLabels;
   }
   return both ? { ...stable.templateLabels, [TRACK_LABEL]: 'canary' } : own;
+}
+
+/**
+ * The container that a release under way has given its image: the one of the canary that it made. Who adds a sidecar to
+ * stable meanwhile is not to stand in the way back. Null where nothing has begun, or that does not tell it.
+ */
+function containerBegunWith(
+  stable: DeploymentView,
+  canary: DeploymentView | null,
+  canaryObject: KubernetesObject | null,
+): string | null {
+  if (canary === null || canaryObject === null || targetNoteOn(canaryObject) === null) return null;
+  const [only, second] = canary.containers;
+  const name = second === undefined ? only?.name : undefined;
+  return name !== undefined && stable.containers.some((one) => one.name === name) ? name : null;
 }
 
 /** While shares follow the number of pods, stable shrinks as the canary grows: both together stay. */

@@ -1,0 +1,173 @@
+import { createCanaryTarget } from '../../../src/targets/kubernetes/canary/canary-target';
+import type { Cluster } from '../../../src/targets/kubernetes/cluster';
+import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
+import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import type { Target, TargetWrite, WeightWrite } from '../../../src/targets/target';
+import { describeWithApiServer } from './api-server';
+import { DeploymentController } from './deployment-controller';
+import { mirroring } from './mirroring';
+import { targetPlan } from './target-plans';
+
+const V1 = 'registry.example/shop:v1';
+const V2 = 'registry.example/shop:v2';
+const NGINX = 'nginx.ingress.kubernetes.io';
+const signal = AbortSignal.timeout(10 * 60_000);
+
+function write(step: number): TargetWrite & { timeoutMs: number } {
+  const fence = { release: 'r1', epoch: 1, step, attempt: 1 };
+  return { version: V2, artifact: V2, fence, signal, timeoutMs: 20_000 };
+}
+
+type Match = WeightWrite['match'];
+
+function shift(step: number, weight: number, previousWeight: number, match: Match = []) {
+  return { ...write(step), weight, previousWeight, match };
+}
+
+function look(step: number, weight: number, match: Match = []) {
+  return { ...write(step), weight, match };
+}
+
+describeWithApiServer(
+  'what others do to a canary and its stable track meanwhile, against a real API server',
+  (server) => {
+    let cluster: Cluster;
+    let hand: Cluster;
+    let namespace: string;
+    let controller: DeploymentController;
+    let target: Target;
+    let count = 0;
+
+    beforeAll(() => {
+      cluster = server().connect();
+      hand = server().connect({ fieldManager: 'hand' });
+    });
+
+    beforeEach(async () => {
+      namespace = `canary-by-hand-${(count += 1)}`;
+      for (const object of shop()) await hand.create(object, { signal });
+      controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
+      target = targetOf(cluster);
+    });
+
+    afterEach(() => controller.stop());
+    afterAll(() => {
+      cluster.close();
+      hand.close();
+    });
+
+    const targetOf = (by: Cluster): Target =>
+      createCanaryTarget(targetPlan({ namespace, traffic: { kind: 'nginx', ingresses: ['checkout'] } }), {
+        cluster: by,
+        resolve: (image) => Promise.resolve(image),
+      });
+
+    function shop(): KubernetesObject[] {
+      const labels = { app: 'checkout' };
+      const backend = { service: { name: 'checkout', port: { number: 80 } } };
+      return [
+        { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
+        {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata: { name: 'checkout', namespace, labels },
+          spec: {
+            replicas: 2,
+            selector: { matchLabels: labels },
+            template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
+          },
+        },
+        {
+          apiVersion: 'v1',
+          kind: 'Service',
+          metadata: { name: 'checkout', namespace },
+          spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
+        },
+        {
+          apiVersion: 'networking.k8s.io/v1',
+          kind: 'Ingress',
+          metadata: { name: 'checkout', namespace },
+          spec: { rules: [{ host: 'shop.example', http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }] },
+        },
+      ];
+    }
+
+    const deploymentRef = (name: string) => ({ apiVersion: 'apps/v1', kind: 'Deployment', namespace, name });
+    const serviceRef = (name: string) => ({ apiVersion: 'v1', kind: 'Service', namespace, name });
+    const ingressRef = { apiVersion: 'networking.k8s.io/v1', kind: 'Ingress', name: 'checkout-canary' };
+    const routing = async (): Promise<Readonly<Record<string, string>>> => {
+      const { metadata } = await cluster.get({ ...ingressRef, namespace }, { signal });
+      return metadata.annotations ?? {};
+    };
+
+    it('an admission controller that rewrites images is nobody’s edit, and hides no failure', async () => {
+      target = targetOf(mirroring(cluster));
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      const { foreignEdits, guardTripped } = await target.reassert(look(3, 50));
+      const { spec } = (await cluster.get(deploymentRef('checkout-canary'), { signal })) as unknown as {
+        spec: { template: { spec: { containers: { image: string }[] } } };
+      };
+
+      expect(spec.template.spec.containers[0]?.image).toBe('mirror.example/shop:v2');
+      expect({ foreignEdits, guardTripped }).toEqual({ foreignEdits: [], guardTripped: null });
+    });
+
+    it('the canary’s Service is put right, and made anew, for its share is sent there', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      const selector = { app: 'checkout', 'sluice.dev/track': null };
+      await hand.patch(serviceRef('checkout-canary'), { type: 'merge', patch: { spec: { selector } } }, { signal });
+      const changed = await target.reassert(look(3, 50));
+      await hand.delete(serviceRef('checkout-canary'), { signal });
+      const gone = await target.reassert(look(4, 50));
+      const untouched = await target.reassert(look(5, 50));
+
+      expect(changed.foreignEdits).toEqual([
+        expect.stringMatching(/Service .*checkout-canary selected app=checkout, and was given .* again\.$/),
+      ]);
+      expect(gone.foreignEdits).toEqual([`Service ${namespace}/checkout-canary was gone, and was made again.`]);
+      expect(untouched.foreignEdits).toEqual([]);
+    });
+
+    it('a header that somebody has taken away with all notes is routed by again', async () => {
+      const match: Match = [{ kind: 'header', name: 'x-canary', value: 'true' }];
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 0, 0, match));
+      const annotations = {
+        [`${NGINX}/canary-by-header`]: null,
+        [`${NGINX}/canary-by-header-value`]: null,
+        'sluice.dev/fence': null,
+        'sluice.dev/traffic': null,
+      };
+      await hand.patch(
+        { ...ingressRef, namespace },
+        { type: 'merge', patch: { metadata: { annotations } } },
+        { signal },
+      );
+      const { foreignEdits } = await target.reassert(look(3, 0, match));
+
+      expect(foreignEdits).toEqual(['The traffic lacked a header or cookie that was asked for, and has it again.']);
+      expect(await routing()).toMatchObject({ [`${NGINX}/canary-by-header`]: 'x-canary' });
+    });
+
+    it('the way back is open when a sidecar is added to stable', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      const containers = [
+        { name: 'web', image: V1 },
+        { name: 'mesh', image: 'registry.example/mesh:v1' },
+      ];
+      const patch = { spec: { template: { spec: { containers } } } };
+      await hand.patch(deploymentRef('checkout'), { type: 'merge', patch }, { signal });
+      await target.reassert(look(3, 50));
+      await target.setWeight(shift(4, 0, 50));
+      const zero = (await routing())[`${NGINX}/canary-weight`];
+      const { writes } = await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+
+      expect(zero).toBe('0');
+      expect(writes.at(-1)?.sentence).toMatch(/checkout-canary is gone/);
+      expect(await cluster.find(deploymentRef('checkout-canary'), { signal })).toBeNull();
+    });
+  },
+);
