@@ -110,10 +110,31 @@ async function* clusterChecks(session: Session, path: string, plan: KubernetesTa
         hint: `\`sluice rbac ${path}\` prints a Role that has them.`,
       };
     }
+    // What is not there without its rights is known from those.
+    if (missing.length === 0) yield await targetCheck(cluster, plan, signal);
   } catch (error) {
     yield bad('cluster', error, 'Check KUBECONFIG, and that `kubectl get --raw /version` answers.');
   } finally {
     cluster?.close();
+  }
+}
+
+/** The look that a release begins with: objects, selectors and routing. Of the image only the registry knows. */
+async function targetCheck(cluster: Cluster, plan: KubernetesTargetPlan, signal: AbortSignal): Promise<Check> {
+  const resolve = (image: string): Promise<string> => Promise.resolve(image);
+  const target = lazy.kubernetesTarget().createKubernetesTarget(plan, { cluster, resolve });
+  try {
+    const { stableVersion, weight, onlyCanary } = await target.observe({ version: ANY_IMAGE, signal });
+    if (onlyCanary !== undefined) return { name: 'target', state: 'warn', sentence: onlyCanary, hint: null };
+    const runs = stableVersion === null ? 'no version yet' : stableVersion;
+    return ok(
+      'target',
+      `${plan.namespace}/${plan.deployment} can be released; stable runs ${runs}, weight ${weight} %.`,
+    );
+  } catch (error) {
+    return bad('target', error, 'A release is refused for that before anything is changed.');
+  } finally {
+    target.close();
   }
 }
 

@@ -15,6 +15,7 @@ import type * as StartTemporal from '../devserver/start-temporal';
 import type * as Metrics from '../metrics/create-source';
 import type * as Backtest from '../backtest/backtest';
 import type * as Cluster from '../targets/kubernetes/cluster';
+import type * as KubernetesTarget from '../targets/kubernetes/kubernetes-target';
 import type * as DirectRollBack from '../targets/kubernetes/direct-roll-back';
 import type * as ServiceLook from '../targets/kubernetes/service-look';
 import type * as Permissions from '../targets/kubernetes/permissions';
@@ -44,6 +45,8 @@ export const lazy = {
   createDeps: (): typeof CreateDeps => require('../worker/create-deps') as typeof CreateDeps,
   slack: (): typeof Slack => require('@slack/web-api') as typeof Slack,
   cluster: (): typeof Cluster => require('../targets/kubernetes/cluster') as typeof Cluster,
+  kubernetesTarget: (): typeof KubernetesTarget =>
+    require('../targets/kubernetes/kubernetes-target') as typeof KubernetesTarget,
   directRollBack: (): typeof DirectRollBack =>
     require('../targets/kubernetes/direct-roll-back') as typeof DirectRollBack,
   serviceLook: (): typeof ServiceLook => require('../targets/kubernetes/service-look') as typeof ServiceLook,

@@ -123,7 +123,10 @@ function stepLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
     lines.push([
       span(last ? g.lastBranch : g.branch, 'dim'),
       span(`${symbol} `, tone),
-      span(padEnd(`${index + 1} ${safeText(step.name)}`, NAME_COLUMNS + 2), step.state === 'running' ? 'strong' : null),
+      span(
+        padEnd(`${index + 1} ${safeText(step.name)} `, NAME_COLUMNS + 2),
+        step.state === 'running' ? 'strong' : null,
+      ),
       span(padEnd(took, 8), 'dim'),
       span(stepNote(step), step.state === 'failed' ? 'bad' : null),
     ]);

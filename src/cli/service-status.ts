@@ -63,12 +63,19 @@ export function serviceLines(status: ServiceStatus, look: Look): string[] {
   const { last, temporal } = status;
   const lines = [paint(safeText(refName(status)), 'strong', look)];
   if (temporal === 'away') lines.push('Release  not known, because Temporal does not answer');
-  else if (last === null) lines.push('Release  there was none yet');
+  else if (last === null) lines.push(`Release  ${unknownRelease(status.now)}`);
   else {
     const ended = last.endedAt === null ? 'still keeps the old version' : `ended ${formatDate(last.endedAt)}`;
     lines.push(`Release  none in progress; ${safeText(last.release)} ${ended}: ${last.phase}`);
   }
   return [...lines, ...nowLines(status.now, look)];
+}
+
+/** Where a release has left its fence there was one, and whoever is asked does not know it. */
+function unknownRelease(now: ServiceNow): string {
+  return now.target === 'kubernetes' && now.fence !== null
+    ? 'not known to this Temporal, though one has left its fence (below): is this the right one (--address)?'
+    : 'there was none yet';
 }
 
 export function nowLines(now: ServiceNow, look: Look): string[] {

@@ -150,6 +150,14 @@ function versionFor(seen: ServiceLook, target: KubernetesTargetPlan, wish: Short
       hint: 'Give it pods first (kubectl scale), or start a release: sluice deploy release.yaml --image IMAGE.',
     });
   }
+  const active = seen.tracks.find((other) => other.active)?.runs;
+  if (wish.kind === 'switch' && track.runs.replicas.desired === 0 && track.runs.image === active?.image) {
+    throw new ReleaseError(
+      'conflict',
+      `${shown} is without pods and names the image that is active already; there is nothing to switch to.`,
+      { hint: 'Start a release: sluice deploy release.yaml --image IMAGE.' },
+    );
+  }
   // By another name its pods would be made anew, under the users that it has already.
   const keepsName = track.name === 'canary' && target.resolveImage === 'never' && (seen.traffic.weight ?? 0) > 0;
   const version = keepsName ? track.runs.image : imageToRelease(track.runs);

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { FakeApi, answer } from '../targets/kubernetes/fake-api';
+import { FakeApi, answer, status } from '../targets/kubernetes/fake-api';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
 
@@ -51,16 +51,67 @@ interface Asked {
   };
 }
 
-function allow(isAllowed: (asked: Asked['spec']['resourceAttributes']) => boolean): void {
+/** What a release begins with, by the paths of its objects. */
+const SERVICE = {
+  '/apis/apps/v1/namespaces/shop/deployments/checkout': {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'checkout', namespace: 'shop', uid: 'u1', resourceVersion: '1', generation: 1 },
+    spec: {
+      replicas: 2,
+      selector: { matchLabels: { app: 'checkout' } },
+      template: {
+        metadata: { labels: { app: 'checkout' } },
+        spec: { containers: [{ name: 'web', image: 'registry.example/shop:v1' }] },
+      },
+    },
+    status: { observedGeneration: 1, replicas: 2, updatedReplicas: 2, readyReplicas: 2, availableReplicas: 2 },
+  },
+  '/api/v1/namespaces/shop/services/checkout': {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'checkout', namespace: 'shop', uid: 'u2', resourceVersion: '1' },
+    spec: { selector: { app: 'checkout' }, ports: [{ port: 80 }] },
+  },
+  '/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/checkout': {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: 'checkout', namespace: 'shop', uid: 'u1', resourceVersion: '1', generation: 1 },
+    spec: { parentRefs: [{ name: 'public' }], rules: [{ backendRefs: [{ name: 'checkout', port: 80 }] }] },
+    status: {
+      parents: [
+        {
+          parentRef: { name: 'public' },
+          controllerName: 'example.test/gateway',
+          conditions: [
+            { type: 'Accepted', status: 'True', observedGeneration: 1 },
+            { type: 'ResolvedRefs', status: 'True', observedGeneration: 1 },
+          ],
+        },
+      ],
+    },
+  },
+} as const;
+
+function allow(
+  isAllowed: (asked: Asked['spec']['resourceAttributes']) => boolean,
+  objects: Readonly<Record<string, object>> = SERVICE,
+): void {
   api.handlers = [
     (request, response, body) => {
+      if (request.method === 'GET') {
+        const found = objects[request.url ?? ''];
+        const handler = found === undefined ? status(404, 'NotFound', `${request.url} not found`) : answer(200, found);
+        handler(request, response, body);
+        return;
+      }
       const { kind, spec: asked } = JSON.parse(body) as Asked;
       // A cluster that cannot list all rules, so that each is asked about by itself.
-      const status =
+      const said =
         kind === 'SelfSubjectRulesReview'
           ? { incomplete: true, resourceRules: [], nonResourceRules: [] }
           : { allowed: isAllowed(asked.resourceAttributes) };
-      answer(201, { kind, status })(request, response, body);
+      answer(201, { kind, status: said })(request, response, body);
     },
   ];
 }
@@ -72,6 +123,23 @@ describe('sluice doctor, of a release to Kubernetes', () => {
     const ran = await run(['doctor', spec], { client: new FakeSluice(), env });
 
     expect(ran.out).toContain('✔ permissions: all that a release needs in namespace shop are there.');
+    expect(ran.out).toContain(
+      '✔ target: shop/checkout can be released; stable runs registry.example/shop:v1, weight 0 %.',
+    );
+  });
+
+  it.each([
+    ['an absent Deployment', 'deployments', /✖ target: There is no Deployment shop\/checkout \(nor checkout-stable\)/u],
+    ['an absent Service', 'services', /✖ target: There is no Service shop\/checkout; users reach the pods by it/u],
+    ['an absent route', 'httproutes', /✖ target: HTTPRoute shop\/checkout does not exist/u],
+  ])('says what a release would be refused for: %s', async (_, plural, sentence) => {
+    const objects = Object.entries(SERVICE).filter(([url]) => !url.includes(`/${plural}/`));
+    allow(() => true, Object.fromEntries(objects));
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(), env });
+
+    expect(ran.code).toBe(1);
+    expect(ran.out).toMatch(sentence);
   });
 
   it('names each that is missing, and how to get it', async () => {

@@ -312,6 +312,19 @@ describe('sluice switch', () => {
   });
 });
 
+describe('sluice switch to a colour that has nothing new', () => {
+  it('refuses one without pods that names the active image', async () => {
+    put('checkout-blue', { image: 'example.test/checkout:1' });
+    put('checkout-green', { image: 'example.test/checkout:1', replicas: 0 });
+    putService('checkout-blue');
+
+    const ran = await sluice(['switch', 'green', '-f', fileOf('colours'), '--yes']);
+
+    expect(ran.code).toBe(1);
+    expect(ran.err).toMatch(/checkout-green is without pods and names the image that is active already/u);
+  });
+});
+
 describe('sluice cleanup', () => {
   it('starts a release that only takes the track away', async () => {
     putCanaryShop({ image: V2 }, 20);
@@ -444,7 +457,7 @@ describe('sluice status without a release in progress', () => {
     expect(ran.code).toBe(0);
     expect(ran.out.split('\n').map((line) => line.trimEnd())).toEqual([
       'shop/checkout',
-      'Release  there was none yet',
+      'Release  not known to this Temporal, though one has left its fence (below): is this the right one (--address)?',
       'Traffic  20 % to canary, by traefik',
       'Fence    checkout-7, step 9, of 2023-11-14 22:13:20Z',
       expect.stringMatching(/^TRACK +READY +DEPLOYMENT +IMAGE$/u),

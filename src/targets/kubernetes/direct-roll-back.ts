@@ -98,7 +98,7 @@ export async function rollBackDirectly(
     return zero;
   };
   const restore = (): Promise<DirectWrite> =>
-    overruling(() => first.target.restoreStable({ ...next(), stableVersion: 'what it was before the promotion' }));
+    overruling(() => first.target.restoreStable({ ...next(), stableVersion: 'its version of before' }));
   // Stable's new pods may be the ones that fail, whatever their number says: they are not to get everything.
   if (promoted) await restore();
   const zero =

@@ -119,10 +119,11 @@ export function refuseLate(
   { namespace, service }: KubernetesTargetPlan,
 ): void {
   if (fence === null || compareFences(write.fence, fence) >= 0) return;
-  throw new TargetFailure(
-    'fenceLost',
-    `The traffic of ${namespace}/${service} is held by a later write: release ${fence.release}, step ${fence.step}.`,
-  );
+  const who =
+    fence.release === write.fence.release
+      ? 'has been taken from this release by a later write in its name: sluice rollback --direct, or a later attempt'
+      : `is held by a later write: release ${fence.release}, step ${fence.step}`;
+  throw new TargetFailure('fenceLost', `The traffic of ${namespace}/${service} ${who}.`);
 }
 
 /** @throws TargetFailure `unreachable` when the Deployment lacks available pods for its share. */

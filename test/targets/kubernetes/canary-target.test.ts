@@ -332,7 +332,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
       expect(meanwhile).toEqual(CANARYS);
       expect(writes.map(({ sentence }) => sentence)).toEqual([
-        expect.stringMatching(/100 % again\. Deployment .* runs what it was before the promotion again/) as string,
+        expect.stringMatching(/100 % again\. Deployment .* runs its version of before again/) as string,
         expect.stringMatching(/ is 0 %\./) as string,
         expect.stringMatching(/is no longer beside stable/) as string,
       ]);

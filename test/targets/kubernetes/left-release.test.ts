@@ -215,7 +215,7 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
       // Nobody serves where the traffic is, so that it waits for no pods.
       expect(writes.map(({ sentence }) => sentence)).toEqual([
         expect.stringMatching(/ is 0 %\.$/),
-        expect.stringMatching(/runs what it was before the promotion again/),
+        expect.stringMatching(/runs its version of before again/),
         expect.stringMatching(/checkout-canary is gone/),
       ]);
       expect(await routing()).toEqual(before);
