@@ -207,6 +207,20 @@ describeWithLab('the runbooks', (lab) => {
       });
     },
 
+    'after a promotion of a pair the version before is back by the commands of the page': async (name) => {
+      const choices = pairChoices({ soak: '6s', keepOld: '2s' });
+      const play = (one: Scenario): Promise<void> =>
+        withOnDuty(one, stack, choices, async (onDuty) => {
+          await one.release('v2', choices);
+          await one.expectAllNew(await one.ended());
+          await onDuty.succeed(...BY_HAND.section('Of blue and green'));
+          const since = Date.now();
+          await eventually(() => (one.load.countsSince(since)['v1'] ?? 0) >= 20, 'the gateway has answered');
+          expect(one.lost()).toEqual([]);
+        });
+      await Scenario.run(lab, stack, name, play, { pair: true });
+    },
+
     'after a promotion the version before is back by the commands of the page': async (name) => {
       const choices: SpecChoices = { weights: [100], soak: '6s' };
       await Scenario.run(lab, stack, name, async (one) => {
