@@ -186,11 +186,17 @@ export function createLineViewer(session: Session, print: (line: string) => void
   return {
     show(status) {
       for (const line of changeLines(previous, status, session.look)) print(line);
+      tellTrouble(session, previous, status);
       previous = status;
     },
     trouble: (sentence) => session.warn(sentence),
     finish: () => undefined,
   };
+}
+
+/** Once for each reason: how often it was tried is in every status. */
+function tellTrouble(session: Session, previous: ReleaseStatus | null, { trouble, message }: ReleaseStatus): void {
+  if (trouble !== undefined && trouble !== previous?.trouble) session.warn(message);
 }
 
 function createEventViewer(session: Session): Viewer {
@@ -209,6 +215,7 @@ function createEventViewer(session: Session): Viewer {
           ...event,
         });
       }
+      tellTrouble(session, previous, status);
       previous = status;
     },
     trouble: (sentence) => session.warn(sentence),

@@ -223,7 +223,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     if (status.endedAt !== null || info.runId !== status.runId) return status;
     if (!endedFromOutside(info)) {
       const trouble = troubleOf(info);
-      return trouble === null ? status : { ...status, message: trouble };
+      return trouble === null ? status : { ...status, message: trouble.sentence, trouble: trouble.why };
     }
     return {
       ...status,
@@ -595,11 +595,13 @@ function nameOf(ref: ServiceRef): string {
 }
 
 /** Why a release stands still, where an activity is tried again and again: the workflow itself is told only at its end. */
-function troubleOf(info: WorkflowExecutionDescription): string | null {
+function troubleOf(info: WorkflowExecutionDescription): { readonly sentence: string; readonly why: string } | null {
   const pending = info.raw.pendingActivities?.find((one) => (one.attempt ?? 0) > 1 && one.lastFailure?.message);
   if (pending === undefined) return null;
   const tries = (pending.attempt ?? 1) - 1;
-  return `${pending.activityType?.name ?? 'An activity'} failed ${tries === 1 ? 'once' : `${tries} times`} and is tried again: ${pending.lastFailure?.message ?? ''}`;
+  const why = pending.lastFailure?.message ?? '';
+  const failed = `${pending.activityType?.name ?? 'An activity'} failed ${tries === 1 ? 'once' : `${tries} times`}`;
+  return { sentence: `${failed} and is tried again: ${why}`, why };
 }
 
 /** Temporal's query language quotes with single quotes and escapes with a backslash. */

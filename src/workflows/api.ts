@@ -280,6 +280,8 @@ export interface ReleaseStatus {
   readonly outcome: Outcome | null;
   /** One sentence about now. */
   readonly message: string;
+  /** Why what is under way is tried again and again, while it is; `message` says it with how often. */
+  readonly trouble?: string;
   readonly weight: number;
   readonly observedShare: number | null;
   /** Index of the current step; equal to the number of steps once they are over. */

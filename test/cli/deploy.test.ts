@@ -111,6 +111,22 @@ describe('sluice deploy', () => {
     expect(client.newest.endedAt).toBeNull();
   });
 
+  it('tells once why it stands still', async () => {
+    const client = new FakeSluice();
+    const running = start(['deploy', spec, '--version', '1.42.0', '--wait'], { client });
+    await running.wrote('alice started the release');
+    const why = 'Registry 127.0.0.1:1 refused the connection.';
+    const failed = (times: string) => `observe failed ${times} and is tried again: ${why}`;
+    client.update('checkout-0001', { message: failed('once'), trouble: why });
+    await running.wrote(failed('once'));
+    client.update('checkout-0001', { message: failed('2 times'), trouble: why });
+    client.update('checkout-0001', ENDS.failed);
+    const ran = await running.ended;
+
+    expect(ran.err).toContain(failed('once'));
+    expect(ran.err).not.toContain(failed('2 times'));
+  });
+
   it('says that a release which only keeps the old version gives it up', async () => {
     class Kept extends FakeSluice {
       override deploy(): Promise<DeployResult> {
