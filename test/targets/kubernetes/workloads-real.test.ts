@@ -10,10 +10,11 @@ import { targetPlan } from './target-plans';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
+const V3 = 'registry.example/shop:v3';
 const signal = AbortSignal.timeout(10 * 60_000);
 
-function write(step: number, { release }: { release: string }): TargetWrite & { timeoutMs: number } {
-  return { version: V2, artifact: V2, fence: { release, epoch: 1, step, attempt: 1 }, signal, timeoutMs: 20_000 };
+function write(step: number, { release = 'r1', epoch = 1, version = V2 } = {}): TargetWrite & { timeoutMs: number } {
+  return { version, artifact: version, fence: { release, epoch, step, attempt: 1 }, signal, timeoutMs: 20_000 };
 }
 
 describeWithApiServer('what a release makes, against a real API server', (server) => {
@@ -106,5 +107,27 @@ describeWithApiServer('what a release makes, against a real API server', (server
         new RegExp(`has ${length} characters; allowed are ${length - 1}, .*shorter name`),
       ) as string,
     });
+  });
+
+  it('is not made of a Deployment that is being deleted, but anew once that is gone', async () => {
+    const target = await shop('checkout');
+    const canary = deployment('checkout-canary');
+    const finalizers = (value: readonly string[] | null): Promise<unknown> =>
+      cluster.patch(canary, { type: 'merge', patch: { metadata: { finalizers: value } } }, { signal });
+    await target.deploy(write(1));
+    await finalizers(['example.com/audit']);
+    await target.removeCanary(write(2));
+    const next = { release: 'r2', epoch: 2, version: V3 };
+
+    await expect(target.deploy(write(1, next))).rejects.toMatchObject({
+      kind: 'unreachable',
+      message: expect.stringMatching(/checkout-canary is being deleted .*\(example\.com\/audit\)/) as string,
+    });
+    const dying = await cluster.find(canary, { signal });
+    await finalizers(null);
+    const said = await target.deploy({ ...write(2, next), timeoutMs: 20_000 });
+
+    expect(JSON.stringify(dying?.['spec'])).toContain(V2);
+    expect(said).toMatch(/shop:v3 runs as Deployment .*checkout-canary with 1 ready pod/);
   });
 });
