@@ -88,12 +88,12 @@ export function createTrafficRouter(
     abilities: TrafficAbilities,
     ref: { apiVersion: string; kind: string; name: string },
     shape: RouteShape,
-  ) => unitsRouter(abilities, [splitObject(cluster, { ...ref, namespace }, shape)]);
+  ) => unitsRouter(abilities, [splitObject(cluster, { ...ref, namespace }, { shape, service: services.stable })]);
   switch (settings.kind) {
     case 'gatewayAPI': {
-      const shape = gatewayRouteShape(services);
+      const how = { shape: gatewayRouteShape(services), service: services.stable };
       const apiVersion = 'gateway.networking.k8s.io/v1';
-      const units = settings.routes.map((route) => splitObject(cluster, { apiVersion, namespace, ...route }, shape));
+      const units = settings.routes.map((route) => splitObject(cluster, { apiVersion, namespace, ...route }, how));
       return unitsRouter(ABILITIES.gatewayAPI, units);
     }
     case 'nginx':

@@ -24,6 +24,14 @@ export function fenceOn(object: TrafficObject): Fence | null {
   return parseJson(Fence, object.metadata.annotations?.[FENCE_ANNOTATION]);
 }
 
+/** MAINTENANCE: as `client/release-id.ts` makes them. */
+const RELEASE_ID = /^(.+)-\d{8}-\d{6}-[0-9a-f]{4}$/;
+
+/** metadata.name of the spec whose release wrote the fence; null where that cannot be told. */
+export function serviceOf(fence: Fence | null): string | null {
+  return RELEASE_ID.exec(fence?.release ?? '')?.[1] ?? null;
+}
+
 /** A document in an annotation; null when there is none of this shape. */
 export function parseJson<T>(schema: z.ZodType<T>, text: string | undefined): T | null {
   if (text === undefined) return null;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { describeObject, wasOvertaken } from './cluster-access';
 import type { Newness, PatchOperation, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
-import { annotate, fenceOn, parseJson, refuseStale, withFence } from './fence';
+import { annotate, fenceOn, parseJson, refuseStale, serviceOf, withFence } from './fence';
 import type { Fence } from './fence';
 import { diff } from './json-patch';
 import { TrafficFailure } from './traffic-router';
@@ -13,12 +13,15 @@ export const TRAFFIC_ANNOTATION = 'sluice.dev/traffic';
 
 /** What a release remembers on the object it writes to. */
 export interface Held {
+  /** The stable Service whose traffic it is about. Left out by workers of before, and where it goes without saying. */
+  readonly service?: string | undefined;
   readonly document: TrafficDocument;
   /** Whatever it takes to put the object back; the router's own. */
   readonly origin: unknown;
 }
 
 const HeldSchema: z.ZodType<Held> = z.object({
+  service: z.string().optional(),
   document: z.object({
     weight: z.number(),
     match: z.array(
@@ -46,8 +49,23 @@ export function heldOn(object: TrafficObject): Held | null {
 
 /** The object with the fence and what the release remembers. */
 export function withHeld(object: TrafficObject, fence: Fence, held: Held | null): TrafficObject {
-  const text = held === null ? null : JSON.stringify({ document: held.document, origin: held.origin });
+  const text =
+    held === null ? null : JSON.stringify({ service: held.service, document: held.document, origin: held.origin });
   return annotate(withFence(object, fence), { [TRAFFIC_ANNOTATION]: text });
+}
+
+/**
+ * Why no release of the Service may write to the object, a sentence; null unless a release of another one holds it. Who
+ * is first keeps it: fences order the writes of one service, and mean nothing between two.
+ */
+export function heldByAnother(object: TrafficObject, service: string): string | null {
+  const of = heldOn(object)?.service;
+  if (of === undefined || of === service) return null;
+  const fence = fenceOn(object);
+  const release = fence === null ? 'a release' : `release ${fence.release}`;
+  const { namespace } = object.metadata;
+  const name = `${namespace === undefined ? '' : `${namespace}/`}${serviceOf(fence) ?? of}`;
+  return `${describeObject(refOf(object))} is held by ${release} of Service ${of}, and what splits traffic is one service's own for the time of a release; wait until that one has ended, or give Service ${service} an object of its own (where that release was ended from outside, take it back: \`sluice rollback ${name} --direct\`, or \`sluice cleanup\` with the spec of that service).`;
 }
 
 /** @throws TrafficFailure `missing` when it is not there. */
@@ -67,26 +85,38 @@ export async function findObject(
  * Reads, checks the fence, lets `change` say what the object should be, and writes what differs, on the resourceVersion
  * that was read; from the beginning when somebody else was faster. So a stale write can land neither before the look
  * (its fence is refused) nor after it (the resourceVersion is another).
+ *
+ * @throws TrafficFailure `fenceLost`; `occupied` when a `service` is given, and a release of another one holds the object.
  */
 export async function rewrite(
   cluster: TrafficCluster,
   ref: TrafficObjectRef,
-  write: TrafficWrite,
+  write: TrafficWrite & { readonly service?: string },
   change: (live: TrafficObject) => TrafficObject,
 ): Promise<{ readonly before: TrafficObject; readonly after: TrafficObject; readonly written: boolean }> {
   return insist(ref, async () => {
     let before = await findObject(cluster, ref, write.signal);
-    refuseStale(before, write.fence);
+    refuseOthers(before, write);
     let operations = diff(before, change(before));
     if (operations.length === 0) {
       // A write finds out by itself whether the object still is what was read; that nothing is to be done must be asked.
       before = await findObject(cluster, ref, write.signal, { asked: true });
-      refuseStale(before, write.fence);
+      refuseOthers(before, write);
       operations = diff(before, change(before));
     }
     if (operations.length === 0) return { before, after: before, written: false };
     return { before, after: await patchObject(cluster, before, operations, write.signal), written: true };
   });
+}
+
+/** @throws TrafficFailure `occupied`, `fenceLost`. */
+export function refuseOthers(
+  object: TrafficObject,
+  { fence, service }: Pick<TrafficWrite, 'fence'> & { readonly service?: string },
+): void {
+  const another = service === undefined ? null : heldByAnother(object, service);
+  if (another !== null) throw new TrafficFailure('occupied', another);
+  refuseStale(object, fence);
 }
 
 /** @throws the cluster's `conflict` when the object is another by now. */

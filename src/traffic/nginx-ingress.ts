@@ -12,11 +12,22 @@ import { describeObject } from './cluster-access';
 import type { Newness, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
 import { fenceOn, refuseStale } from './fence';
 import type { Fence } from './fence';
-import { disown, findObject, heldOn, insist, lastForeignWriter, patchObject, rewrite, withHeld } from './held-object';
+import {
+  disown,
+  findObject,
+  heldByAnother,
+  heldOn,
+  insist,
+  lastForeignWriter,
+  patchObject,
+  refuseOthers,
+  rewrite,
+  withHeld,
+} from './held-object';
 import { diff } from './json-patch';
 import type { Reading, Services } from './route-shape';
 import { sameMatches } from './route-shape';
-import { isMissing, TrafficFailure } from './traffic-router';
+import { isMissing, isOccupied, TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
@@ -32,6 +43,7 @@ interface Pair {
  */
 export function ingressUnit(cluster: TrafficCluster, ingress: string, services: Services): TrafficUnit {
   const refs = refsOf(ingress, services.namespace);
+  const service = services.stable;
 
   async function pair(
     signal: AbortSignal,
@@ -55,6 +67,9 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
 
     async look({ signal, fresh }): Promise<UnitView> {
       const { primary, canary } = await pair(signal, { primary: { fresh }, canary: { fresh } });
+      const another = anothers({ primary, canary });
+      // The twin is that one's, and so is its fence.
+      if (another !== null) return { weight: 0, match: [], objects: [], foreignEdits: [], refusal: another };
       // Without a canary Ingress everything goes to stable.
       if (canary === null) {
         const gone = heldOn(primary) === null ? [] : missing(heldOn(primary)?.document ?? null, refs.canary);
@@ -74,13 +89,13 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
       let before: Reading | null = null;
       let foreignEdits: readonly string[] = [];
       const attempt = async ({ primary, canary }: Pair): Promise<boolean> => {
-        refuseStale(primary, write.fence);
+        refuseOthers(primary, { ...write, service });
         if (canary === null) {
           before = { weight: 0, match: [] };
           foreignEdits = missing(heldOn(primary)?.document ?? null, refs.canary);
           return makeCanary(primary, document, write);
         }
-        refuseStale(canary, write.fence);
+        refuseOthers(canary, { ...write, service });
         before = readRouting(canary);
         const held = heldOn(canary);
         foreignEdits = held === null ? [] : differences(primary, canary, held.document, services, cluster);
@@ -103,6 +118,9 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         });
         return { before, written, foreignEdits, notes: [], error: null };
       } catch (error) {
+        if (isOccupied(error) && write.mayBeGone === true) {
+          return { before, written: false, foreignEdits: [], notes: [], error: null };
+        }
         const why = isMissing(error) && isNothing(document) ? await silenced(error, write) : error;
         return { before, written: false, foreignEdits: [], notes: [], error: why ?? new Error('unknown') };
       }
@@ -111,6 +129,12 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     async verify({ document, signal, fresh = false }): Promise<Verification> {
       // Who gets what stands on the canary; the user's own only says what that should be like.
       const { primary, canary } = await pair(signal, { canary: fresh ? { fresh } : { anew: true } });
+      const another = anothers({ primary, canary });
+      if (another !== null) {
+        return isNothing(document)
+          ? { kind: 'confirmed', evidence: [another] }
+          : { kind: 'changed', reasons: [another] };
+      }
       if (canary === null) {
         return isNothing(document)
           ? { kind: 'confirmed', evidence: [`there is no ${describeObject(refs.canary)}`] }
@@ -123,11 +147,14 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     },
 
     async release(write): Promise<void> {
+      const twin = await cluster.find(refs.canary, { signal: write.signal });
+      if (twin !== null && heldByAnother(twin, service) !== null) return;
       // The user's Ingress first: from here on a late write finds a newer fence there, whether the canary is left or not.
       let gone: TrafficFailure | null = null;
       try {
-        await rewrite(cluster, refs.primary, write, (live) => withHeld(live, write.fence, null));
+        await rewrite(cluster, refs.primary, { ...write, service }, (live) => withHeld(live, write.fence, null));
       } catch (error) {
+        if (isOccupied(error)) return;
         if (!isMissing(error)) throw error;
         // The canary is taken away all the same.
         gone = error;
@@ -135,7 +162,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
       await insist(refs.canary, async () => {
         const known = await cluster.find(refs.canary, { signal: write.signal });
         const canary = known ?? (await cluster.find(refs.canary, { signal: write.signal, asked: true }));
-        if (canary === null) return;
+        if (canary === null || heldByAnother(canary, service) !== null) return;
         refuseStale(canary, write.fence);
         const empty = withHeld(withRouting(canary, { weight: 0, match: [] }), write.fence, null);
         const { weight, match } = readRouting(canary);
@@ -159,12 +186,16 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     try {
       const canary = await cluster.find(refs.canary, { signal: write.signal, asked: true });
       if (canary === null || !(isMadeByUs(canary) || isCanary(canary))) return why;
-      await rewrite(cluster, refs.canary, write, (live) =>
-        withHeld(withRouting(live, none), write.fence, { document: none, origin: heldOn(live)?.origin ?? null }),
+      await rewrite(cluster, refs.canary, { ...write, service }, (live) =>
+        withHeld(withRouting(live, none), write.fence, {
+          service,
+          document: none,
+          origin: heldOn(live)?.origin ?? null,
+        }),
       );
       return why;
     } catch (error) {
-      return error;
+      return isOccupied(error) ? why : error;
     }
   }
 
@@ -175,13 +206,17 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
    */
   async function makeCanary(primary: TrafficObject, document: TrafficDocument, write: TrafficWrite): Promise<boolean> {
     const none = isNothing(document);
-    const fenced = diff(primary, withHeld(primary, write.fence, { document, origin: null }));
+    const fenced = diff(primary, withHeld(primary, write.fence, { service, document, origin: null }));
     if (none && heldOn(primary) === null && fenceOn(primary) === null) return false;
     if (fenced.length > 0) await patchObject(cluster, primary, fenced, write.signal);
     if (none) return fenced.length > 0;
     const empty: TrafficDocument = { weight: 0, match: [] };
     const made = await cluster.create(
-      withHeld(withRouting(newCanary(primary, services), empty), write.fence, { document: empty, origin: null }),
+      withHeld(withRouting(newCanary(primary, services), empty), write.fence, {
+        service,
+        document: empty,
+        origin: null,
+      }),
       { signal: write.signal },
     );
     const now = await findObject(cluster, refs.primary, write.signal, { fresh: true });
@@ -195,6 +230,10 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     return true;
   }
 
+  function anothers({ primary, canary }: Pair): string | null {
+    return heldByAnother(primary, service) ?? (canary === null ? null : heldByAnother(canary, service));
+  }
+
   function wanted(
     primary: TrafficObject,
     canary: TrafficObject,
@@ -203,7 +242,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
   ): TrafficObject {
     const held = heldOn(canary);
     const routed = withRouting(followed(primary, canary, services), document);
-    return withHeld(routed, fence, { document, origin: held?.origin ?? null });
+    return withHeld(routed, fence, { service, document, origin: held?.origin ?? null });
   }
 
   async function deleteExactly(canary: TrafficObject, signal: AbortSignal): Promise<void> {

@@ -1,20 +1,54 @@
 import { describeObject } from './cluster-access';
 import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
-import { disown, findObject, heldOn, lastForeignWriter, rewrite, withHeld } from './held-object';
+import {
+  disown,
+  findObject,
+  heldByAnother,
+  heldOn,
+  insist,
+  lastForeignWriter,
+  patchObject,
+  rewrite,
+  withHeld,
+} from './held-object';
 import { diff } from './json-patch';
 import type { Reading, RouteShape } from './route-shape';
 import { sameMatches, union } from './route-shape';
-import { TrafficFailure } from './traffic-router';
+import { isOccupied, TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
-/** One object that says who gets what, such as an HTTPRoute. */
-export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shape: RouteShape): TrafficUnit {
+/** One object that says who gets what, such as an HTTPRoute; `service` is the stable one. */
+export function splitObject(
+  cluster: TrafficCluster,
+  ref: TrafficObjectRef,
+  { shape, service }: { readonly shape: RouteShape; readonly service: string },
+): TrafficUnit {
+  /**
+   * On an object that a release of another service holds: its fence and its note stay, and only what our canary has is
+   * taken away. No fence of ours could order that, and nothing but that could still be under way.
+   */
+  async function withdraw({ signal }: TrafficWrite): Promise<{ before: Reading; written: boolean }> {
+    return insist(ref, async () => {
+      const live = await findObject(cluster, ref, signal, { asked: true });
+      if (heldByAnother(live, service) === null) {
+        throw new TrafficFailure('contended', `${describeObject(ref)} was let go of by another release just now.`);
+      }
+      const before = shape.read(live, []);
+      if ((before.weight ?? 0) === 0) return { before, written: false };
+      await patchObject(cluster, live, diff(live, shape.restore(live, null, [])), signal);
+      return { before, written: true };
+    });
+  }
+
   return {
     name: describeObject(ref),
 
     async look({ signal, fresh }): Promise<UnitView> {
       const live = await findObject(cluster, ref, signal, { fresh });
+      const refusal = heldByAnother(live, service);
+      // Its fence orders another service's writes, and its document is about other backends.
+      if (refusal !== null) return { ...shape.read(live, []), objects: [], foreignEdits: [], refusal };
       return {
         ...readingOf(live, shape),
         objects: [live],
@@ -27,32 +61,46 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
       let before: Reading | null = null;
       let edits: readonly string[] = [];
       try {
-        const { written } = await rewrite(cluster, ref, write, (live) => {
+        const { written } = await rewrite(cluster, ref, { ...write, service }, (live) => {
           const held = heldOn(live);
           const known = held?.document.match ?? [];
           before = readingOf(live, shape);
           edits = foreignEdits(live, shape, cluster);
           const origin = held === null ? shape.origin(live, known) : held.origin;
-          return withHeld(shape.write(live, document, known), write.fence, { document, origin });
+          return withHeld(shape.write(live, document, known), write.fence, { service, document, origin });
         });
         return { before, written, foreignEdits: edits, notes: [], error: null };
       } catch (error) {
+        if (isOccupied(error) && write.mayBeGone === true) {
+          return { ...(await withdraw(write)), foreignEdits: [], notes: [], error: null };
+        }
         return { before, written: false, foreignEdits: [], notes: [], error: error ?? new Error('unknown') };
       }
     },
 
     async verify({ document, signal, fresh = false }): Promise<Verification> {
       const live = await findObject(cluster, ref, signal, fresh ? { fresh } : { anew: true });
+      const another = heldByAnother(live, service);
+      if (another !== null) {
+        const isNothing = document.weight === 0 && (shape.read(live, []).weight ?? 0) === 0;
+        return isNothing ? { kind: 'confirmed', evidence: [another] } : { kind: 'changed', reasons: [another] };
+      }
       const differs = differences(live, shape, document, cluster);
       return differs.length > 0 ? { kind: 'changed', reasons: differs } : shape.status(live);
     },
 
     async release(write: TrafficWrite): Promise<void> {
-      await rewrite(cluster, ref, write, (live) => {
-        const held = heldOn(live);
-        const restored = held === null ? live : shape.restore(live, held.origin, held.document.match);
-        return withHeld(restored, write.fence, null);
-      });
+      try {
+        await rewrite(cluster, ref, { ...write, service }, (live) => {
+          const held = heldOn(live);
+          const restored = held === null ? live : shape.restore(live, held.origin, held.document.match);
+          return withHeld(restored, write.fence, null);
+        });
+      } catch (error) {
+        if (!isOccupied(error)) throw error;
+        await withdraw(write);
+        return;
+      }
       await disown(cluster, ref, write);
     },
   };

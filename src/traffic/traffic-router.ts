@@ -34,7 +34,8 @@ export interface TrafficWrite extends OnTheWayBack {
 export interface OnTheWayBack {
   /**
    * For who takes traffic back: where somebody has deleted the object there is nothing to route by, and nothing to take
-   * back. Left out, that fails as `missing`.
+   * back; where a release of another service holds it, that one's stays as it is. Left out, these fail as `missing` and
+   * `occupied`.
    */
   readonly mayBeGone?: boolean;
 }
@@ -114,6 +115,7 @@ export type Verification =
 
 export type TrafficFailureKind =
   | 'fenceLost' // a later write, or another release, holds the object
+  | 'occupied' // a release of another service holds the object
   | 'invalidRoute' // an object is not made so that traffic can be split
   | 'missing' // an object does not exist
   | 'unsupported' // the document is beyond the router's abilities
@@ -134,6 +136,11 @@ export class TrafficFailure extends Error {
 /** True for the failure that an object does not exist. */
 export function isMissing(error: unknown): error is TrafficFailure {
   return error instanceof TrafficFailure && error.kind === 'missing';
+}
+
+/** True for the failure that a release of another service holds an object. */
+export function isOccupied(error: unknown): error is TrafficFailure {
+  return error instanceof TrafficFailure && error.kind === 'occupied';
 }
 
 /** @throws TrafficFailure `unsupported` for a document beyond the abilities. */

@@ -269,11 +269,10 @@ describeWithApiServer('canary Ingresses and replicas, against a real API server'
         [`${NGINX}/canary-weight`]: '0',
       });
 
-      const stray = createTrafficRouter(
-        cluster,
-        { ...services, stable: 'nobody' },
-        { kind: 'nginx', ingresses: ['api'] },
-      );
+      const api = { kind: 'nginx', ingresses: ['api'] } as const;
+      // Held by a release of the other Service it would be refused for that.
+      await createTrafficRouter(cluster, services, api).release({ fence: fence(2), signal });
+      const stray = createTrafficRouter(cluster, { ...services, stable: 'nobody' }, api);
       await expect(stray.apply({ document: weight(5), fence: fence(9), signal })).rejects.toMatchObject({
         kind: 'invalidRoute',
       });

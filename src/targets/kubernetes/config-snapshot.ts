@@ -10,7 +10,7 @@ import { describeRef } from './objects';
 import type { KubernetesObject, ObjectRef } from './objects';
 import { configKey, configNamedBy } from './pod-config';
 import type { ConfigRef, Copies, PodTemplate } from './pod-config';
-import { OWNER_LABEL, SERVICE_LABEL } from './tracks';
+import { OWNER_LABEL, ownerLabel, SERVICE_LABEL } from './tracks';
 
 /** On a copy: the name of what it is a copy of. */
 const ORIGIN_ANNOTATION = 'sluice.dev/config-origin';
@@ -145,7 +145,7 @@ function copyOf(origin: KubernetesObject, { namespace, service }: ConfigOwner, f
     metadata: {
       name: `${beginning}-${hash}`,
       namespace,
-      labels: { [MANAGED_LABEL]: MANAGER, [SERVICE_LABEL]: service, [OWNER_LABEL]: fence.release },
+      labels: { [MANAGED_LABEL]: MANAGER, [SERVICE_LABEL]: service, [OWNER_LABEL]: ownerLabel(fence.release) },
       annotations: { [ORIGIN_ANNOTATION]: name },
     },
     immutable: true,

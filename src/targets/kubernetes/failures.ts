@@ -21,6 +21,7 @@ const OF_CLUSTER: Readonly<Record<Exclude<ClusterFailureKind, 'cancelled'>, Targ
 
 const OF_TRAFFIC: Readonly<Record<TrafficFailureKind, TargetFailureKind>> = {
   fenceLost: 'fenceLost',
+  occupied: 'invalidTarget',
   invalidRoute: 'invalidTarget',
   missing: 'invalidTarget',
   unsupported: 'unsupported',

@@ -2,7 +2,7 @@ import { DEFAULTS } from '../../spec/defaults';
 import { milliseconds } from '../../spec/fields';
 import type { GatewayRoutePlan, KubernetesTargetPlan, TrafficPlan } from '../../spec/plan-types';
 import { canaryNameOf, isCanary, isMadeByUs, readRouting } from '../../traffic/canary-ingress';
-import { fenceOn } from '../../traffic/fence';
+import { fenceOn, serviceOf } from '../../traffic/fence';
 import type { Fence } from '../../traffic/fence';
 import { gatewayRouteShape } from '../../traffic/gateway-route';
 import { heldOn, newestFence } from '../../traffic/held-object';
@@ -43,9 +43,6 @@ const SPLITTERS = [
   { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService' },
   { apiVersion: 'networking.istio.io/v1', kind: 'VirtualService' },
 ] as const;
-
-/** MAINTENANCE: as `client/release-id.ts` makes them. */
-const RELEASE_ID = /^(.+)-\d{8}-\d{6}-[0-9a-f]{4}$/;
 
 /** The suffixes of the Services that a release has beside the user's. */
 const TRACK_SERVICE = /-(canary|blue|green)$/;
@@ -262,10 +259,6 @@ function names(value: unknown, service: string, namespace: string): boolean {
 function isOfAnother(object: KubernetesObject, { name }: Pick<Found, 'name'>): boolean {
   const service = serviceOf(fenceOn(object));
   return service !== null && service !== name;
-}
-
-function serviceOf(fence: Fence | null): string | null {
-  return RELEASE_ID.exec(fence?.release ?? '')?.[1] ?? null;
 }
 
 /** Before all where nobody has left one: the next release, by whatever clock, comes later. */

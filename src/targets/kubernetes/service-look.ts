@@ -255,7 +255,7 @@ async function madeObjects({ cluster, plan, signal }: Asked): Promise<readonly K
 }
 
 function leftOver(object: KubernetesObject): string {
-  const release = object.metadata.labels?.[OWNER_LABEL] ?? fenceOn(object)?.release;
+  const release = fenceOn(object)?.release ?? object.metadata.labels?.[OWNER_LABEL];
   return `${describeRef(refOf(object))} was made${release === undefined ? ' by a release' : ` for release ${release}`} and is still there.`;
 }
 

@@ -23,6 +23,9 @@ export const CONFIRM_BACK_MS = 10_000;
 /** Of a raise whose pods the activity's own deadline bounds. */
 export const PODS_MS = 2 * 3_600_000;
 
+/** Kubernetes' own: a Service's name is a DNS label. */
+const MAX_SERVICE_NAME = 63;
+
 export interface KubernetesTargetDeps {
   readonly cluster: Cluster;
   /** The image by its digest. */
@@ -30,15 +33,16 @@ export interface KubernetesTargetDeps {
 }
 
 /**
- * What a release needs beside its objects, before it looks at any: the rights, and the image by its digest.
+ * What a release needs beside its objects, before it looks at any: names that fit, the rights, and the image by its digest.
  *
- * @throws TargetFailure `invalidTarget` that names each missing right.
+ * @throws TargetFailure `invalidTarget` that names each missing right, or for a name that is too long.
  */
 export async function prepareRelease(
   plan: KubernetesTargetPlan,
   { cluster, resolve }: KubernetesTargetDeps,
   { version, signal }: { readonly version: string; readonly signal: AbortSignal },
 ): Promise<string> {
+  refuseLongName(plan);
   const [missing, artifact] = await Promise.all([
     checkPermissions(cluster, { plan, signal }),
     plan.resolveImage === 'never' ? version : resolve(version, signal),
@@ -47,6 +51,19 @@ export async function prepareRelease(
   throw new TargetFailure(
     'invalidTarget',
     `The worker lacks permissions: ${missing.join('; ')}. \`sluice rbac\` prints the Role it needs.`,
+  );
+}
+
+/** A track's Service is called like the user's with a suffix, which must fit, too. */
+function refuseLongName(plan: KubernetesTargetPlan): void {
+  const { service, strategy, traffic } = plan;
+  const suffix = strategy === 'blueGreen' ? '-green' : '-canary';
+  const longest = MAX_SERVICE_NAME - suffix.length;
+  // Where pods are the share, the one Service finds both tracks.
+  if (traffic.kind === 'replicas' || service.length <= longest) return;
+  throw new TargetFailure(
+    'invalidTarget',
+    `The name of Service ${service} has ${service.length} characters; allowed are ${longest}, because the release makes ${service}${suffix} beside it, and Kubernetes takes no name of a Service beyond ${MAX_SERVICE_NAME}: release by a Service with a shorter name.`,
   );
 }
 

@@ -2,7 +2,7 @@ import { withFence } from '../../traffic/fence';
 import type { Fence } from '../../traffic/fence';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject } from './objects';
-import { OWNER_LABEL, SERVICE_LABEL, TRACK_LABEL } from './tracks';
+import { OWNER_LABEL, ownerLabel, SERVICE_LABEL, TRACK_LABEL } from './tracks';
 import type { Labels } from './tracks';
 
 /** Annotations that say what somebody did to one Deployment; a copy has its own story. */
@@ -104,7 +104,7 @@ export function withImage(
 }
 
 function ownLabels({ service, release, track }: Pick<TrackMake, 'service' | 'release' | 'track'>): Labels {
-  return { [TRACK_LABEL]: track, [SERVICE_LABEL]: service, [OWNER_LABEL]: release };
+  return { [TRACK_LABEL]: track, [SERVICE_LABEL]: service, [OWNER_LABEL]: ownerLabel(release) };
 }
 
 /** What the canary Deployment finds its pods by, for as long as it is there. */

@@ -1,6 +1,9 @@
 import { TargetFailure } from '../target';
 import type { DeploymentView } from './deployment-view';
 
+/** Longest value of a label. */
+const MAX_LABEL = 63;
+
 /** Says which track a pod belongs to, on every pod that a release makes; metrics are told apart by it. */
 export const TRACK_LABEL = 'sluice.dev/track';
 /** The service (metadata.name of the spec) that a pod belongs to. */
@@ -11,10 +14,16 @@ export const SERVICE_LABEL = 'sluice.dev/service';
  */
 export const OWNER_LABEL = 'sluice.dev/made-for';
 
-export type Labels = Readonly<Record<string, string>>;
+/** What a release's id ends in: the time of its start, and random digits. */
+const ID_END = '-20060102-150405-abcd'.length;
 
-/** Longest value of a label. */
-const MAX_LABEL = 63;
+/** The release's id as the value of `OWNER_LABEL`: of one that is too long the service's name is cut. Its fence has it whole. */
+export function ownerLabel(release: string): string {
+  if (release.length <= MAX_LABEL) return release;
+  return `${release.slice(0, MAX_LABEL - ID_END)}${release.slice(-ID_END)}`;
+}
+
+export type Labels = Readonly<Record<string, string>>;
 
 /** Labels that name the track itself, the first that a Service selects by is changed; else its first one. */
 const TELLING = [TRACK_LABEL, 'track', 'app.kubernetes.io/name', 'app', 'app.kubernetes.io/instance'];

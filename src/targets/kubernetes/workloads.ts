@@ -65,6 +65,8 @@ export function isMade(object: { readonly metadata: { readonly labels?: Readonly
 /**
  * Makes an object, or brings the one that is there to what it should be: the given fields of its spec, and its labels.
  * An object that the user made keeps its labels, and gets only what `adopt` says.
+ *
+ * @throws TargetFailure `unreachable` while the one that is there is being deleted: what is written to it goes with it.
  */
 export async function ensure(
   cluster: Cluster,
@@ -80,6 +82,7 @@ export async function ensure(
       return { object: await cluster.create(wanted, { signal: AbortSignal.timeout(MAKE_MS) }), made: true };
     }
     const { after } = await rewrite(cluster, ref, write, (object) => {
+      refuseTerminating(object);
       if (!isMade(object)) return withFence(adopt(object), write.fence);
       return withFence(
         {
@@ -96,6 +99,16 @@ export async function ensure(
     });
     return { object: after, made: false };
   });
+}
+
+function refuseTerminating({ kind, metadata }: KubernetesObject): void {
+  const { deletionTimestamp, finalizers, namespace = '', name } = metadata;
+  if (deletionTimestamp === undefined) return;
+  const shown = Array.isArray(finalizers) && finalizers.length > 0 ? ` (${finalizers.join(', ')})` : '';
+  throw new TargetFailure(
+    'unreachable',
+    `${kind} ${namespace}/${name} is being deleted and stands until its finalizers${shown} are taken off it; whoever set them has to, and the release makes a new one then.`,
+  );
 }
 
 /** For a creation, and for looking whether it came too late: not broken off by a cancellation. */
