@@ -8,6 +8,7 @@ import { describeMatch, TrafficFailure } from '../../traffic/traffic-router';
 import type { TrafficRouter } from '../../traffic/traffic-router';
 import { TargetFailure } from '../target';
 import { lookAtTracks } from './canary/tracks-view';
+import { rolesOn } from './blue-green/roles';
 import { targetNoteOn } from './target-note';
 import { deploymentRef, isBeingPromoted, isMade, serviceRef } from './workloads';
 import type { Cluster } from './cluster';
@@ -172,9 +173,39 @@ async function lookAtColours(asked: Asked): Promise<ServiceLook> {
     tracks: active === 'green' ? tracks.toReversed() : tracks,
     traffic: look,
     fence: newest([traffic?.fence ?? null, ...[blue, green, service].map((one) => one && fenceOn(one))]),
-    leftovers:
-      idle !== null && (look.weight ?? 0) > 0 ? [`${idle}, which is idle, gets ${look.weight} % of the traffic.`] : [],
+    leftovers: [
+      ...(idle !== null && (look.weight ?? 0) > 0
+        ? [`${idle}, which is idle, gets ${look.weight} % of the traffic.`]
+        : []),
+      ...leftOfPair(service, objects, idle),
+    ],
   };
+}
+
+/** What a release that was ended from outside has left on a pair: its marks, and the idle colour's pods. */
+function leftOfPair(
+  service: KubernetesObject,
+  colours: Readonly<Record<Colour, KubernetesObject | null>>,
+  idle: Colour | null,
+): readonly string[] {
+  const roles = rolesOn(service);
+  const marked = COLOURS.flatMap((colour) => {
+    const object = colours[colour];
+    return object !== null && targetNoteOn(object) !== null ? [object] : [];
+  });
+  const marks = [
+    ...(roles === null ? [] : [{ object: service, release: roles.release }]),
+    ...marked.map((object) => ({ object, release: fenceOn(object)?.release ?? '?' })),
+  ];
+  if (marks.length === 0) return [];
+  const left = idle === null ? null : colours[idle];
+  const pods = left === null ? 0 : readDeployment(left).replicas;
+  return [
+    ...marks.map(
+      ({ object, release }) => `${describeRef(refOf(object))} is still marked as that of release ${release}.`,
+    ),
+    ...(left === null || pods === 0 ? [] : [`${describeRef(refOf(left))} is idle and still has ${pods} pods.`]),
+  ];
 }
 
 /** Who splits towards the idle colour's own Service; null where the active Service's selector is all there is. */

@@ -2,6 +2,7 @@ import { createBlueGreenTarget } from '../../../src/targets/kubernetes/blue-gree
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
@@ -317,6 +318,23 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     expect(foreignEdits).toEqual([]);
     expect(served).toEqual({ serves: 'green', blue: [V1, 0], green: [V2, 1] });
     expect(await state()).toEqual({ serves: 'blue', blue: [V1, 0], green: [V2, 0] });
+  });
+
+  it('what a release that was ended from outside has left on it is named', async () => {
+    await target.deploy(write(1));
+    await target.setWeight(shift(2, 100, 0));
+    const plan = targetPlan({ namespace, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' } });
+    const { leftovers } = await lookAtService(cluster, plan, signal);
+    await target.promote({ ...write(3), ...promotion });
+    await target.removeCanary(write(4));
+    const after = await lookAtService(cluster, plan, signal);
+
+    expect(leftovers).toEqual([
+      `Service ${namespace}/checkout is still marked as that of release r1.`,
+      `Deployment ${namespace}/checkout-green is still marked as that of release r1.`,
+      `Deployment ${namespace}/checkout-blue is idle and still has 3 pods.`,
+    ]);
+    expect(after.leftovers).toEqual([]);
   });
 
   it('an old one that was given another image has its own again on the way back, and that is told', async () => {
