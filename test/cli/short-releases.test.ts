@@ -468,6 +468,25 @@ describe('sluice status without a release in progress', () => {
     ]);
   });
 
+  it('calls nothing left over while a promoted release still keeps the old colour', async () => {
+    putColours('green');
+    const selectors = { old: { app: 'checkout-blue' }, next: { app: 'checkout-green' } };
+    const roles = { release: 'checkout-7', old: 'blue', next: 'green', selectors, image: V1 };
+    const service = objects.get('services/checkout') as { metadata: object };
+    const annotations = { 'sluice.dev/blue-green': JSON.stringify(roles) };
+    objects.set('services/checkout', { ...service, metadata: { ...service.metadata, annotations } });
+    const args = ['status', 'shop/checkout', '-f', fileOf('colours'), '-o', 'json'];
+    const keepOld = { since: 1, until: 2, version: V1 };
+
+    const kept = await sluice(args, new FakeSluice(aStatus({ ...PROMOTED, endedAt: null, keepOld })));
+    const over = await sluice(args, new FakeSluice(aStatus(PROMOTED)));
+
+    expect(JSON.parse(kept.out)).toMatchObject({ now: { leftovers: [] } });
+    expect(JSON.parse(over.out)).toMatchObject({
+      now: { leftovers: ['Service shop/checkout is still marked as that of release checkout-7.', expect.anything()] },
+    });
+  });
+
   it('is one typed document for machines, with the last release', async () => {
     putColours('green');
 

@@ -46,10 +46,13 @@ async function status(session: Session, service: string, options: StatusOptions)
   if (release !== null && (release.outcome === null || options.release !== undefined)) printRelease(session, release);
   else if (file !== undefined) {
     const plan = await planAnyVersion(session, file);
-    const now = await lookAtTarget(session, plan.target);
+    const now = besides(release, await lookAtTarget(session, plan.target));
     const document = serviceStatus(plan, { now, last: release, temporal: asked.temporal });
     session.result(document, () => serviceLines(document, session.look));
-  } else if (release !== null) printRelease(session, release, await nowBy(session, asked.plan));
+  } else if (release !== null) {
+    const now = await nowBy(session, asked.plan);
+    printRelease(session, release, now === null ? null : besides(release, now));
+  }
   return options.exitCode === true && release !== null ? exitCodeOfStatus(release) : EXIT.ok;
 }
 
@@ -59,6 +62,12 @@ function printRelease(session: Session, release: ReleaseStatus, now: ServiceNow 
     ...summaryLines(release, look, cli.now()),
     ...(now === null ? [] : ['', ...nowLines(now, look)]),
   ]);
+}
+
+/** What a release that still keeps its old version has on the cluster is not left over. */
+function besides(release: ReleaseStatus | null, now: ServiceNow): ServiceNow {
+  const keeps = release !== null && release.endedAt === null;
+  return keeps && now.target === 'kubernetes' ? { ...now, leftovers: [] } : now;
 }
 
 interface Asked {
