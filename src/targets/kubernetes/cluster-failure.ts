@@ -69,7 +69,7 @@ export function failureOfAnswer(answer: ApiAnswer, doing: Doing): ClusterFailure
       return new ClusterFailure('unauthorized', `The API server did not accept the credentials (${at}).`, { status });
     case 403:
       // Admission (quota, policies) refuses with the same status; only its own words tell it from a missing permission.
-      if (/^.* is forbidden: User ".*" cannot /.test(said.message)) {
+      if (isMissingRight(answer)) {
         return new ClusterFailure('forbidden', `The permission to ${at} is missing (${doing.what}).`, { status });
       }
       return new ClusterFailure('forbidden', `The API server refused to ${at}${words}.`, { status });
@@ -101,6 +101,21 @@ export function failureOfAnswer(answer: ApiAnswer, doing: Doing): ClusterFailure
     default:
       return new ClusterFailure('unreachable', `The API server answered ${status} to ${at}${words}.`, { status });
   }
+}
+
+/** True for the answer that these credentials lack a right, as far as the server knows. */
+export function isMissingRight({ status, json }: ApiAnswer): boolean {
+  return status === 403 && /is forbidden: User ".*" cannot /.test(parseStatus(json).message);
+}
+
+/** The failure that the same answer stands for while the server may not have read its roles: it may pass. */
+export function unreadRight({ verb, resource, namespace, what }: Doing): ClusterFailure {
+  const at = `${verb} ${resource}${namespace === undefined ? '' : ` in namespace ${namespace}`}`;
+  return new ClusterFailure(
+    'unreachable',
+    `The API server says that the permission to ${at} is missing (${what}), but it has only just come back and may not have read its roles yet.`,
+    { status: 403 },
+  );
 }
 
 /** Another server's text, fit to be repeated: one line, without a full stop at its end. */

@@ -210,6 +210,9 @@ function refusalLasts(message: string, ageMs: number, graces: FaultGraces): bool
     /failed (calling|to call) webhook|time(d )?-?out|deadline exceeded|connection refused|internal error/i.test(words)
   )
     return false;
+  // An API server that has just begun: it has not read yet who may make pods, nor what quotas allow.
+  if (/is forbidden: (User\s+cannot |not yet ready to handle request|status unknown for quota)/.test(words))
+    return false;
   if (/exceeded quota/i.test(words)) return ageMs >= graces.refusedMs;
   return /forbidden|is invalid|not found|violates/i.test(words);
 }

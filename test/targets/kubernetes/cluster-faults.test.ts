@@ -207,8 +207,6 @@ describe('connections', () => {
 });
 
 describe('refusals', () => {
-  const forbidden =
-    'deployments.apps "checkout" is forbidden: User "system:serviceaccount:shop:sluice" cannot get resource "deployments" in API group "apps" in the namespace "shop"';
   const quota = 'pods "x" is forbidden: exceeded quota: compute';
   const owned = {
     causes: [
@@ -223,12 +221,6 @@ describe('refusals', () => {
   };
 
   it.each<[string, Handler, string, string]>([
-    [
-      'a missing permission',
-      status(403, 'Forbidden', forbidden),
-      'forbidden',
-      'The permission to patch deployments.apps in namespace shop is missing (Deployment shop/checkout).',
-    ],
     [
       'a quota',
       status(403, 'Forbidden', quota),
@@ -266,6 +258,92 @@ describe('refusals', () => {
 
     expect([failure.kind, failure.message]).toEqual([kind, message]);
     expect(api.requests).toHaveLength(1);
+  });
+});
+
+describe('a right that the API server says is missing', () => {
+  const denied = denial('deployments.apps "checkout"', 'get resource "deployments" in API group "apps"');
+  const unready = denial('', 'get path "/readyz"');
+  const ready: Handler = (_request, response) => void response.end('ok');
+  const missing = 'The permission to get deployments.apps in namespace shop is missing (Deployment shop/checkout).';
+  const mayPass = {
+    kind: 'unreachable',
+    message:
+      'The API server says that the permission to get deployments.apps in namespace shop is missing (Deployment shop/checkout), but it has only just come back and may not have read its roles yet.',
+  };
+
+  function denial(what: string, act: string): Handler {
+    const words = `${what} is forbidden: User "system:serviceaccount:shop:sluice" cannot ${act}`;
+    return status(403, 'Forbidden', words);
+  }
+
+  function asked(): readonly string[] {
+    return api.requests.map(({ method, url }) => `${method} ${url.split('/').at(-1) ?? ''}`);
+  }
+
+  it('is told at once by a server that is ready', async () => {
+    api.handlers = [denied, ready, denied];
+
+    const failure = await failureOf(connect().get(ref, { signal }));
+
+    expect([failure.kind, failure.message]).toEqual(['forbidden', missing]);
+    expect(asked()).toEqual(['GET checkout', 'GET readyz', 'GET checkout']);
+  });
+
+  it('is not believed of a server that has just begun, whose outage nobody has seen', async () => {
+    api.handlers = [denied, unready, unready, ready, found];
+
+    expect((await connect().get(ref, { signal })).metadata.name).toBe('checkout');
+  });
+
+  it('is not believed of a server that says it is not ready', async () => {
+    api.handlers = [denied, answer(500, {})];
+
+    await expect(connect({ retry: { maxTries: 1 } }).get(ref, { signal })).rejects.toMatchObject(mayPass);
+  });
+
+  it('is believed of a cluster that keeps from its users whether it is ready, and that is not asked for again', async () => {
+    api.handlers = [denied, unready, unready, denied];
+    const cluster = connect({ retry: { ...quick, maxTries: 2 } });
+
+    expect((await failureOf(cluster.get(ref, { signal }))).kind).toBe('forbidden');
+    api.requests.length = 0;
+    expect((await failureOf(cluster.get(ref, { signal }))).kind).toBe('forbidden');
+    expect(asked()).toEqual(['GET checkout', 'GET checkout']);
+  });
+
+  it('may be there for 30 s after an outage, and is tried again', async () => {
+    let nowMs = 0;
+    const cluster = connect({ outages: new ApiOutages(() => nowMs) });
+    api.handlers = [reset, denied, denied, found];
+    expect((await cluster.get(ref, { signal })).metadata.name).toBe('checkout');
+    nowMs = 29_999;
+    api.handlers = [denied];
+    await expect(cluster.get(ref, { signal })).rejects.toMatchObject(mayPass);
+    nowMs = 30_000;
+    api.handlers = [denied, ready, denied];
+    const failure = await failureOf(cluster.get(ref, { signal }));
+
+    expect([failure.kind, failure.message]).toEqual(['forbidden', missing]);
+  });
+
+  it('was not carried out, and so a creation is sent again, too', async () => {
+    api.handlers = [reset, found];
+    const cluster = connect();
+    await cluster.get(ref, { signal });
+    api.handlers = [denied, answer(201, object)];
+
+    expect((await cluster.create(object, { signal })).metadata.name).toBe('checkout');
+  });
+
+  it('is no answer to the question for it after an outage', async () => {
+    const permission = { verb: 'get', group: 'apps', resource: 'deployments', namespace: 'shop', name: 'checkout' };
+    const refusal = answer(201, { status: { allowed: false } });
+    api.handlers = [reset, refusal];
+    await expect(connect().mayI(permission, { signal })).rejects.toMatchObject({ kind: 'unreachable', status: 403 });
+
+    api.handlers = [refusal, ready];
+    expect(await connect().mayI(permission, { signal })).toEqual({ allowed: false, reason: '' });
   });
 });
 

@@ -324,6 +324,11 @@ describe('refusals of the API server', () => {
   it.each([
     ['Internal error occurred: failed calling webhook "policy.test": Post "https://x": dial tcp: connection refused'],
     ['Timeout: request did not complete within requested timeout'],
+    ['pods "a" is forbidden: not yet ready to handle request'],
+    ['pods "a" is forbidden: status unknown for quota: small, resources: pods'],
+    [
+      'pods "a" is forbidden: User "system:serviceaccount:kube-system:replicaset-controller" cannot create resource "pods"',
+    ],
   ])('what is not about the pods never lasts by itself: %s', (message) => {
     expect(refusedSince(message, '2020-01-01T00:00:00Z')).toMatchObject({ kind: 'refused', lasting: false });
   });
