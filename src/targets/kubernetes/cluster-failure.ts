@@ -1,4 +1,5 @@
 import type { ApiAnswer } from './api-http';
+import { retryAfterMs } from './retry';
 
 /** Why the API server did not do as it was asked. */
 export type ClusterFailureKind =
@@ -24,6 +25,8 @@ export interface ClusterFailureDetails {
   readonly status?: number;
   /** Of a `conflict` in field ownership; empty for one of resourceVersion. */
   readonly owners?: readonly FieldOwner[];
+  /** How long the answer asks to be left alone. */
+  readonly retryAfterMs?: number | null;
   readonly cause?: unknown;
 }
 
@@ -35,6 +38,7 @@ export class ClusterFailure extends Error {
   readonly kind: ClusterFailureKind;
   readonly status: number | undefined;
   readonly owners: readonly FieldOwner[];
+  readonly retryAfterMs: number | null;
 
   constructor(kind: ClusterFailureKind, message: string, details: ClusterFailureDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -42,6 +46,7 @@ export class ClusterFailure extends Error {
     this.kind = kind;
     this.status = details.status;
     this.owners = details.owners ?? [];
+    this.retryAfterMs = details.retryAfterMs ?? null;
   }
 }
 
@@ -97,9 +102,15 @@ export function failureOfAnswer(answer: ApiAnswer, doing: Doing): ClusterFailure
     case 405:
       return new ClusterFailure('invalid', `The API server knows no ${at}.`, { status });
     case 429:
-      return new ClusterFailure('unreachable', `The API server is overloaded and refused to ${at} (429).`, { status });
+      return new ClusterFailure('unreachable', `The API server is overloaded and refused to ${at} (429).`, {
+        status,
+        retryAfterMs: retryAfterMs(answer, Date.now()),
+      });
     default:
-      return new ClusterFailure('unreachable', `The API server answered ${status} to ${at}${words}.`, { status });
+      return new ClusterFailure('unreachable', `The API server answered ${status} to ${at}${words}.`, {
+        status,
+        retryAfterMs: retryAfterMs(answer, Date.now()),
+      });
   }
 }
 

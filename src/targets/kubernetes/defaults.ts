@@ -11,6 +11,11 @@ export const CLUSTER_DEFAULTS = {
   /** First wait between two tries; doubles each time, with full jitter, so that many workers do not return together. */
   firstDelayMs: 100,
   maxDelayMs: 5_000,
+  /**
+   * Longest wish to be left alone that an activity keeps: the API server's own are of a second, and an activity that is
+   * given a minute is to have another try in it, whatever a proxy says.
+   */
+  longestWishMs: 30_000,
   /** Largest answer. A page of 250 pods comes to some 5 MB; anything beyond is not what was asked for. */
   maxBytes: 32 * 1024 * 1024,
   /** Objects in a page of a list. */

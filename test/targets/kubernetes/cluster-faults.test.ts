@@ -2,6 +2,7 @@ import { ApiOutages } from '../../../src/targets/kubernetes/api-outages';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
+import { asTargetFailure } from '../../../src/targets/kubernetes/failures';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { answer, cutShort, FakeApi, hang, reset, status } from './fake-api';
 import type { Handler } from './fake-api';
@@ -81,6 +82,30 @@ describe('what may pass', () => {
 
     expect(api.requests).toHaveLength(1);
     expect([failure.kind, failure.status]).toEqual(['unreachable', 429]);
+  });
+
+  it.each([
+    ['21', 21_000],
+    ['3600', 30_000],
+    [undefined, undefined],
+  ])('hands a Retry-After: %s that does not fit into it on, up to half a minute', async (wish, retryAfterMs) => {
+    api.handlers = [answer(429, {}, wish === undefined ? {} : { 'Retry-After': wish })];
+    const cluster = connect({ retry: { maxTries: 1 } });
+
+    await expect(asTargetFailure(() => cluster.get(ref, { signal }))).rejects.toEqual(
+      expect.objectContaining({ name: 'TargetFailure', kind: 'unreachable', retryAfterMs }),
+    );
+  });
+
+  it.each<[string, (cluster: Cluster) => Promise<unknown>]>([
+    ['a creation', (cluster) => cluster.create(object, { signal })],
+    ['a patch on any version', (cluster) => cluster.patch(ref, { type: 'merge', patch: {} }, { signal })],
+  ])('is tried again where it was turned away by an overloaded server: %s', async (_name, act) => {
+    api.handlers = [answer(429, {}, { 'Retry-After': '0' }), answer(201, object)];
+
+    await act(connect());
+
+    expect(api.requests).toHaveLength(2);
   });
 
   it('is tried again for writes that may happen twice, with the same body', async () => {
