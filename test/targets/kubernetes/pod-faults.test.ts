@@ -289,11 +289,16 @@ describe('places', () => {
 });
 
 describe('refusals of the API server', () => {
-  const refusedSince = (message: string, lastTransitionTime: string): PodFault | undefined => {
+  const refusedSince = (
+    message: string,
+    lastTransitionTime: string,
+    ofDeployment: NonNullable<DeploymentStatus['conditions']> = [],
+  ): PodFault | undefined => {
     const conditions = [
       { type: 'ReplicaFailure', status: 'True', reason: 'FailedCreate', message, lastTransitionTime },
     ];
-    return faultsOf({ replicaSets: [replicaSetObject({ hash: 'new', revision: 2, owner, conditions })] })[0];
+    const replicaSets = [replicaSetObject({ hash: 'new', revision: 2, owner, conditions })];
+    return faultsOf({ status: { conditions: ofDeployment }, replicaSets })[0];
   };
   const justNow = '2026-01-01T00:09:59Z';
   const quota =
@@ -319,6 +324,17 @@ describe('refusals of the API server', () => {
   it('a quota may be freed by the old pods, and lasts when it is not', () => {
     expect(refusedSince(quota, justNow)?.lasting).toBe(false);
     expect(refusedSince(quota, '2026-01-01T00:09:00Z')?.lasting).toBe(true);
+  });
+
+  it.each([
+    ['goes on', 'True', justNow, false],
+    ['stands still', 'True', '2026-01-01T00:09:00Z', true],
+    ['does not say when it went on', 'True', '', true],
+    ['has given up', 'False', justNow, true],
+  ])('a quota that refuses pods all the while, of a rolling update that %s: %s, %s', (_, status, at, lasting) => {
+    const progressing = { type: 'Progressing', status, reason: 'ReplicaSetUpdated', message: '', lastUpdateTime: at };
+
+    expect(refusedSince(quota, '2026-01-01T00:00:00Z', [progressing])?.lasting).toBe(lasting);
   });
 
   it.each([
