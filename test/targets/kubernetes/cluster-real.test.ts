@@ -1,3 +1,4 @@
+import { ApiOutages } from '../../../src/targets/kubernetes/api-outages';
 import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
 import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
@@ -233,6 +234,22 @@ describeWithApiServer('the cluster, against a real API server', (server) => {
     expect(write.message).toContain('patch configmaps in namespace shop');
     expect(scale.message).toContain('patch deployments.apps/scale in namespace shop');
     expect(proxy.message).toContain('get services/proxy in namespace shop');
+  });
+
+  it('takes a watch that is refused after an outage for one that may be had soon', async () => {
+    const refusal = async (outages: ApiOutages): Promise<ClusterFailure> => {
+      const one = server().connect({ context: 'limited', outages });
+      const told = { resourceVersion: '1', timeoutSeconds: 1, onEvent: () => undefined, onEnd: () => undefined };
+      const failure = await failureOf(one.watch(ref('owned'), { ...told, signal }));
+      one.close();
+      return failure;
+    };
+    const justBack = new ApiOutages();
+    justBack.failed(justBack.now());
+    justBack.answered();
+
+    expect(await refusal(justBack)).toMatchObject({ kind: 'unreachable', status: 403 });
+    expect((await refusal(new ApiOutages())).kind).toBe('forbidden');
   });
 
   it('asks for its own permissions', async () => {
