@@ -16,7 +16,9 @@ export function toActivityFailure(error: unknown): Error {
     const reason: unknown = signal.reason;
     return reason instanceof CancelledFailure ? reason : new CancelledFailure('The activity was cancelled.');
   }
-  if (error instanceof TargetFailure) return named(ACTIVITY_FAILURES[error.kind], error.message, error);
+  if (error instanceof TargetFailure) {
+    return named(ACTIVITY_FAILURES[error.kind], error.message, error, error.retryAfterMs);
+  }
   if (error instanceof SlackFailure) return ofSlack(error);
   if (error instanceof ReleaseError) return named(typeOf(error), withHint(error), error);
   return error instanceof Error ? error : new Error(messageOf(error));

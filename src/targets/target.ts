@@ -105,10 +105,13 @@ export type TargetFailureKind =
 
 export class TargetFailure extends Error {
   readonly kind: TargetFailureKind;
+  /** Of an `unreachable`: for how long whoever was asked wishes to be left alone. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(kind: TargetFailureKind, message: string, options: { cause?: unknown } = {}) {
+  constructor(kind: TargetFailureKind, message: string, options: { cause?: unknown; retryAfterMs?: number } = {}) {
     super(message, options);
     this.name = 'TargetFailure';
     this.kind = kind;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }

@@ -74,6 +74,17 @@ describe('failures at the border to Temporal', () => {
     }
   });
 
+  it('a target that asks to be left alone is tried again when it says', async () => {
+    const all = world();
+    all.target.behave = () => {
+      throw new TargetFailure('unreachable', 'It is overloaded.', { retryAfterMs: 21_000 });
+    };
+
+    const failure = await failureOf(all, () => all.activities.observe(ref));
+
+    expect(failure).toMatchObject({ type: 'Unreachable', nonRetryable: false, nextRetryDelay: 21_000 });
+  });
+
   it.each<[ReleaseErrorCode, string, boolean]>([
     ['usage', 'InvalidTarget', true],
     ['unsupported', 'Unsupported', true],

@@ -13,6 +13,11 @@ export interface ApiServer {
   readonly namespace: string;
   /** Asked before each request: tokens and client certificates change while a worker runs. */
   access(): Promise<Access>;
+  /**
+   * Told that the server did not accept these: true where others may be had by asking again. Left out where there are
+   * never any others.
+   */
+  renew?(refused: Access): boolean;
 }
 
 export interface Access {
@@ -112,6 +117,13 @@ export class ApiHttp {
   async #exchange(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
     signal.throwIfAborted();
     const access = await abandonedBy(signal, this.#server.access());
+    const answer = await this.#sendAs(access, request, signal);
+    if (answer.status !== 401 || this.#server.renew?.(access) !== true) return answer;
+    const renewed = await abandonedBy(signal, this.#server.access());
+    return isSameAccess(access, renewed) ? answer : this.#sendAs(renewed, request, signal);
+  }
+
+  async #sendAs(access: Access, request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
     const url = new URL(this.#server.url);
     const secure = url.protocol === 'https:';
     const pooled = secure ? this.#https : this.#http;
@@ -146,6 +158,11 @@ export class ApiHttp {
       outgoing.end(body);
     });
   }
+}
+
+function isSameAccess(one: Access, other: Access): boolean {
+  const shown = ({ headers, tls }: Access): string => JSON.stringify([headers, tls]);
+  return shown(one) === shown(other);
 }
 
 /** The whole body, also checked for being whole: a connection that ends early is no answer. */

@@ -20,6 +20,7 @@ export class ApiOutages implements Outages {
   #answeredMs = Number.NEGATIVE_INFINITY;
   #failingSinceMs: number | null = null;
   #followedAtMs = Number.NEGATIVE_INFINITY;
+  #backAtMs = Number.NEGATIVE_INFINITY;
 
   /** `now` is a clock of milliseconds that never goes back. */
   constructor(now: () => number = () => performance.now()) {
@@ -33,6 +34,7 @@ export class ApiOutages implements Outages {
   /** A try had an answer that shows the server at work. */
   answered(): void {
     this.#followedAtMs = this.#followedAt();
+    if (this.#failingSinceMs !== null) this.#backAtMs = this.#now();
     this.#failingSinceMs = null;
     this.#answeredMs = this.#now();
   }
@@ -41,6 +43,14 @@ export class ApiOutages implements Outages {
   failed(beganMs: number): void {
     // One that hangs while others are answered is no outage.
     this.#failingSinceMs ??= Math.max(beganMs, this.#answeredMs);
+  }
+
+  /**
+   * Whether the server that answers may have begun just now, so that it has not read yet who may do what. Also after an
+   * outage that was too short to count for those who follow: a server begins anew within a second.
+   */
+  isJustBack(): boolean {
+    return this.#failingSinceMs !== null || this.#now() - this.#backAtMs < OUTAGE_DEFAULTS.rightsUnreadMs;
   }
 
   followedInMs(): number {

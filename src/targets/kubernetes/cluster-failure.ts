@@ -1,4 +1,5 @@
 import type { ApiAnswer } from './api-http';
+import { retryAfterMs } from './retry';
 
 /** Why the API server did not do as it was asked. */
 export type ClusterFailureKind =
@@ -24,6 +25,8 @@ export interface ClusterFailureDetails {
   readonly status?: number;
   /** Of a `conflict` in field ownership; empty for one of resourceVersion. */
   readonly owners?: readonly FieldOwner[];
+  /** How long the answer asks to be left alone. */
+  readonly retryAfterMs?: number | null;
   readonly cause?: unknown;
 }
 
@@ -35,6 +38,7 @@ export class ClusterFailure extends Error {
   readonly kind: ClusterFailureKind;
   readonly status: number | undefined;
   readonly owners: readonly FieldOwner[];
+  readonly retryAfterMs: number | null;
 
   constructor(kind: ClusterFailureKind, message: string, details: ClusterFailureDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -42,6 +46,7 @@ export class ClusterFailure extends Error {
     this.kind = kind;
     this.status = details.status;
     this.owners = details.owners ?? [];
+    this.retryAfterMs = details.retryAfterMs ?? null;
   }
 }
 
@@ -69,7 +74,7 @@ export function failureOfAnswer(answer: ApiAnswer, doing: Doing): ClusterFailure
       return new ClusterFailure('unauthorized', `The API server did not accept the credentials (${at}).`, { status });
     case 403:
       // Admission (quota, policies) refuses with the same status; only its own words tell it from a missing permission.
-      if (/^.* is forbidden: User ".*" cannot /.test(said.message)) {
+      if (isMissingRight(answer)) {
         return new ClusterFailure('forbidden', `The permission to ${at} is missing (${doing.what}).`, { status });
       }
       return new ClusterFailure('forbidden', `The API server refused to ${at}${words}.`, { status });
@@ -97,10 +102,31 @@ export function failureOfAnswer(answer: ApiAnswer, doing: Doing): ClusterFailure
     case 405:
       return new ClusterFailure('invalid', `The API server knows no ${at}.`, { status });
     case 429:
-      return new ClusterFailure('unreachable', `The API server is overloaded and refused to ${at} (429).`, { status });
+      return new ClusterFailure('unreachable', `The API server is overloaded and refused to ${at} (429).`, {
+        status,
+        retryAfterMs: retryAfterMs(answer, Date.now()),
+      });
     default:
-      return new ClusterFailure('unreachable', `The API server answered ${status} to ${at}${words}.`, { status });
+      return new ClusterFailure('unreachable', `The API server answered ${status} to ${at}${words}.`, {
+        status,
+        retryAfterMs: retryAfterMs(answer, Date.now()),
+      });
   }
+}
+
+/** True for the answer that these credentials lack a right, as far as the server knows. */
+export function isMissingRight({ status, json }: ApiAnswer): boolean {
+  return status === 403 && /is forbidden: User ".*" cannot /.test(parseStatus(json).message);
+}
+
+/** The failure that the same answer stands for while the server may not have read its roles: it may pass. */
+export function unreadRight({ verb, resource, namespace, what }: Doing): ClusterFailure {
+  const at = `${verb} ${resource}${namespace === undefined ? '' : ` in namespace ${namespace}`}`;
+  return new ClusterFailure(
+    'unreachable',
+    `The API server says that the permission to ${at} is missing (${what}), but it has only just come back and may not have read its roles yet.`,
+    { status: 403 },
+  );
 }
 
 /** Another server's text, fit to be repeated: one line, without a full stop at its end. */

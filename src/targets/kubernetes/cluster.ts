@@ -6,7 +6,7 @@ import { ApiOutages } from './api-outages';
 import type { Outages } from './api-outages';
 import { ApiWatch } from './api-watch';
 import type { ApiWatchOptions, OpenWatch } from './api-watch';
-import { ClusterFailure, failureOfAnswer, isApiStatus } from './cluster-failure';
+import { ClusterFailure, failureOfAnswer, isApiStatus, isMissingRight, unreadRight } from './cluster-failure';
 import type { Doing } from './cluster-failure';
 import { CLUSTER_DEFAULTS } from './defaults';
 import { loadApiServer } from './kube-config';
@@ -21,7 +21,9 @@ import type { RetryPolicy } from './retry';
 
 /**
  * The one place that talks to a Kubernetes API server. Reads and writes that may happen twice are repeated on 429, 5xx
- * and broken connections within a budget; `create` and `proxyGet` are tried once. Everything throws `ClusterFailure`.
+ * and broken connections within a budget; `create` is only where it was turned away (429), and `proxyGet` is tried once.
+ * That a right is missing counts from a server that is ready: one that has just begun has not read its roles yet, and its
+ * 403 is `unreachable`. Everything throws `ClusterFailure`.
  */
 export interface Cluster {
   /** Who our writes belong to in `metadata.managedFields`. */
@@ -34,7 +36,7 @@ export interface Cluster {
   find(ref: ObjectRef, options: FindOptions): Promise<KubernetesObject | null>;
   /** All objects of a kind that match, page by page. */
   list(ref: CollectionRef, options: CallOptions & ListSelection): Promise<readonly KubernetesObject[]>;
-  /** Tried once: a second try could not tell its own first from somebody else's object. */
+  /** Tried once where it may have arrived: a second try could not tell its own first from somebody else's object. */
   create(object: KubernetesObject, options: WriteOptions): Promise<KubernetesObject>;
   /**
    * Server-side apply: the object holds the fields we want to own, and nothing else. A field that somebody else owns is
@@ -243,6 +245,8 @@ interface Call extends Doing, CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
   readonly repeatable: boolean;
+  /** A success need not be JSON. */
+  readonly plain?: boolean;
 }
 
 const BODY = {
@@ -262,6 +266,8 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
   readonly outages: ApiOutages;
   readonly #random: () => number;
   readonly #resources = new Map<string, Resource>();
+  /** This cluster does not tell us whether it is ready. */
+  #keepsReadiness = false;
 
   constructor(server: ApiServer, options: ClusterOptions) {
     this.fieldManager = options.fieldManager ?? CLUSTER_DEFAULTS.fieldManager;
@@ -453,6 +459,15 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
       signal,
     });
     const { status } = answer as { status?: { allowed?: unknown; reason?: unknown } };
+    if (status?.allowed !== true && !(await this.#hasReadRoles(signal))) {
+      const { verb, group, resource, subresource, namespace, name } = permission;
+      throw unreadRight({
+        verb,
+        resource: permissionName(group, resource, subresource),
+        namespace,
+        what: name ?? 'of any name',
+      });
+    }
     return { allowed: status?.allowed === true, reason: typeof status?.reason === 'string' ? status.reason : '' };
   }
 
@@ -507,9 +522,10 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
       // Who tests decides about tries.
       repeatable: false,
+      plain: true,
       signal,
     };
-    const answer = await this.#try(call);
+    const answer = await this.#tryOnce(call);
     if (isApiStatus(answer.json) && answer.status >= 400) throw failureOfAnswer(answer, call);
     return { status: answer.status, headers: answer.headers, text: answer.text };
   }
@@ -561,6 +577,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
       if (opening.kind === 'unsupported') return null;
       if (opening.kind === 'refused') {
         count(String(opening.answer.status));
+        if (isMissingRight(opening.answer) && this.outages.isJustBack()) throw unreadRight(call);
         throw failureOfAnswer(opening.answer, call);
       }
       count('200');
@@ -641,17 +658,17 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
     return expectSuccess(await this.#tryAll(call), call);
   }
 
-  /** An answer of any status; for what is repeatable the last one of several tries. */
+  /** An answer of any status; for what is repeatable, or was not carried out, the last one of several tries. */
   async #tryAll(call: Call): Promise<ApiAnswer> {
     const started = performance.now();
     for (let tries = 1; ; tries += 1) {
-      const outcome = await this.#try(call).catch((error: unknown) => toClusterFailure(error));
+      const outcome = await this.#tryOnce(call).catch((error: unknown) => toClusterFailure(error));
       const passing =
         outcome instanceof ClusterFailure
           ? outcome.kind === 'unreachable' || outcome.kind === 'timeout'
           : mayPass(outcome.status);
       const wait =
-        passing && call.repeatable
+        passing && (call.repeatable || wasNotCarriedOut(outcome))
           ? nextDelayMs(this.#retry, {
               tries,
               elapsedMs: performance.now() - started,
@@ -667,6 +684,52 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
       await delay(wait, undefined, { signal: call.signal }).catch(() => {
         throw cancelled(call);
       });
+    }
+  }
+
+  /**
+   * One try, and another one where the answer is that a right is missing: what is said of rights counts only from a
+   * server that has read its roles before. Otherwise it is a failure that may pass.
+   */
+  async #tryOnce(call: Call): Promise<ApiAnswer> {
+    const answer = await this.#try(call);
+    if (!isMissingRight(answer)) return answer;
+    if (!(await this.#hasReadRoles(call.signal))) throw unreadRight(call);
+    // It may have read them between that answer and this.
+    return this.#try(call);
+  }
+
+  /**
+   * Whether the API server knows by now who may do what. A ready one does; one that has just begun answers 403 to that
+   * question, too, and so does for ever a cluster that keeps it from its users: there only a seen outage tells.
+   */
+  async #hasReadRoles(signal: AbortSignal): Promise<boolean> {
+    for (let tries = 1; ; tries += 1) {
+      if (this.outages.isJustBack()) return false;
+      if (this.#keepsReadiness) return true;
+      const status = await this.#readiness(signal);
+      if (status === 200 || status === 404) return true;
+      if (status !== 403) return false;
+      const wait = nextDelayMs(this.#retry, { tries, elapsedMs: 0, wishMs: null, random: 1 });
+      if (wait === null) {
+        this.#keepsReadiness = true;
+        return true;
+      }
+      await delay(wait, undefined, { signal }).catch(() => {
+        throw cancelled(READYZ);
+      });
+    }
+  }
+
+  /** The status of the server's answer whether it is ready; null for none. */
+  async #readiness(signal: AbortSignal): Promise<number | null> {
+    try {
+      const { readyzMs } = CLUSTER_DEFAULTS;
+      const how = { timeoutMs: readyzMs, repeatable: true, plain: true };
+      return (await this.#try({ ...READYZ, ...how, method: 'GET', path: '/readyz', signal })).status;
+    } catch (error) {
+      if (!(error instanceof ClusterFailure) || error.kind === 'cancelled') throw error;
+      return null;
     }
   }
 
@@ -689,7 +752,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
       const answer = await this.#http.send(request);
       count(String(answer.status));
       // A success that is no JSON is a proxy's page or a cut answer: as good as none.
-      if (answer.status < 300 && answer.json === undefined && call.resource !== 'services/proxy') {
+      if (answer.status < 300 && answer.json === undefined && call.plain !== true) {
         throw new ClusterFailure(
           'unreachable',
           `The API server answered ${call.verb} ${call.resource} with something that is not complete JSON.`,
@@ -716,6 +779,13 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
       else this.outages.answered();
     };
   }
+}
+
+const READYZ: Doing = { verb: 'get', resource: 'readyz', namespace: undefined, what: 'its readiness' };
+
+/** The server turned it away before it looked at it: that may happen twice, whatever it is. */
+function wasNotCarriedOut({ status }: ApiAnswer | ClusterFailure): boolean {
+  return status === 403 || status === 429;
 }
 
 /** Ends of a try that say nothing of whether the API server is there. */

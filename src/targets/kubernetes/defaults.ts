@@ -11,6 +11,11 @@ export const CLUSTER_DEFAULTS = {
   /** First wait between two tries; doubles each time, with full jitter, so that many workers do not return together. */
   firstDelayMs: 100,
   maxDelayMs: 5_000,
+  /**
+   * Longest wish to be left alone that an activity keeps: the API server's own are of a second, and an activity that is
+   * given a minute is to have another try in it, whatever a proxy says.
+   */
+  longestWishMs: 30_000,
   /** Largest answer. A page of 250 pods comes to some 5 MB; anything beyond is not what was asked for. */
   maxBytes: 32 * 1024 * 1024,
   /** Objects in a page of a list. */
@@ -19,6 +24,8 @@ export const CLUSTER_DEFAULTS = {
   maxPages: 100,
   /** Connections kept to one API server; HTTP/1.1, so this many requests are under way at once, others wait. */
   maxSockets: 32,
+  /** For the question whether the server is ready; it answers from its memory. */
+  readyzMs: 3_000,
   /** Reviews of our own permissions under way at once: a release needs some twenty, and others need connections, too. */
   reviewsAtOnce: 8,
 } as const;
@@ -36,6 +43,12 @@ export const OUTAGE_DEFAULTS = {
   /** For a short outage: its first wait is not shorter, and Traefik writes a configuration every 2 s. */
   followMs: 5_000,
   longestFollowMs: 90_000,
+  /**
+   * So long after an outage a right that is said to be missing may be there: a server that has just begun answers 403
+   * until it has read its roles, and of several behind one address each begins in its own time. 130 ms were seen of an
+   * empty cluster; one with thousands of roles takes some seconds.
+   */
+  rightsUnreadMs: 30_000,
 } as const;
 
 /** The numbers of watching single objects, each with where it comes from. */

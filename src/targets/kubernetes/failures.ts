@@ -4,6 +4,7 @@ import { TargetFailure } from '../target';
 import type { TargetFailureKind } from '../target';
 import { ClusterFailure } from './cluster-failure';
 import type { ClusterFailureKind } from './cluster-failure';
+import { CLUSTER_DEFAULTS } from './defaults';
 
 /** What the cluster says, in the words of a release; only what may mend itself is `unreachable`. */
 const OF_CLUSTER: Readonly<Record<Exclude<ClusterFailureKind, 'cancelled'>, TargetFailureKind>> = {
@@ -35,11 +36,16 @@ export async function asTargetFailure<T>(run: () => Promise<T>): Promise<T> {
     return await run();
   } catch (error) {
     if (error instanceof ClusterFailure && error.kind !== 'cancelled') {
-      throw new TargetFailure(OF_CLUSTER[error.kind], error.message, { cause: error });
+      throw new TargetFailure(OF_CLUSTER[error.kind], error.message, { cause: error, ...wishOf(error) });
     }
     if (error instanceof TrafficFailure) {
       throw new TargetFailure(OF_TRAFFIC[error.kind], error.message, { cause: error });
     }
     throw error;
   }
+}
+
+/** A wish that did not fit into the request's own tries is kept by the activity's. */
+function wishOf({ retryAfterMs }: ClusterFailure): { readonly retryAfterMs?: number } {
+  return retryAfterMs === null ? {} : { retryAfterMs: Math.min(retryAfterMs, CLUSTER_DEFAULTS.longestWishMs) };
 }

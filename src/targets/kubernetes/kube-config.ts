@@ -1,8 +1,10 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
 import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
+import { parse } from 'yaml';
+import { z } from 'zod';
 import { ApiHttpFailure } from './api-http';
 import type { Access, ApiServer } from './api-http';
 import { ClusterFailure } from './cluster-failure';
@@ -24,6 +26,38 @@ const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/tok
  * @throws ClusterFailure `config`, which never repeats what a kubeconfig holds.
  */
 export function loadApiServer(options: KubeConfigOptions = {}): ApiServer {
+  let config = loadContext(options);
+  const server = apiServerOf(config);
+  const pinned = { ...options, context: config.getCurrentContext() };
+  const from = new WeakMap<Access, KubeConfig>();
+  return {
+    ...server,
+    access: async () => {
+      const of = config;
+      const access = await apiServerOf(of).access();
+      from.set(access, of);
+      return access;
+    },
+    renew: (refused) => {
+      // Many may be refused at once; the first of them has it read anew, and its plugin is asked again.
+      if (from.get(refused) === config) config = reloaded(pinned, server) ?? config;
+      return from.get(refused) !== config;
+    },
+  };
+}
+
+/** Null where it cannot be read now, or where its context names another API server: that one's token is for it alone. */
+function reloaded(options: KubeConfigOptions, { url }: ApiServer): KubeConfig | null {
+  try {
+    const config = loadContext(options);
+    return apiServerOf(config).url === url ? config : null;
+  } catch (error) {
+    if (!(error instanceof ClusterFailure)) throw error;
+    return null; // somebody may be writing it; what is known goes on being used
+  }
+}
+
+function loadContext(options: KubeConfigOptions): KubeConfig {
   const config = load(options);
   if (options.context !== undefined) {
     if (config.getContextObject(options.context) === null) {
@@ -35,7 +69,7 @@ export function loadApiServer(options: KubeConfigOptions = {}): ApiServer {
     }
     config.setCurrentContext(options.context);
   }
-  return apiServerOf(config);
+  return config;
 }
 
 /** The API server of a KubeConfig that was put together elsewhere. */
@@ -116,6 +150,7 @@ function readFiles(paths: readonly string[]): KubeConfig {
     const config = index === 0 ? merged : new KubeConfig();
     try {
       config.loadFromFile(path);
+      config.users = withTokenFiles(config.users, path);
       // The first file that names a current context decides, as for kubectl.
       if (config !== merged) merged.mergeConfig(config, (merged.getCurrentContext() ?? '') !== '');
     } catch (error) {
@@ -123,6 +158,27 @@ function readFiles(paths: readonly string[]): KubeConfig {
     }
   }
   return merged;
+}
+
+const TokenFile = z.object({ name: z.string(), user: z.object({ tokenFile: z.string().min(1) }) });
+
+/** What @kubernetes/client-node does not read of a kubeconfig; whatever else it holds is left to that. */
+const TokenFiles = z.object({ users: z.array(TokenFile.nullable().catch(null)).catch([]) });
+
+/** `tokenFile` goes before `token`, and its token is read again each minute, as by kubectl. */
+function withTokenFiles(users: KubeConfig['users'], path: string): KubeConfig['users'] {
+  const text = readFileSync(path, 'utf8');
+  if (!text.includes('tokenFile')) return users;
+  const files = new Map<string, string>();
+  for (const one of TokenFiles.parse(parse(text)).users) {
+    if (one !== null) files.set(one.name, resolve(dirname(path), one.user.tokenFile));
+  }
+  return users.map((user) => {
+    const tokenFile = files.get(user.name);
+    if (tokenFile === undefined) return user;
+    const { token: _token, ...others } = user;
+    return { ...others, authProvider: { name: 'tokenFile', config: { tokenFile } } };
+  });
 }
 
 /** Of a parser's message nothing is repeated: it quotes the lines around the place, tokens included. */

@@ -39,7 +39,10 @@ export interface FaultGraces {
    * that has not come within a minute may come later, but traffic is not kept waiting for it.
    */
   readonly unschedulableMs: number;
-  /** How long a quota may refuse pods: in a rolling update the old ones free it as they end, 30 s after they are told. */
+  /**
+   * How long a quota may refuse pods while nothing moves: in a rolling update the old ones free it as they end, 30 s after
+   * they are told.
+   */
   readonly refusedMs: number;
 }
 
@@ -194,11 +197,21 @@ function refusals(look: PodLook, graces: FaultGraces): readonly Finding[] {
   if (failing !== undefined && failing.reason === 'FailedCreate') {
     faults.push({
       kind: 'refused',
-      lasting: refusalLasts(failing.message, ageMs(failing, look.now), graces),
+      lasting: refusalLasts(failing.message, Math.min(ageMs(failing, look.now), sinceProgressMs(look)), graces),
       sentence: `Deployment ${at} cannot make its pods${quoted(failing.message)}.`,
     });
   }
   return faults;
+}
+
+/**
+ * Since the Deployment's controller last saw a pod more that is new or ready, or one less that is old: the ReplicaSet says
+ * the same of its quota all the while. Endless where it does not say, without a progress deadline.
+ */
+function sinceProgressMs({ deployment, now }: PodLook): number {
+  const progressing = deployment.conditions.find(({ type, status }) => type === 'Progressing' && status === 'True');
+  const at = Date.parse(progressing?.lastUpdateTime ?? '');
+  return Number.isNaN(at) ? Number.POSITIVE_INFINITY : now - at;
 }
 
 function refusalLasts(message: string, ageMs: number, graces: FaultGraces): boolean {
@@ -209,6 +222,9 @@ function refusalLasts(message: string, ageMs: number, graces: FaultGraces): bool
   if (
     /failed (calling|to call) webhook|time(d )?-?out|deadline exceeded|connection refused|internal error/i.test(words)
   )
+    return false;
+  // An API server that has just begun: it has not read yet who may make pods, nor what quotas allow.
+  if (/is forbidden: (User\s+cannot |not yet ready to handle request|status unknown for quota)/.test(words))
     return false;
   if (/exceeded quota/i.test(words)) return ageMs >= graces.refusedMs;
   return /forbidden|is invalid|not found|violates/i.test(words);

@@ -96,9 +96,9 @@ function refOf(namespace: string, name: string): ObjectRef {
   return { apiVersion: 'v1', kind: 'Service', namespace, name };
 }
 
-/** Overloaded, failing inside, or without the means to know us: the API server's own trouble. A pod's 500 is an answer. */
+/** Overloaded, failing inside, or without the means to know us or our rights: the API server's own trouble. A pod's 500 is an answer. */
 function isOfApiServer({ kind, status }: ClusterFailure): boolean {
-  return kind === 'unauthorized' || status === 429 || status === 500;
+  return kind === 'unauthorized' || status === 403 || status === 429 || status === 500;
 }
 
 /** The proxy's own word for a Service of which it knows no ready pod. */

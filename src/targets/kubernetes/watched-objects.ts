@@ -234,9 +234,10 @@ class WatchedObjects implements Cluster {
       this.#open(entry, resourceVersion);
       return object;
     } catch (error) {
-      if (!(error instanceof ClusterFailure) || error.kind !== 'forbidden') throw error;
+      // Also where a server that is just back may not know that right yet.
+      if (!(error instanceof ClusterFailure) || (error.kind !== 'forbidden' && error.status !== 403)) throw error;
       // The right to get it by its name suffices for a release.
-      this.#unwatched(entry, WATCH_DEFAULTS.refusedMs);
+      this.#unwatched(entry, error.kind === 'forbidden' ? WATCH_DEFAULTS.refusedMs : WATCH_DEFAULTS.failedMs);
       return this.#cluster.find(ref, { signal });
     }
   }

@@ -86,6 +86,20 @@ describe('an outage of an API server', () => {
     expect(outages.followedInMs()).toBe(0);
   });
 
+  it.each([1, 10_000, 3_600_000])('of %i ms is just over for 30 s after it', (lasted) => {
+    expect(outages.isJustBack()).toBe(false);
+    outages.failed(now);
+    now += lasted;
+    expect(outages.isJustBack()).toBe(true);
+    outages.answered();
+    now += 29_999;
+    outages.answered();
+
+    expect(outages.isJustBack()).toBe(true);
+    now += 1;
+    expect(outages.isJustBack()).toBe(false);
+  });
+
   it('a short one after a long one shortens nothing', () => {
     away(30_000);
     now += 1_000;

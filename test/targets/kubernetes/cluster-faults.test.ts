@@ -2,6 +2,7 @@ import { ApiOutages } from '../../../src/targets/kubernetes/api-outages';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
+import { asTargetFailure } from '../../../src/targets/kubernetes/failures';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { answer, cutShort, FakeApi, hang, reset, status } from './fake-api';
 import type { Handler } from './fake-api';
@@ -81,6 +82,30 @@ describe('what may pass', () => {
 
     expect(api.requests).toHaveLength(1);
     expect([failure.kind, failure.status]).toEqual(['unreachable', 429]);
+  });
+
+  it.each([
+    ['21', 21_000],
+    ['3600', 30_000],
+    [undefined, undefined],
+  ])('hands a Retry-After: %s that does not fit into it on, up to half a minute', async (wish, retryAfterMs) => {
+    api.handlers = [answer(429, {}, wish === undefined ? {} : { 'Retry-After': wish })];
+    const cluster = connect({ retry: { maxTries: 1 } });
+
+    await expect(asTargetFailure(() => cluster.get(ref, { signal }))).rejects.toEqual(
+      expect.objectContaining({ name: 'TargetFailure', kind: 'unreachable', retryAfterMs }),
+    );
+  });
+
+  it.each<[string, (cluster: Cluster) => Promise<unknown>]>([
+    ['a creation', (cluster) => cluster.create(object, { signal })],
+    ['a patch on any version', (cluster) => cluster.patch(ref, { type: 'merge', patch: {} }, { signal })],
+  ])('is tried again where it was turned away by an overloaded server: %s', async (_name, act) => {
+    api.handlers = [answer(429, {}, { 'Retry-After': '0' }), answer(201, object)];
+
+    await act(connect());
+
+    expect(api.requests).toHaveLength(2);
   });
 
   it('is tried again for writes that may happen twice, with the same body', async () => {
@@ -207,8 +232,6 @@ describe('connections', () => {
 });
 
 describe('refusals', () => {
-  const forbidden =
-    'deployments.apps "checkout" is forbidden: User "system:serviceaccount:shop:sluice" cannot get resource "deployments" in API group "apps" in the namespace "shop"';
   const quota = 'pods "x" is forbidden: exceeded quota: compute';
   const owned = {
     causes: [
@@ -223,12 +246,6 @@ describe('refusals', () => {
   };
 
   it.each<[string, Handler, string, string]>([
-    [
-      'a missing permission',
-      status(403, 'Forbidden', forbidden),
-      'forbidden',
-      'The permission to patch deployments.apps in namespace shop is missing (Deployment shop/checkout).',
-    ],
     [
       'a quota',
       status(403, 'Forbidden', quota),
@@ -266,6 +283,92 @@ describe('refusals', () => {
 
     expect([failure.kind, failure.message]).toEqual([kind, message]);
     expect(api.requests).toHaveLength(1);
+  });
+});
+
+describe('a right that the API server says is missing', () => {
+  const denied = denial('deployments.apps "checkout"', 'get resource "deployments" in API group "apps"');
+  const unready = denial('', 'get path "/readyz"');
+  const ready: Handler = (_request, response) => void response.end('ok');
+  const missing = 'The permission to get deployments.apps in namespace shop is missing (Deployment shop/checkout).';
+  const mayPass = {
+    kind: 'unreachable',
+    message:
+      'The API server says that the permission to get deployments.apps in namespace shop is missing (Deployment shop/checkout), but it has only just come back and may not have read its roles yet.',
+  };
+
+  function denial(what: string, act: string): Handler {
+    const words = `${what} is forbidden: User "system:serviceaccount:shop:sluice" cannot ${act}`;
+    return status(403, 'Forbidden', words);
+  }
+
+  function asked(): readonly string[] {
+    return api.requests.map(({ method, url }) => `${method} ${url.split('/').at(-1) ?? ''}`);
+  }
+
+  it('is told at once by a server that is ready', async () => {
+    api.handlers = [denied, ready, denied];
+
+    const failure = await failureOf(connect().get(ref, { signal }));
+
+    expect([failure.kind, failure.message]).toEqual(['forbidden', missing]);
+    expect(asked()).toEqual(['GET checkout', 'GET readyz', 'GET checkout']);
+  });
+
+  it('is not believed of a server that has just begun, whose outage nobody has seen', async () => {
+    api.handlers = [denied, unready, unready, ready, found];
+
+    expect((await connect().get(ref, { signal })).metadata.name).toBe('checkout');
+  });
+
+  it('is not believed of a server that says it is not ready', async () => {
+    api.handlers = [denied, answer(500, {})];
+
+    await expect(connect({ retry: { maxTries: 1 } }).get(ref, { signal })).rejects.toMatchObject(mayPass);
+  });
+
+  it('is believed of a cluster that keeps from its users whether it is ready, and that is not asked for again', async () => {
+    api.handlers = [denied, unready, unready, denied];
+    const cluster = connect({ retry: { ...quick, maxTries: 2 } });
+
+    expect((await failureOf(cluster.get(ref, { signal }))).kind).toBe('forbidden');
+    api.requests.length = 0;
+    expect((await failureOf(cluster.get(ref, { signal }))).kind).toBe('forbidden');
+    expect(asked()).toEqual(['GET checkout', 'GET checkout']);
+  });
+
+  it('may be there for 30 s after an outage, and is tried again', async () => {
+    let nowMs = 0;
+    const cluster = connect({ outages: new ApiOutages(() => nowMs) });
+    api.handlers = [reset, denied, denied, found];
+    expect((await cluster.get(ref, { signal })).metadata.name).toBe('checkout');
+    nowMs = 29_999;
+    api.handlers = [denied];
+    await expect(cluster.get(ref, { signal })).rejects.toMatchObject(mayPass);
+    nowMs = 30_000;
+    api.handlers = [denied, ready, denied];
+    const failure = await failureOf(cluster.get(ref, { signal }));
+
+    expect([failure.kind, failure.message]).toEqual(['forbidden', missing]);
+  });
+
+  it('was not carried out, and so a creation is sent again, too', async () => {
+    api.handlers = [reset, found];
+    const cluster = connect();
+    await cluster.get(ref, { signal });
+    api.handlers = [denied, answer(201, object)];
+
+    expect((await cluster.create(object, { signal })).metadata.name).toBe('checkout');
+  });
+
+  it('is no answer to the question for it after an outage', async () => {
+    const permission = { verb: 'get', group: 'apps', resource: 'deployments', namespace: 'shop', name: 'checkout' };
+    const refusal = answer(201, { status: { allowed: false } });
+    api.handlers = [reset, refusal];
+    await expect(connect().mayI(permission, { signal })).rejects.toMatchObject({ kind: 'unreachable', status: 403 });
+
+    api.handlers = [refusal, ready];
+    expect(await connect().mayI(permission, { signal })).toEqual({ allowed: false, reason: '' });
   });
 });
 

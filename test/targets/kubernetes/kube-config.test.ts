@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { connectCluster } from '../../../src/targets/kubernetes/cluster';
 import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
+import { answer, FakeApi, status } from './fake-api';
 
 let directory: string;
 
@@ -50,6 +52,101 @@ it('takes a token from a file, also one that ends with a line break, and reads i
   const { headers } = await loadApiServer({ kubeconfig }).access();
 
   expect(headers['Authorization']).toBe('Bearer from-a-file');
+});
+
+it('takes the token of a tokenFile beside the kubeconfig before its token, and reads it again after a minute', async () => {
+  jest.useFakeTimers({ now: 0, doNotFake: ['nextTick', 'setImmediate'] });
+  try {
+    write('token', 'first\n');
+    const server = loadApiServer({ kubeconfig: write('a', config('a', { token: 'of-old', tokenFile: 'token' })) });
+    const token = async () => (await server.access()).headers['Authorization'];
+    expect(await token()).toBe('Bearer first');
+    write('token', 'second');
+    jest.setSystemTime(59_000);
+    expect(await token()).toBe('Bearer first');
+    jest.setSystemTime(61_000);
+
+    expect(await token()).toBe('Bearer second');
+  } finally {
+    jest.useRealTimers();
+  }
+});
+
+describe('credentials that the API server does not accept', () => {
+  const ref = { apiVersion: 'v1', kind: 'ConfigMap', namespace: 'shop', name: 'x' };
+  const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x', namespace: 'shop' } };
+  const signal = AbortSignal.timeout(10 * 60_000);
+  let api: FakeApi;
+  let accepted: string;
+
+  beforeEach(async () => {
+    api = await new FakeApi().start();
+    api.handlers = [
+      (request, response, body) => {
+        const known = request.headers.authorization === `Bearer ${accepted}`;
+        (known ? answer(200, object) : status(401, 'Unauthorized', 'Unauthorized'))(request, response, body);
+      },
+    ];
+  });
+
+  afterEach(() => api.stop());
+
+  function configOf(user: unknown, server: string = api.url): string {
+    return config('a', user, { server, 'insecure-skip-tls-verify': true });
+  }
+
+  /** A plugin that gives another token each time, without saying for how long. */
+  function plugin(): unknown {
+    const script = `
+      const fs = require('node:fs');
+      fs.appendFileSync(${JSON.stringify(join(directory, 'ran'))}, '+');
+      const token = 'token-' + fs.readFileSync(${JSON.stringify(join(directory, 'ran'))}, 'utf8').length;
+      console.log(JSON.stringify({ kind: 'ExecCredential', status: { token } }));`;
+    const apiVersion = 'client.authentication.k8s.io/v1';
+    return { exec: { apiVersion, command: process.execPath, args: ['-e', script] } };
+  }
+
+  it('are asked of the plugin again, once', async () => {
+    const cluster = connectCluster({ kubeconfig: write('a', configOf(plugin())) });
+    accepted = 'token-1';
+    await cluster.get(ref, { signal });
+    accepted = 'token-2';
+    await cluster.create(object, { signal });
+    await cluster.get(ref, { signal });
+    accepted = 'none';
+    await expect(cluster.get(ref, { signal })).rejects.toMatchObject({ kind: 'unauthorized' });
+    cluster.close();
+
+    expect(api.requests.map(({ headers }) => headers.authorization)).toEqual(
+      [1, 1, 2, 2, 2, 3].map((count) => `Bearer token-${count}`),
+    );
+  });
+
+  it('are read anew, by the first of many that were refused', async () => {
+    const kubeconfig = write('a', configOf({ token: 'old' }));
+    const cluster = connectCluster({ kubeconfig });
+    accepted = 'new';
+    write('a', configOf({ token: 'new' }));
+
+    const found = await Promise.all(Array.from({ length: 5 }, () => cluster.get(ref, { signal })));
+    cluster.close();
+
+    expect(found).toHaveLength(5);
+  });
+
+  it.each<[string, () => string]>([
+    ['are the same as before', () => configOf({ token: 'old' })],
+    ['are for another API server', () => configOf({ token: 'new' }, 'http://other.test')],
+    ['are being written', () => '{"users": ['],
+  ])('are refused where those in the kubeconfig %s', async (_, text) => {
+    const cluster = connectCluster({ kubeconfig: write('a', configOf({ token: 'old' })) });
+    accepted = 'new';
+    write('a', text());
+
+    await expect(cluster.get(ref, { signal })).rejects.toMatchObject({ kind: 'unauthorized' });
+    cluster.close();
+    expect(api.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer old']);
+  });
 });
 
 it('does not repeat what a credential plugin says', async () => {

@@ -289,11 +289,16 @@ describe('places', () => {
 });
 
 describe('refusals of the API server', () => {
-  const refusedSince = (message: string, lastTransitionTime: string): PodFault | undefined => {
+  const refusedSince = (
+    message: string,
+    lastTransitionTime: string,
+    ofDeployment: NonNullable<DeploymentStatus['conditions']> = [],
+  ): PodFault | undefined => {
     const conditions = [
       { type: 'ReplicaFailure', status: 'True', reason: 'FailedCreate', message, lastTransitionTime },
     ];
-    return faultsOf({ replicaSets: [replicaSetObject({ hash: 'new', revision: 2, owner, conditions })] })[0];
+    const replicaSets = [replicaSetObject({ hash: 'new', revision: 2, owner, conditions })];
+    return faultsOf({ status: { conditions: ofDeployment }, replicaSets })[0];
   };
   const justNow = '2026-01-01T00:09:59Z';
   const quota =
@@ -322,8 +327,24 @@ describe('refusals of the API server', () => {
   });
 
   it.each([
+    ['goes on', 'True', justNow, false],
+    ['stands still', 'True', '2026-01-01T00:09:00Z', true],
+    ['does not say when it went on', 'True', '', true],
+    ['has given up', 'False', justNow, true],
+  ])('a quota that refuses pods all the while, of a rolling update that %s: %s, %s', (_, status, at, lasting) => {
+    const progressing = { type: 'Progressing', status, reason: 'ReplicaSetUpdated', message: '', lastUpdateTime: at };
+
+    expect(refusedSince(quota, '2026-01-01T00:00:00Z', [progressing])?.lasting).toBe(lasting);
+  });
+
+  it.each([
     ['Internal error occurred: failed calling webhook "policy.test": Post "https://x": dial tcp: connection refused'],
     ['Timeout: request did not complete within requested timeout'],
+    ['pods "a" is forbidden: not yet ready to handle request'],
+    ['pods "a" is forbidden: status unknown for quota: small, resources: pods'],
+    [
+      'pods "a" is forbidden: User "system:serviceaccount:kube-system:replicaset-controller" cannot create resource "pods"',
+    ],
   ])('what is not about the pods never lasts by itself: %s', (message) => {
     expect(refusedSince(message, '2020-01-01T00:00:00Z')).toMatchObject({ kind: 'refused', lasting: false });
   });

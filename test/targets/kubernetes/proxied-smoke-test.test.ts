@@ -103,6 +103,17 @@ describe('a smoke test through the API server', () => {
     await expect(smokeTest(3, 0)).rejects.toMatchObject({ name: 'ClusterFailure' });
   });
 
+  it('holds an API server that has not read its roles yet against nobody', async () => {
+    const denied = status(
+      403,
+      'Forbidden',
+      'services "x" is forbidden: User "sluice" cannot get resource "services/proxy"',
+    );
+    api.handlers = [service, denied, answer(500, {}), denied];
+
+    await expect(smokeTest(1, 0)).rejects.toMatchObject({ name: 'ClusterFailure', kind: 'unreachable', status: 403 });
+  });
+
   it('waits for an API server that is overloaded for a moment, and counts that as no try', async () => {
     api.handlers = [service, status(429, 'TooManyRequests', 'the server has received too many requests'), healthy];
 

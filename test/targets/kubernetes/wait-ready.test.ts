@@ -9,7 +9,7 @@ import { TargetFailure } from '../../../src/targets/target';
 import { describeWithApiServer, until } from './api-server';
 import { DEADLINE_EXCEEDED, deploymentObject, templateOf } from './deployment-objects';
 import type { DeploymentStatus } from './deployment-objects';
-import { answer, FakeApi, hang, reset } from './fake-api';
+import { answer, FakeApi, hang, reset, status } from './fake-api';
 import { containerStatus, ended, podObject, replicaSetObject, RUNNING, unscheduled, waiting } from './pod-objects';
 
 const namespace = 'shop';
@@ -376,6 +376,14 @@ describe('waiting while the API server is away', () => {
 
     expect((await waitUntilReady(cluster, at, wanted())).availableReplicas).toBe(1);
     expect(api.requests).toHaveLength(4);
+  });
+
+  it('goes on while it has not read yet who may do what', async () => {
+    const words = 'deployments.apps "checkout" is forbidden: User "sluice" cannot get resource "deployments"';
+    const denied = status(403, 'Forbidden', words);
+    api.handlers = [reset, denied, denied, answer(200, ready)];
+
+    expect((await waitUntilReady(cluster, at, wanted())).availableReplicas).toBe(1);
   });
 
   it('says so when the time is up', async () => {

@@ -293,6 +293,17 @@ describe('watched objects', () => {
       expect(await read()).toEqual({ weight: 25, asked: [] });
     });
 
+    it('to list, as a server says that is just back, it is listed again soon', async () => {
+      api.before = (verb) => {
+        if (verb === 'list') throw new ClusterFailure('unreachable', 'not read yet', { status: 403 });
+      };
+      expect(await read()).toEqual({ weight: 5, asked: ['list', 'get'] });
+      api.before = () => undefined;
+      nowMs += WATCH_DEFAULTS.failedMs + 1;
+
+      expect((await read()).asked[0]).toBe('list');
+    });
+
     it('to watch it is asked for once, however many read meanwhile', async () => {
       api.before = async (verb) => {
         if (verb !== 'watch') return;
