@@ -70,6 +70,10 @@ export const FlagDefaults = {
   streamSilenceMs: 45_000,
   /** For one answer of Redis, milliseconds. */
   redisTimeoutMs: 2_000,
+  /** Between two pings to Redis on each connection, each after the answer to the one before, milliseconds. */
+  redisPingMs: 2_000,
+  /** A connection to Redis that is silent for so long is dead: it is pinged more often. */
+  redisSilenceMs: 5_000,
   /** At most between two tries to reach Redis again, at least a third of it: a return is seen well within a second. */
   redisRetryMaxMs: 225,
   /** Deletions a store remembers, so that a follower can be told of them; one further behind loads everything anew. */

@@ -86,7 +86,11 @@ function createRedisClient(url: string) {
     url,
     // Nothing waits in a queue for a Redis that is away: whoever asks has something else to go on with.
     disableOfflineQueue: true,
+    // What is lost without a word, at a proxy or a firewall, is heard of by an answer that does not come, and in no other
+    // way. The next ping waits for that of the last one, so a connection without answers falls silent, and is given up.
+    pingInterval: FlagDefaults.redisPingMs,
     socket: {
+      socketTimeout: FlagDefaults.redisSilenceMs,
       connectTimeout: FlagDefaults.redisTimeoutMs,
       reconnectStrategy: () => (FlagDefaults.redisRetryMaxMs * (1 + 2 * Math.random())) / 3,
     },
@@ -95,8 +99,12 @@ function createRedisClient(url: string) {
 
 class RedisFlagStore implements FlagStore {
   readonly kind = 'redis';
-  readonly #client: Client;
+  readonly #url: string;
+  #client: Client;
   readonly #subscriber: Client;
+  #subscribed = false;
+  /** When the asking client last had an answer, on the clock that only goes forward. */
+  #heardMs = -Infinity;
   readonly #logger: FlagLogger;
   readonly #now: () => number;
   readonly #listeners = new Listeners();
@@ -105,15 +113,14 @@ class RedisFlagStore implements FlagStore {
   constructor({ url, logger, now = Date.now }: RedisFlagStoreOptions) {
     this.#logger = logger;
     this.#now = now;
-    this.#client = createRedisClient(url);
+    this.#url = url;
+    this.#client = this.#openClient();
     this.#subscriber = createRedisClient(url);
-    this.#client.on('error', (error: unknown) => this.#noteAway(error));
-    this.#client.on('ready', () => this.#noteReturn());
     // Its troubles are those of the other connection, which tells them.
     this.#subscriber.on('error', () => undefined);
-    // What was published meanwhile is lost: whoever follows has to look.
-    this.#subscriber.on('ready', () => this.#listeners.tell());
-    void this.#connect();
+    this.#subscriber.on('ready', () => void this.#follow());
+    // It tries for ever: it fails only where it is closed meanwhile.
+    this.#subscriber.connect().catch(() => undefined);
   }
 
   async head(): Promise<StoreHead> {
@@ -349,13 +356,40 @@ class RedisFlagStore implements FlagStore {
     return Promise.resolve();
   }
 
-  async #connect(): Promise<void> {
+  #openClient(): Client {
+    const client = createRedisClient(this.#url);
+    const noteAway = (error: unknown): void => {
+      // One that was given up or closed ends with errors, too.
+      if (client.isOpen) this.#noteAway(error);
+    };
+    client.on('error', noteAway);
+    client.on('ready', () => this.#noteReturn());
+    // It tries for ever, so this is a client that was closed while it tried, or a password that is wrong.
+    client.connect().catch(noteAway);
+    return client;
+  }
+
+  /**
+   * A connection on which nothing is answered may be dead, while a new one works; and whoever asks goes on writing into it,
+   * which a socket's timeout takes for life.
+   */
+  #giveUp(client: Client): void {
+    if (client !== this.#client || !client.isOpen) return;
+    this.#noteAway(new Error(`nothing was answered within ${FlagDefaults.redisTimeoutMs} ms`));
+    client.destroy();
+    this.#client = this.#openClient();
+  }
+
+  async #follow(): Promise<void> {
+    // What was published meanwhile is lost: whoever follows has to look.
+    this.#listeners.tell();
+    // The client renews by itself what it once was told to follow.
+    if (this.#subscribed) return;
     try {
-      await Promise.all([this.#client.connect(), this.#subscriber.connect()]);
       await this.#subscriber.subscribe(KEYS.channel, () => this.#listeners.tell());
-    } catch (error) {
-      // It tries for ever, so this is a client that was closed while it tried, or a password that is wrong.
-      if (this.#client.isOpen) this.#noteAway(error);
+      this.#subscribed = true;
+    } catch {
+      // The connection was lost meanwhile: with the next one it is tried again.
     }
   }
 
@@ -385,15 +419,20 @@ class RedisFlagStore implements FlagStore {
   }
 
   async #ask<T>(question: (client: Client) => Promise<T>): Promise<T> {
+    const client = this.#client;
+    const askedMs = performance.now();
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new StoreUnavailable(`Redis did not answer within ${FlagDefaults.redisTimeoutMs} ms.`)),
-        FlagDefaults.redisTimeoutMs,
-      );
+      timer = setTimeout(() => {
+        reject(new StoreUnavailable(`Redis did not answer within ${FlagDefaults.redisTimeoutMs} ms.`));
+        // One slow answer among others is no dead connection.
+        if (this.#heardMs < askedMs) this.#giveUp(client);
+      }, FlagDefaults.redisTimeoutMs);
     });
     try {
-      return await Promise.race([question(this.#client), patience]);
+      const answer = await Promise.race([question(client), patience]);
+      this.#heardMs = performance.now();
+      return answer;
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
       throw new StoreUnavailable(`Redis cannot be used: ${messageOf(error)}.`, { cause: error });
@@ -418,7 +457,6 @@ class RedisFlagStore implements FlagStore {
   }
 }
 
-/** What the script is to remember of a request; nothing of one without a key. */
 /** What Redis calls an entry of a stream: `milliseconds-count`, 64 bits each, of which no entry has none. */
 function checkedStreamId(cursor: string): string {
   const parts = /^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/.exec(cursor)?.slice(1) ?? [];
@@ -427,6 +465,7 @@ function checkedStreamId(cursor: string): string {
   return cursor;
 }
 
+/** What the script is to remember of a request; nothing of one without a key. */
 function recordOf(idempotency: Idempotency | null): string {
   if (idempotency === null) return '';
   return JSON.stringify({ fingerprint: idempotency.fingerprint, status: idempotency.status });

@@ -13,6 +13,7 @@ import type { FlagStore, StoreHead } from '../../src/flags/store';
 import { UsageRecorder } from '../../src/flags/usage';
 import { describeWithRedis, isReachable, openStore } from './redis-server';
 import { serveFlags, stopServers } from './serve';
+import { startSilentProxy } from './silent-proxy';
 import { recordingLogger, send, silentLogger, until } from './support';
 
 afterEach(stopServers);
@@ -282,7 +283,7 @@ describeWithRedis('a Redis that hangs and keeps its connections', (redis) => {
       count('before');
       await flush();
       redis().hang();
-      // Each try is given up after two seconds, and what it sent waits in the connection.
+      // The first is given up after two seconds, and what it sent waits in the connection; the others find none.
       for (const user of ['a', 'b', 'c']) {
         count(user);
         await flush();
@@ -299,6 +300,61 @@ describeWithRedis('a Redis that hangs and keeps its connections', (redis) => {
     } finally {
       redis().goOn();
       await store.close();
+    }
+  }, 60_000);
+});
+
+describeWithRedis('a Redis whose connections were lost without a word', (redis) => {
+  it('is reached over new ones, for questions and for what is published', async () => {
+    const proxy = await startSilentProxy(redis().url);
+    const logger = recordingLogger();
+    const store = openRedisFlagStore({ url: proxy.url, logger });
+    const other = await openStore(redis().url);
+    let told = 0;
+    try {
+      await until(() => isReachable(store));
+      await put(store, 'f');
+      await until(() => proxy.opened === 2);
+
+      proxy.silence();
+      await expect(put(store, 'f')).rejects.toThrow('Redis did not answer within 2000 ms.');
+      await until(() => isReachable(store), 10_000);
+      await put(store, 'f', { rollout_percentage: 20 });
+      await until(() => proxy.opened === 4, 10_000);
+
+      store.subscribe(() => {
+        told += 1;
+      });
+      // The first may be told of by the new connection itself.
+      for (const percentage of [30, 40]) {
+        const before = told;
+        await put(other, 'f', { rollout_percentage: percentage });
+        await until(() => told > before, 10_000);
+      }
+      expect(logger.lines.map(({ message }) => message)).toEqual([
+        'Redis cannot be reached; flags are answered as they were last known',
+        'Redis can be reached again',
+      ]);
+    } finally {
+      await store.close();
+      await other.close();
+      await proxy.close();
+    }
+  }, 60_000);
+
+  it('keeps a connection on which nobody asks anything', async () => {
+    const proxy = await startSilentProxy(redis().url);
+    const store = await openStore(proxy.url);
+    try {
+      await until(() => proxy.opened === 2);
+      // Longer than a silent one is kept.
+      await delay(FlagDefaults.redisSilenceMs + 1_000);
+
+      expect(await isReachable(store)).toBe(true);
+      expect(proxy.opened).toBe(2);
+    } finally {
+      await store.close();
+      await proxy.close();
     }
   }, 60_000);
 });
