@@ -27,6 +27,8 @@ export const FlagDefaults = {
   staleMs: 5 * 60_000,
   /** Buffered usage is written this often: what a crash loses at most. */
   usageFlushMs: 500,
+  /** Flags whose usage or outcomes are on the way to the store at once: ten thousand one by one would take seconds. */
+  deltasAtOnce: 200,
   /** Users remembered for one flag between two flushes; at so many it is flushed at once. */
   usageUsersBuffered: 20_000,
   /** Outcomes in one request: each is hashed, and a thousand take some milliseconds in which nothing else is answered. */

@@ -1,4 +1,5 @@
 import { messageOf } from '../errors';
+import { someAtOnce } from './at-once';
 import { FlagDefaults } from './defaults';
 import { DeltaIdentities } from './delta';
 import type { FlagLogger } from './logger';
@@ -99,12 +100,12 @@ export class UsageRecorder {
 
   async #flush(): Promise<void> {
     try {
-      for (const [flag, counter] of this.#counters) {
+      await someAtOnce(this.#counters, FlagDefaults.deltasAtOnce, async ([flag, counter]) => {
         const unanswered = this.#sent.get(flag);
         if (unanswered !== undefined) await this.#send(unanswered);
         const delta = this.#take(flag, counter);
         if (delta !== null) await this.#send(delta);
-      }
+      });
     } catch (error) {
       // The other flags would only wait for the same.
       if (!this.#failing) {

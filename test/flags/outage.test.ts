@@ -213,26 +213,66 @@ describe('usage', () => {
 
 interface Recording {
   readonly recorder: { flush(): Promise<void>; close(): Promise<void> };
-  readonly count: () => void;
+  readonly count: (flag?: string) => void;
 }
 
+const RECORDERS: readonly [string, (store: FlagStore) => Recording][] = [
+  [
+    'usage',
+    (store) => {
+      const recorder = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+      return { recorder, count: (flag = 'f') => recorder.of(flag).record(true, null) };
+    },
+  ],
+  [
+    'outcomes',
+    (store) => {
+      const recorder = new OutcomeRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+      return { recorder, count: (flag = 'f') => void recorder.add({ ...oneOutcome, flag }) };
+    },
+  ],
+];
+
+describe('what is counted of many flags', () => {
+  it.each(RECORDERS)('is handed on many at a time: %s', async (_what, open) => {
+    const flags = 1_000;
+    let answers: (() => void)[] = [];
+    let asked = 0;
+    class SlowStore extends MemoryFlagStore {
+      async #answer(): Promise<void> {
+        asked += 1;
+        await new Promise<void>((resolve) => answers.push(resolve));
+      }
+      override addUsage() {
+        return this.#answer();
+      }
+      override async addOutcomes() {
+        await this.#answer();
+        return { kind: 'added' as const };
+      }
+    }
+    const { recorder, count } = open(new SlowStore());
+    for (let i = 0; i < flags; i += 1) count(`flag-${i}`);
+
+    const closed = recorder.close();
+    let rounds = 0;
+    while (asked < flags || answers.length > 0) {
+      await until(() => answers.length > 0);
+      const round = answers;
+      answers = [];
+      for (const answer of round) answer();
+      rounds += 1;
+      await delay(0);
+    }
+    await closed;
+
+    expect(asked).toBe(flags);
+    expect(rounds).toBe(flags / FlagDefaults.deltasAtOnce);
+  });
+});
+
 describe('a stop while the store hangs', () => {
-  it.each([
-    [
-      'usage',
-      (store: FlagStore): Recording => {
-        const recorder = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
-        return { recorder, count: () => recorder.of('f').record(true, null) };
-      },
-    ],
-    [
-      'outcomes',
-      (store: FlagStore): Recording => {
-        const recorder = new OutcomeRecorder({ store, logger: silentLogger, flushMs: 60_000 });
-        return { recorder, count: () => void recorder.add(oneOutcome) };
-      },
-    ],
-  ])('waits for the try that is under way and for one more: %s', async (_what, open) => {
+  it.each(RECORDERS)('waits for the try that is under way and for one more: %s', async (_what, open) => {
     const tries: (() => void)[] = [];
     class HangingStore extends MemoryFlagStore {
       #hang() {
