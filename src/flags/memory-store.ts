@@ -146,7 +146,7 @@ export class MemoryFlagStore implements FlagStore {
   addUsage(deltas: readonly UsageDelta[]): Promise<void> {
     const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     for (const delta of deltas) {
-      if (!this.#flags.has(delta.flag) || delta.day <= oldest || !this.#isNew(delta.identity)) continue;
+      if (!this.#isThere(delta) || delta.day <= oldest || !this.#isNew(delta.identity)) continue;
       const usage = this.#usage.get(delta.flag) ?? { days: new Map<string, DayCounts>(), lastAt: null };
       this.#usage.set(delta.flag, usage);
       const day = usage.days.get(delta.day) ?? { enabled: 0, disabled: 0, users: new Set() };
@@ -184,7 +184,7 @@ export class MemoryFlagStore implements FlagStore {
     const known = idempotency === null ? null : this.#recall(idempotency.key);
     if (known !== null) return Promise.resolve({ kind: 'repeated', remembered: known });
     const { flag, environment, enabled, disabled } = delta;
-    if (!this.#flags.has(flag)) return Promise.resolve({ kind: 'unknown' });
+    if (!this.#isThere(delta)) return Promise.resolve({ kind: 'unknown' });
     if (!this.#isNew(delta.identity)) return Promise.resolve({ kind: 'added' });
     const now = this.#now();
     const ofFlag = this.#outcomes.get(flag) ?? new Map<string, Outcomes>();
@@ -223,6 +223,12 @@ export class MemoryFlagStore implements FlagStore {
   #kept(outcomes: Outcomes | undefined, now: number): Outcomes | null {
     if (outcomes === undefined || outcomes.lastAt <= now - FlagDefaults.outcomesKeptDays * 86_400_000) return null;
     return outcomes;
+  }
+
+  /** Whether its flag is there, and no other one of the name. */
+  #isThere({ flag, createdAt }: Pick<UsageDelta, 'flag' | 'createdAt'>): boolean {
+    const held = this.#flags.get(flag);
+    return held !== undefined && (createdAt === undefined || held.flag.created_at === createdAt);
   }
 
   /** Whether a delta was not counted before; it is then to be counted, and is not new again. */

@@ -65,7 +65,9 @@ export class OutcomeRecorder {
       held = { sent: null, counted: null };
       this.#held.set(key, held);
     }
-    held.counted = held.counted === null ? delta : { ...delta, ...addSides(held.counted, delta) };
+    // What was counted of another flag of the name is none of this one, and nobody asks for it any more.
+    const isMore = held.counted !== null && held.counted.createdAt === delta.createdAt;
+    held.counted = held.counted !== null && isMore ? { ...delta, ...addSides(held.counted, delta) } : delta;
     return true;
   }
 

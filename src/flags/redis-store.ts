@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { createClient } from '@redis/client';
 import { z } from 'zod';
 import { messageOf } from '../errors';
@@ -169,7 +169,7 @@ class RedisFlagStore implements FlagStore {
     const record = recordOf(idempotency);
     const keptDays = usageDays(this.#now(), FlagDefaults.usageKeptDays + 1);
     const reply = await this.#ask((client) =>
-      client.eval(WRITE_SCRIPT, {
+      runScript(client, WRITE_SCRIPT, {
         keys: [
           KEYS.flag(name),
           KEYS.all,
@@ -202,7 +202,7 @@ class RedisFlagStore implements FlagStore {
 
   async remember({ name, expected, idempotency }: FlagUnchanged): Promise<FlagWritten> {
     const reply = await this.#ask((client) =>
-      client.eval(REMEMBER_SCRIPT, {
+      runScript(client, REMEMBER_SCRIPT, {
         keys: [KEYS.flag(name), KEYS.idempotency(idempotency.key)],
         arguments: [String(expected), recordOf(idempotency), String(FlagDefaults.idempotencySeconds)],
       }),
@@ -238,9 +238,9 @@ class RedisFlagStore implements FlagStore {
   async addUsage(deltas: readonly UsageDelta[]): Promise<void> {
     const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     const seconds = String(FlagDefaults.usageKeptDays * 86_400);
-    for (const { flag, day, enabled, disabled, users, lastAt, identity } of deltas) {
+    for (const { flag, createdAt, day, enabled, disabled, users, lastAt, identity } of deltas) {
       await this.#ask((client) =>
-        client.eval(USAGE_SCRIPT, {
+        runScript(client, USAGE_SCRIPT, {
           keys: [KEYS.flag(flag), KEYS.usage(flag), KEYS.users(flag, day), KEYS.delta(identity?.source ?? '')],
           arguments: [
             day,
@@ -251,6 +251,7 @@ class RedisFlagStore implements FlagStore {
             oldest,
             numberOf(identity),
             String(FlagDefaults.idempotencySeconds),
+            creationOf(createdAt),
             ...users,
           ],
         }),
@@ -279,7 +280,7 @@ class RedisFlagStore implements FlagStore {
   }
 
   async addOutcomes(
-    { flag, environment, identity, ...sides }: OutcomeDelta,
+    { flag, createdAt, environment, identity, ...sides }: OutcomeDelta,
     idempotency: Idempotency | null,
   ): Promise<OutcomesAdded> {
     const increments = SIDES.flatMap((side) =>
@@ -287,7 +288,7 @@ class RedisFlagStore implements FlagStore {
     );
     const recent = { enabled: packCounts(sides.enabled), disabled: packCounts(sides.disabled) };
     const reply = await this.#ask((client) =>
-      client.eval(OUTCOMES_SCRIPT, {
+      runScript(client, OUTCOMES_SCRIPT, {
         keys: [
           KEYS.flag(flag),
           KEYS.outcomes(flag),
@@ -305,6 +306,7 @@ class RedisFlagStore implements FlagStore {
           recordOf(idempotency),
           String(FlagDefaults.idempotencySeconds),
           numberOf(identity),
+          creationOf(createdAt),
           ...increments,
         ],
       }),
@@ -457,6 +459,25 @@ class RedisFlagStore implements FlagStore {
   }
 }
 
+const SCRIPT_SHA1 = new Map(
+  [WRITE_SCRIPT, REMEMBER_SCRIPT, USAGE_SCRIPT, OUTCOMES_SCRIPT].map((script) => [script, hash('sha1', script)]),
+);
+
+/** By its name, which is most of what ten thousand small calls would send otherwise; by its text where Redis has not got it. */
+async function runScript(
+  client: Client,
+  script: string,
+  options: { readonly keys: string[]; readonly arguments: string[] },
+): Promise<unknown> {
+  try {
+    return await client.evalSha(SCRIPT_SHA1.get(script) ?? hash('sha1', script), options);
+  } catch (error) {
+    // Then nothing of it was done.
+    if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
+    return client.eval(script, options);
+  }
+}
+
 /** What Redis calls an entry of a stream: `milliseconds-count`, 64 bits each, of which no entry has none. */
 function checkedStreamId(cursor: string): string {
   const parts = /^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/.exec(cursor)?.slice(1) ?? [];
@@ -474,6 +495,14 @@ function recordOf(idempotency: Idempotency | null): string {
 /** Of a delta, as the scripts take it. */
 function numberOf(identity: DeltaIdentity | undefined): string {
   return identity === undefined ? '' : String(identity.number);
+}
+
+/**
+ * What a flag made then has in its document, and no other of the name; nothing where it may be any. The scripts look for
+ * it as it is: a document with long lists, read as JSON for every delta, would hold Redis up.
+ */
+function creationOf(createdAt: string | undefined): string {
+  return createdAt === undefined ? '' : JSON.stringify({ created_at: createdAt }).slice(1, -1);
 }
 
 function writtenOf(reply: unknown): FlagWritten {

@@ -218,10 +218,11 @@ class SqliteFlagStore implements FlagStore {
   }
 
   async addUsage(deltas: readonly UsageDelta[]): Promise<void> {
-    for (const { flag, day, enabled, disabled, users, lastAt, identity } of deltas) {
+    for (const delta of deltas) {
+      const { flag, day, enabled, disabled, users, lastAt, identity } = delta;
       const known = await this.#do(() =>
         this.#transaction(() => {
-          if (this.#one(NameRow, 'SELECT name FROM flags WHERE name = ?', flag) === null) return false;
+          if (!this.#isThere(delta)) return false;
           // Of its users some may be missing, and none is counted twice.
           if (!this.#isNew(identity)) return true;
           this.#run(
@@ -360,12 +361,12 @@ class SqliteFlagStore implements FlagStore {
   }
 
   #addOutcomes(
-    { flag, environment, identity, ...sides }: OutcomeDelta,
+    { flag, createdAt, environment, identity, ...sides }: OutcomeDelta,
     idempotency: Idempotency | null,
   ): OutcomesAdded {
     const known = idempotency === null ? null : this.#recall(idempotency.key);
     if (known !== null) return { kind: 'repeated', remembered: known };
-    if (this.#one(NameRow, 'SELECT name FROM flags WHERE name = ?', flag) === null) return { kind: 'unknown' };
+    if (!this.#isThere({ flag, createdAt })) return { kind: 'unknown' };
     if (!this.#isNew(identity)) return { kind: 'added' };
     const now = this.#now();
     const held = this.#heldOutcomes(flag, environment, now);
@@ -392,6 +393,12 @@ class SqliteFlagStore implements FlagStore {
     );
     if (idempotency !== null) this.#remember(idempotency, { now, revision: this.#head().revision });
     return { kind: 'added' };
+  }
+
+  /** Whether its flag is there, and no other one of the name. */
+  #isThere({ flag, createdAt }: { readonly flag: string; readonly createdAt?: string | undefined }): boolean {
+    const found = `SELECT name FROM flags WHERE name = ?1 AND (?2 IS NULL OR json_extract(document, '$.created_at') = ?2)`;
+    return this.#one(NameRow, found, flag, createdAt ?? null) !== null;
   }
 
   /** Whether a delta was not counted before; with the transaction that counts it, it is not new again. */

@@ -271,6 +271,32 @@ describe('what is counted of many flags', () => {
   });
 });
 
+describe('what is buffered of a flag that is deleted and made anew', () => {
+  it('is not counted for the new one', async () => {
+    let now = Date.parse('2026-11-26T12:00:00Z');
+    const { url } = await serveFlags([{ name: 'f', enabled: true }], {
+      store: new MemoryFlagStore(() => now),
+      now: () => now,
+    });
+    const at = `${url}/api/feature-flags/f`;
+    const use = async () => {
+      await send(`${at}/check`, 'POST', { body: { user_id: 'u' } });
+      await send(`${at}/outcomes`, 'POST', { body: { outcomes: [{ user_id: 'u', ok: false }] } });
+    };
+
+    await use();
+    await send(at, 'DELETE');
+    now += 1;
+    await send(`${url}/api/feature-flags`, 'POST', { body: { name: 'f', enabled: true } });
+    expect((await send(`${at}/stats`, 'GET')).body).toMatchObject({ total: 0, unique_users: 0 });
+    expect((await send(`${at}/outcomes`, 'GET')).body).toMatchObject({ counters: null, enabled: { total: 0 } });
+
+    await use();
+    expect((await send(`${at}/stats`, 'GET')).body).toMatchObject({ total: 1, unique_users: 1 });
+    expect((await send(`${at}/outcomes`, 'GET')).body).toMatchObject({ enabled: { total: 1, failed: 1 } });
+  });
+});
+
 describe('a stop while the store hangs', () => {
   it.each(RECORDERS)('waits for the try that is under way and for one more: %s', async (_what, open) => {
     const tries: (() => void)[] = [];

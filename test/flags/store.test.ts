@@ -382,6 +382,26 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
     expect(await store.write(writeOf('g', null, { idempotency }))).toMatchObject({ kind: 'repeated' });
   });
 
+  it('counts nothing for a new flag that was counted of another one of the name', async () => {
+    const [before, after] = ['2026-11-26T00:00:00.000Z', '2026-11-27T00:00:00.000Z'];
+    const day = usageDay(Date.now());
+    const usage = { flag: 'f', day, enabled: 1, disabled: 0, users: ['a'], lastAt: 'now' };
+    const first = await write(store, 'f', null);
+    const made = await write(store, 'f', first, { next: { ...flagNamed('f'), updated_at: after } });
+    await write(store, 'f', made, { next: null });
+    await write(store, 'f', null, { next: { ...flagNamed('f'), created_at: after } });
+
+    await store.addUsage([{ ...usage, createdAt: before }]);
+    expect(await store.addOutcomes({ ...delta, createdAt: before }, null)).toEqual({ kind: 'unknown' });
+    expect(await store.usage('f', [day])).toMatchObject({ unique_users: 0, last_evaluated_at: null });
+    expect(await store.outcomes(query)).toBeNull();
+
+    await store.addUsage([{ ...usage, createdAt: after }]);
+    expect(await store.addOutcomes({ ...delta, createdAt: after }, null)).toEqual({ kind: 'added' });
+    expect(await store.usage('f', [day])).toMatchObject({ unique_users: 1, days: [{ enabled: 1 }] });
+    expect(await store.outcomes(query)).toMatchObject({ enabled: countsOf(3, 1) });
+  });
+
   it('drops outcomes with their flag, and counts those of a new one of the name anew', async () => {
     const first = await write(store, 'f', null);
     await store.addOutcomes(delta, null);
