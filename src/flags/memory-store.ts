@@ -156,15 +156,12 @@ export class MemoryFlagStore implements FlagStore {
       for (const user of delta.users) day.users.add(user);
       usage.lastAt = delta.lastAt;
     }
-    if (oldest !== this.#forgottenDay) {
-      // Also of flags that nobody asks any more.
-      for (const { days } of this.#usage.values()) for (const day of days.keys()) if (day <= oldest) days.delete(day);
-      this.#forgottenDay = oldest;
-    }
+    this.#forgetUsage(oldest);
     return Promise.resolve();
   }
 
   usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
+    this.#forgetUsage(usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000));
     const usage = this.#usage.get(flag);
     const found = days.map((day) => ({ day, counts: usage?.days.get(day) }));
     const users = new Set(found.flatMap(({ counts }) => (counts === undefined ? [] : [...counts.users])));
@@ -223,6 +220,16 @@ export class MemoryFlagStore implements FlagStore {
   #kept(outcomes: Outcomes | undefined, now: number): Outcomes | null {
     if (outcomes === undefined || outcomes.lastAt <= now - FlagDefaults.outcomesKeptDays * 86_400_000) return null;
     return outcomes;
+  }
+
+  /** Up to this day, also of flags that nobody asks any more. */
+  #forgetUsage(oldest: string): void {
+    if (oldest === this.#forgottenDay) return;
+    for (const [flag, { days }] of this.#usage) {
+      for (const day of days.keys()) if (day <= oldest) days.delete(day);
+      if (days.size === 0) this.#usage.delete(flag);
+    }
+    this.#forgottenDay = oldest;
   }
 
   /** Whether its flag is there, and no other one of the name. */

@@ -107,6 +107,9 @@ class SqliteFlagStore implements FlagStore {
     this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;');
     this.#database.exec(SCHEMA);
     this.#run('INSERT OR IGNORE INTO head VALUES (1, ?, 0, 0)', randomUUID());
+    this.#forgetOutcomes(now());
+    // It goes on while the store is used; where it fails, as at a stop between, the next one to ask for usage goes on.
+    this.#forgetUsage().catch(() => undefined);
   }
 
   head(): Promise<StoreHead> {
@@ -258,10 +261,11 @@ class SqliteFlagStore implements FlagStore {
         await nextTurn();
       }
     }
-    await this.#forgetUsage(usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000));
+    await this.#forgetUsage();
   }
 
-  usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
+  async usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
+    await this.#forgetUsage();
     return this.#do(() => {
       const found = days.map((day) => ({
         day,
@@ -309,8 +313,9 @@ class SqliteFlagStore implements FlagStore {
     return this.#do(() => this.#database.close());
   }
 
-  /** Up to this day, also of flags that nobody asks any more. */
-  async #forgetUsage(day: string): Promise<void> {
+  /** What is past its days, also of flags that nobody asks any more. */
+  async #forgetUsage(): Promise<void> {
+    const day = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     for (;;) {
       const more = await this.#do(() => {
         const old = this.#one(FlagDayRow, 'SELECT flag, day FROM usage WHERE day <= ? LIMIT 1', day);
@@ -331,6 +336,11 @@ class SqliteFlagStore implements FlagStore {
       if (!more) return;
       await nextTurn();
     }
+  }
+
+  #forgetOutcomes(now: number): void {
+    this.#run('DELETE FROM outcomes WHERE last_at <= ?', outcomesEnd(now));
+    this.#run('DELETE FROM recent_outcomes WHERE at <= ?', now - OUTCOME_WINDOW_MS);
   }
 
   #write({ name, expected, next, audit, idempotency }: FlagWrite): FlagWritten {
@@ -381,8 +391,7 @@ class SqliteFlagStore implements FlagStore {
       packed(total.enabled),
       packed(total.disabled),
     );
-    this.#run('DELETE FROM outcomes WHERE last_at <= ?', outcomesEnd(now));
-    this.#run('DELETE FROM recent_outcomes WHERE at <= ?', now - OUTCOME_WINDOW_MS);
+    this.#forgetOutcomes(now);
     this.#run(
       'INSERT INTO recent_outcomes VALUES (?, ?, ?, ?, ?)',
       flag,

@@ -489,6 +489,18 @@ describe('the memory store', () => {
     expect(await store.usage('idle', [day])).toMatchObject({ days: [{ enabled: 0 }], unique_users: 0 });
   });
 
+  it('forgets usage after its days, also when nothing is asked but for how much there is', async () => {
+    let now = Date.parse('2026-11-26T12:00:00Z');
+    const store = new MemoryFlagStore(() => now);
+    await write(store, 'f', null);
+    const day = usageDay(now);
+    await store.addUsage([{ flag: 'f', day, enabled: 1, disabled: 0, users: ['a'], lastAt: 'now' }]);
+
+    now += 8 * 86_400_000;
+
+    expect(await store.usage('f', [day])).toMatchObject({ unique_users: 0, last_evaluated_at: null });
+  });
+
   it('begins outcomes anew after days without any', async () => {
     let now = Date.parse('2026-11-26T00:00:00Z');
     const store = new MemoryFlagStore(() => now);
@@ -585,6 +597,38 @@ describe('the SQLite store', () => {
       expect(kept()).toMatchObject({ outcomes: ['asked'], recent: ['asked', 'asked'] });
     } finally {
       await store.close();
+    }
+  });
+
+  it.each(['it is opened', 'somebody asks for usage'])('forgets usage after its days when %s', async (when) => {
+    let now = Date.parse('2026-11-26T12:00:00Z');
+    const file = join(directory, `${when}.db`);
+    const open = () => openSqliteFlagStore({ path: file, now: () => now });
+    const first = open();
+    await write(first, 'f', null);
+    const day = usageDay(now);
+    await first.addUsage([{ flag: 'f', day, enabled: 1, disabled: 0, users: ['a'], lastAt: 'now' }]);
+    const one = { ...NO_OUTCOMES, total: 1 };
+    await first.addOutcomes({ flag: 'f', environment: 'production', enabled: one, disabled: one }, null);
+    const rows = (table: string): unknown => {
+      const database = new DatabaseSync(file, { readOnly: true });
+      const found = database.prepare(`SELECT count(*) AS rows FROM ${table}`).get();
+      database.close();
+      return found?.['rows'];
+    };
+
+    now += 8 * 86_400_000;
+    const second = when === 'it is opened' ? open() : first;
+    try {
+      if (second === first) {
+        expect(await first.usage('f', [day])).toMatchObject({ unique_users: 0, last_evaluated_at: null });
+      } else {
+        expect(['outcomes', 'recent_outcomes'].map(rows)).toEqual([0, 0]);
+      }
+      expect(['usage', 'usage_users'].map(rows)).toEqual([0, 0]);
+    } finally {
+      await first.close();
+      if (second !== first) await second.close();
     }
   });
 
