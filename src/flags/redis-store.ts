@@ -1,5 +1,5 @@
 import { hash, randomUUID } from 'node:crypto';
-import { createClient } from '@redis/client';
+import { ClientOfflineError, createClient, ErrorReply } from '@redis/client';
 import { z } from 'zod';
 import { messageOf } from '../errors';
 import { FlagDefaults } from './defaults';
@@ -168,7 +168,7 @@ class RedisFlagStore implements FlagStore {
   async write({ name, expected, next, audit, idempotency }: FlagWrite): Promise<FlagWritten> {
     const record = recordOf(idempotency);
     const keptDays = usageDays(this.#now(), FlagDefaults.usageKeptDays + 1);
-    const reply = await this.#ask((client) =>
+    const reply = await this.#change(idempotency, (client) =>
       runScript(client, WRITE_SCRIPT, {
         keys: [
           KEYS.flag(name),
@@ -201,7 +201,7 @@ class RedisFlagStore implements FlagStore {
   }
 
   async remember({ name, expected, idempotency }: FlagUnchanged): Promise<FlagWritten> {
-    const reply = await this.#ask((client) =>
+    const reply = await this.#change(idempotency, (client) =>
       runScript(client, REMEMBER_SCRIPT, {
         keys: [KEYS.flag(name), KEYS.idempotency(idempotency.key)],
         arguments: [String(expected), recordOf(idempotency), String(FlagDefaults.idempotencySeconds)],
@@ -287,7 +287,7 @@ class RedisFlagStore implements FlagStore {
       packCounts(sides[side]).flatMap((count, at) => (count === 0 ? [] : [`${side}:${at}`, String(count)])),
     );
     const recent = { enabled: packCounts(sides.enabled), disabled: packCounts(sides.disabled) };
-    const reply = await this.#ask((client) =>
+    const reply = await this.#change(idempotency, (client) =>
       runScript(client, OUTCOMES_SCRIPT, {
         keys: [
           KEYS.flag(flag),
@@ -420,13 +420,31 @@ class RedisFlagStore implements FlagStore {
     }
   }
 
+  /** Asks for a change, of which nobody knows whether it was made when there is no answer. */
+  async #change<T>(idempotency: Idempotency | null, question: (client: Client) => Promise<T>): Promise<T> {
+    try {
+      return await this.#ask(question);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || !error.unanswered) throw error;
+      const advice =
+        idempotency === null
+          ? 'look whether it was before you repeat it, or send each with an Idempotency-Key'
+          : 'repeat it with the same Idempotency-Key, and it is made once';
+      throw new StoreUnavailable(`${error.message} The change may have been made all the same: ${advice}.`, {
+        cause: error,
+        unanswered: true,
+      });
+    }
+  }
+
   async #ask<T>(question: (client: Client) => Promise<T>): Promise<T> {
     const client = this.#client;
     const askedMs = performance.now();
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        reject(new StoreUnavailable(`Redis did not answer within ${FlagDefaults.redisTimeoutMs} ms.`));
+        const message = `Redis did not answer within ${FlagDefaults.redisTimeoutMs} ms.`;
+        reject(new StoreUnavailable(message, { unanswered: true }));
         // One slow answer among others is no dead connection.
         if (this.#heardMs < askedMs) this.#giveUp(client);
       }, FlagDefaults.redisTimeoutMs);
@@ -437,7 +455,9 @@ class RedisFlagStore implements FlagStore {
       return answer;
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
-      throw new StoreUnavailable(`Redis cannot be used: ${messageOf(error)}.`, { cause: error });
+      // Where there is no connection it was not asked, and where it says what is wrong it has answered.
+      const unanswered = !(error instanceof ClientOfflineError || error instanceof ErrorReply);
+      throw new StoreUnavailable(`Redis cannot be used: ${messageOf(error)}.`, { cause: error, unanswered });
     } finally {
       clearTimeout(timer);
     }

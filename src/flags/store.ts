@@ -200,9 +200,12 @@ export function countOfCursor(cursor: string): number {
 /** The store did not answer, or not in time. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
+  /** It was asked, and may have done what it was asked for. */
+  readonly unanswered: boolean;
 
-  constructor(message: string, options: { cause?: unknown } = {}) {
+  constructor(message: string, options: { cause?: unknown; unanswered?: boolean } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.unanswered = options.unanswered ?? false;
   }
 }
 

@@ -425,6 +425,34 @@ describeWithRedis('a Redis whose connections were lost without a word', (redis) 
   }, 60_000);
 });
 
+describeWithRedis('a Redis that hangs while it is asked to write', (redis) => {
+  it('may have made the change, which is said, and made once with the same key', async () => {
+    const store = await openStore(redis().url);
+    const audit = { at: 'now', actor: 't', action: 'created' as const, flag: 'late', changes: {}, request_id: null };
+    const next = newFlag(CreateFlag.parse({ name: 'late', enabled: true }), 'now');
+    const idempotency = { key: 'late', fingerprint: 'x', status: 201 };
+    const write = (key: typeof idempotency | null) =>
+      store.write({ name: 'late', expected: null, next, audit, idempotency: key });
+    try {
+      // So that it has the script, of which only the name is sent.
+      await put(store, 'early');
+      redis().hang();
+      await expect(write(idempotency)).rejects.toThrow(
+        'Redis did not answer within 2000 ms. The change may have been made all the same: repeat it with the same Idempotency-Key, and it is made once.',
+      );
+      // Over a connection that is only just being made nothing is asked.
+      await expect(write(null)).rejects.toThrow(/^Redis cannot be used: (?!.*may have been made)/);
+      redis().goOn();
+
+      await until(async () => (await isReachable(store)) && (await store.get('late')) !== null);
+      expect(await write(idempotency)).toMatchObject({ kind: 'repeated' });
+    } finally {
+      redis().goOn();
+      await store.close();
+    }
+  }, 60_000);
+});
+
 /** Counts the looks that the store answered. */
 function watched(store: FlagStore): FlagStore & { readonly answered: number } {
   const { head } = store;
