@@ -11,6 +11,7 @@ import { askInstances, askPath, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
 import type { Session } from './session';
 import { ANY_IMAGE } from './spec-source';
+import { isPair, trackNames } from './track-names';
 import { formatDuration } from './units';
 
 export interface CheckOptions {
@@ -215,6 +216,7 @@ async function* tokenChecks(
 async function* sourceChecks(session: Session, plan: Plan, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
   const { source, metrics, windowMs, lagMs = 0 } = plan.analysis;
   const name = `metric source (${source.kind})`;
+  const tracks = trackNames(plan);
   const serving = answers.find((answer) => answer.ok)?.metrics.versions;
   if (source.kind === 'router' && serving === undefined) {
     yield bad(name, 'cannot be asked: no instance answers.', null);
@@ -227,14 +229,17 @@ async function* sourceChecks(session: Session, plan: Plan, answers: readonly Ins
         service: plan.service,
         namespace: plan.namespace,
         versions: { stable: serving?.stable ?? '', canary: serving?.canary ?? '' },
+        ...(tracks === null ? {} : { tracks }),
         metrics,
         at: session.cli.now() - lagMs,
         lagMs,
         windowMs,
       });
-      // Of stable alone: without a release there is no canary to have data.
-      for (const metric of sample.metrics)
-        yield observationCheck(`metric ${metric.name}`, metric.stable ?? metric.canary);
+      // Of stable alone: without a release there is no canary to have data. Of a pair either colour may have the users.
+      for (const { name: metric, stable, canary } of sample.metrics) {
+        const other = isPair(plan) && (stable?.value ?? null) === null && canary.value !== null;
+        yield observationCheck(`metric ${metric}`, other ? canary : (stable ?? canary));
+      }
     } finally {
       opened.close();
     }

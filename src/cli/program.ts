@@ -190,6 +190,12 @@ export async function runCli(cli: Cli, args: readonly string[]): Promise<ExitCod
     return code;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    if (error instanceof CommanderError && error.code === 'commander.help') {
+      // A group without a command, as the program without one.
+      const group = program.commands.find((command) => command.name() === args[0]);
+      cli.stderr.write((group ?? program).helpInformation());
+      return EXIT.usage;
+    }
     return reportError(cli, asUsageError(error, program, args), {
       format: formatIn(args),
       look: decideLook({ env: cli.env, isTTY: cli.stderr.isTTY === true }),

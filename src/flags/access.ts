@@ -57,7 +57,21 @@ export const KeyFile = z.strictObject({
         groups: z.array(z.string().min(1).max(200)).max(50).default([]),
       }),
     )
-    .min(1),
+    .min(1)
+    .superRefine((keys, context) => {
+      // Of two the latter would count, and who reads the file may go by the former.
+      const firstOf = new Map<string, string>();
+      for (const [index, { id, sha256 }] of keys.entries()) {
+        const first = firstOf.get(sha256);
+        if (first === undefined) firstOf.set(sha256, id);
+        else
+          context.addIssue({
+            code: 'custom',
+            path: [index, 'sha256'],
+            message: `this is the key of ${first}, too; give each its own`,
+          });
+      }
+    }),
 });
 export type KeyFile = z.input<typeof KeyFile>;
 

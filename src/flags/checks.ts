@@ -20,15 +20,17 @@ interface Count {
 
 /** What this process counts of one flag: looked up once for each answer. */
 class FlagCounts {
-  readonly #usage: UsageCounter | null;
+  readonly #recorder: UsageRecorder | null;
+  #usage: UsageCounter | null;
   /** Since the start; of what the flag was before, too. */
   readonly #byVariant = new Map<string, Count>();
   #flag: CompiledFlag;
   #on: Count;
   #off: Count;
 
-  constructor(flag: CompiledFlag, usage: UsageCounter | null) {
-    this.#usage = usage;
+  constructor(flag: CompiledFlag, recorder: UsageRecorder | null) {
+    this.#recorder = recorder;
+    this.#usage = this.#usageOf(flag);
     this.#flag = flag;
     this.#on = this.#countOf(flag.on.name);
     this.#off = this.#countOf(flag.off.name);
@@ -36,6 +38,7 @@ class FlagCounts {
 
   add(flag: CompiledFlag, enabled: boolean, userId: string | null): void {
     if (flag !== this.#flag) {
+      if (flag.createdAt !== this.#flag.createdAt) this.#usage = this.#usageOf(flag);
       this.#flag = flag;
       this.#on = this.#countOf(flag.on.name);
       this.#off = this.#countOf(flag.off.name);
@@ -46,6 +49,10 @@ class FlagCounts {
 
   answers(): Iterable<Count> {
     return this.#byVariant.values();
+  }
+
+  #usageOf({ name, createdAt }: CompiledFlag): UsageCounter | null {
+    return this.#recorder?.of(name, createdAt) ?? null;
   }
 
   #countOf(variant: string): Count {
@@ -80,7 +87,7 @@ export class FlagChecks {
     if (evaluation.rule === 'user-missing') return { kind: 'user-missing' };
     let counts = this.#counts.get(name);
     if (counts === undefined) {
-      counts = new FlagCounts(flag, this.#usage?.of(name) ?? null);
+      counts = new FlagCounts(flag, this.#usage);
       this.#counts.set(name, counts);
     }
     counts.add(flag, evaluation.enabled, subject.userId);

@@ -27,6 +27,8 @@ export const FlagDefaults = {
   staleMs: 5 * 60_000,
   /** Buffered usage is written this often: what a crash loses at most. */
   usageFlushMs: 500,
+  /** Flags whose usage or outcomes are on the way to the store at once: ten thousand one by one would take seconds. */
+  deltasAtOnce: 200,
   /** Users remembered for one flag between two flushes; at so many it is flushed at once. */
   usageUsersBuffered: 20_000,
   /** Outcomes in one request: each is hashed, and a thousand take some milliseconds in which nothing else is answered. */
@@ -70,6 +72,10 @@ export const FlagDefaults = {
   streamSilenceMs: 45_000,
   /** For one answer of Redis, milliseconds. */
   redisTimeoutMs: 2_000,
+  /** Between two pings to Redis on each connection, each after the answer to the one before, milliseconds. */
+  redisPingMs: 2_000,
+  /** A connection to Redis that is silent for so long is dead: it is pinged more often. */
+  redisSilenceMs: 5_000,
   /** At most between two tries to reach Redis again, at least a third of it: a return is seen well within a second. */
   redisRetryMaxMs: 225,
   /** Deletions a store remembers, so that a follower can be told of them; one further behind loads everything anew. */

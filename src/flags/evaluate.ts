@@ -14,6 +14,8 @@ export interface CompiledFlag {
   readonly name: string;
   readonly bucketPrefix: string;
   readonly revision: number;
+  /** ISO time: with its name, which flag it is. */
+  readonly createdAt: string;
   readonly enabled: boolean;
   /** null: no percentage, everybody. */
   readonly percentage: number | null;
@@ -67,6 +69,7 @@ export function compileFlag({ flag, revision }: StoredFlag): CompiledFlag {
     name: flag.name,
     bucketPrefix: bucketPrefix(flag.name),
     revision,
+    createdAt: flag.created_at,
     enabled: flag.enabled,
     percentage: flag.rollout_percentage,
     environments: flag.environments.length === 0 ? null : new Set(flag.environments),

@@ -130,7 +130,9 @@ export const FlagVariants = z
   .strictObject({
     values: z.record(
       z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'a variant has 1 to 64 letters, digits, ".", "_" and "-"'),
-      z.union([z.boolean(), z.string().max(FlagDefaults.maxVariantLength), z.number(), VariantObject]),
+      z.union([z.boolean(), z.string().max(FlagDefaults.maxVariantLength), z.number(), VariantObject], {
+        error: "a variant's value is true or false, a text, a finite number or an object",
+      }),
     ),
     on: z.string(),
     default: z.string(),

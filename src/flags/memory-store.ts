@@ -146,7 +146,7 @@ export class MemoryFlagStore implements FlagStore {
   addUsage(deltas: readonly UsageDelta[]): Promise<void> {
     const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     for (const delta of deltas) {
-      if (!this.#flags.has(delta.flag) || delta.day <= oldest || !this.#isNew(delta.identity)) continue;
+      if (!this.#isThere(delta) || delta.day <= oldest || !this.#isNew(delta.identity)) continue;
       const usage = this.#usage.get(delta.flag) ?? { days: new Map<string, DayCounts>(), lastAt: null };
       this.#usage.set(delta.flag, usage);
       const day = usage.days.get(delta.day) ?? { enabled: 0, disabled: 0, users: new Set() };
@@ -156,15 +156,12 @@ export class MemoryFlagStore implements FlagStore {
       for (const user of delta.users) day.users.add(user);
       usage.lastAt = delta.lastAt;
     }
-    if (oldest !== this.#forgottenDay) {
-      // Also of flags that nobody asks any more.
-      for (const { days } of this.#usage.values()) for (const day of days.keys()) if (day <= oldest) days.delete(day);
-      this.#forgottenDay = oldest;
-    }
+    this.#forgetUsage(oldest);
     return Promise.resolve();
   }
 
   usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
+    this.#forgetUsage(usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000));
     const usage = this.#usage.get(flag);
     const found = days.map((day) => ({ day, counts: usage?.days.get(day) }));
     const users = new Set(found.flatMap(({ counts }) => (counts === undefined ? [] : [...counts.users])));
@@ -184,7 +181,7 @@ export class MemoryFlagStore implements FlagStore {
     const known = idempotency === null ? null : this.#recall(idempotency.key);
     if (known !== null) return Promise.resolve({ kind: 'repeated', remembered: known });
     const { flag, environment, enabled, disabled } = delta;
-    if (!this.#flags.has(flag)) return Promise.resolve({ kind: 'unknown' });
+    if (!this.#isThere(delta)) return Promise.resolve({ kind: 'unknown' });
     if (!this.#isNew(delta.identity)) return Promise.resolve({ kind: 'added' });
     const now = this.#now();
     const ofFlag = this.#outcomes.get(flag) ?? new Map<string, Outcomes>();
@@ -223,6 +220,22 @@ export class MemoryFlagStore implements FlagStore {
   #kept(outcomes: Outcomes | undefined, now: number): Outcomes | null {
     if (outcomes === undefined || outcomes.lastAt <= now - FlagDefaults.outcomesKeptDays * 86_400_000) return null;
     return outcomes;
+  }
+
+  /** Up to this day, also of flags that nobody asks any more. */
+  #forgetUsage(oldest: string): void {
+    if (oldest === this.#forgottenDay) return;
+    for (const [flag, { days }] of this.#usage) {
+      for (const day of days.keys()) if (day <= oldest) days.delete(day);
+      if (days.size === 0) this.#usage.delete(flag);
+    }
+    this.#forgottenDay = oldest;
+  }
+
+  /** Whether its flag is there, and no other one of the name. */
+  #isThere({ flag, createdAt }: Pick<UsageDelta, 'flag' | 'createdAt'>): boolean {
+    const held = this.#flags.get(flag);
+    return held !== undefined && (createdAt === undefined || held.flag.created_at === createdAt);
   }
 
   /** Whether a delta was not counted before; it is then to be counted, and is not new again. */

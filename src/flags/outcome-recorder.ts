@@ -1,4 +1,5 @@
 import { messageOf } from '../errors';
+import { someAtOnce } from './at-once';
 import { FlagDefaults } from './defaults';
 import { DeltaIdentities } from './delta';
 import type { FlagLogger } from './logger';
@@ -64,7 +65,9 @@ export class OutcomeRecorder {
       held = { sent: null, counted: null };
       this.#held.set(key, held);
     }
-    held.counted = held.counted === null ? delta : { ...delta, ...addSides(held.counted, delta) };
+    // What was counted of another flag of the name is none of this one, and nobody asks for it any more.
+    const isMore = held.counted !== null && held.counted.createdAt === delta.createdAt;
+    held.counted = held.counted !== null && isMore ? { ...delta, ...addSides(held.counted, delta) } : delta;
     return true;
   }
 
@@ -80,27 +83,33 @@ export class OutcomeRecorder {
   }
 
   async #flush(): Promise<void> {
-    for (const [key, held] of [...this.#held]) {
-      try {
-        if (held.sent !== null) await this.#send(held, held.sent);
-        if (held.counted !== null) {
-          const delta = { ...held.counted, identity: this.#identities.next(key) };
-          held.counted = null;
-          await this.#send(held, delta);
-        }
-        // Unless more came meanwhile.
-        if (held.counted === null) this.#held.delete(key);
-      } catch (error) {
-        // The other flags would only wait for the same. This one is the last of the next time, should it be its own fault.
-        this.#held.delete(key);
-        this.#held.set(key, held);
-        if (!this.#failing) {
-          this.#logger.warn('outcomes cannot be written; they are kept and tried again', { error: messageOf(error) });
-        }
-        this.#failing = true;
-        return;
+    try {
+      await someAtOnce([...this.#held], FlagDefaults.deltasAtOnce, ([key, held]) => this.#handOn(key, held));
+    } catch (error) {
+      // The other flags would only wait for the same.
+      if (!this.#failing) {
+        this.#logger.warn('outcomes cannot be written; they are kept and tried again', { error: messageOf(error) });
       }
+      this.#failing = true;
     }
+  }
+
+  async #handOn(key: string, held: Held): Promise<void> {
+    try {
+      if (held.sent !== null) await this.#send(held, held.sent);
+      if (held.counted !== null) {
+        const delta = { ...held.counted, identity: this.#identities.next(key) };
+        held.counted = null;
+        await this.#send(held, delta);
+      }
+    } catch (error) {
+      // This one is the last of the next time, should it be its own fault.
+      this.#held.delete(key);
+      this.#held.set(key, held);
+      throw error;
+    }
+    // Unless more came meanwhile.
+    if (held.counted === null) this.#held.delete(key);
   }
 
   async #send(held: Held, delta: OutcomeDelta): Promise<void> {

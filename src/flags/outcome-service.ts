@@ -60,7 +60,8 @@ export class OutcomeService {
     const accepted = { flag: name, environment, accepted: outcomes.length };
     const idempotency = idempotencyOf(request, 202);
     if (idempotency === null) {
-      if (recorder.add(delta)) return { ...accepted, replayed: false };
+      // It is written later, when another flag may have the name.
+      if (recorder.add({ ...delta, createdAt: flag.createdAt })) return { ...accepted, replayed: false };
       throw new FlagProblem('store-unavailable', 'The flag store is away, and no more outcomes can be kept for it.');
     }
     const added = await store.addOutcomes(delta, idempotency);

@@ -22,6 +22,8 @@ export type SideCounts = Readonly<Record<Side, OutcomeCounts>>;
 /** What is to be added, of one flag in one environment. */
 export interface OutcomeDelta extends SideCounts {
   readonly flag: string;
+  /** When that flag was made: another one of the name is none of it. Left out: whichever flag has the name. */
+  readonly createdAt?: string;
   readonly environment: string;
   /** Of one that may be sent again. */
   readonly identity?: DeltaIdentity;

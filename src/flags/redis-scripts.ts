@@ -57,15 +57,24 @@ redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[2], 'EX', ARGV[3])
 return {'written', ARGV[1]}
 `;
 
+/** Whether the flag is there, and has this text in its document, as another one of the name has not ('' asks for none). */
+const IS_THERE = `
+local function isThere(key, creation)
+  if creation == '' then return redis.call('EXISTS', key) == 1 end
+  local document = redis.call('HGET', key, 'document')
+  return document and string.find(document, creation, 1, true)
+end
+`;
+
 /**
- * Adds checks of one flag on one day, once, unless the flag is gone.
+ * Adds checks of one flag on one day, once, unless the flag is gone or was made anew.
  *
  * KEYS: flag, usage, users of the day, last delta of the source. ARGV: day, enabled, disabled, time of the last, seconds to
- * keep, the day up to which is forgotten, the delta's number ('' for none), seconds to remember it, then users.
+ * keep, the day up to which is forgotten, the delta's number ('' for none), seconds to remember it, what its document has of its creation ('' for any), then users.
  */
-export const USAGE_SCRIPT = `
+export const USAGE_SCRIPT = `${IS_THERE}
 local number = ARGV[7]
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if not isThere(KEYS[1], ARGV[9]) then return 0 end
 if number ~= '' and tonumber(redis.call('GET', KEYS[4]) or '0') >= tonumber(number) then return 0 end
 redis.call('HINCRBY', KEYS[2], ARGV[1] .. ':enabled', ARGV[2])
 redis.call('HINCRBY', KEYS[2], ARGV[1] .. ':disabled', ARGV[3])
@@ -75,33 +84,33 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
   if day and day <= ARGV[6] then redis.call('HDEL', KEYS[2], field) end
 end
 redis.call('EXPIRE', KEYS[2], ARGV[5])
-for first = 9, #ARGV, 1000 do
+for first = 10, #ARGV, 1000 do
   redis.call('PFADD', KEYS[3], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
-if #ARGV >= 9 then redis.call('EXPIRE', KEYS[3], ARGV[5]) end
+if #ARGV >= 10 then redis.call('EXPIRE', KEYS[3], ARGV[5]) end
 if number ~= '' then redis.call('SET', KEYS[4], number, 'EX', ARGV[8]) end
 return 1
 `;
 
 /**
- * Adds outcomes of one flag in one environment, once, unless the flag is gone.
+ * Adds outcomes of one flag in one environment, once, unless the flag is gone or was made anew.
  *
  * KEYS: flag, outcomes, recent outcomes, idempotency, last delta of the source. ARGV: environment, an identity for counters
  * that begin, the time, seconds to keep, milliseconds that the recent ones are kept, the counts as they are, idempotency
- * record ('' for none), its seconds and those of the delta, the delta's number ('' for none), then fields and what is added
- * to each. Answers {'added'}, also of a delta that was, {'unknown'} or {'repeated', record}.
+ * record ('' for none), its seconds and those of the delta, the delta's number ('' for none), what its document has of its
+ * creation ('' for any), then fields and what is added to each. Answers {'added'}, also of a delta that was, {'unknown'} or {'repeated', record}.
  */
-export const OUTCOMES_SCRIPT = `
+export const OUTCOMES_SCRIPT = `${IS_THERE}
 local environment, record, number = ARGV[1], ARGV[7], ARGV[9]
 if record ~= '' then
   local known = redis.call('GET', KEYS[4])
   if known then return {'repeated', known} end
 end
-if redis.call('EXISTS', KEYS[1]) == 0 then return {'unknown'} end
+if not isThere(KEYS[1], ARGV[10]) then return {'unknown'} end
 if number ~= '' and tonumber(redis.call('GET', KEYS[5]) or '0') >= tonumber(number) then return {'added'} end
 redis.call('HSETNX', KEYS[2], environment .. ':counters', ARGV[2])
 redis.call('HSETNX', KEYS[2], environment .. ':since', ARGV[3])
-for i = 10, #ARGV, 2 do redis.call('HINCRBY', KEYS[2], environment .. ':' .. ARGV[i], ARGV[i + 1]) end
+for i = 11, #ARGV, 2 do redis.call('HINCRBY', KEYS[2], environment .. ':' .. ARGV[i], ARGV[i + 1]) end
 redis.call('EXPIRE', KEYS[2], ARGV[4])
 local time = redis.call('TIME')
 local first = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[5]))

@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { createClient } from '@redis/client';
+import { hash, randomUUID } from 'node:crypto';
+import { ClientOfflineError, createClient, ErrorReply } from '@redis/client';
 import { z } from 'zod';
 import { messageOf } from '../errors';
 import { FlagDefaults } from './defaults';
@@ -86,7 +86,11 @@ function createRedisClient(url: string) {
     url,
     // Nothing waits in a queue for a Redis that is away: whoever asks has something else to go on with.
     disableOfflineQueue: true,
+    // What is lost without a word, at a proxy or a firewall, is heard of by an answer that does not come, and in no other
+    // way. The next ping waits for that of the last one, so a connection without answers falls silent, and is given up.
+    pingInterval: FlagDefaults.redisPingMs,
     socket: {
+      socketTimeout: FlagDefaults.redisSilenceMs,
       connectTimeout: FlagDefaults.redisTimeoutMs,
       reconnectStrategy: () => (FlagDefaults.redisRetryMaxMs * (1 + 2 * Math.random())) / 3,
     },
@@ -95,8 +99,12 @@ function createRedisClient(url: string) {
 
 class RedisFlagStore implements FlagStore {
   readonly kind = 'redis';
-  readonly #client: Client;
+  readonly #url: string;
+  #client: Client;
   readonly #subscriber: Client;
+  #subscribed = false;
+  /** When the asking client last had an answer, on the clock that only goes forward. */
+  #heardMs = -Infinity;
   readonly #logger: FlagLogger;
   readonly #now: () => number;
   readonly #listeners = new Listeners();
@@ -105,15 +113,14 @@ class RedisFlagStore implements FlagStore {
   constructor({ url, logger, now = Date.now }: RedisFlagStoreOptions) {
     this.#logger = logger;
     this.#now = now;
-    this.#client = createRedisClient(url);
+    this.#url = url;
+    this.#client = this.#openClient();
     this.#subscriber = createRedisClient(url);
-    this.#client.on('error', (error: unknown) => this.#noteAway(error));
-    this.#client.on('ready', () => this.#noteReturn());
     // Its troubles are those of the other connection, which tells them.
     this.#subscriber.on('error', () => undefined);
-    // What was published meanwhile is lost: whoever follows has to look.
-    this.#subscriber.on('ready', () => this.#listeners.tell());
-    void this.#connect();
+    this.#subscriber.on('ready', () => void this.#follow());
+    // It tries for ever: it fails only where it is closed meanwhile.
+    this.#subscriber.connect().catch(() => undefined);
   }
 
   async head(): Promise<StoreHead> {
@@ -161,8 +168,8 @@ class RedisFlagStore implements FlagStore {
   async write({ name, expected, next, audit, idempotency }: FlagWrite): Promise<FlagWritten> {
     const record = recordOf(idempotency);
     const keptDays = usageDays(this.#now(), FlagDefaults.usageKeptDays + 1);
-    const reply = await this.#ask((client) =>
-      client.eval(WRITE_SCRIPT, {
+    const reply = await this.#change(idempotency, (client) =>
+      runScript(client, WRITE_SCRIPT, {
         keys: [
           KEYS.flag(name),
           KEYS.all,
@@ -194,8 +201,8 @@ class RedisFlagStore implements FlagStore {
   }
 
   async remember({ name, expected, idempotency }: FlagUnchanged): Promise<FlagWritten> {
-    const reply = await this.#ask((client) =>
-      client.eval(REMEMBER_SCRIPT, {
+    const reply = await this.#change(idempotency, (client) =>
+      runScript(client, REMEMBER_SCRIPT, {
         keys: [KEYS.flag(name), KEYS.idempotency(idempotency.key)],
         arguments: [String(expected), recordOf(idempotency), String(FlagDefaults.idempotencySeconds)],
       }),
@@ -231,9 +238,9 @@ class RedisFlagStore implements FlagStore {
   async addUsage(deltas: readonly UsageDelta[]): Promise<void> {
     const oldest = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     const seconds = String(FlagDefaults.usageKeptDays * 86_400);
-    for (const { flag, day, enabled, disabled, users, lastAt, identity } of deltas) {
+    for (const { flag, createdAt, day, enabled, disabled, users, lastAt, identity } of deltas) {
       await this.#ask((client) =>
-        client.eval(USAGE_SCRIPT, {
+        runScript(client, USAGE_SCRIPT, {
           keys: [KEYS.flag(flag), KEYS.usage(flag), KEYS.users(flag, day), KEYS.delta(identity?.source ?? '')],
           arguments: [
             day,
@@ -244,6 +251,7 @@ class RedisFlagStore implements FlagStore {
             oldest,
             numberOf(identity),
             String(FlagDefaults.idempotencySeconds),
+            creationOf(createdAt),
             ...users,
           ],
         }),
@@ -272,15 +280,15 @@ class RedisFlagStore implements FlagStore {
   }
 
   async addOutcomes(
-    { flag, environment, identity, ...sides }: OutcomeDelta,
+    { flag, createdAt, environment, identity, ...sides }: OutcomeDelta,
     idempotency: Idempotency | null,
   ): Promise<OutcomesAdded> {
     const increments = SIDES.flatMap((side) =>
       packCounts(sides[side]).flatMap((count, at) => (count === 0 ? [] : [`${side}:${at}`, String(count)])),
     );
     const recent = { enabled: packCounts(sides.enabled), disabled: packCounts(sides.disabled) };
-    const reply = await this.#ask((client) =>
-      client.eval(OUTCOMES_SCRIPT, {
+    const reply = await this.#change(idempotency, (client) =>
+      runScript(client, OUTCOMES_SCRIPT, {
         keys: [
           KEYS.flag(flag),
           KEYS.outcomes(flag),
@@ -298,6 +306,7 @@ class RedisFlagStore implements FlagStore {
           recordOf(idempotency),
           String(FlagDefaults.idempotencySeconds),
           numberOf(identity),
+          creationOf(createdAt),
           ...increments,
         ],
       }),
@@ -349,13 +358,40 @@ class RedisFlagStore implements FlagStore {
     return Promise.resolve();
   }
 
-  async #connect(): Promise<void> {
+  #openClient(): Client {
+    const client = createRedisClient(this.#url);
+    const noteAway = (error: unknown): void => {
+      // One that was given up or closed ends with errors, too.
+      if (client.isOpen) this.#noteAway(error);
+    };
+    client.on('error', noteAway);
+    client.on('ready', () => this.#noteReturn());
+    // It tries for ever, so this is a client that was closed while it tried, or a password that is wrong.
+    client.connect().catch(noteAway);
+    return client;
+  }
+
+  /**
+   * A connection on which nothing is answered may be dead, while a new one works; and whoever asks goes on writing into it,
+   * which a socket's timeout takes for life.
+   */
+  #giveUp(client: Client): void {
+    if (client !== this.#client || !client.isOpen) return;
+    this.#noteAway(new Error(`nothing was answered within ${FlagDefaults.redisTimeoutMs} ms`));
+    client.destroy();
+    this.#client = this.#openClient();
+  }
+
+  async #follow(): Promise<void> {
+    // What was published meanwhile is lost: whoever follows has to look.
+    this.#listeners.tell();
+    // The client renews by itself what it once was told to follow.
+    if (this.#subscribed) return;
     try {
-      await Promise.all([this.#client.connect(), this.#subscriber.connect()]);
       await this.#subscriber.subscribe(KEYS.channel, () => this.#listeners.tell());
-    } catch (error) {
-      // It tries for ever, so this is a client that was closed while it tried, or a password that is wrong.
-      if (this.#client.isOpen) this.#noteAway(error);
+      this.#subscribed = true;
+    } catch {
+      // The connection was lost meanwhile: with the next one it is tried again.
     }
   }
 
@@ -384,19 +420,44 @@ class RedisFlagStore implements FlagStore {
     }
   }
 
+  /** Asks for a change, of which nobody knows whether it was made when there is no answer. */
+  async #change<T>(idempotency: Idempotency | null, question: (client: Client) => Promise<T>): Promise<T> {
+    try {
+      return await this.#ask(question);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || !error.unanswered) throw error;
+      const advice =
+        idempotency === null
+          ? 'look whether it was before you repeat it, or send each with an Idempotency-Key'
+          : 'repeat it with the same Idempotency-Key, and it is made once';
+      throw new StoreUnavailable(`${error.message} The change may have been made all the same: ${advice}.`, {
+        cause: error,
+        unanswered: true,
+      });
+    }
+  }
+
   async #ask<T>(question: (client: Client) => Promise<T>): Promise<T> {
+    const client = this.#client;
+    const askedMs = performance.now();
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new StoreUnavailable(`Redis did not answer within ${FlagDefaults.redisTimeoutMs} ms.`)),
-        FlagDefaults.redisTimeoutMs,
-      );
+      timer = setTimeout(() => {
+        const message = `Redis did not answer within ${FlagDefaults.redisTimeoutMs} ms.`;
+        reject(new StoreUnavailable(message, { unanswered: true }));
+        // One slow answer among others is no dead connection.
+        if (this.#heardMs < askedMs) this.#giveUp(client);
+      }, FlagDefaults.redisTimeoutMs);
     });
     try {
-      return await Promise.race([question(this.#client), patience]);
+      const answer = await Promise.race([question(client), patience]);
+      this.#heardMs = performance.now();
+      return answer;
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
-      throw new StoreUnavailable(`Redis cannot be used: ${messageOf(error)}.`, { cause: error });
+      // Where there is no connection it was not asked, and where it says what is wrong it has answered.
+      const unanswered = !(error instanceof ClientOfflineError || error instanceof ErrorReply);
+      throw new StoreUnavailable(`Redis cannot be used: ${messageOf(error)}.`, { cause: error, unanswered });
     } finally {
       clearTimeout(timer);
     }
@@ -418,7 +479,25 @@ class RedisFlagStore implements FlagStore {
   }
 }
 
-/** What the script is to remember of a request; nothing of one without a key. */
+const SCRIPT_SHA1 = new Map(
+  [WRITE_SCRIPT, REMEMBER_SCRIPT, USAGE_SCRIPT, OUTCOMES_SCRIPT].map((script) => [script, hash('sha1', script)]),
+);
+
+/** By its name, which is most of what ten thousand small calls would send otherwise; by its text where Redis has not got it. */
+async function runScript(
+  client: Client,
+  script: string,
+  options: { readonly keys: string[]; readonly arguments: string[] },
+): Promise<unknown> {
+  try {
+    return await client.evalSha(SCRIPT_SHA1.get(script) ?? hash('sha1', script), options);
+  } catch (error) {
+    // Then nothing of it was done.
+    if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
+    return client.eval(script, options);
+  }
+}
+
 /** What Redis calls an entry of a stream: `milliseconds-count`, 64 bits each, of which no entry has none. */
 function checkedStreamId(cursor: string): string {
   const parts = /^(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})$/.exec(cursor)?.slice(1) ?? [];
@@ -427,6 +506,7 @@ function checkedStreamId(cursor: string): string {
   return cursor;
 }
 
+/** What the script is to remember of a request; nothing of one without a key. */
 function recordOf(idempotency: Idempotency | null): string {
   if (idempotency === null) return '';
   return JSON.stringify({ fingerprint: idempotency.fingerprint, status: idempotency.status });
@@ -435,6 +515,14 @@ function recordOf(idempotency: Idempotency | null): string {
 /** Of a delta, as the scripts take it. */
 function numberOf(identity: DeltaIdentity | undefined): string {
   return identity === undefined ? '' : String(identity.number);
+}
+
+/**
+ * What a flag made then has in its document, and no other of the name; nothing where it may be any. The scripts look for
+ * it as it is: a document with long lists, read as JSON for every delta, would hold Redis up.
+ */
+function creationOf(createdAt: string | undefined): string {
+  return createdAt === undefined ? '' : JSON.stringify({ created_at: createdAt }).slice(1, -1);
 }
 
 function writtenOf(reply: unknown): FlagWritten {

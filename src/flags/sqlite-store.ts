@@ -107,6 +107,9 @@ class SqliteFlagStore implements FlagStore {
     this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;');
     this.#database.exec(SCHEMA);
     this.#run('INSERT OR IGNORE INTO head VALUES (1, ?, 0, 0)', randomUUID());
+    this.#forgetOutcomes(now());
+    // It goes on while the store is used; where it fails, as at a stop between, the next one to ask for usage goes on.
+    this.#forgetUsage().catch(() => undefined);
   }
 
   head(): Promise<StoreHead> {
@@ -218,10 +221,11 @@ class SqliteFlagStore implements FlagStore {
   }
 
   async addUsage(deltas: readonly UsageDelta[]): Promise<void> {
-    for (const { flag, day, enabled, disabled, users, lastAt, identity } of deltas) {
+    for (const delta of deltas) {
+      const { flag, day, enabled, disabled, users, lastAt, identity } = delta;
       const known = await this.#do(() =>
         this.#transaction(() => {
-          if (this.#one(NameRow, 'SELECT name FROM flags WHERE name = ?', flag) === null) return false;
+          if (!this.#isThere(delta)) return false;
           // Of its users some may be missing, and none is counted twice.
           if (!this.#isNew(identity)) return true;
           this.#run(
@@ -257,10 +261,11 @@ class SqliteFlagStore implements FlagStore {
         await nextTurn();
       }
     }
-    await this.#forgetUsage(usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000));
+    await this.#forgetUsage();
   }
 
-  usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
+  async usage(flag: string, days: readonly string[]): Promise<FlagUsage> {
+    await this.#forgetUsage();
     return this.#do(() => {
       const found = days.map((day) => ({
         day,
@@ -308,8 +313,9 @@ class SqliteFlagStore implements FlagStore {
     return this.#do(() => this.#database.close());
   }
 
-  /** Up to this day, also of flags that nobody asks any more. */
-  async #forgetUsage(day: string): Promise<void> {
+  /** What is past its days, also of flags that nobody asks any more. */
+  async #forgetUsage(): Promise<void> {
+    const day = usageDay(this.#now() - FlagDefaults.usageKeptDays * 86_400_000);
     for (;;) {
       const more = await this.#do(() => {
         const old = this.#one(FlagDayRow, 'SELECT flag, day FROM usage WHERE day <= ? LIMIT 1', day);
@@ -330,6 +336,11 @@ class SqliteFlagStore implements FlagStore {
       if (!more) return;
       await nextTurn();
     }
+  }
+
+  #forgetOutcomes(now: number): void {
+    this.#run('DELETE FROM outcomes WHERE last_at <= ?', outcomesEnd(now));
+    this.#run('DELETE FROM recent_outcomes WHERE at <= ?', now - OUTCOME_WINDOW_MS);
   }
 
   #write({ name, expected, next, audit, idempotency }: FlagWrite): FlagWritten {
@@ -360,12 +371,12 @@ class SqliteFlagStore implements FlagStore {
   }
 
   #addOutcomes(
-    { flag, environment, identity, ...sides }: OutcomeDelta,
+    { flag, createdAt, environment, identity, ...sides }: OutcomeDelta,
     idempotency: Idempotency | null,
   ): OutcomesAdded {
     const known = idempotency === null ? null : this.#recall(idempotency.key);
     if (known !== null) return { kind: 'repeated', remembered: known };
-    if (this.#one(NameRow, 'SELECT name FROM flags WHERE name = ?', flag) === null) return { kind: 'unknown' };
+    if (!this.#isThere({ flag, createdAt })) return { kind: 'unknown' };
     if (!this.#isNew(identity)) return { kind: 'added' };
     const now = this.#now();
     const held = this.#heldOutcomes(flag, environment, now);
@@ -380,8 +391,7 @@ class SqliteFlagStore implements FlagStore {
       packed(total.enabled),
       packed(total.disabled),
     );
-    this.#run('DELETE FROM outcomes WHERE last_at <= ?', outcomesEnd(now));
-    this.#run('DELETE FROM recent_outcomes WHERE at <= ?', now - OUTCOME_WINDOW_MS);
+    this.#forgetOutcomes(now);
     this.#run(
       'INSERT INTO recent_outcomes VALUES (?, ?, ?, ?, ?)',
       flag,
@@ -392,6 +402,12 @@ class SqliteFlagStore implements FlagStore {
     );
     if (idempotency !== null) this.#remember(idempotency, { now, revision: this.#head().revision });
     return { kind: 'added' };
+  }
+
+  /** Whether its flag is there, and no other one of the name. */
+  #isThere({ flag, createdAt }: { readonly flag: string; readonly createdAt?: string | undefined }): boolean {
+    const found = `SELECT name FROM flags WHERE name = ?1 AND (?2 IS NULL OR json_extract(document, '$.created_at') = ?2)`;
+    return this.#one(NameRow, found, flag, createdAt ?? null) !== null;
   }
 
   /** Whether a delta was not counted before; with the transaction that counts it, it is not new again. */

@@ -96,13 +96,15 @@ export type FlagWritten =
 
 export type OutcomesAdded =
   | { readonly kind: 'added' }
-  /** The flag is gone, and what was to be added is dropped. */
+  /** The flag is gone, or was made anew, and what was to be added is dropped. */
   | { readonly kind: 'unknown' }
   | { readonly kind: 'repeated'; readonly remembered: Remembered };
 
 /** Checks of one flag on one day. */
 export interface UsageDelta {
   readonly flag: string;
+  /** When that flag was made: another one of the name is none of it. Left out: whichever flag has the name. */
+  readonly createdAt?: string;
   /** `20261126`, UTC. */
   readonly day: string;
   readonly enabled: number;
@@ -162,7 +164,7 @@ export interface FlagStore extends FlagSource {
     readonly before: string | null;
     readonly limit: number;
   }): Promise<Page<AuditEntry>>;
-  /** Usage of a flag that is no longer there is dropped. A delta with an identity is counted once within a day. */
+  /** Usage of a flag that is no longer there, or was made anew, is dropped. A delta with an identity is counted once within a day. */
   addUsage(deltas: readonly UsageDelta[]): Promise<void>;
   /** Of these days, in their order. */
   usage(flag: string, days: readonly string[]): Promise<FlagUsage>;
@@ -198,9 +200,12 @@ export function countOfCursor(cursor: string): number {
 /** The store did not answer, or not in time. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
+  /** It was asked, and may have done what it was asked for. */
+  readonly unanswered: boolean;
 
-  constructor(message: string, options: { cause?: unknown } = {}) {
+  constructor(message: string, options: { cause?: unknown; unanswered?: boolean } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.unanswered = options.unanswered ?? false;
   }
 }
 

@@ -1,4 +1,5 @@
 import { messageOf } from '../errors';
+import { someAtOnce } from './at-once';
 import { FlagDefaults } from './defaults';
 import { DeltaIdentities } from './delta';
 import type { FlagLogger } from './logger';
@@ -15,11 +16,17 @@ interface Counts {
 
 /** Counts the checks of one flag; whoever counts often has one at hand. */
 export class UsageCounter {
+  /** When the flag was made; null: nobody asks which one of the name it is. */
+  readonly createdAt: string | null;
   #counts: Counts = { enabled: 0, disabled: 0, users: new Set() };
   readonly #full: () => void;
 
-  /** @param full - told when no more users can be told apart until what was counted is taken */
-  constructor(full: () => void) {
+  /**
+   * @param createdAt - goes with what is counted, so that a store can tell the flag from another of the name
+   * @param full - told when no more users can be told apart until what was counted is taken
+   */
+  constructor(createdAt: string | null, full: () => void) {
+    this.createdAt = createdAt;
     this.#full = full;
   }
 
@@ -76,11 +83,11 @@ export class UsageRecorder {
     this.#timer.unref();
   }
 
-  /** The counter of a flag, always the same. */
-  of(flag: string): UsageCounter {
+  /** The counter of a flag, always the same. That of another flag of the name is dropped, with what it has counted. */
+  of(flag: string, createdAt: string | null = null): UsageCounter {
     let counter = this.#counters.get(flag);
-    if (counter === undefined) {
-      counter = new UsageCounter(() => void this.flush());
+    if (counter?.createdAt !== createdAt) {
+      counter = new UsageCounter(createdAt, () => void this.flush());
       this.#counters.set(flag, counter);
     }
     return counter;
@@ -99,12 +106,12 @@ export class UsageRecorder {
 
   async #flush(): Promise<void> {
     try {
-      for (const [flag, counter] of this.#counters) {
+      await someAtOnce(this.#counters, FlagDefaults.deltasAtOnce, async ([flag, counter]) => {
         const unanswered = this.#sent.get(flag);
         if (unanswered !== undefined) await this.#send(unanswered);
         const delta = this.#take(flag, counter);
         if (delta !== null) await this.#send(delta);
-      }
+      });
     } catch (error) {
       // The other flags would only wait for the same.
       if (!this.#failing) {
@@ -121,6 +128,7 @@ export class UsageRecorder {
     const { enabled, disabled, users } = counts;
     return {
       flag,
+      ...(counter.createdAt === null ? {} : { createdAt: counter.createdAt }),
       day: usageDay(nowMs),
       enabled,
       disabled,

@@ -1,4 +1,5 @@
 import type { AnalysisPlan, KubernetesTargetPlan, MetricPlan, MetricSourcePlan, Plan, PlanStep } from './plan-types';
+import { FLAG_TRACKS } from './presets';
 import { resolveQuery } from './query-template';
 import { isTestedAtEachLook } from './tested-at-each-look';
 import { resolveUrl } from './url-template';
@@ -230,9 +231,7 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
   ] as const;
   const { service, namespace } = plan;
   const queries = tracks.flatMap(({ track, version }) => {
-    // Which colour is the idle one is known when the release looks at the cluster.
-    const called = pairOf(plan) === null ? track : track === 'canary' ? '<new colour>' : '<old colour>';
-    const values = { service, namespace, track: called, version, windowMs: plan.analysis.windowMs };
+    const values = { service, namespace, track: trackOf(plan, track), version, windowMs: plan.analysis.windowMs };
     return [...partsOf(metric, track, plan.analysis.source.kind), ...countersOf(metric)].map(({ part, query }) => ({
       track,
       part,
@@ -245,6 +244,14 @@ function describeMetric(metric: MetricPlan, plan: Plan, stableVersion: string): 
     }));
   });
   return { name: metric.name, limits: describeLimits(metric, plan.analysis), queries };
+}
+
+/** What stands for {{track}}. */
+function trackOf(plan: Plan, track: 'canary' | 'stable'): string {
+  if (plan.target.kind === 'flag') return FLAG_TRACKS[track];
+  // Which colour is the idle one is known when the release looks at the cluster.
+  if (pairOf(plan) !== null) return track === 'canary' ? '<new colour>' : '<old colour>';
+  return track;
 }
 
 function partsOf(

@@ -48,6 +48,7 @@ export async function rollBack(run: Run): Promise<void> {
   }
 
   let last: Inverted | null = null;
+  let isOvertaken = false;
   for (;;) {
     const compensation = nextCompensation(run);
     if (compensation === undefined) break;
@@ -60,6 +61,7 @@ export async function rollBack(run: Run): Promise<void> {
       await continueAsNewIfDue(run);
     }
     last = await attempt(run, compensation);
+    isOvertaken ||= last?.overtaken === true;
   }
   state.stuck = null;
   if (cleansUp) {
@@ -69,7 +71,11 @@ export async function rollBack(run: Run): Promise<void> {
   // A clean-up that was refused has left the traffic where it was.
   if (run.plan.short !== 'cleanup') state.weight = 0;
   state.outcome = cause.outcome;
-  record(run, 'rolledBack', `Rolled back to ${state.stableVersion ?? 'what was there before'}: ${cause.reason}`, {
+  const before = state.stableVersion ?? 'what was there before';
+  const sentence = isOvertaken
+    ? `Not rolled back to ${before}, because a later release holds the target: ${cause.reason}`
+    : `Rolled back to ${before}: ${cause.reason}`;
+  record(run, 'rolledBack', sentence, {
     actor: cause.actor,
     ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
   });

@@ -73,6 +73,30 @@ describe('sluice flag', () => {
     expect(JSON.parse(stats.out)).toMatchObject({ flag: 'new-checkout', total: 2, enabled: 1, disabled: 1 });
   });
 
+  it('names for machines what each document is, and lists one flag a line', async () => {
+    await flag('set', 'one', '--create', '--on');
+    const kinds: unknown[] = [];
+    for (const args of [
+      ['set', 'two', '--create'],
+      ['get', 'one'],
+      ['list'],
+      ['check', 'one', 'user-1'],
+      ['explain', 'one', 'user-1'],
+      ['stats', 'one'],
+    ]) {
+      const { apiVersion, kind } = JSON.parse((await flag(...args, '-o', 'json')).out) as Record<string, unknown>;
+      kinds.push(`${String(apiVersion)} ${String(kind)}`);
+    }
+    const lines = (await flag('list', '-o', 'jsonl')).out.trimEnd().split('\n');
+
+    const names = ['Flag', 'Flag', 'FlagList', 'FlagCheck', 'FlagExplanation', 'FlagStats'];
+    expect(kinds).toEqual(names.map((kind) => `sluice.dev/v1 ${kind}`));
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { apiVersion: 'sluice.dev/v1', kind: 'Flag', name: 'one', enabled: true },
+      { apiVersion: 'sluice.dev/v1', kind: 'Flag', name: 'two' },
+    ]);
+  });
+
   it('says which state it changes, where the server wants to know, and looks again when another change came first', async () => {
     await server.close();
     server = await startFlagsServer({

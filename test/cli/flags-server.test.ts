@@ -60,12 +60,26 @@ describe('sluice flags-server', () => {
     [['--environment', 'a b'], /--environment is "a b", which is no name/],
     [['--file', 'x.db'], /--file is the file of --store sqlite/],
     [['--jwks-url', 'https://id.example/jwks'], /all three are needed/],
+    [['--cors-origin', 'app.example'], /--cors-origin is "app.example", which is no origin of a page/],
+    [['--cors-origin', 'https://app.example/'], /"https:\/\/app.example\/", which is no origin of a page/],
+    [['--cors-origin', 'https://app.example', 'https://App.example:443'], /"https:\/\/App.example:443"/],
     [['--keys', '/does/not/exist'], /The keys in \/does\/not\/exist cannot be read/],
   ])('refuses %j with a sentence', async (args, sentence) => {
     const ran = await run(['flags-server', ...(args[0] === '--store' ? [] : ['--store', 'memory']), ...args]);
 
     expect(ran.code).toBe(2);
     expect(ran.err).toMatch(sentence);
+  });
+
+  it('refuses a key that is there twice', async () => {
+    const keys = join(directory, 'keys.json');
+    const entry = (id: string, grant: string) => ({ id, sha256: 'a'.repeat(64), grants: [grant] });
+    writeFileSync(keys, JSON.stringify({ keys: [entry('ci', 'admin:*'), entry('shop', 'read:*')] }));
+
+    const ran = await run(['flags-server', '--store', 'memory', '--port', '0', '--keys', keys]);
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('/keys/1/sha256: this is the key of ci, too; give each its own.');
   });
 
   it('refuses an address that is no Redis', async () => {

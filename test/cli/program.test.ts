@@ -66,6 +66,15 @@ describe('sluice', () => {
     expect(ran.err).toContain(text);
   });
 
+  it('answers a group without a command with its help alone', async () => {
+    const ran = await run(['flag']);
+
+    expect(ran.code).toBe(2);
+    expect(ran.out).toBe('');
+    expect(ran.err).toMatch(/^Usage: sluice flag /);
+    expect(ran.err).not.toMatch(/Error|outputHelp/);
+  });
+
   it('answers wrong usage in JSON where JSON was asked for', async () => {
     const ran = await run(['status', '--json']);
 

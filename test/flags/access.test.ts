@@ -381,6 +381,11 @@ describe('tokens', () => {
     for (const token of [one, other]) {
       expect((await send(`${url}/api/feature-flags`, 'GET', { headers: bearer(token) })).status).toBe(403);
     }
+    // Which it can ask for: what a key may do every key may know.
+    expect(await key({ scope: 'releases:admin:*' })).toMatchObject({
+      grants: [],
+      releases: [{ role: 'admin', namespace: '*' }],
+    });
   });
 
   it('are checked while the body of a question comes, which is not lost meanwhile', async () => {

@@ -13,6 +13,7 @@ import type { FlagStore, StoreHead } from '../../src/flags/store';
 import { UsageRecorder } from '../../src/flags/usage';
 import { describeWithRedis, isReachable, openStore } from './redis-server';
 import { serveFlags, stopServers } from './serve';
+import { startSilentProxy } from './silent-proxy';
 import { recordingLogger, send, silentLogger, until } from './support';
 
 afterEach(stopServers);
@@ -212,26 +213,92 @@ describe('usage', () => {
 
 interface Recording {
   readonly recorder: { flush(): Promise<void>; close(): Promise<void> };
-  readonly count: () => void;
+  readonly count: (flag?: string) => void;
 }
 
+const RECORDERS: readonly [string, (store: FlagStore) => Recording][] = [
+  [
+    'usage',
+    (store) => {
+      const recorder = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+      return { recorder, count: (flag = 'f') => recorder.of(flag).record(true, null) };
+    },
+  ],
+  [
+    'outcomes',
+    (store) => {
+      const recorder = new OutcomeRecorder({ store, logger: silentLogger, flushMs: 60_000 });
+      return { recorder, count: (flag = 'f') => void recorder.add({ ...oneOutcome, flag }) };
+    },
+  ],
+];
+
+describe('what is counted of many flags', () => {
+  it.each(RECORDERS)('is handed on many at a time: %s', async (_what, open) => {
+    const flags = 1_000;
+    let answers: (() => void)[] = [];
+    let asked = 0;
+    class SlowStore extends MemoryFlagStore {
+      async #answer(): Promise<void> {
+        asked += 1;
+        await new Promise<void>((resolve) => answers.push(resolve));
+      }
+      override addUsage() {
+        return this.#answer();
+      }
+      override async addOutcomes() {
+        await this.#answer();
+        return { kind: 'added' as const };
+      }
+    }
+    const { recorder, count } = open(new SlowStore());
+    for (let i = 0; i < flags; i += 1) count(`flag-${i}`);
+
+    const closed = recorder.close();
+    let rounds = 0;
+    while (asked < flags || answers.length > 0) {
+      await until(() => answers.length > 0);
+      const round = answers;
+      answers = [];
+      for (const answer of round) answer();
+      rounds += 1;
+      await delay(0);
+    }
+    await closed;
+
+    expect(asked).toBe(flags);
+    expect(rounds).toBe(flags / FlagDefaults.deltasAtOnce);
+  });
+});
+
+describe('what is buffered of a flag that is deleted and made anew', () => {
+  it('is not counted for the new one', async () => {
+    let now = Date.parse('2026-11-26T12:00:00Z');
+    const { url } = await serveFlags([{ name: 'f', enabled: true }], {
+      store: new MemoryFlagStore(() => now),
+      now: () => now,
+    });
+    const at = `${url}/api/feature-flags/f`;
+    const use = async () => {
+      await send(`${at}/check`, 'POST', { body: { user_id: 'u' } });
+      await send(`${at}/outcomes`, 'POST', { body: { outcomes: [{ user_id: 'u', ok: false }] } });
+    };
+
+    await use();
+    await send(at, 'DELETE');
+    now += 1;
+    await send(`${url}/api/feature-flags`, 'POST', { body: { name: 'f', enabled: true } });
+    expect((await send(`${at}/stats`, 'GET')).body).toMatchObject({ total: 0, unique_users: 0 });
+    expect((await send(`${at}/outcomes`, 'GET')).body).toMatchObject({ counters: null, enabled: { total: 0 } });
+
+    await use();
+    expect((await send(`${at}/stats`, 'GET')).body).toMatchObject({ total: 1, unique_users: 1 });
+    expect((await send(`${at}/outcomes`, 'GET')).body).toMatchObject({ enabled: { total: 1, failed: 1 } });
+  });
+});
+
 describe('a stop while the store hangs', () => {
-  it.each([
-    [
-      'usage',
-      (store: FlagStore): Recording => {
-        const recorder = new UsageRecorder({ store, logger: silentLogger, flushMs: 60_000 });
-        return { recorder, count: () => recorder.of('f').record(true, null) };
-      },
-    ],
-    [
-      'outcomes',
-      (store: FlagStore): Recording => {
-        const recorder = new OutcomeRecorder({ store, logger: silentLogger, flushMs: 60_000 });
-        return { recorder, count: () => void recorder.add(oneOutcome) };
-      },
-    ],
-  ])('waits for the try that is under way and for one more: %s', async (_what, open) => {
+  it.each(RECORDERS)('waits for the try that is under way and for one more: %s', async (_what, open) => {
     const tries: (() => void)[] = [];
     class HangingStore extends MemoryFlagStore {
       #hang() {
@@ -282,7 +349,7 @@ describeWithRedis('a Redis that hangs and keeps its connections', (redis) => {
       count('before');
       await flush();
       redis().hang();
-      // Each try is given up after two seconds, and what it sent waits in the connection.
+      // The first is given up after two seconds, and what it sent waits in the connection; the others find none.
       for (const user of ['a', 'b', 'c']) {
         count(user);
         await flush();
@@ -296,6 +363,89 @@ describeWithRedis('a Redis that hangs and keeps its connections', (redis) => {
       expect((await store.usage('f', [day])).days).toEqual([{ day, enabled: 5, disabled: 0, unique_users: 5 }]);
       const found = await store.outcomes({ flag: 'f', environment: 'production', windowMs: 60_000 });
       expect(found).toMatchObject({ enabled: { total: 5 }, recent: { enabled: { total: 5 } } });
+    } finally {
+      redis().goOn();
+      await store.close();
+    }
+  }, 60_000);
+});
+
+describeWithRedis('a Redis whose connections were lost without a word', (redis) => {
+  it('is reached over new ones, for questions and for what is published', async () => {
+    const proxy = await startSilentProxy(redis().url);
+    const logger = recordingLogger();
+    const store = openRedisFlagStore({ url: proxy.url, logger });
+    const other = await openStore(redis().url);
+    let told = 0;
+    try {
+      await until(() => isReachable(store));
+      await put(store, 'f');
+      await until(() => proxy.opened === 2);
+
+      proxy.silence();
+      await expect(put(store, 'f')).rejects.toThrow('Redis did not answer within 2000 ms.');
+      await until(() => isReachable(store), 10_000);
+      await put(store, 'f', { rollout_percentage: 20 });
+      await until(() => proxy.opened === 4, 10_000);
+
+      store.subscribe(() => {
+        told += 1;
+      });
+      // The first may be told of by the new connection itself.
+      for (const percentage of [30, 40]) {
+        const before = told;
+        await put(other, 'f', { rollout_percentage: percentage });
+        await until(() => told > before, 10_000);
+      }
+      expect(logger.lines.map(({ message }) => message)).toEqual([
+        'Redis cannot be reached; flags are answered as they were last known',
+        'Redis can be reached again',
+      ]);
+    } finally {
+      await store.close();
+      await other.close();
+      await proxy.close();
+    }
+  }, 60_000);
+
+  it('keeps a connection on which nobody asks anything', async () => {
+    const proxy = await startSilentProxy(redis().url);
+    const store = await openStore(proxy.url);
+    try {
+      await until(() => proxy.opened === 2);
+      // Longer than a silent one is kept.
+      await delay(FlagDefaults.redisSilenceMs + 1_000);
+
+      expect(await isReachable(store)).toBe(true);
+      expect(proxy.opened).toBe(2);
+    } finally {
+      await store.close();
+      await proxy.close();
+    }
+  }, 60_000);
+});
+
+describeWithRedis('a Redis that hangs while it is asked to write', (redis) => {
+  it('may have made the change, which is said, and made once with the same key', async () => {
+    const store = await openStore(redis().url);
+    const audit = { at: 'now', actor: 't', action: 'created' as const, flag: 'late', changes: {}, request_id: null };
+    const next = newFlag(CreateFlag.parse({ name: 'late', enabled: true }), 'now');
+    const idempotency = { key: 'late', fingerprint: 'x', status: 201 };
+    const write = (key: typeof idempotency | null) =>
+      store.write({ name: 'late', expected: null, next, audit, idempotency: key });
+    try {
+      // So that it has the script, of which only the name is sent.
+      await put(store, 'early');
+      redis().hang();
+      await expect(write(idempotency)).rejects.toThrow(
+        'Redis did not answer within 2000 ms. The change may have been made all the same: repeat it with the same Idempotency-Key, and it is made once.',
+      );
+      // Over a connection that is only just being made nothing is asked.
+      await expect(write(null)).rejects.toThrow(/^Redis cannot be used: (?!.*may have been made)/);
+      redis().goOn();
+
+      await until(async () => (await isReachable(store)) && (await store.get('late')) !== null);
+      expect(await write(idempotency)).toMatchObject({ kind: 'repeated' });
     } finally {
       redis().goOn();
       await store.close();

@@ -485,6 +485,23 @@ describe('what is wrong', () => {
     expect(errors.map(({ where }) => where)).toEqual(expect.arrayContaining(['/name', '/rollout_percentage', '/']));
   });
 
+  it.each(['[1]', 'null', '1e999'])('says what the value of a variant may be, and not %s', async (value) => {
+    const { ask, flags } = await serve();
+    const variants = `{"values": {"a": ${value}, "b": true}, "on": "a", "default": "b"}`;
+
+    const { status, body } = await ask('POST', flags(), `{"name": "f", "enabled": true, "variants": ${variants}}`);
+
+    expect(status).toBe(400);
+    expect(body).toMatchObject({
+      errors: [
+        {
+          where: '/variants/values/a',
+          message: "a variant's value is true or false, a text, a finite number or an object",
+        },
+      ],
+    });
+  });
+
   it('is said of types, methods and paths', async () => {
     const { ask, flags, server } = await serve();
 

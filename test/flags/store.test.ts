@@ -382,6 +382,26 @@ function contract(open: () => Promise<FlagStore>, again: ((store: FlagStore) => 
     expect(await store.write(writeOf('g', null, { idempotency }))).toMatchObject({ kind: 'repeated' });
   });
 
+  it('counts nothing for a new flag that was counted of another one of the name', async () => {
+    const [before, after] = ['2026-11-26T00:00:00.000Z', '2026-11-27T00:00:00.000Z'];
+    const day = usageDay(Date.now());
+    const usage = { flag: 'f', day, enabled: 1, disabled: 0, users: ['a'], lastAt: 'now' };
+    const first = await write(store, 'f', null);
+    const made = await write(store, 'f', first, { next: { ...flagNamed('f'), updated_at: after } });
+    await write(store, 'f', made, { next: null });
+    await write(store, 'f', null, { next: { ...flagNamed('f'), created_at: after } });
+
+    await store.addUsage([{ ...usage, createdAt: before }]);
+    expect(await store.addOutcomes({ ...delta, createdAt: before }, null)).toEqual({ kind: 'unknown' });
+    expect(await store.usage('f', [day])).toMatchObject({ unique_users: 0, last_evaluated_at: null });
+    expect(await store.outcomes(query)).toBeNull();
+
+    await store.addUsage([{ ...usage, createdAt: after }]);
+    expect(await store.addOutcomes({ ...delta, createdAt: after }, null)).toEqual({ kind: 'added' });
+    expect(await store.usage('f', [day])).toMatchObject({ unique_users: 1, days: [{ enabled: 1 }] });
+    expect(await store.outcomes(query)).toMatchObject({ enabled: countsOf(3, 1) });
+  });
+
   it('drops outcomes with their flag, and counts those of a new one of the name anew', async () => {
     const first = await write(store, 'f', null);
     await store.addOutcomes(delta, null);
@@ -467,6 +487,18 @@ describe('the memory store', () => {
     await store.addUsage([{ ...counts, flag: 'asked', day: usageDay(now) }]);
 
     expect(await store.usage('idle', [day])).toMatchObject({ days: [{ enabled: 0 }], unique_users: 0 });
+  });
+
+  it('forgets usage after its days, also when nothing is asked but for how much there is', async () => {
+    let now = Date.parse('2026-11-26T12:00:00Z');
+    const store = new MemoryFlagStore(() => now);
+    await write(store, 'f', null);
+    const day = usageDay(now);
+    await store.addUsage([{ flag: 'f', day, enabled: 1, disabled: 0, users: ['a'], lastAt: 'now' }]);
+
+    now += 8 * 86_400_000;
+
+    expect(await store.usage('f', [day])).toMatchObject({ unique_users: 0, last_evaluated_at: null });
   });
 
   it('begins outcomes anew after days without any', async () => {
@@ -565,6 +597,38 @@ describe('the SQLite store', () => {
       expect(kept()).toMatchObject({ outcomes: ['asked'], recent: ['asked', 'asked'] });
     } finally {
       await store.close();
+    }
+  });
+
+  it.each(['it is opened', 'somebody asks for usage'])('forgets usage after its days when %s', async (when) => {
+    let now = Date.parse('2026-11-26T12:00:00Z');
+    const file = join(directory, `${when}.db`);
+    const open = () => openSqliteFlagStore({ path: file, now: () => now });
+    const first = open();
+    await write(first, 'f', null);
+    const day = usageDay(now);
+    await first.addUsage([{ flag: 'f', day, enabled: 1, disabled: 0, users: ['a'], lastAt: 'now' }]);
+    const one = { ...NO_OUTCOMES, total: 1 };
+    await first.addOutcomes({ flag: 'f', environment: 'production', enabled: one, disabled: one }, null);
+    const rows = (table: string): unknown => {
+      const database = new DatabaseSync(file, { readOnly: true });
+      const found = database.prepare(`SELECT count(*) AS rows FROM ${table}`).get();
+      database.close();
+      return found?.['rows'];
+    };
+
+    now += 8 * 86_400_000;
+    const second = when === 'it is opened' ? open() : first;
+    try {
+      if (second === first) {
+        expect(await first.usage('f', [day])).toMatchObject({ unique_users: 0, last_evaluated_at: null });
+      } else {
+        expect(['outcomes', 'recent_outcomes'].map(rows)).toEqual([0, 0]);
+      }
+      expect(['usage', 'usage_users'].map(rows)).toEqual([0, 0]);
+    } finally {
+      await first.close();
+      if (second !== first) await second.close();
     }
   });
 

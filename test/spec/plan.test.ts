@@ -491,6 +491,17 @@ describe('describePlan', () => {
     ]);
   });
 
+  it('asks Prometheus for the variants of a flag, as its release does', () => {
+    const text = `${FLAG_DOCUMENT}  analysis: { source: { prometheus: { url: "http://127.0.0.1:9" } } }\n`;
+
+    const [errorRate] = describePlan(plan(validSpec(text), 'on')).metrics;
+
+    expect(errorRate?.queries.map(({ track, query }) => [track, /variant="(\w+)"/.exec(query)?.[1]])).toEqual([
+      ...Array.from({ length: 4 }, () => ['canary', 'on']),
+      ...Array.from({ length: 4 }, () => ['stable', 'off']),
+    ]);
+  });
+
   it("names the router's own counters where no query is sent", () => {
     const [errorRate] = describePlan(plan(validSpec(routerDocument()), 'v2')).metrics;
 

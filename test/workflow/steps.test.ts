@@ -376,7 +376,9 @@ describe('what ends a release whatever onFailure says', () => {
       expect(world.held?.fence.release).toBe('other');
       expect(world.allOld).toBe(true);
       // Everything recorded was looked at, and found to be another's.
-      expect((await statusOf(handle)).compensations).toEqual([]);
+      const { compensations, events } = await statusOf(handle);
+      expect(compensations).toEqual([]);
+      expect(events.at(-1)?.message).toMatch(/^Not rolled back to .+, because a later release holds the target: /);
     });
   });
 });

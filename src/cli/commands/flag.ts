@@ -5,6 +5,8 @@ import { ReleaseError } from '../../errors';
 import { FLAG_VERSION } from '../../spec/defaults';
 import { askFlagService } from '../flag-service';
 import { checkLines, explanationLines, flagLines, flagTable, statsLines } from '../flag-lines';
+import { API_VERSION } from '../output';
+import type { ResultDocument } from '../output';
 import type { Registry } from '../registry';
 import { addStartOptions } from '../start-release';
 import type { StartOptions } from '../start-release';
@@ -48,7 +50,12 @@ function addReading(flags: Registry): void {
       await flags.run(command, (session) =>
         askFlagService(session.cli.env, async (service) => {
           const items = await listAll(service);
-          session.result({ flags: items }, () => (items.length === 0 ? [] : flagTable(items, session.look)));
+          if (session.format === 'jsonl') for (const flag of items) session.emit(documentOf('Flag', flag));
+          else {
+            session.result(documentOf('FlagList', { flags: items }), () =>
+              items.length === 0 ? [] : flagTable(items, session.look),
+            );
+          }
           if (items.length === 0) session.note('There are no flags.');
         }),
       );
@@ -59,7 +66,7 @@ function addReading(flags: Registry): void {
       await flags.run(command, (session) =>
         askFlagService(session.cli.env, async (service) => {
           const flag = await service.get(name);
-          session.result(flag, () => flagLines(flag, session.look));
+          session.result(documentOf('Flag', flag), () => flagLines(flag, session.look));
         }),
       );
     });
@@ -70,7 +77,7 @@ function addReading(flags: Registry): void {
       await flags.run(command, (session) =>
         askFlagService(session.cli.env, async (service) => {
           const stats = await service.stats(name, wholeNumber(options.days, '--days', { min: 1, max: 7 }));
-          session.result(stats, () => statsLines(stats, session.look));
+          session.result(documentOf('FlagStats', stats), () => statsLines(stats, session.look));
         }),
       );
     });
@@ -103,7 +110,7 @@ function addSet(flags: Registry): void {
             options.create === true
               ? await service.create({ name, ...changes })
               : await service.changeFlag(name, {}, ({ revision }) => service.update(name, changes, { revision }));
-          session.result(flag, () => flagLines(flag, session.look));
+          session.result(documentOf('Flag', flag), () => flagLines(flag, session.look));
         }),
       );
     });
@@ -121,7 +128,7 @@ function addQuestions(flags: Registry): void {
       await flags.run(command, (session) =>
         askFlagService(session.cli.env, async (service) => {
           const answer = await service.check(name, { userId, ...questionOf(options) });
-          session.result(answer, () => checkLines(answer, session.look));
+          session.result(documentOf('FlagCheck', answer), () => checkLines(answer, session.look));
         }),
       );
     });
@@ -134,7 +141,7 @@ function addQuestions(flags: Registry): void {
       await flags.run(command, (session) =>
         askFlagService(session.cli.env, async (service) => {
           const answer = await service.explain(name, { userId, ...questionOf(options) });
-          session.result(answer, () => explanationLines(answer, session.look));
+          session.result(documentOf('FlagExplanation', answer), () => explanationLines(answer, session.look));
         }),
       );
     });
@@ -158,6 +165,11 @@ function addRelease(flags: Registry): void {
         });
       });
     });
+}
+
+/** What the service answered, as a document of the command line. */
+function documentOf(kind: `Flag${string}`, answer: object): ResultDocument {
+  return { apiVersion: API_VERSION, kind, ...answer };
 }
 
 async function listAll(service: FlagServiceClient): Promise<readonly FlagAnswer[]> {

@@ -26,7 +26,7 @@ export function outcomesIntoStore(store: FlagStore, logger: FlagLogger): Outcome
   const recorder = new OutcomeRecorder({ store, logger });
   return {
     take: ({ flag, environment, ...outcome }) =>
-      recorder.add({ flag: flag.name, environment, ...countOutcomes([outcome]) }),
+      recorder.add({ flag: flag.name, createdAt: flag.createdAt, environment, ...countOutcomes([outcome]) }),
     lost: 0,
     close: () => recorder.close(),
   };

@@ -298,7 +298,8 @@ export function flagEndpoints(parts: ApiParts): readonly Endpoint[] {
       path: '/api/key',
       id: 'key',
       summary: 'What the key of this request may do',
-      role: 'read',
+      // Whoever may do nothing with flags, such as a key for releases alone, learns it here.
+      role: null,
       answers: { 200: { description: 'Its name and grants.', schema: KeyAnswer } },
       problems: [],
       handle: ({ principal: { id, grants, releases, groups } }) => ({

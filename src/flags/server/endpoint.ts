@@ -39,8 +39,8 @@ export interface Endpoint {
   readonly summary: string;
   /** What it is about, by which the grants are looked up. */
   readonly of: 'flags' | 'releases';
-  /** The least that is needed in some environment or namespace; the service looks more closely. */
-  readonly role: Role;
+  /** The least that is needed in some environment or namespace; the service looks more closely. null: to be known. */
+  readonly role: Role | null;
   readonly body: z.ZodType | null;
   readonly query: z.ZodType | null;
   /** No body at all says the same as an empty object. */
@@ -95,7 +95,7 @@ const MAX_FIELDS = 20;
 export function carryOut(endpoint: Endpoint, asked: Asked<unknown, unknown>): Answer | Promise<Answer> {
   const { principal, query } = asked;
   const { role, of: what } = endpoint;
-  if (!mayAnywhere(principal, role, what)) {
+  if (role !== null && !mayAnywhere(principal, role, what)) {
     throw new FlagProblem(
       'forbidden',
       `${principal.id} may not ${role === 'report' ? 'report outcomes of' : role} ${what} anywhere.`,

@@ -52,6 +52,7 @@ export async function openFlagsServer(choice: FlagsServerChoice): Promise<FlagsS
       hint: 'An environment has 1 to 64 letters, digits, ".", "_" and "-", such as production.',
     });
   }
+  for (const origin of choice.corsOrigins ?? []) refuseOtherThanOrigin(origin);
   const { host, environment, corsOrigins, disabledBehavior, requireIfMatch, beside } = choice;
   return startFlagsServer({
     store: storeOf(choice),
@@ -65,6 +66,18 @@ export async function openFlagsServer(choice: FlagsServerChoice): Promise<FlagsS
     ...(disabledBehavior === undefined ? {} : { disabledBehavior }),
     ...(requireIfMatch === undefined ? {} : { requireIfMatch }),
     ...(beside === undefined ? {} : { beside }),
+  });
+}
+
+/** One that is written otherwise than browsers send it would let no page ask, without a word. */
+function refuseOtherThanOrigin(given: string): void {
+  if (/^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/.test(given)) {
+    const { protocol, origin } = URL.canParse(given) ? new URL(given) : { protocol: 'http:', origin: null };
+    const isOfBrowsers = protocol === 'http:' || protocol === 'https:' ? origin === given : true;
+    if (isOfBrowsers) return;
+  }
+  throw new ReleaseError('usage', `--cors-origin is ${JSON.stringify(given)}, which is no origin of a page.`, {
+    hint: 'Write it as browsers send it: scheme and host in lower case, a port that is not the usual one, and no path, such as https://app.example.',
   });
 }
 
