@@ -51,7 +51,7 @@ export function isCanary(ingress: TrafficObject): boolean {
  * The spec of the canary twin: the same class, TLS and rules, with the canary Service in place of the stable one. Paths
  * that go elsewhere are left out: they have no canary.
  *
- * @throws TrafficFailure `invalidRoute` when no path goes to the stable Service.
+ * @throws TrafficFailure `invalidRoute` for one of which `whyUnshared` says why.
  */
 export function canarySpec(primary: TrafficObject, services: Services): Readonly<Record<string, unknown>> {
   const parsed = IngressSpec.safeParse(primary['spec']);
@@ -64,17 +64,19 @@ export function canarySpec(primary: TrafficObject, services: Services): Readonly
     );
     return paths.length === 0 ? [] : [{ ...rule, http: { ...rule.http, paths } }];
   });
-  if (ours.length === 0) {
-    throw new TrafficFailure(
-      'invalidRoute',
-      `${describeObject(refOf(primary))} has no path that goes to Service ${services.stable}, so there is nothing to split.`,
-    );
-  }
+  const why = whyUnshared(primary, services);
+  if (why !== null) throw new TrafficFailure('invalidRoute', why);
   return {
     ...(ingressClassName === undefined ? {} : { ingressClassName }),
     ...(tls === undefined ? {} : { tls }),
     rules: ours,
   };
+}
+
+/** Why no twin of an Ingress would share what goes to the stable Service, a sentence; null where one does. */
+export function whyUnshared(primary: TrafficObject, services: Services): string | null {
+  if (placesThatLeadTo(services.stable, primary).length > 0) return null;
+  return `${describeObject(refOf(primary))} has no path that goes to Service ${services.stable}, so there is nothing to split.`;
 }
 
 /**

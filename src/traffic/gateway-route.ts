@@ -4,10 +4,19 @@ import type { TrafficObject } from './cluster-access';
 import { gatewayStatus } from './gateway-status';
 import { refOf } from './held-object';
 import type { RouteShape, Services } from './route-shape';
-import { union } from './route-shape';
+import { isNothing, union } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficMatch } from './traffic-router';
-import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import {
+  hasStable,
+  isCanaryAlone,
+  pairOrigin,
+  shareOf,
+  split,
+  takenBack,
+  unsplit,
+  withoutCanary,
+} from './weighted-pair';
 import type { BackendAccess } from './weighted-pair';
 
 type Backend = z.infer<typeof Backend>;
@@ -49,10 +58,17 @@ export function gatewayRouteShape(services: Services): RouteShape {
         match: known.filter((match) => rules.some((rule) => isMatchRule(rule, access, [match]))),
       };
     },
-    write(object, { weight, match }, known) {
+    write(object, document, known) {
+      const { weight, match } = document;
       const where = describeObject(refOf(object));
       const base = baseRules(rulesOf(object), access, union(known, match));
+      const back = isNothing(document);
       if (!base.some((rule) => splits(rule, access))) {
+        if (back)
+          return withRules(
+            object,
+            base.map((rule) => withBackends(rule, (given) => withoutCanary(given, access))),
+          );
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no rule that sends to Service ${services.stable}, so there is nothing to split.`,
@@ -61,9 +77,9 @@ export function gatewayRouteShape(services: Services): RouteShape {
       const matched = match.flatMap((one) =>
         base.filter((rule) => splits(rule, access)).map((rule) => matchRule(rule, one, access)),
       );
-      const weighed = base.map((rule) =>
-        splits(rule, access) ? { ...rule, backendRefs: split(rule.backendRefs ?? [], access, weight, where) } : rule,
-      );
+      const divided = (backends: readonly Backend[]): Backend[] =>
+        back ? takenBack(backends, access, where) : split(backends, access, weight, where);
+      const weighed = base.map((rule) => (splits(rule, access) ? withBackends(rule, divided) : rule));
       return withRules(object, [...matched, ...weighed]);
     },
     origin(object, known) {
@@ -99,12 +115,18 @@ function backendAccess(services: Services): BackendAccess<Backend> {
     isWeighted: ({ weight }) => weight !== undefined,
     unweighted: ({ weight: _weight, ...backend }) => backend,
     toCanary: (stable) => ({ ...stable, name: services.canary }),
+    toStable: (canary) => ({ ...canary, name: services.stable }),
     describe: ({ kind, name }) => `${kind ?? 'Service'} ${name}`,
   };
 }
 
 function splits(rule: Rule, access: BackendAccess<Backend>): boolean {
   return hasStable(rule.backendRefs ?? [], access);
+}
+
+/** A rule without any backends (a redirect, say) is left without. */
+function withBackends(rule: Rule, change: (backends: readonly Backend[]) => readonly Backend[]): Rule {
+  return rule.backendRefs === undefined ? rule : { ...rule, backendRefs: [...change(rule.backendRefs)] };
 }
 
 /** The user's own rules. */
@@ -157,5 +179,6 @@ function rulesOf(object: TrafficObject): readonly Rule[] {
 }
 
 function withRules(object: TrafficObject, rules: readonly Rule[]): TrafficObject {
+  if (rules.length === 0 && rulesOf(object).length === 0) return object;
   return { ...object, spec: { ...(object['spec'] as object), rules } };
 }

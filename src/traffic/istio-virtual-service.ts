@@ -3,10 +3,19 @@ import { describeObject } from './cluster-access';
 import type { TrafficObject } from './cluster-access';
 import { refOf } from './held-object';
 import type { RouteShape, Services } from './route-shape';
-import { union } from './route-shape';
+import { isNothing, union } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficMatch } from './traffic-router';
-import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import {
+  hasStable,
+  isCanaryAlone,
+  pairOrigin,
+  shareOf,
+  split,
+  takenBack,
+  unsplit,
+  withoutCanary,
+} from './weighted-pair';
 import type { BackendAccess } from './weighted-pair';
 
 type Destination = z.infer<typeof Destination>;
@@ -53,10 +62,18 @@ export function virtualServiceShape(services: Services): RouteShape {
         match: known.filter((match) => rules.some((rule) => isMatchRule(rule, access, [match]))),
       };
     },
-    write(object, { weight, match }, known) {
+    write(object, document, known) {
+      const { weight, match } = document;
       const where = describeObject(refOf(object));
       const base = baseRules(rulesOf(object), access, union(known, match));
+      const back = isNothing(document);
       if (!base.some((rule) => hasStable(rule.route ?? [], access))) {
+        if (back) {
+          const freed = base.map((rule) =>
+            rule.route === undefined ? rule : { ...rule, route: withoutCanary(rule.route, access) },
+          );
+          return withRules(object, freed);
+        }
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no http rule that goes to host ${services.stable}, so there is nothing to split.`,
@@ -65,8 +82,8 @@ export function virtualServiceShape(services: Services): RouteShape {
       const rules = base.flatMap((rule) => {
         const route = rule.route ?? [];
         if (!hasStable(route, access)) return [rule];
-        const weighed = { ...rule, route: split(route, access, weight, where) };
-        return [...match.map((one) => matchRule(rule, one, access)), weighed];
+        const divided = back ? takenBack(route, access, where) : split(route, access, weight, where);
+        return [...match.map((one) => matchRule(rule, one, access)), { ...rule, route: divided }];
       });
       return withRules(object, rules);
     },
@@ -108,6 +125,11 @@ function destinationAccess(services: Services): BackendAccess<Destination> {
       const { subset: _subset, ...destination } = stable.destination;
       const rest = destination.host.slice(services.stable.length);
       return { ...stable, destination: { ...destination, host: `${services.canary}${rest}` } };
+    },
+    toStable: (canary) => {
+      const { destination } = canary;
+      const rest = destination.host.slice(services.canary.length);
+      return { ...canary, destination: { ...destination, host: `${services.stable}${rest}` } };
     },
     describe: ({ destination }) => `host ${destination.host}`,
   };
@@ -171,6 +193,8 @@ function rulesOf(object: TrafficObject): readonly Rule[] {
 }
 
 function withRules(object: TrafficObject, http: readonly Rule[]): TrafficObject {
+  // One without http rules is left without.
+  if (http.length === 0 && rulesOf(object).length === 0) return object;
   return { ...object, spec: { ...(object['spec'] as object), http } };
 }
 

@@ -20,7 +20,8 @@ export interface RouteShape {
   /** `known` are the matches we may have put there: others are the user's own. */
   read(object: TrafficObject, known: readonly TrafficMatch[]): Reading;
   /**
-   * The object as it says the document.
+   * The object as it says the document. One without any traffic for the canary can always be said: whatever others have
+   * made of the object, what goes to the canary goes to stable.
    *
    * @throws TrafficFailure `invalidRoute` when it is not made so that traffic can be split.
    */
@@ -33,6 +34,11 @@ export interface RouteShape {
   needsPods?(object: TrafficObject): boolean;
   /** What whoever serves the object says about its last change. */
   status(object: TrafficObject): Exclude<Verification, { kind: 'changed' }>;
+}
+
+/** True for the document of the way back: all traffic on stable. */
+export function isNothing({ weight, match }: TrafficDocument): boolean {
+  return weight === 0 && match.length === 0;
 }
 
 /** The matches of either list, each once. */
