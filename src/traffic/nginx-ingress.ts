@@ -59,10 +59,12 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
       // Without a canary Ingress everything goes to stable.
       if (canary === null) {
         const gone = heldOn(primary) === null ? [] : missing(heldOn(primary)?.document ?? null, refs.canary);
-        return { weight: 0, match: [], objects: [primary], foreignEdits: gone };
+        const why = whyUnshared(primary, services);
+        const refused = why === null ? {} : { refusal: why };
+        return { weight: 0, match: [], objects: [primary], foreignEdits: gone, ...refused };
       }
       const held = heldOn(canary);
-      const refusal = strayFrom(primary, canary, services);
+      const refusal = whyUnshared(primary, services) ?? strayFrom(primary, canary, services);
       return {
         ...readRouting(canary),
         objects: [primary, canary],

@@ -8,6 +8,9 @@ import { TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
+/** Any that sends to both tracks. */
+const TRIAL: TrafficDocument = { weight: 50, match: [] };
+
 /** One object that says who gets what, such as an HTTPRoute. */
 export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shape: RouteShape): TrafficUnit {
   return {
@@ -15,10 +18,12 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
 
     async look({ signal, fresh }): Promise<UnitView> {
       const live = await findObject(cluster, ref, signal, { fresh });
+      const refusal = whyUnsplit(live, shape);
       return {
         ...readingOf(live, shape),
         objects: [live],
         foreignEdits: foreignEdits(live, shape, cluster),
+        ...(refusal === null ? {} : { refusal }),
         ...(shape.needsPods?.(live) ? { needsPods: true } : {}),
       };
     },
@@ -60,6 +65,17 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
 
 function readingOf(live: TrafficObject, shape: RouteShape): Reading {
   return shape.read(live, heldOn(live)?.document.match ?? []);
+}
+
+/** Why no release may begin with the object, a sentence; what only the first weight would find is found before any write. */
+function whyUnsplit(live: TrafficObject, shape: RouteShape): string | null {
+  try {
+    shape.write(live, TRIAL, heldOn(live)?.document.match ?? []);
+    return null;
+  } catch (error) {
+    if (error instanceof TrafficFailure && error.kind === 'invalidRoute') return error.message;
+    throw error;
+  }
 }
 
 /**

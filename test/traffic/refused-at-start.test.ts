@@ -1,0 +1,119 @@
+import type { TrafficObject } from '../../src/traffic/cluster-access';
+import { createTrafficRouter } from '../../src/traffic/create-traffic-router';
+import type { TrafficSettings } from '../../src/traffic/create-traffic-router';
+import { FakeCluster } from './fake-cluster';
+
+const services = { namespace: 'shop', stable: 'checkout', canary: 'checkout-canary' };
+const signal = new AbortController().signal;
+const metadata = { name: 'web', namespace: 'shop' };
+
+/** What is said of objects before anything is changed. */
+async function refusalOf(settings: TrafficSettings, ...objects: readonly TrafficObject[]): Promise<string | undefined> {
+  const cluster = new FakeCluster();
+  for (const object of objects) cluster.put(object);
+  const { refusal } = await createTrafficRouter(cluster, services, settings).observe({ signal });
+  expect(cluster.calls.every((call) => call === 'find')).toBe(true);
+  return refusal;
+}
+
+describe('an HTTPRoute', () => {
+  const route = (name: string, ...rules: readonly object[]): TrafficObject => ({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name, namespace: 'shop' },
+    spec: { parentRefs: [{ name: 'public' }], rules },
+  });
+  const by = (...names: readonly string[]): TrafficSettings => ({
+    kind: 'gatewayAPI',
+    routes: names.map((name) => ({ kind: 'HTTPRoute', name })),
+  });
+  const good = { backendRefs: [{ name: 'checkout' }] };
+
+  it('that can be split is not refused', async () => {
+    expect(await refusalOf(by('web'), route('web', good, { backendRefs: [{ name: 'cart' }] }))).toBeUndefined();
+  });
+
+  it.each<[string, object, RegExp]>([
+    [
+      'a third backend',
+      {
+        backendRefs: [
+          { name: 'checkout', weight: 90 },
+          { name: 'cart', weight: 10 },
+        ],
+      },
+      /^HTTPRoute shop\/web also sends traffic to Service cart, /,
+    ],
+    [
+      'stable twice',
+      { backendRefs: [{ name: 'checkout' }, { name: 'checkout', port: 81 }] },
+      /^HTTPRoute shop\/web names the stable Service more than once/,
+    ],
+  ])('is refused for %s, be it in a later rule', async (_name, rule, sentence) => {
+    expect(await refusalOf(by('web'), route('web', good, rule))).toMatch(sentence);
+  });
+
+  it('is refused without a rule for stable, where another one has it', async () => {
+    const others = route('other', { backendRefs: [{ name: 'cart' }] });
+
+    expect(await refusalOf(by('web', 'other'), route('web', good), others)).toMatch(
+      /^HTTPRoute shop\/other has no rule that sends to Service checkout/,
+    );
+  });
+});
+
+describe('a VirtualService', () => {
+  const virtualService = (spec: object): TrafficObject => ({
+    apiVersion: 'networking.istio.io/v1',
+    kind: 'VirtualService',
+    metadata,
+    spec,
+  });
+  const by: TrafficSettings = { kind: 'istio', virtualService: 'web' };
+  const http = [{ route: [{ destination: { host: 'checkout' } }] }];
+
+  it('that can be split is not refused', async () => {
+    expect(await refusalOf(by, virtualService({ http }))).toBeUndefined();
+  });
+
+  it('is refused for two subsets of the stable host', async () => {
+    const route = ['v1', 'v2'].map((subset) => ({ destination: { host: 'checkout', subset }, weight: 50 }));
+
+    expect(await refusalOf(by, virtualService({ http: [{ route }] }))).toMatch(
+      /^VirtualService shop\/web names the stable Service more than once/,
+    );
+  });
+});
+
+describe('an Ingress', () => {
+  const path = (name: string) => ({ path: '/', backend: { service: { name } } });
+  const ingress = (spec: object): TrafficObject => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata,
+    spec,
+  });
+  const to = (...names: readonly string[]) => ({ rules: [{ http: { paths: names.map(path) } }] });
+  const by: TrafficSettings = { kind: 'nginx', ingresses: ['web'] };
+  const own = (spec: object): TrafficObject => ({
+    ...ingress(spec),
+    metadata: {
+      name: 'web-canary',
+      namespace: 'shop',
+      annotations: { 'nginx.ingress.kubernetes.io/canary': 'true' },
+    },
+  });
+
+  it('that can be split is not refused', async () => {
+    expect(await refusalOf(by, ingress(to('checkout', 'cart')))).toBeUndefined();
+  });
+
+  it.each<[string, readonly TrafficObject[]]>([
+    ['', []],
+    [', with a canary Ingress of the user’s own', [own(to('checkout-canary'))]],
+  ])('is refused without a path for stable%s', async (_name, more) => {
+    expect(await refusalOf(by, ingress(to('cart')), ...more)).toMatch(
+      /^Ingress shop\/web has no path that goes to Service checkout/,
+    );
+  });
+});
