@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { describeObject } from './cluster-access';
 import type { TrafficObject } from './cluster-access';
-import { gatewayStatus } from './gateway-status';
+import { gatewayRefusal, gatewayStatus } from './gateway-status';
 import { refOf } from './held-object';
 import type { RouteShape, Services } from './route-shape';
 import { isNothing, union } from './route-shape';
@@ -100,6 +100,12 @@ export function gatewayRouteShape(services: Services): RouteShape {
       return withRules(object, rules);
     },
     status: gatewayStatus,
+    refusal: (object) =>
+      gatewayRefusal(object, {
+        canaryNamed: rulesOf(object).some((rule) =>
+          (rule.backendRefs ?? []).some((backend) => access.trackOf(backend) === 'canary'),
+        ),
+      }),
   };
 }
 

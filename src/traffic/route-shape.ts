@@ -33,7 +33,19 @@ export interface RouteShape {
   /** As `needsPods` of a `TrafficView`; left out where that is never so. */
   needsPods?(object: TrafficObject): boolean;
   /** What whoever serves the object says about its last change. */
-  status(object: TrafficObject): Exclude<Verification, { kind: 'changed' }>;
+  status(object: TrafficObject, asked: StatusAsked): Exclude<Verification, { kind: 'changed' }>;
+  /** Why whoever serves the object would not confirm any change of it, a sentence; null where nothing says so. */
+  refusal?(object: TrafficObject): string | null;
+}
+
+export interface StatusAsked {
+  /** For the document of the way back: that it was taken counts then, and not whether all of the object is in order. */
+  readonly back: boolean;
+  /**
+   * Who has said nothing since this generation, from before the release, has not taken any change of it: whatever he serves,
+   * the canary has no part in it. Null as long as his word is waited for.
+   */
+  readonly silentSince: number | null;
 }
 
 /** True for the document of the way back: all traffic on stable. */

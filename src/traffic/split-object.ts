@@ -3,16 +3,22 @@ import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-
 import { disown, findObject, heldOn, lastForeignWriter, rewrite, withHeld } from './held-object';
 import { diff } from './json-patch';
 import type { Reading, RouteShape } from './route-shape';
-import { sameMatches, union } from './route-shape';
+import { isNothing, sameMatches, union } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
+
+/** A controller says in a second or two what it has taken; that is all that silence means after this. */
+const SILENT_MS = 5_000;
 
 /** Any that sends to both tracks. */
 const TRIAL: TrafficDocument = { weight: 50, match: [] };
 
 /** One object that says who gets what, such as an HTTPRoute. */
 export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shape: RouteShape): TrafficUnit {
+  /** When the word on the way back was asked for the first time; null after each write. */
+  let askedAt: number | null = null;
+
   return {
     name: describeObject(ref),
 
@@ -31,14 +37,18 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
     async put({ document, ...write }): Promise<UnitPut> {
       let before: Reading | null = null;
       let edits: readonly string[] = [];
+      askedAt = null;
       try {
         const { written } = await rewrite(cluster, ref, write, (live) => {
           const held = heldOn(live);
           const known = held?.document.match ?? [];
           before = readingOf(live, shape);
           edits = foreignEdits(live, shape, cluster);
-          const origin = held === null ? shape.origin(live, known) : held.origin;
-          return withHeld(shape.write(live, document, known), write.fence, { document, origin });
+          const { origin, generation } = held ?? {
+            origin: shape.origin(live, known),
+            generation: live.metadata.generation,
+          };
+          return withHeld(shape.write(live, document, known), write.fence, { document, origin, generation });
         });
         return { before, written, foreignEdits: edits, notes: [], error: null };
       } catch (error) {
@@ -49,7 +59,11 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
     async verify({ document, signal, fresh = false }): Promise<Verification> {
       const live = await findObject(cluster, ref, signal, fresh ? { fresh } : { anew: true });
       const differs = differences(live, shape, document, cluster);
-      return differs.length > 0 ? { kind: 'changed', reasons: differs } : shape.status(live);
+      if (differs.length > 0) return { kind: 'changed', reasons: differs };
+      const back = isNothing(document);
+      askedAt ??= performance.now();
+      const isWaitedFor = !back || performance.now() - askedAt < SILENT_MS;
+      return shape.status(live, { back, silentSince: isWaitedFor ? null : (heldOn(live)?.generation ?? null) });
     },
 
     async release(write: TrafficWrite): Promise<void> {
@@ -70,8 +84,10 @@ function readingOf(live: TrafficObject, shape: RouteShape): Reading {
 /** Why no release may begin with the object, a sentence; what only the first weight would find is found before any write. */
 function whyUnsplit(live: TrafficObject, shape: RouteShape): string | null {
   try {
-    shape.write(live, TRIAL, heldOn(live)?.document.match ?? []);
-    return null;
+    const held = heldOn(live);
+    shape.write(live, TRIAL, held?.document.match ?? []);
+    // While a release holds it, what is said may be about what the release itself has written.
+    return held === null ? (shape.refusal?.(live) ?? null) : null;
   } catch (error) {
     if (error instanceof TrafficFailure && error.kind === 'invalidRoute') return error.message;
     throw error;

@@ -160,3 +160,42 @@ it('the way back by NGINX is open where nothing of the Ingress leads to stable a
   expect(verified.kind).toBe('confirmed');
   expect([...cluster.objects.keys()]).toEqual(['Ingress/web']);
 });
+
+it('the way back waits a while for a controller that has said nothing since before the release, and not for good', async () => {
+  const cluster = new FakeCluster();
+  const says = (controllerName: string, observedGeneration: number) => ({
+    parentRef: { name: 'public' },
+    controllerName,
+    conditions: ['Accepted', 'ResolvedRefs'].map((type) => ({ type, status: 'True', observedGeneration })),
+  });
+  cluster.put({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: 'web', namespace: 'shop', generation: 5 },
+    spec: { parentRefs: [{ name: 'public' }], rules: [{ backendRefs: [{ name: 'checkout' }] }] },
+  });
+  const router = createTrafficRouter(cluster, services, {
+    kind: 'gatewayAPI',
+    routes: [{ kind: 'HTTPRoute', name: 'web' }],
+  });
+  await router.apply({ document: at(50), fence: fence(1), signal });
+  await router.apply({ document: at(0), fence: fence(2), signal });
+  const live = cluster.objects.get('HTTPRoute/web') as TrafficObject;
+  cluster.put({
+    ...live,
+    metadata: { ...live.metadata, generation: 7 },
+    status: { parents: [says('old/gone', 5), says('x/new', 7)] },
+  });
+  const clock = jest.spyOn(performance, 'now');
+
+  try {
+    clock.mockReturnValue(1_000);
+    const first = await router.verify({ document: at(0), signal });
+    clock.mockReturnValue(1_000 + 5_000);
+    const last = await router.verify({ document: at(0), signal });
+
+    expect([first.kind, last.kind]).toEqual(['pending', 'confirmed']);
+  } finally {
+    clock.mockRestore();
+  }
+});

@@ -62,6 +62,67 @@ describe('an HTTPRoute', () => {
   });
 });
 
+describe('the status of an HTTPRoute', () => {
+  const route = (parents: readonly object[], spec: object = {}): TrafficObject => ({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { ...metadata, generation: 3 },
+    spec: { parentRefs: [{ name: 'public' }], rules: [{ backendRefs: [{ name: 'checkout' }] }], ...spec },
+    status: { parents },
+  });
+  const says = (controllerName: string, observedGeneration: number, resolved = 'True') => ({
+    parentRef: { name: 'public' },
+    controllerName,
+    conditions: [
+      { type: 'Accepted', status: 'True', observedGeneration },
+      { type: 'ResolvedRefs', status: resolved, reason: 'BackendNotFound', observedGeneration },
+    ],
+  });
+  const by: TrafficSettings = { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'web' }] };
+  const named = { rules: [{ backendRefs: [{ name: 'checkout' }, { name: 'checkout-canary', weight: 0 }] }] };
+
+  it.each<[string, TrafficObject]>([
+    ['is confirmed', route([says('a/b', 3)])],
+    ['is not there yet', route([])],
+    ['is of a change before', route([says('a/b', 2, 'False')])],
+    ['lacks the canary’s Service, which the release makes', route([says('a/b', 3, 'False')], named)],
+  ])('is no reason to refuse where it %s', async (_name, object) => {
+    expect(await refusalOf(by, object)).toBeUndefined();
+  });
+
+  it.each<[string, TrafficObject, RegExp]>([
+    [
+      'a route of no Gateway',
+      route([], { parentRefs: [] }),
+      /^HTTPRoute shop\/web belongs to no Gateway, .* parentRefs/,
+    ],
+    [
+      'a Service that is not there',
+      route([says('a/b', 3, 'False')]),
+      /^No weight would be confirmed: a\/b says ResolvedRefs is False for HTTPRoute shop\/web .*BackendNotFound/,
+    ],
+    [
+      'a controller that is no more',
+      route([says('old/gone', 1), says('a/b', 3)]),
+      /^old\/gone has not followed HTTPRoute shop\/web on Gateway shop\/public since generation 1 of 3, .*--subresource=status/,
+    ],
+  ])('is a reason for %s', async (_name, object, sentence) => {
+    expect(await refusalOf(by, object)).toMatch(sentence);
+  });
+
+  it('is none while a release holds the route, since that is what it may be about', async () => {
+    const cluster = new FakeCluster();
+    cluster.put(route([says('a/b', 3)]));
+    const router = createTrafficRouter(cluster, services, by);
+    const fence = { release: 'r1', epoch: 1, step: 1, attempt: 1 };
+    await router.apply({ document: { weight: 0, match: [] }, fence, signal });
+    const held = cluster.objects.get('HTTPRoute/web') as TrafficObject;
+    cluster.put({ ...held, status: { parents: [says('a/b', 3, 'False')] } });
+
+    expect((await router.observe({ signal })).refusal).toBeUndefined();
+  });
+});
+
 describe('a VirtualService', () => {
   const virtualService = (spec: object): TrafficObject => ({
     apiVersion: 'networking.istio.io/v1',
