@@ -31,7 +31,16 @@ const Match = z.looseObject({ headers: z.record(z.string(), StringMatch).optiona
 type Rule = z.infer<typeof Rule>;
 const Rule = z.looseObject({ match: z.array(Match).optional(), route: z.array(Destination).optional() });
 
-const VirtualService = z.looseObject({ spec: z.looseObject({ http: z.array(Rule).optional() }) });
+/** What is led on without a look inside: there is nothing in it to take a share of requests from. */
+const OpaqueRule = z.looseObject({ route: z.array(Destination).optional() });
+
+const VirtualService = z.looseObject({
+  spec: z.looseObject({
+    http: z.array(Rule).optional(),
+    tls: z.array(OpaqueRule).optional(),
+    tcp: z.array(OpaqueRule).optional(),
+  }),
+});
 
 const Origin = z.array(z.object({ stable: z.number().nullable(), hadCanary: z.boolean() }));
 
@@ -77,6 +86,13 @@ export function virtualServiceShape(services: Services): RouteShape {
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no http rule that goes to host ${services.stable}, so there is nothing to split.`,
+        );
+      }
+      const opaque = back ? null : opaqueWayToStable(object, access);
+      if (opaque !== null) {
+        throw new TrafficFailure(
+          'invalidRoute',
+          `${where} also leads to host ${services.stable} by a ${opaque} rule, which stays with the stable version at any weight; give that a VirtualService of its own, or a Service of another name.`,
         );
       }
       const rules = base.flatMap((rule) => {
@@ -184,12 +200,24 @@ function headerOf(match: TrafficMatch): [string, z.infer<typeof StringMatch>] {
   return ['cookie', { regex: `^(.*;\\s*)?${name}=always(;.*)?$` }];
 }
 
+/** The kind of rule beside http that leads to stable; null for none. */
+function opaqueWayToStable(object: TrafficObject, access: BackendAccess<Destination>): 'tls' | 'tcp' | null {
+  const spec = specOf(object);
+  const leads = (kind: 'tls' | 'tcp'): boolean =>
+    (spec[kind] ?? []).some((rule) => hasStable(rule.route ?? [], access));
+  return (['tls', 'tcp'] as const).find(leads) ?? null;
+}
+
 function rulesOf(object: TrafficObject): readonly Rule[] {
+  return specOf(object).http ?? [];
+}
+
+function specOf(object: TrafficObject): z.infer<typeof VirtualService>['spec'] {
   const parsed = VirtualService.safeParse(object);
   if (!parsed.success) {
     throw new TrafficFailure('invalidRoute', `${describeObject(refOf(object))} is not made as Istio says.`);
   }
-  return parsed.data.spec.http ?? [];
+  return parsed.data.spec;
 }
 
 function withRules(object: TrafficObject, http: readonly Rule[]): TrafficObject {

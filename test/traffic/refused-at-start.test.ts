@@ -146,6 +146,44 @@ describe('a VirtualService', () => {
   });
 });
 
+describe('a VirtualService with rules beside http', () => {
+  const by: TrafficSettings = { kind: 'istio', virtualService: 'web' };
+  const http = [{ route: [{ destination: { host: 'checkout' } }] }];
+  const to = (host: string) => [{ match: [{ port: 443 }], route: [{ destination: { host } }] }];
+  const virtualService = (spec: object): TrafficObject => ({
+    apiVersion: 'networking.istio.io/v1',
+    kind: 'VirtualService',
+    metadata,
+    spec,
+  });
+
+  it('is not refused where they lead elsewhere', async () => {
+    expect(await refusalOf(by, virtualService({ http, tls: to('cart'), tcp: to('cart') }))).toBeUndefined();
+  });
+
+  it.each(['tls', 'tcp'])('is refused where one leads to stable: %s', async (kind) => {
+    const refusal = await refusalOf(by, virtualService({ http, [kind]: to('checkout.shop.svc.cluster.local') }));
+
+    expect(refusal).toMatch(
+      new RegExp(`^VirtualService shop/web also leads to host checkout by a ${kind} rule, .*VirtualService of its own`),
+    );
+  });
+
+  it('is no reason not to go back', async () => {
+    const cluster = new FakeCluster();
+    cluster.put(virtualService({ http }));
+    const router = createTrafficRouter(cluster, services, by);
+    const fence = { release: 'r1', epoch: 1, step: 1, attempt: 1 };
+    await router.apply({ document: { weight: 50, match: [] }, fence, signal });
+    const live = cluster.objects.get('VirtualService/web') as TrafficObject;
+    cluster.put({ ...live, spec: { ...(live['spec'] as object), tls: to('checkout') } });
+
+    await router.apply({ document: { weight: 0, match: [] }, fence: { ...fence, step: 2 }, signal });
+
+    expect((await router.observe({ signal })).weight).toBe(0);
+  });
+});
+
 describe('an Ingress', () => {
   const path = (name: string) => ({ path: '/', backend: { service: { name } } });
   const ingress = (spec: object): TrafficObject => ({
