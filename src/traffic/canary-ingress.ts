@@ -73,10 +73,18 @@ export function canarySpec(primary: TrafficObject, services: Services): Readonly
   };
 }
 
-/** Why no twin of an Ingress would share what goes to the stable Service, a sentence; null where one does. */
-export function whyUnshared(primary: TrafficObject, services: Services): string | null {
-  if (placesThatLeadTo(services.stable, primary).length > 0) return null;
-  return `${describeObject(refOf(primary))} has no path that goes to Service ${services.stable}, so there is nothing to split.`;
+/**
+ * Why no twin of an Ingress would share all that goes to the stable Service, a sentence; null where one does. NGINX splits
+ * what rules lead to, and has no canary for what fits none of them.
+ */
+export function whyUnshared(primary: TrafficObject, { stable }: Services): string | null {
+  const where = describeObject(refOf(primary));
+  if (placesThatLeadTo(stable, primary).length === 0) {
+    return `${where} has no path that goes to Service ${stable}, so there is nothing to split.`;
+  }
+  const { defaultBackend } = IngressSpec.safeParse(primary['spec']).data ?? {};
+  if (defaultBackend?.service?.name !== stable) return null;
+  return `${where} sends what fits none of its rules to Service ${stable} by its defaultBackend, where nobody would ever meet the canary; give it a rule with the path / in place of that.`;
 }
 
 /**

@@ -207,6 +207,15 @@ describe('an Ingress', () => {
     expect(await refusalOf(by, ingress(to('checkout', 'cart')))).toBeUndefined();
   });
 
+  it('is refused where what fits no rule goes to stable, and not where it goes elsewhere', async () => {
+    const withDefault = (name: string) => ingress({ ...to('checkout'), defaultBackend: { service: { name } } });
+
+    expect(await refusalOf(by, withDefault('cart'))).toBeUndefined();
+    expect(await refusalOf(by, withDefault('checkout'))).toMatch(
+      /^Ingress shop\/web sends what fits none of its rules to Service checkout by its defaultBackend, .* path \/ /,
+    );
+  });
+
   it.each<[string, readonly TrafficObject[]]>([
     ['', []],
     [', with a canary Ingress of the user’s own', [own(to('checkout-canary'))]],
