@@ -2,20 +2,13 @@ import { z } from 'zod';
 import { describeObject } from './cluster-access';
 import type { TrafficObject } from './cluster-access';
 import { refOf } from './held-object';
+import { isOneOf, ownRulesOf, rulesOriginOf } from './own-rules';
+import type { RulesOrigin } from './own-rules';
 import type { RouteShape, Services } from './route-shape';
 import { isNothing, union } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficMatch } from './traffic-router';
-import {
-  hasStable,
-  isCanaryAlone,
-  pairOrigin,
-  shareOf,
-  split,
-  takenBack,
-  unsplit,
-  withoutCanary,
-} from './weighted-pair';
+import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, takenBack, unsplit } from './weighted-pair';
 import type { BackendAccess } from './weighted-pair';
 
 type Destination = z.infer<typeof Destination>;
@@ -42,8 +35,6 @@ const VirtualService = z.looseObject({
   }),
 });
 
-const Origin = z.array(z.object({ stable: z.number().nullable(), hadCanary: z.boolean() }));
-
 const Status = z.looseObject({
   status: z.looseObject({
     // Istio's API writes 64-bit numbers as text.
@@ -63,7 +54,7 @@ export function virtualServiceShape(services: Services): RouteShape {
   return {
     read(object, known) {
       const rules = rulesOf(object);
-      const given = baseRules(rules, access, known)
+      const given = rules
         .filter((rule) => hasStable(rule.route ?? [], access))
         .flatMap((rule) => shareOf(rule.route ?? [], access) ?? []);
       return {
@@ -74,21 +65,30 @@ export function virtualServiceShape(services: Services): RouteShape {
     write(object, document, known) {
       const { weight, match } = document;
       const where = describeObject(refOf(object));
-      const base = baseRules(rulesOf(object), access, union(known, match));
-      const back = isNothing(document);
+      const own = ownRules(object, access, known);
+      const base = baseRules(rulesOf(object), access, { known: union(known, match), own });
+      if (isNothing(document)) {
+        // A rule of the user's own is his, and so is one for the canary alone that came meanwhile, as long as others lead
+        // to stable; any other has lost stable to somebody.
+        const isSplit = base.some((rule) => hasStable(rule.route ?? [], access));
+        const isLeft = ({ route = [] }: Rule): boolean =>
+          !hasStable(route, access) && isSplit && isCanaryAlone(route, access);
+        const isOwn = (rule: Rule): boolean =>
+          !hasStable(rule.route ?? [], access) && (own === null || isOneOf(rule, own));
+        const rules = base.map((rule) =>
+          rule.route === undefined || isOwn(rule) || isLeft(rule)
+            ? rule
+            : { ...rule, route: takenBack(rule.route, access, where) },
+        );
+        return withRules(object, rules);
+      }
       if (!base.some((rule) => hasStable(rule.route ?? [], access))) {
-        if (back) {
-          const freed = base.map((rule) =>
-            rule.route === undefined ? rule : { ...rule, route: withoutCanary(rule.route, access) },
-          );
-          return withRules(object, freed);
-        }
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no http rule that goes to host ${services.stable}, so there is nothing to split.`,
         );
       }
-      const opaque = back ? null : opaqueWayToStable(object, access);
+      const opaque = opaqueWayToStable(object, access);
       if (opaque !== null) {
         throw new TrafficFailure(
           'invalidRoute',
@@ -98,20 +98,23 @@ export function virtualServiceShape(services: Services): RouteShape {
       const rules = base.flatMap((rule) => {
         const route = rule.route ?? [];
         if (!hasStable(route, access)) return [rule];
-        const divided = back ? takenBack(route, access, where) : split(route, access, weight, where);
-        return [...match.map((one) => matchRule(rule, one, access)), { ...rule, route: divided }];
+        // The same rule of the user's own does already.
+        const matched = match.map((one) => matchRule(rule, one, access)).filter((one) => !isOneOf(one, own));
+        return [...matched, { ...rule, route: split(route, access, weight, where) }];
       });
       return withRules(object, rules);
     },
-    origin(object, known) {
-      return baseRules(rulesOf(object), access, known)
+    origin(object, known): RulesOrigin {
+      const own = ownRules(object, access, known);
+      const rules = baseRules(rulesOf(object), access, { known, own })
         .filter((rule) => hasStable(rule.route ?? [], access))
         .map((rule) => pairOrigin(rule.route ?? [], access));
+      return { rules, own };
     },
     restore(object, origin, known) {
-      const origins = Origin.safeParse(origin).data ?? [];
+      const { rules: origins, own } = rulesOriginOf(origin);
       let index = -1;
-      const rules = baseRules(rulesOf(object), access, known).map((rule) => {
+      const rules = baseRules(rulesOf(object), access, { known, own }).map((rule) => {
         const route = rule.route ?? [];
         if (!hasStable(route, access)) return rule;
         index += 1;
@@ -161,8 +164,25 @@ function isHost(host: string, service: string, namespace: string): boolean {
   );
 }
 
-function baseRules(rules: readonly Rule[], access: BackendAccess<Destination>, known: readonly TrafficMatch[]): Rule[] {
-  return rules.filter((rule) => !isMatchRule(rule, access, known));
+/** All but those that a release has put there for its matches. */
+function baseRules(
+  rules: readonly Rule[],
+  access: BackendAccess<Destination>,
+  { known, own }: { readonly known: readonly TrafficMatch[]; readonly own: RulesOrigin['own'] },
+): Rule[] {
+  return rules.filter((rule) => !isMatchRule(rule, access, known) || isOneOf(rule, own));
+}
+
+function ownRules(
+  object: TrafficObject,
+  access: BackendAccess<Destination>,
+  known: readonly TrafficMatch[],
+): RulesOrigin['own'] {
+  return ownRulesOf(object, rulesOf(object), {
+    access,
+    backendsOf: (rule) => rule.route ?? [],
+    isOurs: (rule) => isMatchRule(rule, access, known),
+  });
 }
 
 function isMatchRule(rule: Rule, access: BackendAccess<Destination>, known: readonly TrafficMatch[]): boolean {

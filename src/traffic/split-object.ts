@@ -1,6 +1,6 @@
 import { describeObject } from './cluster-access';
 import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
-import { disown, findObject, heldOn, lastForeignWriter, rewrite, withHeld } from './held-object';
+import { disown, findObject, heldOn, isOwned, lastForeignWriter, rewrite, withHeld } from './held-object';
 import { diff } from './json-patch';
 import type { Reading, RouteShape } from './route-shape';
 import { isNothing, sameMatches, union } from './route-shape';
@@ -41,7 +41,8 @@ export function splitObject(cluster: TrafficCluster, ref: TrafficObjectRef, shap
       try {
         const { written } = await rewrite(cluster, ref, write, (live) => {
           const held = heldOn(live);
-          const known = held?.document.match ?? [];
+          // Of a release whose notes somebody has taken away the server still knows that it has written here.
+          const known = held?.document.match ?? (isOwned(live, cluster.fieldManager) ? document.match : []);
           before = readingOf(live, shape);
           edits = foreignEdits(live, shape, cluster);
           const { origin, generation } = held ?? {

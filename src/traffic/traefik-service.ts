@@ -5,7 +5,7 @@ import { heldOn, refOf } from './held-object';
 import type { RouteShape, Services } from './route-shape';
 import { isNothing } from './route-shape';
 import { TrafficFailure } from './traffic-router';
-import { hasStable, pairOrigin, shareOf, split, takenBack, unsplit, withoutCanary } from './weighted-pair';
+import { hasStable, pairOrigin, shareOf, split, takenBack, unsplit } from './weighted-pair';
 import type { BackendAccess, PairOrigin } from './weighted-pair';
 
 type Backend = z.infer<typeof Backend>;
@@ -38,8 +38,7 @@ export function traefikServiceShape(services: Services): RouteShape {
       const backends = backendsOf(object);
       const where = describeObject(refOf(object));
       const back = isNothing(document);
-      if (!hasStable(backends, access)) {
-        if (back) return withBackends(object, withoutCanary(backends, access));
+      if (!back && !hasStable(backends, access)) {
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no weighted Service ${services.stable}, so there is nothing to split.`,

@@ -30,6 +30,10 @@ export function hasStable<T>(backends: readonly T[], access: BackendAccess<T>): 
   return backends.some((backend) => access.trackOf(backend) === 'stable');
 }
 
+export function hasCanary<T>(backends: readonly T[], access: BackendAccess<T>): boolean {
+  return backends.some((backend) => access.trackOf(backend) === 'canary');
+}
+
 /** True for backends of which the canary is the only one. */
 export function isCanaryAlone<T>(backends: readonly T[], access: BackendAccess<T>): boolean {
   const [backend, ...more] = backends;
@@ -51,7 +55,7 @@ export function shareOf<T>(backends: readonly T[], access: BackendAccess<T>): nu
 export function split<T>(backends: readonly T[], access: BackendAccess<T>, weight: number, where: string): T[] {
   const why = whyNotSplit(backends, access, where);
   if (why !== null) throw new TrafficFailure('invalidRoute', why);
-  const complete = backends.some((backend) => access.trackOf(backend) === 'canary')
+  const complete = hasCanary(backends, access)
     ? backends
     : backends.flatMap((backend) =>
         access.trackOf(backend) === 'stable' ? [backend, access.toCanary(backend)] : [backend],
@@ -67,7 +71,7 @@ export function split<T>(backends: readonly T[], access: BackendAccess<T>, weigh
  * where they cannot be split any more, stable gets what the canary has, and the rest is left as it is.
  */
 export function takenBack<T>(backends: readonly T[], access: BackendAccess<T>, where: string): T[] {
-  return whyNotSplit(backends, access, where) === null
+  return hasStable(backends, access) && whyNotSplit(backends, access, where) === null
     ? split(backends, access, 0, where)
     : withoutCanary(backends, access);
 }
@@ -90,7 +94,7 @@ function thirdOf<T>(backends: readonly T[], access: BackendAccess<T>): T | undef
 }
 
 /** What the canary has goes to stable, be it by taking its place where stable is not named. */
-export function withoutCanary<T>(backends: readonly T[], access: BackendAccess<T>): T[] {
+function withoutCanary<T>(backends: readonly T[], access: BackendAccess<T>): T[] {
   const { canary } = weightsOf(backends, access);
   const heir = backends.find((backend) => access.trackOf(backend) === 'stable');
   if (canary === 0) return [...backends];
@@ -108,7 +112,7 @@ export function pairOrigin<T>(backends: readonly T[], access: BackendAccess<T>):
   return {
     // A stable backend without any share would leave everybody without an answer.
     stable: stable === 0 ? 100 : named ? stable : null,
-    hadCanary: backends.some((backend) => access.trackOf(backend) === 'canary'),
+    hadCanary: hasCanary(backends, access),
   };
 }
 
