@@ -51,7 +51,7 @@ export function isCanary(ingress: TrafficObject): boolean {
  * The spec of the canary twin: the same class, TLS and rules, with the canary Service in place of the stable one. Paths
  * that go elsewhere are left out: they have no canary.
  *
- * @throws TrafficFailure `invalidRoute` when no path goes to the stable Service.
+ * @throws TrafficFailure `invalidRoute` for one of which `whyUnshared` says why.
  */
 export function canarySpec(primary: TrafficObject, services: Services): Readonly<Record<string, unknown>> {
   const parsed = IngressSpec.safeParse(primary['spec']);
@@ -64,17 +64,27 @@ export function canarySpec(primary: TrafficObject, services: Services): Readonly
     );
     return paths.length === 0 ? [] : [{ ...rule, http: { ...rule.http, paths } }];
   });
-  if (ours.length === 0) {
-    throw new TrafficFailure(
-      'invalidRoute',
-      `${describeObject(refOf(primary))} has no path that goes to Service ${services.stable}, so there is nothing to split.`,
-    );
-  }
+  const why = whyUnshared(primary, services);
+  if (why !== null) throw new TrafficFailure('invalidRoute', why);
   return {
     ...(ingressClassName === undefined ? {} : { ingressClassName }),
     ...(tls === undefined ? {} : { tls }),
     rules: ours,
   };
+}
+
+/**
+ * Why no twin of an Ingress would share all that goes to the stable Service, a sentence; null where one does. NGINX splits
+ * what rules lead to, and has no canary for what fits none of them.
+ */
+export function whyUnshared(primary: TrafficObject, { stable }: Services): string | null {
+  const where = describeObject(refOf(primary));
+  if (placesThatLeadTo(stable, primary).length === 0) {
+    return `${where} has no path that goes to Service ${stable}, so there is nothing to split.`;
+  }
+  const { defaultBackend } = IngressSpec.safeParse(primary['spec']).data ?? {};
+  if (defaultBackend?.service?.name !== stable) return null;
+  return `${where} sends what fits none of its rules to Service ${stable} by its defaultBackend, where nobody would ever meet the canary; give it a rule with the path / in place of that.`;
 }
 
 /**

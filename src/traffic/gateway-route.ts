@@ -1,13 +1,15 @@
 import { z } from 'zod';
 import { describeObject } from './cluster-access';
 import type { TrafficObject } from './cluster-access';
-import { gatewayStatus } from './gateway-status';
+import { gatewayRefusal, gatewayStatus } from './gateway-status';
 import { refOf } from './held-object';
+import { isOneOf, ownRulesOf, rulesOriginOf } from './own-rules';
+import type { RulesOrigin } from './own-rules';
 import type { RouteShape, Services } from './route-shape';
-import { union } from './route-shape';
+import { isNothing, union } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficMatch } from './traffic-router';
-import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, takenBack, unsplit } from './weighted-pair';
 import type { BackendAccess } from './weighted-pair';
 
 type Backend = z.infer<typeof Backend>;
@@ -28,8 +30,6 @@ const Rule = z.looseObject({ matches: z.array(Match).optional(), backendRefs: z.
 
 const Route = z.looseObject({ spec: z.looseObject({ rules: z.array(Rule).optional() }) });
 
-const Origin = z.array(z.object({ stable: z.number().nullable(), hadCanary: z.boolean() }));
-
 /**
  * Weights of an HTTPRoute or GRPCRoute of the Gateway API: every rule that sends to the stable Service gets the canary
  * Service beside it. A header match becomes a copy of each such rule with the header in all its matches; the Gateway API
@@ -40,7 +40,7 @@ export function gatewayRouteShape(services: Services): RouteShape {
   return {
     read(object, known) {
       const rules = rulesOf(object);
-      const shares = baseRules(rules, access, known)
+      const shares = rules
         .filter((rule) => splits(rule, access))
         .map((rule) => shareOf(rule.backendRefs ?? [], access));
       const given = shares.flatMap((share) => share ?? []);
@@ -49,32 +49,49 @@ export function gatewayRouteShape(services: Services): RouteShape {
         match: known.filter((match) => rules.some((rule) => isMatchRule(rule, access, [match]))),
       };
     },
-    write(object, { weight, match }, known) {
+    write(object, document, known) {
+      const { weight, match } = document;
       const where = describeObject(refOf(object));
-      const base = baseRules(rulesOf(object), access, union(known, match));
+      const own = ownRules(object, access, known);
+      const base = baseRules(rulesOf(object), access, { known: union(known, match), own });
+      if (isNothing(document)) {
+        // A rule of the user's own is his, and so is one for the canary alone that came meanwhile, as long as others lead
+        // to stable; any other has lost stable to somebody.
+        const isSplit = base.some((rule) => splits(rule, access));
+        const isLeft = (rule: Rule): boolean =>
+          !splits(rule, access) &&
+          (own === null || isOneOf(rule, own) || (isSplit && isCanaryAlone(rule.backendRefs ?? [], access)));
+        const rules = base.map((rule) =>
+          isLeft(rule) ? rule : withBackends(rule, (backends) => takenBack(backends, access, where)),
+        );
+        return withRules(object, rules);
+      }
       if (!base.some((rule) => splits(rule, access))) {
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no rule that sends to Service ${services.stable}, so there is nothing to split.`,
         );
       }
-      const matched = match.flatMap((one) =>
-        base.filter((rule) => splits(rule, access)).map((rule) => matchRule(rule, one, access)),
-      );
+      // The same rule of the user's own does already.
+      const matched = match
+        .flatMap((one) => base.filter((rule) => splits(rule, access)).map((rule) => matchRule(rule, one, access)))
+        .filter((rule) => !isOneOf(rule, own));
       const weighed = base.map((rule) =>
-        splits(rule, access) ? { ...rule, backendRefs: split(rule.backendRefs ?? [], access, weight, where) } : rule,
+        splits(rule, access) ? withBackends(rule, (backends) => split(backends, access, weight, where)) : rule,
       );
       return withRules(object, [...matched, ...weighed]);
     },
-    origin(object, known) {
-      return baseRules(rulesOf(object), access, known)
+    origin(object, known): RulesOrigin {
+      const own = ownRules(object, access, known);
+      const rules = baseRules(rulesOf(object), access, { known, own })
         .filter((rule) => splits(rule, access))
         .map((rule) => pairOrigin(rule.backendRefs ?? [], access));
+      return { rules, own };
     },
     restore(object, origin, known) {
-      const origins = Origin.safeParse(origin).data ?? [];
+      const { rules: origins, own } = rulesOriginOf(origin);
       let index = -1;
-      const rules = baseRules(rulesOf(object), access, known).map((rule) => {
+      const rules = baseRules(rulesOf(object), access, { known, own }).map((rule) => {
         if (!splits(rule, access)) return rule;
         index += 1;
         // A rule that came later is one that we gave the canary ourselves.
@@ -84,6 +101,12 @@ export function gatewayRouteShape(services: Services): RouteShape {
       return withRules(object, rules);
     },
     status: gatewayStatus,
+    refusal: (object) =>
+      gatewayRefusal(object, {
+        canaryNamed: rulesOf(object).some((rule) =>
+          (rule.backendRefs ?? []).some((backend) => access.trackOf(backend) === 'canary'),
+        ),
+      }),
   };
 }
 
@@ -99,6 +122,7 @@ function backendAccess(services: Services): BackendAccess<Backend> {
     isWeighted: ({ weight }) => weight !== undefined,
     unweighted: ({ weight: _weight, ...backend }) => backend,
     toCanary: (stable) => ({ ...stable, name: services.canary }),
+    toStable: (canary) => ({ ...canary, name: services.stable }),
     describe: ({ kind, name }) => `${kind ?? 'Service'} ${name}`,
   };
 }
@@ -107,9 +131,30 @@ function splits(rule: Rule, access: BackendAccess<Backend>): boolean {
   return hasStable(rule.backendRefs ?? [], access);
 }
 
-/** The user's own rules. */
-function baseRules(rules: readonly Rule[], access: BackendAccess<Backend>, known: readonly TrafficMatch[]): Rule[] {
-  return rules.filter((rule) => !isMatchRule(rule, access, known));
+/** A rule without any backends (a redirect, say) is left without. */
+function withBackends(rule: Rule, change: (backends: readonly Backend[]) => readonly Backend[]): Rule {
+  return rule.backendRefs === undefined ? rule : { ...rule, backendRefs: [...change(rule.backendRefs)] };
+}
+
+/** All but those that a release has put there for its matches. */
+function baseRules(
+  rules: readonly Rule[],
+  access: BackendAccess<Backend>,
+  { known, own }: { readonly known: readonly TrafficMatch[]; readonly own: RulesOrigin['own'] },
+): Rule[] {
+  return rules.filter((rule) => !isMatchRule(rule, access, known) || isOneOf(rule, own));
+}
+
+function ownRules(
+  object: TrafficObject,
+  access: BackendAccess<Backend>,
+  known: readonly TrafficMatch[],
+): RulesOrigin['own'] {
+  return ownRulesOf(object, rulesOf(object), {
+    access,
+    backendsOf: (rule) => rule.backendRefs ?? [],
+    isOurs: (rule) => isMatchRule(rule, access, known),
+  });
 }
 
 /** A rule for the canary alone, all of whose matches ask for a header that we route by: one of ours. */
@@ -157,5 +202,6 @@ function rulesOf(object: TrafficObject): readonly Rule[] {
 }
 
 function withRules(object: TrafficObject, rules: readonly Rule[]): TrafficObject {
+  if (rules.length === 0 && rulesOf(object).length === 0) return object;
   return { ...object, spec: { ...(object['spec'] as object), rules } };
 }

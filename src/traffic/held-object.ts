@@ -18,6 +18,8 @@ export interface Held {
   readonly document: TrafficDocument;
   /** Whatever it takes to put the object back; the router's own. */
   readonly origin: unknown;
+  /** That of the object before the first write; left out where nobody asks for it. */
+  readonly generation?: number | undefined;
 }
 
 const HeldSchema: z.ZodType<Held> = z.object({
@@ -32,6 +34,7 @@ const HeldSchema: z.ZodType<Held> = z.object({
     ),
   }),
   origin: z.unknown(),
+  generation: z.number().optional(),
 });
 
 /**
@@ -49,8 +52,8 @@ export function heldOn(object: TrafficObject): Held | null {
 
 /** The object with the fence and what the release remembers. */
 export function withHeld(object: TrafficObject, fence: Fence, held: Held | null): TrafficObject {
-  const text =
-    held === null ? null : JSON.stringify({ service: held.service, document: held.document, origin: held.origin });
+  const { service, document, origin, generation } = held ?? {};
+  const text = held === null ? null : JSON.stringify({ service, document, origin, generation });
   return annotate(withFence(object, fence), { [TRAFFIC_ANNOTATION]: text });
 }
 

@@ -2,11 +2,13 @@ import { z } from 'zod';
 import { describeObject } from './cluster-access';
 import type { TrafficObject } from './cluster-access';
 import { refOf } from './held-object';
+import { isOneOf, ownRulesOf, rulesOriginOf } from './own-rules';
+import type { RulesOrigin } from './own-rules';
 import type { RouteShape, Services } from './route-shape';
-import { union } from './route-shape';
+import { isNothing, union } from './route-shape';
 import { TrafficFailure } from './traffic-router';
 import type { TrafficMatch } from './traffic-router';
-import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import { hasStable, isCanaryAlone, pairOrigin, shareOf, split, takenBack, unsplit } from './weighted-pair';
 import type { BackendAccess } from './weighted-pair';
 
 type Destination = z.infer<typeof Destination>;
@@ -22,9 +24,16 @@ const Match = z.looseObject({ headers: z.record(z.string(), StringMatch).optiona
 type Rule = z.infer<typeof Rule>;
 const Rule = z.looseObject({ match: z.array(Match).optional(), route: z.array(Destination).optional() });
 
-const VirtualService = z.looseObject({ spec: z.looseObject({ http: z.array(Rule).optional() }) });
+/** What is led on without a look inside: there is nothing in it to take a share of requests from. */
+const OpaqueRule = z.looseObject({ route: z.array(Destination).optional() });
 
-const Origin = z.array(z.object({ stable: z.number().nullable(), hadCanary: z.boolean() }));
+const VirtualService = z.looseObject({
+  spec: z.looseObject({
+    http: z.array(Rule).optional(),
+    tls: z.array(OpaqueRule).optional(),
+    tcp: z.array(OpaqueRule).optional(),
+  }),
+});
 
 const Status = z.looseObject({
   status: z.looseObject({
@@ -45,7 +54,7 @@ export function virtualServiceShape(services: Services): RouteShape {
   return {
     read(object, known) {
       const rules = rulesOf(object);
-      const given = baseRules(rules, access, known)
+      const given = rules
         .filter((rule) => hasStable(rule.route ?? [], access))
         .flatMap((rule) => shareOf(rule.route ?? [], access) ?? []);
       return {
@@ -53,32 +62,59 @@ export function virtualServiceShape(services: Services): RouteShape {
         match: known.filter((match) => rules.some((rule) => isMatchRule(rule, access, [match]))),
       };
     },
-    write(object, { weight, match }, known) {
+    write(object, document, known) {
+      const { weight, match } = document;
       const where = describeObject(refOf(object));
-      const base = baseRules(rulesOf(object), access, union(known, match));
+      const own = ownRules(object, access, known);
+      const base = baseRules(rulesOf(object), access, { known: union(known, match), own });
+      if (isNothing(document)) {
+        // A rule of the user's own is his, and so is one for the canary alone that came meanwhile, as long as others lead
+        // to stable; any other has lost stable to somebody.
+        const isSplit = base.some((rule) => hasStable(rule.route ?? [], access));
+        const isLeft = ({ route = [] }: Rule): boolean =>
+          !hasStable(route, access) && isSplit && isCanaryAlone(route, access);
+        const isOwn = (rule: Rule): boolean =>
+          !hasStable(rule.route ?? [], access) && (own === null || isOneOf(rule, own));
+        const rules = base.map((rule) =>
+          rule.route === undefined || isOwn(rule) || isLeft(rule)
+            ? rule
+            : { ...rule, route: takenBack(rule.route, access, where) },
+        );
+        return withRules(object, rules);
+      }
       if (!base.some((rule) => hasStable(rule.route ?? [], access))) {
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no http rule that goes to host ${services.stable}, so there is nothing to split.`,
         );
       }
+      const opaque = opaqueWayToStable(object, access);
+      if (opaque !== null) {
+        throw new TrafficFailure(
+          'invalidRoute',
+          `${where} also leads to host ${services.stable} by a ${opaque} rule, which stays with the stable version at any weight; give that a VirtualService of its own, or a Service of another name.`,
+        );
+      }
       const rules = base.flatMap((rule) => {
         const route = rule.route ?? [];
         if (!hasStable(route, access)) return [rule];
-        const weighed = { ...rule, route: split(route, access, weight, where) };
-        return [...match.map((one) => matchRule(rule, one, access)), weighed];
+        // The same rule of the user's own does already.
+        const matched = match.map((one) => matchRule(rule, one, access)).filter((one) => !isOneOf(one, own));
+        return [...matched, { ...rule, route: split(route, access, weight, where) }];
       });
       return withRules(object, rules);
     },
-    origin(object, known) {
-      return baseRules(rulesOf(object), access, known)
+    origin(object, known): RulesOrigin {
+      const own = ownRules(object, access, known);
+      const rules = baseRules(rulesOf(object), access, { known, own })
         .filter((rule) => hasStable(rule.route ?? [], access))
         .map((rule) => pairOrigin(rule.route ?? [], access));
+      return { rules, own };
     },
     restore(object, origin, known) {
-      const origins = Origin.safeParse(origin).data ?? [];
+      const { rules: origins, own } = rulesOriginOf(origin);
       let index = -1;
-      const rules = baseRules(rulesOf(object), access, known).map((rule) => {
+      const rules = baseRules(rulesOf(object), access, { known, own }).map((rule) => {
         const route = rule.route ?? [];
         if (!hasStable(route, access)) return rule;
         index += 1;
@@ -109,6 +145,11 @@ function destinationAccess(services: Services): BackendAccess<Destination> {
       const rest = destination.host.slice(services.stable.length);
       return { ...stable, destination: { ...destination, host: `${services.canary}${rest}` } };
     },
+    toStable: (canary) => {
+      const { destination } = canary;
+      const rest = destination.host.slice(services.canary.length);
+      return { ...canary, destination: { ...destination, host: `${services.stable}${rest}` } };
+    },
     describe: ({ destination }) => `host ${destination.host}`,
   };
 }
@@ -123,8 +164,25 @@ function isHost(host: string, service: string, namespace: string): boolean {
   );
 }
 
-function baseRules(rules: readonly Rule[], access: BackendAccess<Destination>, known: readonly TrafficMatch[]): Rule[] {
-  return rules.filter((rule) => !isMatchRule(rule, access, known));
+/** All but those that a release has put there for its matches. */
+function baseRules(
+  rules: readonly Rule[],
+  access: BackendAccess<Destination>,
+  { known, own }: { readonly known: readonly TrafficMatch[]; readonly own: RulesOrigin['own'] },
+): Rule[] {
+  return rules.filter((rule) => !isMatchRule(rule, access, known) || isOneOf(rule, own));
+}
+
+function ownRules(
+  object: TrafficObject,
+  access: BackendAccess<Destination>,
+  known: readonly TrafficMatch[],
+): RulesOrigin['own'] {
+  return ownRulesOf(object, rulesOf(object), {
+    access,
+    backendsOf: (rule) => rule.route ?? [],
+    isOurs: (rule) => isMatchRule(rule, access, known),
+  });
 }
 
 function isMatchRule(rule: Rule, access: BackendAccess<Destination>, known: readonly TrafficMatch[]): boolean {
@@ -162,15 +220,29 @@ function headerOf(match: TrafficMatch): [string, z.infer<typeof StringMatch>] {
   return ['cookie', { regex: `^(.*;\\s*)?${name}=always(;.*)?$` }];
 }
 
+/** The kind of rule beside http that leads to stable; null for none. */
+function opaqueWayToStable(object: TrafficObject, access: BackendAccess<Destination>): 'tls' | 'tcp' | null {
+  const spec = specOf(object);
+  const leads = (kind: 'tls' | 'tcp'): boolean =>
+    (spec[kind] ?? []).some((rule) => hasStable(rule.route ?? [], access));
+  return (['tls', 'tcp'] as const).find(leads) ?? null;
+}
+
 function rulesOf(object: TrafficObject): readonly Rule[] {
+  return specOf(object).http ?? [];
+}
+
+function specOf(object: TrafficObject): z.infer<typeof VirtualService>['spec'] {
   const parsed = VirtualService.safeParse(object);
   if (!parsed.success) {
     throw new TrafficFailure('invalidRoute', `${describeObject(refOf(object))} is not made as Istio says.`);
   }
-  return parsed.data.spec.http ?? [];
+  return parsed.data.spec;
 }
 
 function withRules(object: TrafficObject, http: readonly Rule[]): TrafficObject {
+  // One without http rules is left without.
+  if (http.length === 0 && rulesOf(object).length === 0) return object;
   return { ...object, spec: { ...(object['spec'] as object), http } };
 }
 

@@ -6,6 +6,7 @@ import {
   newCanary,
   readRouting,
   strayFrom,
+  whyUnshared,
   withRouting,
 } from './canary-ingress';
 import { describeObject } from './cluster-access';
@@ -26,7 +27,7 @@ import {
 } from './held-object';
 import { diff } from './json-patch';
 import type { Reading, Services } from './route-shape';
-import { sameMatches } from './route-shape';
+import { isNothing, sameMatches } from './route-shape';
 import { isMissing, isOccupied, TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
@@ -73,10 +74,12 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
       // Without a canary Ingress everything goes to stable.
       if (canary === null) {
         const gone = heldOn(primary) === null ? [] : missing(heldOn(primary)?.document ?? null, refs.canary);
-        return { weight: 0, match: [], objects: [primary], foreignEdits: gone };
+        const why = whyUnshared(primary, services);
+        const refused = why === null ? {} : { refusal: why };
+        return { weight: 0, match: [], objects: [primary], foreignEdits: gone, ...refused };
       }
       const held = heldOn(canary);
-      const refusal = strayFrom(primary, canary, services);
+      const refusal = whyUnshared(primary, services) ?? strayFrom(primary, canary, services);
       return {
         ...readRouting(canary),
         objects: [primary, canary],
@@ -100,7 +103,9 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         const held = heldOn(canary);
         foreignEdits = held === null ? [] : differences(primary, canary, held.document, services, cluster);
         // The way back is open whatever it leads to.
-        const stray = isNothing(document) ? null : strayFrom(primary, canary, services);
+        const stray = isNothing(document)
+          ? null
+          : (whyUnshared(primary, services) ?? strayFrom(primary, canary, services));
         if (stray !== null) throw new TrafficFailure('invalidRoute', stray);
         const operations = diff(canary, wanted(primary, canary, document, write.fence));
         if (operations.length === 0) return false;
@@ -250,9 +255,13 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
   }
 }
 
-/** Our own canary keeps step with the user's Ingress; the user's own canary is his. */
+/**
+ * Our own canary keeps step with the user's Ingress, and is left as it is where that has nothing to keep step with any more;
+ * the user's own canary is his.
+ */
 function followed(primary: TrafficObject, canary: TrafficObject, services: Services): TrafficObject {
-  return isMadeByUs(canary) ? { ...canary, spec: canarySpec(primary, services) } : canary;
+  if (!isMadeByUs(canary) || whyUnshared(primary, services) !== null) return canary;
+  return { ...canary, spec: canarySpec(primary, services) };
 }
 
 function differences(
@@ -275,7 +284,7 @@ function differences(
   const routed = withRouting(followed(primary, canary, services), document);
   const paths = diff(canary, routed).map((operation) => operation.path);
   if (paths.length > 0) return [`${name} was changed at ${paths.slice(0, 3).join(', ')}${by}.`];
-  const stray = isNothing(document) ? null : strayFrom(primary, canary, services);
+  const stray = isNothing(document) ? null : (whyUnshared(primary, services) ?? strayFrom(primary, canary, services));
   return stray === null ? [] : [stray];
 }
 
@@ -283,10 +292,6 @@ function differences(
 function missing(document: TrafficDocument | null, canary: TrafficObjectRef): string[] {
   if (document === null || isNothing(document)) return [];
   return [`${describeObject(canary)} does not exist any more, so that nothing goes to the canary.`];
-}
-
-function isNothing({ weight, match }: TrafficDocument): boolean {
-  return weight === 0 && match.length === 0;
 }
 
 function refsOf(ingress: string, namespace: string): { primary: TrafficObjectRef; canary: TrafficObjectRef } {

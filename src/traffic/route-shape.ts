@@ -20,7 +20,8 @@ export interface RouteShape {
   /** `known` are the matches we may have put there: others are the user's own. */
   read(object: TrafficObject, known: readonly TrafficMatch[]): Reading;
   /**
-   * The object as it says the document.
+   * The object as it says the document. One without any traffic for the canary can always be said: whatever others have
+   * made of the object, what goes to the canary goes to stable.
    *
    * @throws TrafficFailure `invalidRoute` when it is not made so that traffic can be split.
    */
@@ -32,7 +33,24 @@ export interface RouteShape {
   /** As `needsPods` of a `TrafficView`; left out where that is never so. */
   needsPods?(object: TrafficObject): boolean;
   /** What whoever serves the object says about its last change. */
-  status(object: TrafficObject): Exclude<Verification, { kind: 'changed' }>;
+  status(object: TrafficObject, asked: StatusAsked): Exclude<Verification, { kind: 'changed' }>;
+  /** Why whoever serves the object would not confirm any change of it, a sentence; null where nothing says so. */
+  refusal?(object: TrafficObject): string | null;
+}
+
+export interface StatusAsked {
+  /** For the document of the way back: that it was taken counts then, and not whether all of the object is in order. */
+  readonly back: boolean;
+  /**
+   * Who has said nothing since this generation, from before the release, has not taken any change of it: whatever he serves,
+   * the canary has no part in it. Null as long as his word is waited for.
+   */
+  readonly silentSince: number | null;
+}
+
+/** True for the document of the way back: all traffic on stable. */
+export function isNothing({ weight, match }: TrafficDocument): boolean {
+  return weight === 0 && match.length === 0;
 }
 
 /** The matches of either list, each once. */

@@ -6,6 +6,7 @@ import {
   heldByAnother,
   heldOn,
   insist,
+  isOwned,
   lastForeignWriter,
   patchObject,
   rewrite,
@@ -13,10 +14,16 @@ import {
 } from './held-object';
 import { diff } from './json-patch';
 import type { Reading, RouteShape } from './route-shape';
-import { sameMatches, union } from './route-shape';
+import { isNothing, sameMatches, union } from './route-shape';
 import { isOccupied, TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
+
+/** A controller says in a second or two what it has taken; that is all that silence means after this. */
+const SILENT_MS = 5_000;
+
+/** Any that sends to both tracks. */
+const TRIAL: TrafficDocument = { weight: 50, match: [] };
 
 /** One object that says who gets what, such as an HTTPRoute; `service` is the stable one. */
 export function splitObject(
@@ -24,6 +31,9 @@ export function splitObject(
   ref: TrafficObjectRef,
   { shape, service }: { readonly shape: RouteShape; readonly service: string },
 ): TrafficUnit {
+  /** When the word on the way back was asked for the first time; null after each write. */
+  let askedAt: number | null = null;
+
   /**
    * On an object that a release of another service holds: its fence and its note stay, and only what our canary has is
    * taken away. No fence of ours could order that, and nothing but that could still be under way.
@@ -46,13 +56,15 @@ export function splitObject(
 
     async look({ signal, fresh }): Promise<UnitView> {
       const live = await findObject(cluster, ref, signal, { fresh });
-      const refusal = heldByAnother(live, service);
+      const another = heldByAnother(live, service);
       // Its fence orders another service's writes, and its document is about other backends.
-      if (refusal !== null) return { ...shape.read(live, []), objects: [], foreignEdits: [], refusal };
+      if (another !== null) return { ...shape.read(live, []), objects: [], foreignEdits: [], refusal: another };
+      const refusal = whyUnsplit(live, shape);
       return {
         ...readingOf(live, shape),
         objects: [live],
         foreignEdits: foreignEdits(live, shape, cluster),
+        ...(refusal === null ? {} : { refusal }),
         ...(shape.needsPods?.(live) ? { needsPods: true } : {}),
       };
     },
@@ -60,14 +72,19 @@ export function splitObject(
     async put({ document, ...write }): Promise<UnitPut> {
       let before: Reading | null = null;
       let edits: readonly string[] = [];
+      askedAt = null;
       try {
         const { written } = await rewrite(cluster, ref, { ...write, service }, (live) => {
           const held = heldOn(live);
-          const known = held?.document.match ?? [];
+          // Of a release whose notes somebody has taken away the server still knows that it has written here.
+          const known = held?.document.match ?? (isOwned(live, cluster.fieldManager) ? document.match : []);
           before = readingOf(live, shape);
           edits = foreignEdits(live, shape, cluster);
-          const origin = held === null ? shape.origin(live, known) : held.origin;
-          return withHeld(shape.write(live, document, known), write.fence, { service, document, origin });
+          const { origin, generation } = held ?? {
+            origin: shape.origin(live, known),
+            generation: live.metadata.generation,
+          };
+          return withHeld(shape.write(live, document, known), write.fence, { service, document, origin, generation });
         });
         return { before, written, foreignEdits: edits, notes: [], error: null };
       } catch (error) {
@@ -82,11 +99,15 @@ export function splitObject(
       const live = await findObject(cluster, ref, signal, fresh ? { fresh } : { anew: true });
       const another = heldByAnother(live, service);
       if (another !== null) {
-        const isNothing = document.weight === 0 && (shape.read(live, []).weight ?? 0) === 0;
-        return isNothing ? { kind: 'confirmed', evidence: [another] } : { kind: 'changed', reasons: [another] };
+        const isBack = document.weight === 0 && (shape.read(live, []).weight ?? 0) === 0;
+        return isBack ? { kind: 'confirmed', evidence: [another] } : { kind: 'changed', reasons: [another] };
       }
       const differs = differences(live, shape, document, cluster);
-      return differs.length > 0 ? { kind: 'changed', reasons: differs } : shape.status(live);
+      if (differs.length > 0) return { kind: 'changed', reasons: differs };
+      const back = isNothing(document);
+      askedAt ??= performance.now();
+      const isWaitedFor = !back || performance.now() - askedAt < SILENT_MS;
+      return shape.status(live, { back, silentSince: isWaitedFor ? null : (heldOn(live)?.generation ?? null) });
     },
 
     async release(write: TrafficWrite): Promise<void> {
@@ -108,6 +129,19 @@ export function splitObject(
 
 function readingOf(live: TrafficObject, shape: RouteShape): Reading {
   return shape.read(live, heldOn(live)?.document.match ?? []);
+}
+
+/** Why no release may begin with the object, a sentence; what only the first weight would find is found before any write. */
+function whyUnsplit(live: TrafficObject, shape: RouteShape): string | null {
+  try {
+    const held = heldOn(live);
+    shape.write(live, TRIAL, held?.document.match ?? []);
+    // While a release holds it, what is said may be about what the release itself has written.
+    return held === null ? (shape.refusal?.(live) ?? null) : null;
+  } catch (error) {
+    if (error instanceof TrafficFailure && error.kind === 'invalidRoute') return error.message;
+    throw error;
+  }
 }
 
 /**

@@ -3,8 +3,9 @@ import { describeObject } from './cluster-access';
 import type { TrafficObject } from './cluster-access';
 import { heldOn, refOf } from './held-object';
 import type { RouteShape, Services } from './route-shape';
+import { isNothing } from './route-shape';
 import { TrafficFailure } from './traffic-router';
-import { hasStable, pairOrigin, shareOf, split, unsplit } from './weighted-pair';
+import { hasStable, pairOrigin, shareOf, split, takenBack, unsplit } from './weighted-pair';
 import type { BackendAccess, PairOrigin } from './weighted-pair';
 
 type Backend = z.infer<typeof Backend>;
@@ -32,16 +33,18 @@ export function traefikServiceShape(services: Services): RouteShape {
   const access = backendAccess(services);
   return {
     read: (object) => ({ weight: shareOf(backendsOf(object), access), match: [] }),
-    write(object, { weight }) {
+    write(object, document) {
+      const { weight } = document;
       const backends = backendsOf(object);
       const where = describeObject(refOf(object));
-      if (!hasStable(backends, access)) {
+      const back = isNothing(document);
+      if (!back && !hasStable(backends, access)) {
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no weighted Service ${services.stable}, so there is nothing to split.`,
         );
       }
-      const divided = split(backends, access, weight, where);
+      const divided = back ? takenBack(backends, access, where) : split(backends, access, weight, where);
       const ours = !(originOf(heldOn(object)?.origin) ?? pairOrigin(backends, access)).hadCanary;
       const named = weight === 0 && ours ? divided.filter((backend) => access.trackOf(backend) !== 'canary') : divided;
       return withBackends(object, named);
@@ -77,6 +80,7 @@ function backendAccess(services: Services): BackendAccess<Backend> {
     isWeighted: ({ weight }) => weight !== undefined,
     unweighted: ({ weight: _weight, ...backend }) => backend,
     toCanary: (stable) => ({ ...stable, name: services.canary }),
+    toStable: (canary) => ({ ...canary, name: services.stable }),
     describe: ({ kind, name }) => `${kind ?? 'Service'} ${name}`,
   };
 }
@@ -90,6 +94,7 @@ function backendsOf(object: TrafficObject): readonly Backend[] {
 }
 
 function withBackends(object: TrafficObject, services: readonly Backend[]): TrafficObject {
-  const spec = object['spec'] as { readonly weighted?: object };
+  const spec = object['spec'] as { readonly weighted?: { readonly services?: unknown } };
+  if (services.length === 0 && spec.weighted?.services === undefined) return object;
   return { ...object, spec: { ...spec, weighted: { ...spec.weighted, services } } };
 }

@@ -12,6 +12,8 @@ export interface BackendAccess<T> {
   unweighted(backend: T): T;
   /** The same as the stable backend, for the canary Service. */
   toCanary(stable: T): T;
+  /** The way round. */
+  toStable(canary: T): T;
   describe(backend: T): string;
 }
 
@@ -26,6 +28,10 @@ export interface PairOrigin {
 /** True for a rule whose traffic is split. */
 export function hasStable<T>(backends: readonly T[], access: BackendAccess<T>): boolean {
   return backends.some((backend) => access.trackOf(backend) === 'stable');
+}
+
+export function hasCanary<T>(backends: readonly T[], access: BackendAccess<T>): boolean {
+  return backends.some((backend) => access.trackOf(backend) === 'canary');
 }
 
 /** True for backends of which the canary is the only one. */
@@ -47,21 +53,9 @@ export function shareOf<T>(backends: readonly T[], access: BackendAccess<T>): nu
  * means what it says.
  */
 export function split<T>(backends: readonly T[], access: BackendAccess<T>, weight: number, where: string): T[] {
-  for (const track of ['stable', 'canary'] as const) {
-    if (backends.filter((backend) => access.trackOf(backend) === track).length > 1) {
-      throw new TrafficFailure('invalidRoute', `${where} names the ${track} Service more than once; name it once.`);
-    }
-  }
-  const third = backends.find(
-    (backend) => access.trackOf(backend) === null && access.weightOf(backend, backends.length) > 0,
-  );
-  if (third !== undefined) {
-    throw new TrafficFailure(
-      'invalidRoute',
-      `${where} also sends traffic to ${access.describe(third)}, so that a weight would not be the canary's share; take it out, or give it the weight 0.`,
-    );
-  }
-  const complete = backends.some((backend) => access.trackOf(backend) === 'canary')
+  const why = whyNotSplit(backends, access, where);
+  if (why !== null) throw new TrafficFailure('invalidRoute', why);
+  const complete = hasCanary(backends, access)
     ? backends
     : backends.flatMap((backend) =>
         access.trackOf(backend) === 'stable' ? [backend, access.toCanary(backend)] : [backend],
@@ -72,25 +66,65 @@ export function split<T>(backends: readonly T[], access: BackendAccess<T>, weigh
   });
 }
 
+/**
+ * The backends with everything on stable, for the way back, which is open whatever others have made of them meanwhile:
+ * where they cannot be split any more, stable gets what the canary has, and the rest is left as it is.
+ */
+export function takenBack<T>(backends: readonly T[], access: BackendAccess<T>, where: string): T[] {
+  return hasStable(backends, access) && whyNotSplit(backends, access, where) === null
+    ? split(backends, access, 0, where)
+    : withoutCanary(backends, access);
+}
+
+/** Why a weight would not mean what it says, a sentence; null where it does. */
+function whyNotSplit<T>(backends: readonly T[], access: BackendAccess<T>, where: string): string | null {
+  for (const track of ['stable', 'canary'] as const) {
+    if (backends.filter((backend) => access.trackOf(backend) === track).length > 1) {
+      return `${where} names the ${track} Service more than once; name it once.`;
+    }
+  }
+  const third = thirdOf(backends, access);
+  return third === undefined
+    ? null
+    : `${where} also sends traffic to ${access.describe(third)}, so that a weight would not be the canary's share; take it out, or give it the weight 0.`;
+}
+
+function thirdOf<T>(backends: readonly T[], access: BackendAccess<T>): T | undefined {
+  return backends.find((backend) => access.trackOf(backend) === null && access.weightOf(backend, backends.length) > 0);
+}
+
+/** What the canary has goes to stable, be it by taking its place where stable is not named. */
+function withoutCanary<T>(backends: readonly T[], access: BackendAccess<T>): T[] {
+  const { canary } = weightsOf(backends, access);
+  const heir = backends.find((backend) => access.trackOf(backend) === 'stable');
+  if (canary === 0) return [...backends];
+  return backends.map((backend) => {
+    const track = access.trackOf(backend);
+    if (backend === heir) return access.weighted(backend, access.weightOf(backend, backends.length) + canary);
+    if (track !== 'canary') return backend;
+    return heir === undefined ? access.toStable(backend) : access.weighted(backend, 0);
+  });
+}
+
 export function pairOrigin<T>(backends: readonly T[], access: BackendAccess<T>): PairOrigin {
   const { stable } = weightsOf(backends, access);
   const named = backends.some((backend) => access.trackOf(backend) === 'stable' && access.isWeighted(backend));
   return {
     // A stable backend without any share would leave everybody without an answer.
     stable: stable === 0 ? 100 : named ? stable : null,
-    hadCanary: backends.some((backend) => access.trackOf(backend) === 'canary'),
+    hadCanary: hasCanary(backends, access),
   };
 }
 
 /** The backends as they were, with nothing for the canary. */
 export function unsplit<T>(backends: readonly T[], access: BackendAccess<T>, origin: PairOrigin): T[] {
-  return backends.flatMap((backend) => {
+  // Beside a backend that came meanwhile, the weight from before would be another share.
+  const crowded = thirdOf(backends, access) !== undefined;
+  return (crowded ? withoutCanary(backends, access) : backends).flatMap((backend) => {
     const track = access.trackOf(backend);
-    if (track === 'stable') {
-      return [origin.stable === null ? access.unweighted(backend) : access.weighted(backend, origin.stable)];
-    }
     if (track === 'canary') return origin.hadCanary ? [access.weighted(backend, 0)] : [];
-    return [backend];
+    if (track === null || crowded) return [backend];
+    return [origin.stable === null ? access.unweighted(backend) : access.weighted(backend, origin.stable)];
   });
 }
 

@@ -193,7 +193,28 @@ describe('the status of a route', () => {
       'confirmed',
     ],
   ])('%s', (_name, parents, kind) => {
-    expect(gatewayStatus(route([], { spec: two, status: { parents } })).kind).toBe(kind);
+    const asked = { back: false, silentSince: null };
+    expect(gatewayStatus(route([], { spec: two, status: { parents } }), asked).kind).toBe(kind);
+  });
+
+  const refused = (type: string, observedGeneration: number) => [
+    ...ok(observedGeneration).filter((one) => one.type !== type),
+    { type, status: 'False', observedGeneration },
+  ];
+  const one = { parentRefs: [{ name: 'public' }], rules: [] };
+
+  it.each<[string, object, readonly unknown[], number | null, string]>([
+    ['another rule that is not resolved', one, [parent('public', refused('ResolvedRefs', 3))], null, 'confirmed'],
+    ['what was not taken yet', one, [parent('public', refused('ResolvedRefs', 2))], null, 'pending'],
+    ['no Gateway any more', { rules: [] }, [], null, 'confirmed'],
+    ['a controller that is waited for', one, [parent('public', ok(3)), parent('public', ok(1))], null, 'pending'],
+    ['a controller that was silent all along', one, [parent('public', ok(3)), parent('public', ok(1))], 1, 'confirmed'],
+    ['a controller that has taken another change', one, [parent('public', ok(2))], 1, 'pending'],
+    ['nobody’s word', one, [], 1, 'pending'],
+  ])('on the way back: %s', (_name, spec, parents, silentSince, kind) => {
+    const status = gatewayStatus(route([], { spec, status: { parents } }), { back: true, silentSince });
+
+    expect(status.kind).toBe(kind);
   });
 });
 

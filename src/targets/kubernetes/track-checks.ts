@@ -231,14 +231,15 @@ export function refuseOtherPods(
   );
 }
 
-/** @throws TargetFailure `invalidTarget` when the routing does not lead to the Service at all, or the canary's elsewhere. */
+/** @throws TargetFailure `invalidTarget` when the routing does not lead to the Service at all, or cannot be split. */
 export function refuseWithoutStable(routing: TrafficView, { namespace, service, traffic }: KubernetesTargetPlan): void {
+  if (routing.weight === null) {
+    throw new TargetFailure(
+      'invalidTarget',
+      `The ${traffic.kind} routing does not lead to Service ${namespace}/${service}; make it a backend there first.`,
+    );
+  }
   if (routing.refusal !== undefined) throw new TargetFailure('invalidTarget', routing.refusal);
-  if (routing.weight !== null) return;
-  throw new TargetFailure(
-    'invalidTarget',
-    `The ${traffic.kind} routing does not lead to Service ${namespace}/${service}; make it a backend there first.`,
-  );
 }
 
 /** The sentence of a version whose pods fail for good; null while they have what they need, or may come to have it. */

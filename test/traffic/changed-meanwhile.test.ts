@@ -1,0 +1,201 @@
+import type { TrafficObject } from '../../src/traffic/cluster-access';
+import { createTrafficRouter } from '../../src/traffic/create-traffic-router';
+import type { TrafficSettings } from '../../src/traffic/create-traffic-router';
+import type { Fence } from '../../src/traffic/fence';
+import type { TrafficDocument } from '../../src/traffic/traffic-router';
+import { FakeCluster } from './fake-cluster';
+
+const services = { namespace: 'shop', stable: 'checkout', canary: 'checkout-canary' };
+const signal = new AbortController().signal;
+const fence = (step: number): Fence => ({ release: 'r1', epoch: 1, step, attempt: 1 });
+const at = (weight: number): TrafficDocument => ({ weight, match: [] });
+
+type Shares = Readonly<Record<string, number>>;
+
+/** A kind of object, with what it says as names and weights. */
+interface Kind {
+  readonly settings: TrafficSettings;
+  readonly apiVersion: string;
+  readonly kind: string;
+  /** `null` for one that leads to none of them any more. */
+  spec(shares: Shares | null): object;
+  sharesIn(spec: object): readonly (readonly [string, number | undefined])[];
+}
+
+interface Named {
+  readonly name: string;
+  readonly weight?: number;
+}
+const namedOf = (shares: Shares): Named[] => Object.entries(shares).map(([name, weight]) => ({ name, weight }));
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  HTTPRoute: {
+    settings: { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'web' }] },
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    spec: (shares) => ({
+      parentRefs: [{ name: 'public' }],
+      rules: [shares === null ? { filters: [{ type: 'RequestRedirect' }] } : { backendRefs: namedOf(shares) }],
+    }),
+    sharesIn: (spec) =>
+      (spec as { rules: { backendRefs?: Named[] }[] }).rules.flatMap(({ backendRefs = [] }) =>
+        backendRefs.map(({ name, weight }) => [name, weight] as const),
+      ),
+  },
+  VirtualService: {
+    settings: { kind: 'istio', virtualService: 'web' },
+    apiVersion: 'networking.istio.io/v1',
+    kind: 'VirtualService',
+    spec: (shares) => ({
+      http: [
+        shares === null
+          ? { redirect: { uri: '/sorry' } }
+          : { route: Object.entries(shares).map(([host, weight]) => ({ destination: { host }, weight })) },
+      ],
+    }),
+    sharesIn: (spec) =>
+      (spec as { http: { route?: { destination: { host: string }; weight?: number }[] }[] }).http.flatMap(
+        ({ route = [] }) => route.map(({ destination, weight }) => [destination.host, weight] as const),
+      ),
+  },
+  TraefikService: {
+    settings: { kind: 'traefik', traefikService: 'web' },
+    apiVersion: 'traefik.io/v1alpha1',
+    kind: 'TraefikService',
+    spec: (shares) => ({ weighted: { services: namedOf(shares ?? { maintenance: 1 }) } }),
+    sharesIn: (spec) =>
+      (spec as { weighted: { services: Named[] } }).weighted.services.map(({ name, weight }) => [name, weight]),
+  },
+};
+
+describe.each(Object.entries(KINDS))('the way back by %s', (_name, kind) => {
+  let cluster: FakeCluster;
+
+  const router = () => createTrafficRouter(cluster, services, kind.settings);
+  const live = (): TrafficObject => cluster.objects.get(`${kind.kind}/web`) as TrafficObject;
+  const shares = () => kind.sharesIn(live()['spec'] as object);
+
+  /** What somebody else makes of the object, its annotations left as they are. */
+  const become = (to: Shares | null): void => {
+    cluster.put({ ...live(), spec: kind.spec(to) });
+  };
+
+  const back = async () => {
+    await router().apply({ document: at(0), fence: fence(3), signal });
+    const said = shares();
+    expect(await router().verify({ document: at(0), signal })).not.toMatchObject({ kind: 'changed' });
+    await router().release({ fence: fence(4), signal });
+    return said;
+  };
+
+  beforeEach(async () => {
+    cluster = new FakeCluster();
+    const metadata = { name: 'web', namespace: 'shop' };
+    cluster.put({ apiVersion: kind.apiVersion, kind: kind.kind, metadata, spec: kind.spec({ checkout: 100 }) });
+    await router().apply({ document: at(0), fence: fence(1), signal });
+    await router().apply({ document: at(50), fence: fence(2), signal });
+  });
+
+  it('gives stable what the canary has beside a third backend, whose share stays', async () => {
+    become({ checkout: 50, 'checkout-canary': 45, cart: 5 });
+
+    const said = await back();
+
+    expect(said.filter(([, weight]) => weight !== 0)).toEqual([
+      ['checkout', 95],
+      ['cart', 5],
+    ]);
+    expect(shares()).toEqual([
+      ['checkout', 95],
+      ['cart', 5],
+    ]);
+  });
+
+  it('is open where nothing leads to stable any more', async () => {
+    become(null);
+    const before = shares();
+
+    await back();
+
+    expect(shares()).toEqual(before);
+  });
+
+  it('leads those to stable who are sent to nobody but the canary', async () => {
+    become({ 'checkout-canary': 50, cart: 5 });
+
+    const said = await back();
+
+    expect(said).toEqual([
+      ['checkout', 50],
+      ['cart', 5],
+    ]);
+  });
+
+  it('is the only way that is open then', async () => {
+    become({ checkout: 50, 'checkout-canary': 45, cart: 5 });
+
+    await expect(router().apply({ document: at(60), fence: fence(3), signal })).rejects.toMatchObject({
+      kind: 'invalidRoute',
+    });
+  });
+});
+
+it('the way back by NGINX is open where nothing of the Ingress leads to stable any more', async () => {
+  const cluster = new FakeCluster();
+  const ingress = (service: string): TrafficObject => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: { rules: [{ http: { paths: [{ path: '/', backend: { service: { name: service } } }] } }] },
+  });
+  cluster.put(ingress('checkout'));
+  const router = createTrafficRouter(cluster, services, { kind: 'nginx', ingresses: ['web'] });
+  await router.apply({ document: at(50), fence: fence(1), signal });
+  cluster.put(ingress('maintenance'));
+
+  await router.apply({ document: at(0), fence: fence(2), signal });
+  const verified = await router.verify({ document: at(0), signal });
+  await router.release({ fence: fence(3), signal });
+
+  expect(verified.kind).toBe('confirmed');
+  expect([...cluster.objects.keys()]).toEqual(['Ingress/web']);
+});
+
+it('the way back waits a while for a controller that has said nothing since before the release, and not for good', async () => {
+  const cluster = new FakeCluster();
+  const says = (controllerName: string, observedGeneration: number) => ({
+    parentRef: { name: 'public' },
+    controllerName,
+    conditions: ['Accepted', 'ResolvedRefs'].map((type) => ({ type, status: 'True', observedGeneration })),
+  });
+  cluster.put({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: 'web', namespace: 'shop', generation: 5 },
+    spec: { parentRefs: [{ name: 'public' }], rules: [{ backendRefs: [{ name: 'checkout' }] }] },
+  });
+  const router = createTrafficRouter(cluster, services, {
+    kind: 'gatewayAPI',
+    routes: [{ kind: 'HTTPRoute', name: 'web' }],
+  });
+  await router.apply({ document: at(50), fence: fence(1), signal });
+  await router.apply({ document: at(0), fence: fence(2), signal });
+  const live = cluster.objects.get('HTTPRoute/web') as TrafficObject;
+  cluster.put({
+    ...live,
+    metadata: { ...live.metadata, generation: 7 },
+    status: { parents: [says('old/gone', 5), says('x/new', 7)] },
+  });
+  const clock = jest.spyOn(performance, 'now');
+
+  try {
+    clock.mockReturnValue(1_000);
+    const first = await router.verify({ document: at(0), signal });
+    clock.mockReturnValue(1_000 + 5_000);
+    const last = await router.verify({ document: at(0), signal });
+
+    expect([first.kind, last.kind]).toEqual(['pending', 'confirmed']);
+  } finally {
+    clock.mockRestore();
+  }
+});
