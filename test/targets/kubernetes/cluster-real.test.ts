@@ -4,7 +4,7 @@ import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure'
 import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
-import { describeWithApiServer, installDefinitions, until } from './api-server';
+import { describeWithApiServer, installDefinitions } from './api-server';
 
 const namespace = 'shop';
 const signal = AbortSignal.timeout(10 * 60_000);
@@ -307,63 +307,5 @@ describeWithApiServer('the cluster, against a real API server', (server) => {
 
     expect(refused.kind).toBe('unauthorized');
     expect(refused.message).not.toContain('of-nobody');
-  });
-
-  // The last one: what the others' clients hear of rights is in doubt for a while after it.
-  it('takes no right for missing that a server which was just started has not read yet', async () => {
-    const rbac = 'rbac.authorization.k8s.io';
-    await cluster.create(configMap('granted', {}), options);
-    await cluster.create(
-      {
-        apiVersion: `${rbac}/v1`,
-        kind: 'Role',
-        metadata: { name: 'reader', namespace },
-        rules: [{ apiGroups: [''], resources: ['configmaps'], resourceNames: ['granted'], verbs: ['get'] }],
-      },
-      options,
-    );
-    await cluster.create(
-      {
-        apiVersion: `${rbac}/v1`,
-        kind: 'RoleBinding',
-        metadata: { name: 'reader', namespace },
-        subjects: [{ apiGroup: rbac, kind: 'User', name: 'limited' }],
-        roleRef: { apiGroup: rbac, kind: 'Role', name: 'reader' },
-      },
-      options,
-    );
-    const counter = new RequestCounter();
-    const seen = new Set<string>();
-    const course = new AbortController();
-    const look = async (one: Cluster): Promise<string> => {
-      try {
-        return (await one.get(ref('granted'), options)).metadata.name;
-      } catch (error) {
-        if (error instanceof ClusterFailure) return error.kind;
-        throw error;
-      }
-    };
-    // One that goes on asking, so that it sees the outage, and ones that begin with the new server.
-    const watching = server().connect({ context: 'limited', counter });
-    const lookOn = async (): Promise<void> => {
-      while (!course.signal.aborted) {
-        seen.add(await look(watching));
-        const beginner = server().connect({ context: 'limited', counter });
-        seen.add(await look(beginner));
-        beginner.close();
-      }
-    };
-    await until(async () => (await look(watching)) === 'granted');
-
-    const looking = lookOn();
-    await server().crash();
-    await until(async () => (await look(watching)) === 'granted');
-    course.abort();
-    await looking;
-    watching.close();
-
-    expect(counter.snapshot().some(({ status }) => status === '403')).toBe(true);
-    expect(seen).toContain('granted');
-    expect(seen).not.toContain('forbidden');
   });
 });
