@@ -321,7 +321,12 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       const after = await look(traffic);
 
       expect(before.traffic).toMatchObject({ by: 'traefik', weight: 40 });
-      expect(before.leftovers).toEqual(['green, which is idle, gets 40 % of the traffic.']);
+      expect(before.leftovers).toEqual([
+        'green, which is idle, gets 40 % of the traffic.',
+        `Service ${namespace}/checkout is still marked as that of release r1.`,
+        `Deployment ${namespace}/checkout-green is still marked as that of release r1.`,
+        `Deployment ${namespace}/checkout-green is idle and still has 3 pods.`,
+      ]);
       expect(weight).toBe(40);
       expect(cut['checkout-green'] ?? 0).toBe(0);
       expect(after).toMatchObject({ traffic: { weight: 0 }, leftovers: [], fence: { release: 'r2' } });

@@ -60,6 +60,6 @@ export async function requestsOfEach(
 export function sumOf(took: Readonly<Record<string, Readonly<Record<string, number>>>>, verb?: string): number {
   return Object.values(took)
     .flatMap((by) => Object.entries(by))
-    .filter(([key]) => verb === undefined || key.startsWith(`${verb} `))
+    .filter(([key]) => verb === undefined || key === verb || key.startsWith(`${verb} `))
     .reduce((all, [, each]) => all + each, 0);
 }

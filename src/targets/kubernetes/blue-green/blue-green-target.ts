@@ -85,7 +85,8 @@ class BlueGreenTarget implements Target {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const { old, next, container, split } = await lookAtPair(this.#cluster, this.#plan, { release: null, signal });
       const routing = split === null ? null : await split.observe({ signal });
-      if (routing !== null) refuseWithoutStable(routing, this.#plan);
+      // What a release before this one has left of its split is ended by the first write.
+      if (routing !== null && !(await this.#isLeftSplit(old, signal))) refuseWithoutStable(routing, this.#plan);
       // Without pods it has no version yet: nobody to compare with, and nothing that could be released already.
       const isNew = old.view !== null && old.view.replicas === 0;
       return {
@@ -368,6 +369,14 @@ class BlueGreenTarget implements Target {
     // The user's own is looked at, and left as it is.
     const pods = { of: side.name, labels: labelsOn(pair, side), others: labelsOn(pair, other) };
     refuseOtherPods(live, side.selector, pods);
+  }
+
+  /** True where the split is one between the colour that has the traffic and its own preview. */
+  async #isLeftSplit({ preview }: Side, signal: AbortSignal): Promise<boolean> {
+    const left = splitTowards(this.#cluster, this.#plan, preview);
+    if (left === null) return false;
+    const { weight, refusal } = await left.observe({ signal });
+    return (weight ?? 0) > 0 && refusal === undefined;
   }
 
   /**

@@ -36,7 +36,9 @@ export async function againWhileUndone(
       if (!(error instanceof TargetFailure)) throw error;
       if (!(error instanceof Undone)) {
         if (undone.length === 0) throw error;
-        throw new TargetFailure(error.kind, `${error.message}${describeUndone(undone)}`, { cause: error });
+        const { retryAfterMs } = error;
+        const options = { cause: error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+        throw new TargetFailure(error.kind, `${error.message}${describeUndone(undone)}`, options);
       }
       undone.push(error.clause);
       if (once || undone.length > MOST_UNDONE || performance.now() - started >= timeoutMs) throw error;
