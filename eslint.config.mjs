@@ -94,7 +94,7 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) => {
 });
 
 export default tseslint.config(
-  { ignores: ['dist', 'node_modules', 'coverage', 'test/workflow/histories'] },
+  { ignores: ['dist', 'node_modules', 'coverage', '.sluice', 'bench/results', 'test/workflow/histories'] },
   {
     files: ['**/*.ts'],
     extends: [...tseslint.configs.recommended],
