@@ -398,12 +398,11 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
         const earlier = await earlierStart(plan, options.startKey);
         if (earlier !== null) return earlier;
         const now = await running(plan);
-        if (now.release === null && !now.queued) {
-          if (await started(start, input)) return { ...result, state: 'started', behind: null };
-          // What was a moment earlier may be a try of the same request.
-          const other = await earlierStart(plan, options.startKey);
-          if (other !== null) return other;
-        }
+        const isFree = now.release === null && !now.queued;
+        if (isFree && (await started(start, input))) return { ...result, state: 'started', behind: null };
+        // What has come a moment earlier, before this look or after it, may be a try of the same request.
+        const other = await earlierStart(plan, options.startKey);
+        if (other !== null) return other;
         const { release: behind, queued, keepsOld } = now.release === null ? await running(plan) : now;
         // A release that is promoted holds up nobody: told of the next one, it gives the old version up and ends.
         const endsKeeping = keepsOld && !queued;

@@ -25,6 +25,18 @@ describeWithLab('blue and green on a real cluster, with real traffic through a r
     (name: string): Promise<void> =>
       Scenario.run(lab, stack, name, play, { pair: true });
 
+  /** A pair of which the colour that the Service finds has no pods. */
+  const first =
+    (play: (scenario: Scenario) => Promise<void>) =>
+    (name: string): Promise<void> =>
+      Scenario.run(lab, stack, name, play, {
+        pair: true,
+        prepare: async (shop) => {
+          await shop.patch('Deployment', [{ op: 'replace', path: '/spec/replicas', value: 0 }], 'shop-blue');
+          await shop.settled('shop-blue');
+        },
+      });
+
   /** The status of a certain release once it is promoted; one that only waits yet is waited for. */
   async function keptBy({ ref }: Scenario, release: string): Promise<ReleaseStatus> {
     for await (const status of stack.client.watch({ ...ref, release }, { everyMs: 200 })) {
@@ -63,6 +75,33 @@ describeWithLab('blue and green on a real cluster, with real traffic through a r
       await one.expectAllNew(status);
       expect(await podsOf(one)).toEqual(tested);
       expect(await replicas(one)).toEqual([0, 2]);
+    }),
+
+    'the first version of a pair is tested, switched to and promoted, without a failed request': first(async (one) => {
+      await one.release('v2', pairChoices({ keepOld: '2s' }));
+      const status = await one.ended();
+      await eventually(() => one.load.countsSince(status.endedAt ?? 0)['v2'] !== undefined, 'v2 answers');
+      await one.load.stop();
+
+      expect(`${status.outcome}: ${status.message}`).toMatch(/^promoted/);
+      expect(status.version.from).toBeNull();
+      expect(await replicas(one)).toEqual([0, 1]);
+      expect(await one.shop.imageOf('shop-green')).toBe(status.version.artifact);
+      const [answered] = one.load.served.filter(({ version }) => version === 'v2');
+      // Before it there was nobody who could answer.
+      expect(one.lost(undefined, answered?.at)).toEqual([]);
+    }),
+
+    'a first version of a pair that fails leaves the service without traffic and without pods': first(async (one) => {
+      await one.release('v3', pairChoices());
+      const status = await one.ended();
+      const since = Date.now();
+      await eventually(() => one.load.served.filter(({ at }) => at >= since).length >= 10, 'ten requests are answered');
+
+      expect(status.outcome).toBe('rolledBack');
+      expect(status.message).toMatch(/canary requests failed/);
+      expect(await replicas(one)).toEqual([0, 0]);
+      expect(one.load.served.filter(({ at, version }) => at >= since && version !== null)).toEqual([]);
     }),
 
     'goes back at once while the old version is kept, and not one request fails': scenario(async (one) => {
