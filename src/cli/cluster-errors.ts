@@ -30,10 +30,27 @@ const OF_TARGET: Readonly<Record<TargetFailureKind, ReleaseErrorCode>> = {
 };
 
 /** What a cluster or a target did not do, as an error of the command line; anything else as it is. */
-export function asReleaseError(error: unknown, options: { readonly hint?: string } = {}): unknown {
+export function asReleaseError(error: unknown, given: { readonly hint?: string } = {}): unknown {
+  const hint = given.hint ?? hintFor(error);
+  const options = hint === undefined ? {} : { hint };
   if (error instanceof TargetFailure) {
     return new ReleaseError(OF_TARGET[error.kind], error.message, { ...options, cause: error });
   }
   if (!(error instanceof ClusterFailure)) return error;
   return new ReleaseError(CODES[error.kind], error.message, { ...options, cause: error });
+}
+
+/** What to do where it is the cluster, and not what is in it, that stands in the way. */
+function hintFor(error: unknown): string | undefined {
+  const failure = error instanceof TargetFailure ? error.cause : error;
+  if (!(failure instanceof ClusterFailure)) return undefined;
+  switch (failure.kind) {
+    case 'forbidden':
+      return '`sluice rbac SPEC` prints a Role that has all that is needed.';
+    case 'unreachable':
+    case 'timeout':
+      return 'Check KUBECONFIG and its context (kubectl config current-context), and that kubectl get --raw /readyz answers; else see the runbook "cluster unreachable".';
+    default:
+      return undefined;
+  }
 }

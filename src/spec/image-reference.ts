@@ -46,7 +46,12 @@ export function parseImage(image: string): ImageReference | ImageRefusal {
     return refused('has a registry host that is not allowed');
   }
   const path = hasHost ? parts.slice(1) : parts;
-  if (!path.every((component) => PATH_COMPONENT.test(component))) return refused('is not an image reference');
+  if (!path.every((component) => PATH_COMPONENT.test(component))) {
+    const capitals = path.some((component) => PATH_COMPONENT.test(component.toLowerCase()) && /[A-Z]/.test(component));
+    return refused(
+      `is not an image reference${capitals ? ': its name has capital letters, and small ones alone are allowed' : ''}`,
+    );
+  }
   return { kind: 'image', name, host: hasHost ? first : null, path: path.join('/'), tag, digest };
 }
 

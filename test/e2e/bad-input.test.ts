@@ -54,7 +54,7 @@ describeWithLab('a release that cannot be is refused in one clear sentence, befo
       },
     ),
     'a route without the backend': refused(
-      /gatewayAPI routing does not lead to Service .*\/shop/,
+      /HTTPRoute \S+\/elsewhere does not lead to Service \S+\/shop; make that a backend/,
       (shop) => route(shop),
       {
         traffic: '{ gatewayAPI: { httpRoute: elsewhere } }',

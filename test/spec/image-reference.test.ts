@@ -3,6 +3,8 @@ import { parseImage } from '../../src/spec/image-reference';
 
 const digest = `sha256:${'0a'.repeat(32)}`;
 
+const CAPITALS = 'is not an image reference: its name has capital letters, and small ones alone are allowed';
+
 describe('an image reference', () => {
   it.each([
     ['nginx', { name: 'nginx', host: null, path: 'nginx', tag: null, digest: null }],
@@ -23,8 +25,8 @@ describe('an image reference', () => {
 
   it.each([
     ['', 'is not an image reference'],
-    ['Checkout:v1', 'is not an image reference'],
-    ['ghcr.io/Acme/checkout:v1', 'is not an image reference'],
+    ['Checkout:v1', CAPITALS],
+    ['ghcr.io/Acme/checkout:v1', CAPITALS],
     ['https://ghcr.io/a:v1', 'has a registry host that is not allowed'],
     ['ghcr.io:99999/a:v1', 'has a registry host that is not allowed'],
     ['-a.io/a:v1', 'has a registry host that is not allowed'],

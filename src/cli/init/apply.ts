@@ -37,6 +37,13 @@ export async function checkObjects(cluster: Cluster, objects: Objects, signal: A
         continue;
       }
       const known = asReleaseError(error);
+      // Nor is there a namespace for any of the others.
+      const namespace = absentNamespace(error);
+      if (namespace !== null) {
+        throw new ReleaseError('not-found', `Namespace ${namespace} does not exist.`, {
+          hint: `Make it first: kubectl create namespace ${namespace}`,
+        });
+      }
       // Who is not reached, or does not know us, would say the same of every object.
       const code = known instanceof ReleaseError ? known.code : null;
       if (code === null || code === 'unreachable' || code === 'timeout') throw known;
@@ -52,6 +59,12 @@ export async function checkObjects(cluster: Cluster, objects: Objects, signal: A
   const code = first.error instanceof ReleaseError ? first.error.code : 'internal';
   const sentences = [...new Set(refused.map(({ error }) => messageOf(error)))];
   throw new ReleaseError(code, sentences.join('\n'), { ...(hint === null ? {} : { hint }) });
+}
+
+/** The namespace that the server did not find an object's in; null for any other refusal. */
+function absentNamespace(error: unknown): string | null {
+  if (!(error instanceof ClusterFailure) || error.kind !== 'notFound') return null;
+  return /namespaces "([^"]+)" not found/.exec(error.message)?.[1] ?? null;
 }
 
 /**
@@ -115,11 +128,7 @@ function isWithoutRole({ kind, metadata }: KubernetesObject, error: unknown): bo
 
 /** What to do about the likeliest reasons. */
 function hintFor(object: KubernetesObject, error: unknown): string | null {
-  const message = messageOf(error);
-  const { namespace } = object.metadata;
-  if (message.includes(`namespaces "${namespace ?? ''}" not found`))
-    return `Make it: kubectl create namespace ${namespace}`;
-  if (!message.includes('knows no kind')) return null;
+  if (!messageOf(error).includes('knows no kind')) return null;
   return object.kind === 'ServiceMonitor'
     ? 'Without the Prometheus operator: --no-service-monitor.'
     : 'Install it in the cluster, or choose another --traffic.';

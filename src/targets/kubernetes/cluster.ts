@@ -259,6 +259,7 @@ const BODY = {
 class PooledCluster implements WatchableCluster, TrafficCluster {
   readonly fieldManager: string;
   readonly defaultNamespace: string;
+  readonly #url: string;
   readonly #http: ApiHttp;
   readonly #watches: ApiWatch;
   readonly #retry: RetryPolicy;
@@ -272,6 +273,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
   constructor(server: ApiServer, options: ClusterOptions) {
     this.fieldManager = options.fieldManager ?? CLUSTER_DEFAULTS.fieldManager;
     this.defaultNamespace = server.namespace;
+    this.#url = server.url;
     this.#http = new ApiHttp(server, options);
     this.#watches = new ApiWatch(server, {
       ...options.watch,
@@ -593,7 +595,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
     } catch (error) {
       if (!(error instanceof ApiHttpFailure)) throw error;
       count(error.kind);
-      throw failureOfHttp(error, call);
+      throw failureOfHttp(error, call, this.#url);
     }
   }
 
@@ -763,7 +765,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
     } catch (error) {
       if (!(error instanceof ApiHttpFailure)) throw error;
       count(error.kind);
-      throw failureOfHttp(error, call);
+      throw failureOfHttp(error, call, this.#url);
     }
   }
 
@@ -809,19 +811,20 @@ function toWatchEvent(event: unknown, ref: ObjectRef): WatchEvent {
   return { type, object: { ...kindOf(ref), ...(object as Json) } as KubernetesObject };
 }
 
-function failureOfHttp(error: ApiHttpFailure, call: Doing): ClusterFailure {
+function failureOfHttp(error: ApiHttpFailure, call: Doing, url: string): ClusterFailure {
   const doing = `${call.verb} ${call.resource}`;
+  const server = `The API server at ${url}`;
   switch (error.kind) {
     case 'cancelled':
       return cancelled(call);
     case 'timeout':
-      return new ClusterFailure('timeout', `The API server ${error.message} (${doing}, ${call.what}).`);
+      return new ClusterFailure('timeout', `${server} ${error.message} (${doing}, ${call.what}).`);
     case 'tooLarge':
       return new ClusterFailure('invalid', `The API server ${error.message} (${doing}, ${call.what}).`);
     case 'credentials':
       return new ClusterFailure('unauthorized', `The API server ${error.message}.`);
     case 'unreachable':
-      return new ClusterFailure('unreachable', `The API server ${error.message} (${doing}, ${call.what}).`, {
+      return new ClusterFailure('unreachable', `${server} ${error.message} (${doing}, ${call.what}).`, {
         cause: error.cause,
       });
   }

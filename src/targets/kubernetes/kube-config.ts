@@ -138,9 +138,13 @@ function load({ kubeconfig, env = process.env }: KubeConfigOptions): KubeConfig 
     config.loadFromCluster();
     return config;
   }
+  const why =
+    named.length === 0
+      ? `KUBECONFIG is not set, there is no ${own}, and this is no pod with a service account`
+      : `none of the files that KUBECONFIG names exists (${named.join(', ')})`;
   throw new ClusterFailure(
     'config',
-    'No cluster is configured: KUBECONFIG names no file that exists, there is no ~/.kube/config, and this is no pod with a service account.',
+    `No cluster is configured: ${why}; let KUBECONFIG name the file that kubectl uses for it.`,
   );
 }
 

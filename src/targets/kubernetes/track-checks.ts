@@ -1,4 +1,4 @@
-import type { KubernetesTargetPlan } from '../../spec/plan-types';
+import type { KubernetesTargetPlan, TrafficPlan } from '../../spec/plan-types';
 import { compareFences, fenceOn } from '../../traffic/fence';
 import { refOf, rewrite } from '../../traffic/held-object';
 import { sameMatch } from '../../traffic/route-shape';
@@ -231,12 +231,32 @@ export function refuseOtherPods(
   );
 }
 
+/** Who splits the traffic, by name. */
+function describeSplitter(namespace: string, traffic: TrafficPlan): string {
+  switch (traffic.kind) {
+    case 'gatewayAPI':
+      return traffic.routes.map(({ kind, name }) => `${kind} ${namespace}/${name}`).join(' and ');
+    case 'nginx':
+      return traffic.ingresses.map((name) => `Ingress ${namespace}/${name}`).join(' and ');
+    case 'traefik':
+      return `TraefikService ${namespace}/${traffic.traefikService}`;
+    case 'istio':
+      return `VirtualService ${namespace}/${traffic.virtualService}`;
+    case 'serviceSelector':
+      return 'The selector';
+    case 'replicas':
+      return 'The number of pods';
+    default:
+      return traffic satisfies never;
+  }
+}
+
 /** @throws TargetFailure `invalidTarget` when the routing does not lead to the Service at all, or cannot be split. */
 export function refuseWithoutStable(routing: TrafficView, { namespace, service, traffic }: KubernetesTargetPlan): void {
   if (routing.weight === null) {
     throw new TargetFailure(
       'invalidTarget',
-      `The ${traffic.kind} routing does not lead to Service ${namespace}/${service}; make it a backend there first.`,
+      `${describeSplitter(namespace, traffic)} does not lead to Service ${namespace}/${service}; make that a backend there first, or name what leads to it in the spec.`,
     );
   }
   if (routing.refusal !== undefined) throw new TargetFailure('invalidTarget', routing.refusal);

@@ -70,7 +70,7 @@ describeWithApiServer('sluice init, against a real API server', (server) => {
     const withoutOperator = await run([...init, '--namespace', 'somewhere'], { env });
 
     expect([nowhere.code, withoutOperator.code]).toEqual([1, 1]);
-    expect(nowhere.err).toContain('namespaces "nowhere" not found');
+    expect(nowhere.err).toContain('Namespace nowhere does not exist.');
     expect(nowhere.err).toContain('kubectl create namespace nowhere');
     expect(withoutOperator.err).toContain('The cluster knows no kind ServiceMonitor of monitoring.coreos.com/v1.');
     expect(withoutOperator.err).toContain('--no-service-monitor');

@@ -1447,7 +1447,9 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       await cluster.patch(stable, { type: 'merge', patch: { spec: { paused: true } } }, { signal });
       const paused = await failureOf(target.observe({ version: V2, signal }));
 
-      expect(withoutBackend.message).toMatch(/does not lead to Service/);
+      expect(withoutBackend.message).toMatch(
+        /TraefikService \S+ does not lead to Service \S+; make that a backend there/,
+      );
       expect(paused.message).toMatch(/is paused.*rollout resume/);
     });
   });

@@ -148,7 +148,7 @@ describe('the time and size of an answer', () => {
 
     expect([failure.kind, failure.message]).toEqual([
       'timeout',
-      'The API server did not answer within 50 ms (get deployments.apps, Deployment shop/checkout).',
+      `The API server at ${api.url} did not answer within 50 ms (get deployments.apps, Deployment shop/checkout).`,
     ]);
   });
 
@@ -226,7 +226,7 @@ describe('connections', () => {
 
     expect([redirected.kind, redirected.status]).toEqual(['unreachable', 302]);
     expect(refused.message).toBe(
-      'The API server refused the connection (get deployments.apps, Deployment shop/checkout).',
+      `The API server at ${server.url} refused the connection (get deployments.apps, Deployment shop/checkout).`,
     );
   });
 });
