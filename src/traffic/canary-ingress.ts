@@ -9,6 +9,7 @@ import type { TrafficDocument, TrafficMatch } from './traffic-router';
 
 const PREFIX = 'nginx.ingress.kubernetes.io/';
 const CANARY = `${PREFIX}canary`;
+const AFFINITY = `${PREFIX}affinity`;
 const CLASS = 'kubernetes.io/ingress.class';
 /** In one sentence. */
 const PLACES_SHOWN = 3;
@@ -143,7 +144,10 @@ function inherited(primary: TrafficObject): Readonly<Record<string, string>> {
   const entries = Object.entries(primary.metadata.annotations ?? {}).filter(
     ([name]) => name === CLASS || (name.startsWith(PREFIX) && !name.startsWith(CANARY)),
   );
-  return Object.fromEntries(entries);
+  // By itself NGINX keeps whoever has a session on the track that he is on, whatever the weight: at 0 % on the canary, too.
+  const affinity =
+    primary.metadata.annotations?.[AFFINITY] === undefined ? {} : { [`${AFFINITY}-canary-behavior`]: 'legacy' };
+  return { ...Object.fromEntries(entries), ...affinity };
 }
 
 /** The canary's annotations for a document; at most one header and one cookie fit. */

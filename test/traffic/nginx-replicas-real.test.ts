@@ -143,6 +143,19 @@ describeWithApiServer('canary Ingresses and replicas, against a real API server'
       expect((await nginx().verify({ document: weight(5, match), signal })).kind).toBe('confirmed');
     });
 
+    it('with a session affinity let nobody stay on a canary for that', async () => {
+      const affinity = { [`${NGINX}/affinity`]: 'cookie', [`${NGINX}/affinity-canary-behavior`]: 'sticky' };
+      await other.patch(ref('web'), { type: 'merge', patch: { metadata: { annotations: affinity } } }, options);
+      await nginx().apply({ document: weight(5), fence: fence(1), signal });
+
+      const [web, api] = await Promise.all(['web', 'api'].map((name) => cluster.get(ref(`${name}-canary`), options)));
+      expect(web?.metadata.annotations).toMatchObject({
+        [`${NGINX}/affinity`]: 'cookie',
+        [`${NGINX}/affinity-canary-behavior`]: 'legacy',
+      });
+      expect(api?.metadata.annotations).not.toHaveProperty([`${NGINX}/affinity-canary-behavior`]);
+    });
+
     it('make no twin for nothing', async () => {
       const applied = await nginx().apply({ document: weight(0), fence: fence(1), signal });
 
