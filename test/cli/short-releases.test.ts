@@ -487,6 +487,23 @@ describe('sluice status without a release in progress', () => {
     });
   });
 
+  it('tells of a promoted pair that somebody has taken back without its release', async () => {
+    put('checkout-blue', { image: `example.test/checkout@${DIGEST}` });
+    put('checkout-green', { image: V2, replicas: 0 });
+    putService('checkout-blue');
+    putSplit('checkout-green', 0);
+    const args = ['status', 'shop/checkout', '-f', fileOf('colours'), '-o', 'json'];
+    const artifact = `example.test/checkout@sha256:${'b'.repeat(64)}`;
+    const version = { from: 'v1', to: 'v2', artifact };
+    const keepOld = { since: 1, until: 2, version: V1 };
+
+    const ran = await sluice(args, new FakeSluice(aStatus({ ...PROMOTED, endedAt: null, keepOld, version })));
+
+    expect(JSON.parse(ran.out)).toMatchObject({
+      now: { traffic: { remarks: [expect.stringMatching(/finds blue, which does not run what was promoted/u)] } },
+    });
+  });
+
   it('is one typed document for machines, with the last release', async () => {
     putColours('green');
 

@@ -64,10 +64,19 @@ function printRelease(session: Session, release: ReleaseStatus, now: ServiceNow 
   ]);
 }
 
-/** What a release that still keeps its old version has on the cluster is not left over. */
+/**
+ * What a release that still keeps its old version has on the cluster is not left over. It looks there only at the end of
+ * that time, so who has gone back without it is told here.
+ */
 function besides(release: ReleaseStatus | null, now: ServiceNow): ServiceNow {
-  const keeps = release !== null && release.endedAt === null;
-  return keeps && now.target === 'kubernetes' ? { ...now, leftovers: [] } : now;
+  if (release === null || release.endedAt !== null || now.target !== 'kubernetes') return now;
+  const active = now.tracks.find((track) => track.active);
+  const digest = active?.runs?.digest ?? null;
+  const { artifact } = release.version;
+  const isBack = digest !== null && artifact !== null && !artifact.endsWith(digest);
+  const remark = `The Service finds ${active?.name ?? ''}, which does not run what was promoted: somebody has gone back without the release, and it will take nothing away there.`;
+  const remarks = isBack ? [...now.traffic.remarks, remark] : now.traffic.remarks;
+  return { ...now, leftovers: [], traffic: { ...now.traffic, remarks } };
 }
 
 interface Asked {
