@@ -8,10 +8,10 @@ import { MemoryFlagStore } from '../../src/flags/memory-store';
 import { startFlagsServer } from '../../src/flags/server/flags-server';
 import type { FlagsServer } from '../../src/flags/server/flags-server';
 import { createFlagTarget } from '../../src/targets/flag/flag-target';
-import { TargetFailure } from '../../src/targets/target';
 import type { Target, TargetWrite } from '../../src/targets/target';
 import { silentLogger } from '../flags/support';
 import { FLAG_PLAN } from './flag-plan';
+import { failureOf } from './failure-of';
 
 const { signal } = new AbortController();
 const promotion = { release: 'r1', smokeTest: null, timeoutMs: 10_000 };
@@ -48,14 +48,6 @@ describe('a flag as a target, at a real flag service', () => {
 
   const flag = (): Promise<FlagDocument> => flags.get('new-till');
   const percentage = async (): Promise<number | null> => (await flag()).rollout_percentage;
-  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
-    const error: unknown = await work.then(
-      () => null,
-      (caught: unknown) => caught,
-    );
-    if (error instanceof TargetFailure) return error;
-    throw new Error(`Expected a TargetFailure, got ${String(error)}`);
-  };
 
   it('raises the percentage to everybody, and leaves the flag to whoever comes next', async () => {
     expect(await target.observe({ version: 'on', signal })).toEqual({

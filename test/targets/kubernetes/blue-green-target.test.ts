@@ -7,7 +7,6 @@ import { RequestCounter } from '../../../src/targets/kubernetes/request-counter'
 import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import type { ServiceLook } from '../../../src/targets/kubernetes/service-look';
 import type { KubernetesTargetPlan, TrafficPlan } from '../../../src/spec/plan-types';
-import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { createTrafficRouter } from '../../../src/traffic/create-traffic-router';
 import type { TrafficSettings } from '../../../src/traffic/create-traffic-router';
@@ -17,6 +16,7 @@ import { describeWithApiServer, installDefinitions } from './api-server';
 import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
+import { failureOf } from '../failure-of';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -153,14 +153,6 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
   };
   const notesOn = async (kind: Parameters<typeof find>[0], name: string): Promise<string[]> =>
     Object.keys((await find(kind, name))?.metadata.annotations ?? {}).filter((key) => key.startsWith('sluice.dev/'));
-  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
-    const error: unknown = await work.then(
-      () => null,
-      (caught: unknown) => caught,
-    );
-    if (error instanceof TargetFailure) return error;
-    throw new Error(`Expected a failure of the target, got ${String(error)}`);
-  };
   const release = async (who: Who = {}): Promise<void> => {
     await target.deploy(write(1, who));
     await target.setWeight(shift(2, 100, 0, who));

@@ -7,6 +7,7 @@ import { describeWithApiServer } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { mirroring } from './mirroring';
 import { targetPlan } from './target-plans';
+import { namespaceObject, shopDeployment, shopIngress, shopService } from './shop-objects';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -63,32 +64,12 @@ describeWithApiServer(
       });
 
     function shop(): KubernetesObject[] {
-      const labels = { app: 'checkout' };
-      const backend = { service: { name: 'checkout', port: { number: 80 } } };
+      const named = { namespace, name: 'checkout' };
       return [
-        { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-        {
-          apiVersion: 'apps/v1',
-          kind: 'Deployment',
-          metadata: { name: 'checkout', namespace, labels },
-          spec: {
-            replicas: 2,
-            selector: { matchLabels: labels },
-            template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
-          },
-        },
-        {
-          apiVersion: 'v1',
-          kind: 'Service',
-          metadata: { name: 'checkout', namespace },
-          spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
-        },
-        {
-          apiVersion: 'networking.k8s.io/v1',
-          kind: 'Ingress',
-          metadata: { name: 'checkout', namespace },
-          spec: { rules: [{ host: 'shop.example', http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }] },
-        },
+        namespaceObject(namespace),
+        shopDeployment(named, { image: V1, replicas: 2 }),
+        shopService(named),
+        shopIngress(named),
       ];
     }
 

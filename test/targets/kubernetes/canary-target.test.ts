@@ -5,13 +5,13 @@ import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
-import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { eventually } from '../instance';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
+import { failureOf } from '../failure-of';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -124,14 +124,6 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     metadata: { name: 'checkout-canary', namespace },
     spec: { selector, ports: [{ port: 80, targetPort: 8080 }] },
   });
-  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
-    const error: unknown = await work.then(
-      () => null,
-      (caught: unknown) => caught,
-    );
-    if (error instanceof TargetFailure) return error;
-    throw new Error(`Expected a failure of the target, got ${String(error)}`);
-  };
 
   it('shows people both tracks, the weight, the fence and what is left, and a clean-up takes that away', async () => {
     const plan = targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' } });

@@ -3,12 +3,12 @@ import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import { createKubernetesTarget } from '../../../src/targets/kubernetes/kubernetes-target';
 import type { KubernetesObject, ObjectRef } from '../../../src/targets/kubernetes/objects';
-import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { connectAs, describeWithApiServer, installDefinitions } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { GatewayController } from './gateway-controller';
 import { targetPlan } from './target-plans';
+import { failureOf } from '../failure-of';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -138,14 +138,6 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
     });
   const directly = (through = cluster): ReturnType<typeof rollBackDirectly> =>
     rollBackDirectly(through, { namespace, name: 'checkout' }, { signal });
-  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
-    const error: unknown = await work.then(
-      () => null,
-      (caught: unknown) => caught,
-    );
-    if (error instanceof TargetFailure) return error;
-    throw new Error(`Expected a TargetFailure, got ${String(error)}`);
-  };
   /** Everything that says who gets what, and how many pods there are. */
   const routing = async (): Promise<unknown> => {
     const kinds = [DEPLOYMENT, SERVICE, route('HTTPRoute'), route('GRPCRoute'), ingress(''), TRAEFIK, ISTIO];

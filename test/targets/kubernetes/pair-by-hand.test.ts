@@ -3,12 +3,13 @@ import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { lookAtService } from '../../../src/targets/kubernetes/service-look';
-import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { mirroring } from './mirroring';
 import { targetPlan } from './target-plans';
+import { failureOf } from '../failure-of';
+import { namespaceObject, shopDeployment, shopService } from './shop-objects';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -55,8 +56,9 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
 
   beforeEach(async () => {
     namespace = `pair-by-hand-${(count += 1)}`;
-    await hand.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, { signal });
-    for (const object of [deployment('blue', V1), service(), split()]) await hand.create(object, { signal });
+    await hand.create(namespaceObject(namespace), { signal });
+    const service = shopService({ namespace, name: 'checkout' }, BLUE);
+    for (const object of [deployment('blue', V1), service, split()]) await hand.create(object, { signal });
     controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
     target = targetOf();
   });
@@ -74,28 +76,11 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     );
   const splitting = (): Target => targetOf({ traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
 
-  function deployment(colour: 'blue' | 'green', image: string, replicas = 3): KubernetesObject {
-    const labels = { app: 'checkout', color: colour };
-    return {
-      apiVersion: 'apps/v1',
-      kind: 'Deployment',
-      metadata: { name: `checkout-${colour}`, namespace, labels },
-      spec: {
-        replicas,
-        selector: { matchLabels: labels },
-        template: { metadata: { labels }, spec: { containers: [{ name: 'web', image }] } },
-      },
-    };
-  }
-
-  function service(): KubernetesObject {
-    return {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: { name: 'checkout', namespace },
-      spec: { selector: BLUE, ports: [{ port: 80, targetPort: 8080 }] },
-    };
-  }
+  const deployment = (colour: 'blue' | 'green', image: string): KubernetesObject =>
+    shopDeployment(
+      { namespace, name: `checkout-${colour}` },
+      { image, replicas: 3, labels: { app: 'checkout', color: colour } },
+    );
 
   function split(): KubernetesObject {
     return {
@@ -138,14 +123,6 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
   const replaceService = async (selector: Record<string, string>): Promise<void> => {
     const annotations = { 'sluice.dev/fence': null, 'sluice.dev/traffic': null, 'sluice.dev/blue-green': null };
     await patch('Service', 'checkout', { metadata: { annotations }, spec: { selector } });
-  };
-  const failureOf = async (work: Promise<unknown>): Promise<TargetFailure> => {
-    const error: unknown = await work.then(
-      () => null,
-      (caught: unknown) => caught,
-    );
-    if (error instanceof TargetFailure) return error;
-    throw new Error(`Expected a failure of the target, got ${String(error)}`);
   };
 
   it('another image that the new one was given while nobody looked is taken away before the switch', async () => {

@@ -6,6 +6,7 @@ import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, until } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
+import { namespaceObject, shopDeployment, shopService } from './shop-objects';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -48,26 +49,8 @@ describeWithApiServer('a release whose share is the number of pods, against a re
 
   /** An ordinary service, without anything of a canary. */
   function shop(): KubernetesObject[] {
-    const labels = { app: 'checkout' };
-    return [
-      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-      {
-        apiVersion: 'apps/v1',
-        kind: 'Deployment',
-        metadata: { name: 'checkout', namespace, labels },
-        spec: {
-          replicas: 4,
-          selector: { matchLabels: labels },
-          template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
-        },
-      },
-      {
-        apiVersion: 'v1',
-        kind: 'Service',
-        metadata: { name: 'checkout', namespace },
-        spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
-      },
-    ];
+    const named = { namespace, name: 'checkout' };
+    return [namespaceObject(namespace), shopDeployment(named, { image: V1, replicas: 4 }), shopService(named)];
   }
 
   interface Found {

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HttpAnswer, HttpClient, HttpRequest } from '../../../src/metrics/http';
 import { resolveImage } from '../../../src/targets/kubernetes/resolve-image';
-import { TargetFailure } from '../../../src/targets/target';
+import type { TargetFailure } from '../../../src/targets/target';
 import { json, refusedUrl, startFakeServer } from '../../metrics/fake-server';
 import type { FakeServer, Handler, RecordedRequest } from '../../metrics/fake-server';
 import { describeWithRegistry, digestOf, LOGIN, startRegistry } from './registry';
 import type { Registry } from './registry';
+import { failureOf } from '../failure-of';
 
 const signal = AbortSignal.timeout(5 * 60_000);
 const DIGEST = `sha256:${'1b'.repeat(32)}`;
@@ -30,15 +31,6 @@ function configFile(name: string, content: unknown): string {
 
 function basicAuth(user: string, password: string): string {
   return Buffer.from(`${user}:${password}`).toString('base64');
-}
-
-async function failureOf(work: Promise<unknown>): Promise<TargetFailure> {
-  const error: unknown = await work.then(
-    (value) => new Error(`it gave ${String(value)}`),
-    (caught: unknown) => caught,
-  );
-  if (error instanceof TargetFailure) return error;
-  throw new Error(`Expected a TargetFailure, got ${String(error)}`);
 }
 
 describeWithRegistry('resolving against a real registry', () => {

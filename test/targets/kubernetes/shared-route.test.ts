@@ -3,12 +3,13 @@ import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import type { TrafficPlan } from '../../../src/spec/plan-types';
-import { TargetFailure } from '../../../src/targets/target';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { GatewayController } from './gateway-controller';
 import { targetPlan } from './target-plans';
+import { failureOf } from '../failure-of';
+import { namespaceObject, shopDeployment, shopService } from './shop-objects';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -28,15 +29,6 @@ function write(name: Name, step: number, epoch: number = RELEASES[name].epoch): 
 
 function shift(name: Name, step: number, weight: number, epoch?: number): Parameters<Target['setWeight']>[0] {
   return { ...write(name, step, epoch), weight, previousWeight: weight === 0 ? 50 : 0, match: [] };
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<TargetFailure> {
-  const failure = await promise.then(
-    () => null,
-    (error: unknown) => error,
-  );
-  if (failure instanceof TargetFailure) return failure;
-  throw new Error('it did not fail as a target', { cause: failure });
 }
 
 const ROUTE: KubernetesObject = {
@@ -114,7 +106,7 @@ describeWithApiServer('two services by one object that splits traffic', (server)
 
   beforeEach(async () => {
     namespace = `shared-${(count += 1)}`;
-    await cluster.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, { signal });
+    await cluster.create(namespaceObject(namespace), { signal });
     controllers = [
       new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace),
       new GatewayController(server().connect({ fieldManager: 'gateway-controller' }), namespace),
@@ -129,25 +121,7 @@ describeWithApiServer('two services by one object that splits traffic', (server)
     cluster.create({ ...object, metadata: { ...object.metadata, namespace } }, { signal });
 
   function shop(name: string): KubernetesObject[] {
-    const labels = { app: name };
-    return [
-      {
-        apiVersion: 'apps/v1',
-        kind: 'Deployment',
-        metadata: { name },
-        spec: {
-          replicas: 2,
-          selector: { matchLabels: labels },
-          template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
-        },
-      },
-      {
-        apiVersion: 'v1',
-        kind: 'Service',
-        metadata: { name },
-        spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
-      },
-    ];
+    return [shopDeployment({ namespace, name }, { image: V1, replicas: 2 }), shopService({ namespace, name })];
   }
 
   const targetOf = (name: Name, traffic: TrafficPlan): Target =>

@@ -8,6 +8,7 @@ import { describeWithApiServer } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
 import { requestsOfEach, sumOf, watchingWorker } from './watching-worker';
+import { namespaceObject, shopDeployment, shopIngress, shopService } from './shop-objects';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -29,31 +30,13 @@ const BLUE = { app: 'checkout', color: 'blue' };
 
 /** What a user has before the first release: one colour, the Service that finds it, and an Ingress. */
 function pair(namespace: string): KubernetesObject[] {
-  const backend = { service: { name: 'checkout', port: { number: 80 } } };
+  const named = { namespace, name: 'checkout' };
+  const blue = { namespace, name: 'checkout-blue' };
   return [
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-    {
-      apiVersion: 'apps/v1',
-      kind: 'Deployment',
-      metadata: { name: 'checkout-blue', namespace, labels: BLUE },
-      spec: {
-        replicas: 2,
-        selector: { matchLabels: BLUE },
-        template: { metadata: { labels: BLUE }, spec: { containers: [{ name: 'web', image: V1 }] } },
-      },
-    },
-    {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: { name: 'checkout', namespace },
-      spec: { selector: BLUE, ports: [{ port: 80, targetPort: 8080 }] },
-    },
-    {
-      apiVersion: 'networking.k8s.io/v1',
-      kind: 'Ingress',
-      metadata: { name: 'checkout', namespace },
-      spec: { rules: [{ host: 'shop.example', http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }] },
-    },
+    namespaceObject(namespace),
+    shopDeployment(blue, { image: V1, replicas: 2, labels: BLUE }),
+    shopService(named, BLUE),
+    shopIngress(named),
   ];
 }
 

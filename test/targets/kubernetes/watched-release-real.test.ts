@@ -11,6 +11,7 @@ import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
 import { requestsOfEach, sumOf, watchingWorker } from './watching-worker';
+import { namespaceObject, shopDeployment, shopIngress, shopService } from './shop-objects';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -32,32 +33,12 @@ function held(step: number, weight: number): Parameters<Target['reassert']>[0] {
 }
 
 function shop(namespace: string, replicas: number): KubernetesObject[] {
-  const labels = { app: 'checkout' };
-  const backend = { service: { name: 'checkout', port: { number: 80 } } };
+  const named = { namespace, name: 'checkout' };
   return [
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
-    {
-      apiVersion: 'apps/v1',
-      kind: 'Deployment',
-      metadata: { name: 'checkout', namespace, labels },
-      spec: {
-        replicas,
-        selector: { matchLabels: labels },
-        template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
-      },
-    },
-    {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: { name: 'checkout', namespace },
-      spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
-    },
-    {
-      apiVersion: 'networking.k8s.io/v1',
-      kind: 'Ingress',
-      metadata: { name: 'checkout', namespace },
-      spec: { rules: [{ host: 'shop.example', http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }] },
-    },
+    namespaceObject(namespace),
+    shopDeployment(named, { image: V1, replicas }),
+    shopService(named),
+    shopIngress(named),
   ];
 }
 

@@ -7,6 +7,7 @@ import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { targetPlan } from './target-plans';
+import { namespaceObject, shopDeployment, shopService } from './shop-objects';
 
 const V1 = 'registry.example/shop:v1';
 const V2 = 'registry.example/shop:v2';
@@ -30,7 +31,7 @@ describeWithApiServer('what a release makes, against a real API server', (server
 
   beforeEach(async () => {
     namespace = `made-${(count += 1)}`;
-    await cluster.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, { signal });
+    await cluster.create(namespaceObject(namespace), { signal });
     controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
   });
 
@@ -38,24 +39,9 @@ describeWithApiServer('what a release makes, against a real API server', (server
   afterAll(() => cluster.close());
 
   async function shop(name: string): Promise<Target> {
-    const labels = { app: name };
     const objects: KubernetesObject[] = [
-      {
-        apiVersion: 'apps/v1',
-        kind: 'Deployment',
-        metadata: { name, namespace },
-        spec: {
-          replicas: 2,
-          selector: { matchLabels: labels },
-          template: { metadata: { labels }, spec: { containers: [{ name: 'web', image: V1 }] } },
-        },
-      },
-      {
-        apiVersion: 'v1',
-        kind: 'Service',
-        metadata: { name, namespace },
-        spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
-      },
+      shopDeployment({ namespace, name }, { image: V1, replicas: 2 }),
+      shopService({ namespace, name }),
       {
         apiVersion: 'traefik.io/v1alpha1',
         kind: 'TraefikService',
