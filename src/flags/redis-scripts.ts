@@ -70,7 +70,8 @@ end
  * Adds checks of one flag on one day, once, unless the flag is gone or was made anew.
  *
  * KEYS: flag, usage, users of the day, last delta of the source. ARGV: day, enabled, disabled, time of the last, seconds to
- * keep, the day up to which is forgotten, the delta's number ('' for none), seconds to remember it, what its document has of its creation ('' for any), then users.
+ * keep, the day up to which is forgotten, the delta's number ('' for none), seconds to remember it, what its document has of
+ * its creation ('' for any), then users.
  */
 export const USAGE_SCRIPT = `${IS_THERE}
 local number = ARGV[7]
@@ -98,7 +99,8 @@ return 1
  * KEYS: flag, outcomes, recent outcomes, idempotency, last delta of the source. ARGV: environment, an identity for counters
  * that begin, the time, seconds to keep, milliseconds that the recent ones are kept, the counts as they are, idempotency
  * record ('' for none), its seconds and those of the delta, the delta's number ('' for none), what its document has of its
- * creation ('' for any), then fields and what is added to each. Answers {'added'}, also of a delta that was, {'unknown'} or {'repeated', record}.
+ * creation ('' for any), then fields and what is added to each. Answers {'added'}, also of a delta that was, {'unknown'} or
+ * {'repeated', record}.
  */
 export const OUTCOMES_SCRIPT = `${IS_THERE}
 local environment, record, number = ARGV[1], ARGV[7], ARGV[9]

@@ -9,10 +9,11 @@ import type { Cluster } from './cluster';
 import { ClusterFailure } from './cluster-failure';
 import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
+import { describeRef } from './objects';
 import type { KubernetesObject, ObjectRef } from './objects';
 import { copiesIn, withCopies, withOriginals } from './pod-config';
 import type { Copies, PodTemplate } from './pod-config';
-import { OWNER_LABEL } from './tracks';
+import { describe, OWNER_LABEL } from './tracks';
 import type { Labels } from './tracks';
 import { withImage } from './track-manifest';
 import { targetNoteOn, withoutTargetNote } from './target-note';
@@ -55,6 +56,26 @@ export function deploymentRef(namespace: string, name: string): ObjectRef {
 
 export function serviceRef(namespace: string, name: string): ObjectRef {
   return { apiVersion: 'v1', kind: 'Service', namespace, name };
+}
+
+/**
+ * What somebody else has made of a Service of the release's own to which a gateway sends a share, a sentence that tells
+ * that it is put right; null where it is as it should be. One of the user's own is his.
+ */
+export async function editOfService(
+  cluster: Cluster,
+  ref: ObjectRef,
+  {
+    wanted,
+    isRight,
+    signal,
+  }: { readonly wanted: Labels; readonly isRight: (selector: Labels) => boolean; readonly signal: AbortSignal },
+): Promise<string | null> {
+  const live = (await cluster.find(ref, { signal })) ?? (await cluster.find(ref, { signal, asked: true }));
+  if (live === null) return `${describeRef(ref)} was gone, and was made again.`;
+  const { selector = {} } = live['spec'] as { readonly selector?: Labels };
+  if (!isMade(live) || isRight(selector)) return null;
+  return `${describeRef(ref)} selected ${describe(selector) || 'nothing'}, and was given ${describe(wanted)} again.`;
 }
 
 /** True for what a release made, and may therefore remove. */

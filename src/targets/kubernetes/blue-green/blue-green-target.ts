@@ -41,7 +41,7 @@ import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
 import { describe, replicasFor, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
-import { deploymentRef, ensure, giveBack, grow, isMade, letGo, resize, serviceRef } from '../workloads';
+import { deploymentRef, editOfService, ensure, giveBack, grow, isMade, letGo, resize, serviceRef } from '../workloads';
 import type { WorkloadWrite } from '../workloads';
 import { recolouredLabels } from './colours';
 import { lookAtPair, splitTowards, turned } from './pair-view';
@@ -253,7 +253,7 @@ class BlueGreenTarget implements Target {
     if (old.view.replicas === 0 && roles?.replicas !== 0) return false;
     const before = imageIn(old.view, container.name);
     return (
-      imageIn(next.view, container.name) === givenImage(pair.next.object, write) &&
+      imageIn(next.view, container.name) === givenImage(next.object, write) &&
       (roles === null || before === null || before === roles.image) &&
       selected.foreignEdits.length === 0 &&
       selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
@@ -333,7 +333,7 @@ class BlueGreenTarget implements Target {
   #refuseUntested(pair: PairView, write: TargetWrite): void {
     const { next, container } = pair;
     const image = imageIn(there(next), container.name);
-    const given = givenImage(pair.next.object, write);
+    const given = givenImage(next.object, write);
     if (image === given) return;
     throw new TargetFailure(
       'invalidTarget',
@@ -434,7 +434,7 @@ class BlueGreenTarget implements Target {
     const needed = replicasFor(write.weight, old.view?.replicas ?? 1);
     // Nobody looks while a person decides at weight 0.
     const image = next.view === null ? null : imageIn(next.view, container.name);
-    const isEdited = next.view !== null && image !== givenImage(pair.next.object, write);
+    const isEdited = next.view !== null && image !== givenImage(next.object, write);
     if (next.view === null || isEdited) {
       await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
     } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
@@ -574,7 +574,7 @@ class BlueGreenTarget implements Target {
     if (next.view === null) {
       edits.push(`${shown(next)} was gone, and was made again.`);
       if (old.view !== null) await this.#ensureNext(pair, write, size);
-    } else if (image !== givenImage(pair.next.object, write)) {
+    } else if (image !== givenImage(next.object, write)) {
       edits.push(`${shown(next)} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`);
       await this.#ensureNext(pair, write, Math.max(size, next.view.replicas));
     } else if (next.view.replicas === 0) {
@@ -595,16 +595,14 @@ class BlueGreenTarget implements Target {
   /** Where a gateway sends the share: a Service that is gone, or finds other pods, would lose it. Told, and put right. */
   async #putPreviewRight(pair: PairView, write: WeightWrite): Promise<string[]> {
     const { next } = pair;
-    const ref = serviceRef(this.#plan.namespace, next.preview);
-    const told = await this.#cluster.find(ref, { signal: write.signal });
-    const live = told ?? (await this.#cluster.find(ref, { signal: write.signal, asked: true }));
-    const { selector = {} } = (live?.['spec'] ?? {}) as { readonly selector?: Readonly<Record<string, string>> };
-    if (live !== null && (!isMade(live) || describe(selector) === describe(next.selector))) return [];
+    const edit = await editOfService(this.#cluster, serviceRef(this.#plan.namespace, next.preview), {
+      wanted: next.selector,
+      isRight: (selector) => describe(selector) === describe(next.selector),
+      signal: write.signal,
+    });
+    if (edit === null) return [];
     await this.#ensurePreview(pair, next, write);
-    const shown = `Service ${this.#shown(next.preview)}`;
-    return live === null
-      ? [`${shown} was gone, and was made again.`]
-      : [`${shown} selected ${describe(selector) || 'nothing'}, and was given ${describe(next.selector)} again.`];
+    return [edit];
   }
 
   async #giveImage(side: Side, change: { container: string; image: string }, write: WorkloadWrite): Promise<void> {

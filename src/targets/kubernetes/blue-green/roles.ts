@@ -5,8 +5,8 @@ import { targetNoteOn } from '../target-note';
 import { COLOURS } from './colours';
 
 /**
- * On the active Service while a release holds it, and in the note on the new colour's Deployment: which colour is the old one and which the new one, and how the Service
- * finds either. The selector alone would not tell once it was switched.
+ * On the active Service while a release holds it, and in the note on the new colour's Deployment: which colour is the old
+ * one and which the new one, and how the Service finds either. The selector alone would not tell once it was switched.
  */
 const ROLES_ANNOTATION = 'sluice.dev/blue-green';
 

@@ -40,11 +40,12 @@ import {
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
 import { canarySelector, trackDeployment, trackService } from '../track-manifest';
-import { describe, replicasFor, selects } from '../tracks';
+import { replicasFor, selects } from '../tracks';
 import type { Labels } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
+  editOfService,
   ensureUnlessLate,
   grow,
   isBeingPromoted,
@@ -631,16 +632,14 @@ class CanaryTarget implements Target {
     const { namespace, traffic } = this.#plan;
     const { canaryService: name, selectors, labels } = tracks;
     if (traffic.kind === 'replicas' || traffic.kind === 'serviceSelector') return [];
-    const ref = serviceRef(namespace, name);
-    const told = await this.#cluster.find(ref, { signal: write.signal });
-    const live = told ?? (await this.#cluster.find(ref, { signal: write.signal, asked: true }));
-    const { selector = {} } = (live?.['spec'] ?? {}) as { readonly selector?: Labels };
-    if (live !== null && (!isMade(live) || selects(selector, labels))) return [];
+    const edit = await editOfService(this.#cluster, serviceRef(namespace, name), {
+      wanted: selectors.canary,
+      isRight: (selector) => selects(selector, labels),
+      signal: write.signal,
+    });
+    if (edit === null) return [];
     await this.#ensureService(tracks, write);
-    const shown = `Service ${namespace}/${name}`;
-    return live === null
-      ? [`${shown} was gone, and was made again.`]
-      : [`${shown} selected ${describe(selector) || 'nothing'}, and was given ${describe(selectors.canary)} again.`];
+    return [edit];
   }
 
   async #serviceFor(
