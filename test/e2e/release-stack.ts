@@ -138,18 +138,27 @@ ${after}
 `;
 }
 
-/** Watches until the condition holds and answers that status; fails when the release ends before. */
+/** What has not come by then does not come: below the limit of a test, so that the failure tells where it stands. */
+const WATCHED_MS = 540_000;
+
+/** Watches until the condition holds and answers that status; fails when the release ends before, or stands still. */
 export async function until(
   client: SluiceClient,
   namespace: string,
   holds: (status: ReleaseStatus) => boolean,
 ): Promise<ReleaseStatus> {
+  const signal = AbortSignal.timeout(WATCHED_MS);
   let last: ReleaseStatus | null = null;
-  for await (const status of client.watch({ service: 'shop', namespace }, { everyMs: 200 })) {
+  let trouble = '';
+  const onTrouble = (sentence: string): void => void (trouble = sentence);
+  for await (const status of client.watch({ service: 'shop', namespace }, { everyMs: 200, signal, onTrouble })) {
     if (holds(status)) return status;
     last = status;
   }
-  throw new Error(`the release ended as ${last?.outcome ?? '?'} before: ${last?.message ?? ''}`);
+  if (!signal.aborted) throw new Error(`the release ended as ${last?.outcome ?? '?'} before: ${last?.message ?? ''}`);
+  const where = `${last?.phase ?? 'no phase'}: ${last?.trouble ?? last?.message ?? 'no message'}`;
+  const story = (last?.events ?? []).slice(-15).map(({ at, type, message }) => `${at} ${type}: ${message}`);
+  throw new Error([`it stood still at ${where}; ${trouble}`, ...story].join('\n'));
 }
 
 /** The status at the end, with the story in the error of a test that expected another one. */

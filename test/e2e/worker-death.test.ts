@@ -62,7 +62,7 @@ describeWithLab('a worker that is killed with SIGKILL', (lab) => {
       try {
         const play = async (one: Scenario): Promise<void> => {
           await begin(one);
-          await Promise.all([mortal.watch(one), check(one, mortal)]);
+          await Promise.race([mortal.lost, Promise.all([mortal.watch(one), check(one, mortal)])]);
         };
         await Scenario.run(lab, mortal.stack, name, play, choices);
         expect(mortal.deaths).toEqual(moments.map(({ step }) => step));
@@ -180,6 +180,9 @@ class MortalWorker {
   readonly stack: ReleaseStack;
   /** The steps at which it was killed so far. */
   readonly deaths: string[] = [];
+  /** Rejects when there is no worker to replace it: nobody would go on with the release. */
+  readonly lost: Promise<never>;
+  #lose: (error: unknown) => void = () => undefined;
   readonly #proxy: ApiProxy;
   readonly #moments: readonly Moment[];
   #worker: WorkerProcess | null = null;
@@ -190,6 +193,8 @@ class MortalWorker {
     this.stack = stack;
     this.#proxy = proxy;
     this.#moments = moments;
+    this.lost = new Promise((_, reject) => (this.#lose = reject));
+    this.lost.catch(() => undefined);
   }
 
   static async start(lab: Lab, moments: readonly Moment[]): Promise<MortalWorker> {
@@ -227,7 +232,7 @@ class MortalWorker {
 
   async stop(): Promise<void> {
     this.#proxy.after = () => undefined;
-    await this.#replacing;
+    await this.#replacing?.catch(this.#lose);
     await this.#worker?.end('SIGKILL');
     await this.#proxy.stop();
     await this.stack.stop();
@@ -250,7 +255,7 @@ class MortalWorker {
   async #die({ step }: Moment): Promise<void> {
     this.deaths.push(step);
     this.#replacing = this.#replace();
-    await this.#replacing;
+    await this.#replacing.catch(this.#lose);
     this.#replacing = null;
   }
 

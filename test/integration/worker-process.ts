@@ -36,16 +36,31 @@ export async function startWorkerProcess(
   const gone = exitOf(child);
   let over = false;
   void gone.then(() => (over = true));
-  await eventually(
-    async () => {
-      if (over) throw new Error(`the worker ended:\n${log}`);
-      // Asked so often that a busy machine would do nothing else, it would never be up.
-      await delay(100);
+  let trouble = '';
+  const polls = async (): Promise<boolean> => {
+    try {
       return (await client.workers()).some(({ identity }) => identity.startsWith(`${pid}@`));
-    },
-    'the worker process polls',
-    240_000,
-  );
+    } catch (error) {
+      // A server that is too busy to say who polls is no worker that does not: the limit below is its own.
+      trouble = `\nasked who polls: ${String(error)}`;
+      return false;
+    }
+  };
+  try {
+    await eventually(
+      async () => {
+        if (over) throw new Error('the worker ended');
+        // Asked so often that a busy machine would do nothing else, it would never be up.
+        await delay(100);
+        return polls();
+      },
+      'the worker process polls',
+      240_000,
+    );
+  } catch (error) {
+    if (!over) child.kill('SIGKILL');
+    throw new Error(`${String(error)}\n${log}${trouble}`, { cause: error });
+  }
   return {
     pid,
     log: () => log,
