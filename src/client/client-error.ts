@@ -42,11 +42,19 @@ export function isUnanswered(error: unknown): boolean {
   );
 }
 
+/** Temporal's own word for a message that came with a workflow task whose answer had nothing to say of it. */
+const UNPROCESSED = 'UnprocessedUpdate';
+
 /**
  * Temporal dropped a message, because the workflow task it came with could not be completed: the release was just about
- * to end, say, when an activity answered. The next try finds it in another state.
+ * to end, say, when an activity answered. Or the worker that got the task was not told of it: one that takes over from a
+ * worker that was killed, now and then. No line of the release has seen it either way; the next try finds it in another
+ * state.
  */
 export function isDropped(error: unknown): boolean {
+  if (error instanceof WorkflowUpdateFailedError) {
+    return error.cause instanceof ApplicationFailure && error.cause.type === UNPROCESSED;
+  }
   return grpcCode(error) === GRPC.failedPrecondition && /workflow task failure/i.test(detailsOf(error));
 }
 

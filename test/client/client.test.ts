@@ -621,6 +621,31 @@ describe('the client', () => {
       expect((await ended(service)).outcome).toBe('rejected');
     });
 
+    it('that a worker gives back without a word are sent again', async () => {
+      const service = newService();
+      const taskQueue = `unheard-${service}`;
+      const one = await patient(taskQueue);
+      const first = await stack.startWorker({ deps: world(), taskQueue });
+      await one.deploy(planOf(specOf(service, APPROVAL), 'v2'), { actor: ada });
+      await until(one, service, (status) => status.phase === 'awaitingApproval');
+      await first.stop();
+
+      // In the place of one that takes over with a part of the story: it answers the task, and the message not at all.
+      const at = { namespace: 'default', identity: 'unheard' };
+      const { workflowService } = raw.connection;
+      const polled = raw.connection.withDeadline(Date.now() + 60_000, () =>
+        workflowService.pollWorkflowTaskQueue({ ...at, taskQueue: { name: taskQueue } }),
+      );
+      const approval = one.approve({ service, namespace }, { actor: { name: 'oncall', via: 'cli' } });
+      const { taskToken, messages } = await polled;
+      await workflowService.respondWorkflowTaskCompleted({ ...at, taskToken, commands: [] });
+      await stack.startWorker({ deps: world(), taskQueue });
+
+      expect(messages).toHaveLength(1);
+      expect((await approval).message).toBe('The approval by oncall is recorded.');
+      expect((await until(one, service, ({ endedAt }) => endedAt !== null)).outcome).toBe('promoted');
+    });
+
     it('to a release that is over say how it ended', async () => {
       const service = newService();
       const { release } = await client.deploy(quick(service), { actor: ada });
