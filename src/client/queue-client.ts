@@ -13,6 +13,7 @@ import type {
 import { ReleaseError } from '../errors';
 import { isNotFound } from './client-error';
 import type { ListOptions, ReleaseSummary, ServiceRef } from './client-types';
+import { untilHeard } from './until-heard';
 
 export interface QueueClientParts {
   readonly client: Client;
@@ -81,9 +82,11 @@ export function createQueueClient({ client, taskQueue, ask, askTemporal }: Queue
       if (queue?.waiting.some((one) => one.release === release) !== true) return null;
       try {
         return await ask(nameOf(ref), () =>
-          handleOf(ref).executeUpdate<MessageAck, [WithdrawMessage]>('withdraw', {
-            args: [withdrawal(release, message)],
-          }),
+          untilHeard(() =>
+            handleOf(ref).executeUpdate<MessageAck, [WithdrawMessage]>('withdraw', {
+              args: [withdrawal(release, message)],
+            }),
+          ),
         );
       } catch (error) {
         // Its turn has come between the two questions: it is a release like any other now.

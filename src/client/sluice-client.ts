@@ -29,7 +29,7 @@ import { SEARCH_KEYS } from '../workflows/search-attribute-keys';
 import { releaseStartOptions } from '../workflows/start-options';
 import type { ReleaseStartOptions } from '../workflows/start-options';
 import { messageOf, ReleaseError } from '../errors';
-import { isDropped, isNotFound, isUnanswered, isUnknownSearchAttribute, toReleaseError } from './client-error';
+import { isNotFound, isUnanswered, isUnknownSearchAttribute, toReleaseError } from './client-error';
 import type { PatientConnection } from './patient-connection';
 import type {
   DeployOptions,
@@ -47,6 +47,7 @@ import { outcomeWords } from './outcome-words';
 import { createQueueClient, neverStarted, waitingIn } from './queue-client';
 import { newReleaseId } from './release-id';
 import { ensureSearchAttributes, searchAttributesMissing } from './search-attributes';
+import { untilHeard } from './until-heard';
 
 export interface SluiceClientParts {
   readonly client: Client;
@@ -65,9 +66,6 @@ const LIST_LIMIT = 50;
 
 /** A worker that is there answers in milliseconds; after this it is worth a question whether there is one. */
 const SOON_MS = 700;
-
-/** Before a message is sent again that Temporal dropped. */
-const DROPPED_RETRY_MS = 50;
 
 /** A run that went on as another one is not a release of its own. */
 const NOT_CONTINUED = `ExecutionStatus != 'ContinuedAsNew'`;
@@ -250,7 +248,9 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
         for (;;) {
           const meant = { ...bound(ref, message), ...(expires(update, message) ? { deadline } : {}) };
           try {
-            return await handle.executeUpdate<MessageAck, [MessageBase]>(update, { args: [meant], updateId });
+            return await untilHeard(() =>
+              handle.executeUpdate<MessageAck, [MessageBase]>(update, { args: [meant], updateId }),
+            );
           } catch (error) {
             const theirs = timeOfRefusal(error);
             if (theirs !== null && clocksAgree) {
@@ -258,9 +258,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
               deadline = theirs + sentAt + timeoutMs - Date.now();
               continue;
             }
-            if (isNotFound(error)) throw await notRunning(ref, error);
-            if (!isDropped(error)) throw error;
-            await rest(DROPPED_RETRY_MS, undefined);
+            throw isNotFound(error) ? await notRunning(ref, error) : error;
           }
         }
       });
