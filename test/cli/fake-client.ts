@@ -39,6 +39,7 @@ export class FakeSluice implements SluiceClient {
   readonly sent: Sent[] = [];
   readonly plans: Plan[] = [];
   pollers: WorkerInfo[] = [{ identity: 'worker-1', lastSeen: START }];
+  stranger = false;
   closed = false;
   readonly #releases: ReleaseStatus[] = [];
   readonly #waiting = new Map<string, WaitingRelease[]>();
@@ -233,6 +234,10 @@ export class FakeSluice implements SluiceClient {
 
   workers(): Promise<WorkerInfo[]> {
     return Promise.resolve(this.pollers);
+  }
+
+  isStranger(): Promise<boolean> {
+    return Promise.resolve(this.stranger);
   }
 
   close(): Promise<void> {

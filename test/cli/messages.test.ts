@@ -100,6 +100,19 @@ describe.each([
     expect(ran.err).toContain('No worker is running at 127.0.0.1:1, namespace default');
   });
 
+  it("sends nothing to another program's Temporal", async () => {
+    const client = new FakeSluice(aStatus(status));
+    client.pollers = [];
+    client.stranger = true;
+
+    const ran = await run([...args, ...yes], { client, env });
+
+    expect(ran.code).toBe(1);
+    expect(ran.err).toMatch(/^Error: Nothing of Sluice is at 127\.0\.0\.1:1, namespace default, where .* no address/u);
+    expect(ran.err).toContain('--address or TEMPORAL_ADDRESS');
+    expect(client.sent).toEqual([]);
+  });
+
   if (asks) {
     it('asks on a terminal, showing what it is about, and binds the answer to it', async () => {
       const client = new FakeSluice(aStatus(status));
