@@ -302,7 +302,7 @@ function nameOf({ namespace, service }: { namespace: string; service: string }):
 }
 
 function refuse<T>(code: 'not-found' | 'conflict' | 'forbidden' | 'queued', message: string): Promise<T> {
-  return Promise.reject(new ReleaseError(code, message, { hint: 'See `sluice list`.' }));
+  return Promise.reject(new ReleaseError(code, message, code === 'forbidden' ? {} : { hint: 'See `sluice list`.' }));
 }
 
 function nextChange(): { promise: Promise<void>; resolve: () => void } {

@@ -159,6 +159,9 @@ describe('who may', () => {
 
     expect(ran.code).toBe(4);
     expect(ran.err).toContain('mallory may not approve; oncall may.');
+    expect(ran.err).toContain(
+      'You act as mallory, in no group. Say your groups with SLUICE_GROUPS=a,b and your name with --as NAME or SLUICE_ACTOR.',
+    );
   });
 
   it('approve counts steps from 1', async () => {
