@@ -1,3 +1,6 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type { Plan } from '../../src/spec/plan-types';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
@@ -193,6 +196,33 @@ describe('bad input', () => {
     expect(ran.code).toBe(2);
     expect(ran.err).toContain(sentence);
     expect(ran.err).not.toMatch(/^\s+at /mu);
+  });
+});
+
+describe('a file in place of a service', () => {
+  let directory: string;
+  beforeAll(async () => {
+    directory = await mkdtemp(path.join(tmpdir(), 'sluice-ref-'));
+  });
+  afterAll(async () => rm(directory, { recursive: true, force: true }));
+
+  it('that is not right is answered with the name of its service, which needs no file', async () => {
+    const right = await readFile(path.join(__dirname, '../../examples/specs/kubernetes.yaml'), 'utf8');
+    const file = path.join(directory, 'release.yaml');
+    await writeFile(file, right.replace(/^spec:$/mu, 'spec:\n  nonsense: 1'));
+
+    const ran = await run(['rollback', file, '--yes'], { client: new FakeSluice(aStatus()) });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('unknown key "nonsense"');
+    expect(ran.err).toContain(`A service is asked for; that of ${file} is shop/checkout, and its name needs no file.`);
+  });
+
+  it('that is not there is answered with what is asked for', async () => {
+    const ran = await run(['status', path.join(directory, 'none.yaml')], { client: new FakeSluice(aStatus()) });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('A service is asked for. Write its name (checkout), namespace and name (shop/checkout)');
   });
 });
 
