@@ -45,6 +45,23 @@ export function countOf(count: number, noun: string): string {
   return `${text} ${noun}${text === '1' ? '' : 's'}`;
 }
 
+/** From here on a fraction of an event more or less is not read. */
+const MANY = 100;
+
+/**
+ * So many of so many, beside which their share is written: `7 of 120`. Counts that a backend extrapolated are fractional,
+ * and few of them rounded would give another share (6.4 of 11.5 are 56 %, 6 of 12 are not): those keep a decimal.
+ */
+export function formatPart(part: number, total: number, noun: string | null = null): string {
+  const share = formatValue(part / total, 'ratio');
+  const rounded = ([0, 1] as const).map((digits) =>
+    [part, total].map((count) => Number(count.toFixed(count < MANY ? digits : 0))),
+  );
+  const [few = 0, all = 0] =
+    rounded.find(([some = 0, whole = 0]) => formatValue(some / whole, 'ratio') === share) ?? rounded[1] ?? [];
+  return `${few} of ${all}${noun === null ? '' : ` ${noun}${all === 1 ? '' : 's'}`}`;
+}
+
 /** A probability: `0.0032`, `4.1e-9`. */
 export function formatProbability(p: number): string {
   if (p === 0) return 'below 1e-300';

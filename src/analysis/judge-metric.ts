@@ -1,5 +1,5 @@
 import { compareRatios } from './compare-ratios';
-import { countOf, formatAgainst, formatCount, formatLimit, formatProbability, formatValue } from './format';
+import { countOf, formatAgainst, formatLimit, formatPart, formatProbability, formatValue } from './format';
 import type { EvidenceFinding } from './gather-evidence';
 import { requestsOf } from './observed-share';
 import type { MetricSample, Observation } from './sample';
@@ -272,7 +272,7 @@ function describeSubject(metric: MetricPolicy, canary: Observation, value: numbe
     const over = requests === null || metric.unit === 'count' ? '' : ` over ${countOf(requests, 'canary request')}`;
     return `${metric.name} ${text}${over}`;
   }
-  const counts = `${formatCount(canary.events.bad)} of ${countOf(canary.events.total, 'canary request')}`;
+  const counts = formatPart(canary.events.bad, canary.events.total, 'canary request');
   return countsFailures(metric) ? `${counts} failed (${text})` : `${metric.name} ${text} (${counts})`;
 }
 
@@ -282,7 +282,7 @@ function describeStable(metric: MetricPolicy, stable: Observation | null): strin
   if (stable === null || value === null || stable.problem !== undefined || !countsAreSane(stable)) return '';
   const text = formatValue(value, metric.unit);
   if (stable.events === undefined) return `; stable: ${text}`;
-  return `; stable: ${formatCount(stable.events.bad)} of ${formatCount(stable.events.total)} (${text})`;
+  return `; stable: ${formatPart(stable.events.bad, stable.events.total)} (${text})`;
 }
 
 function countsFailures(metric: MetricPolicy): boolean {

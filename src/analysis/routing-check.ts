@@ -1,4 +1,4 @@
-import { countOf, formatCount } from './format';
+import { formatPart } from './format';
 import { devianceTerm, stirlingError } from './stirling';
 
 /**
@@ -128,7 +128,7 @@ function sentenceOf(
   counts: RoutedCounts,
   found: 'now' | 'before' | 'nothing',
 ): string {
-  const got = `the canary got ${formatCount(counts.canary)} of ${countOf(counts.total, noun)}`;
+  const got = `the canary got ${formatPart(counts.canary, counts.total, noun)}`;
   const delivered = percent(counts.canary / counts.total);
   const asked = `${atLeast ? 'at least ' : ''}${percent(share)}`;
   switch (found) {

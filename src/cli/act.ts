@@ -1,5 +1,5 @@
 import type { ServiceRef, SluiceClient } from '../client/client-types';
-import type { MessageAck, MessageBase, ReleaseStatus } from '../workflows/api';
+import type { Actor, MessageAck, MessageBase, ReleaseStatus } from '../workflows/api';
 import { ReleaseError } from '../errors';
 import { confirm, confirmQuestion, requireConfirmable } from './confirm';
 import { safeText } from './display-width';
@@ -44,15 +44,30 @@ export async function act(session: Session, service: string, options: ActOptions
     // What was shown is what is meant: if another release has taken its place, the message is refused.
     release = shown.release;
   }
-  const ack = await what.send(client, ref, {
-    actor: session.actor(),
+  const actor = session.actor();
+  const message: MessageBase = {
+    actor,
     ...(options.reason === undefined ? {} : { reason: options.reason }),
     ...(release === undefined ? {} : { release }),
+  };
+  const ack = await what.send(client, ref, message).catch((error: unknown) => {
+    throw sayingWho(error, actor);
   });
   if (ack.simulated === true) session.markSimulated();
   const document = { apiVersion: API_VERSION, kind: 'MessageAck', ...plainRef(ref), ...ack };
   session.result(document, () => [`${paint(glyphs(session.look).ok, 'good', session.look)} ${safeText(ack.message)}`]);
   return EXIT.ok;
+}
+
+/** Who is refused by a release may be allowed under the name or the groups that were not said. */
+function sayingWho(error: unknown, { name, groups = [] }: Actor): unknown {
+  // A refusal of Temporal's own has a hint: it is about the connection, and no name helps.
+  if (!(error instanceof ReleaseError) || error.code !== 'forbidden' || error.hint !== undefined) return error;
+  const known = groups.length === 0 ? 'in no group' : `in the groups ${groups.join(', ')}`;
+  return new ReleaseError(error.code, error.message, {
+    hint: `You act as ${name}, ${known}. Say your groups with SLUICE_GROUPS=a,b and your name with --as NAME or SLUICE_ACTOR.`,
+    cause: error,
+  });
 }
 
 /** What is asked, and about which release. */

@@ -19,9 +19,9 @@ export function createCli(env: NodeJS.ProcessEnv = process.env): Cli {
     spec: createSpecTools(),
     now: () => Date.now(),
     async connect(choice) {
-      const { origin: _, ...resolved } = await resolveConnection(choice, env);
+      const { origin, ...resolved } = await resolveConnection(choice, env);
       await refuseUnreachable(resolved, env);
-      return lazy.connect().connect({ ...resolved, env, timeoutMs: CONNECT_TIMEOUT_MS });
+      return lazy.connect().connect({ ...resolved, env, timeoutMs: CONNECT_TIMEOUT_MS, assumed: origin === 'default' });
     },
     async startWorker(choice) {
       const { origin: _, ...resolved } = await resolveConnection(choice, choice.env ?? env);

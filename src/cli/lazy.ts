@@ -3,6 +3,7 @@
    must not pay for them. Requires are the lazy way in CommonJS; they are all here. */
 import type * as Envconfig from '@temporalio/envconfig';
 import type * as Slack from '@slack/web-api';
+import type * as ClientError from '../client/client-error';
 import type * as Connect from '../client/connect';
 import type * as ConnectionOptions from '../client/connection-options';
 import type * as CreateDeps from '../worker/create-deps';
@@ -30,6 +31,7 @@ import type * as JsonSchema from '../spec/json-schema';
 
 /** The modules that are loaded when a command first needs them. */
 export const lazy = {
+  clientError: (): typeof ClientError => require('../client/client-error') as typeof ClientError,
   connect: (): typeof Connect => require('../client/connect') as typeof Connect,
   connectionOptions: (): typeof ConnectionOptions =>
     require('../client/connection-options') as typeof ConnectionOptions,

@@ -2,6 +2,7 @@ import type { ReleaseEvent, ReleaseStatus, StepStatus, EventType, Measurement } 
 import { countOf } from '../analysis/format';
 import type { MetricVerdict, Verdict } from '../analysis/verdict';
 import { displayWidth, padEnd, safeText, truncate, wrap } from './display-width';
+import { shortDigest } from './short-digest';
 import { glyphs, paint, toAscii } from './style';
 import type { Glyphs, Look, Tone } from './style';
 import {
@@ -51,8 +52,8 @@ function headLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
     [label('Status'), ...statusSpans(status, options, g)],
     [
       label('Version'),
-      span(`${safeText(status.version.from ?? 'unknown')} ${g.arrow} `, null),
-      span(safeText(status.version.to), 'strong'),
+      span(`${shortDigest(safeText(status.version.from ?? 'unknown'))} ${g.arrow} `, null),
+      span(shortDigest(safeText(status.version.to)), 'strong'),
     ],
     [label('Weight'), ...weightSpans(status, options, g)],
     [label('By'), span(byline(status), null)],
@@ -206,7 +207,7 @@ export function nextSentence(status: ReleaseStatus, now: number): string | null 
   const name = `${safeText(status.namespace)}/${safeText(status.service)}`;
   if (status.keepOld) {
     const left = formatDuration(Math.max(0, status.keepOld.until - now));
-    return `${safeText(status.keepOld.version)} is scaled down in ${left}; \`sluice rollback ${name}\` goes back to it in one write until then`;
+    return `${shortDigest(safeText(status.keepOld.version))} is scaled down in ${left}; \`sluice rollback ${name}\` goes back to it in one write until then`;
   }
   if (status.paused !== null) {
     const first = ['deploying', 'smokeTesting', 'shifting'].includes(status.phase) ? 'once this is done, ' : '';

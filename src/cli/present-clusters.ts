@@ -11,6 +11,15 @@ import { slowShare } from './detection-input';
 import { lazy } from './lazy';
 import type { Session } from './session';
 import { trackNames } from './track-names';
+import { formatDuration } from './units';
+
+/** For the source as a whole: a person waits. */
+export const PATIENCE_MS = 10_000;
+
+/** What became of a question that was cut off, as the end of a sentence. */
+export function notInTime(): string {
+  return `the metric source had not answered within ${formatDuration(PATIENCE_MS)}`;
+}
 
 /** By how many bad events of one cause a metric's evidence would be divided, if a release began now. */
 export interface PresentClusters {
@@ -49,7 +58,8 @@ export async function presentClusters(
         if (clusters > evidence.clusters)
           found.set(metric.name, { clusters, note: raised(metric, clusters, evidence.clusters) });
       } catch (error) {
-        const why = messageOf(error).replace(/[.\s]+$/u, '');
+        // That its request was cancelled is how it ends when the time is over, and no reason.
+        const why = asked.signal.aborted ? notInTime() : messageOf(error).replace(/[.\s]+$/u, '');
         found.set(metric.name, { clusters: evidence.clusters, note: unknown(metric, evidence.clusters, why) });
       }
     }

@@ -7,7 +7,7 @@ import type { MetricPlan, Plan } from '../spec/plan-types';
 import { actedOnAtEachLook, comparedAs, countsGood, slowShare } from './detection-input';
 import { lazy } from './lazy';
 import { namesVersion } from './monitor-comparison';
-import { presentClusters } from './present-clusters';
+import { notInTime, PATIENCE_MS, presentClusters } from './present-clusters';
 import type { PresentClusters } from './present-clusters';
 import { askInstances } from './router-admin';
 import type { Session } from './session';
@@ -51,9 +51,6 @@ export type TrafficAnswer =
 /** As long as a router remembers, and long enough for a share of errors. */
 export const PRESENT_WINDOW_MS = 5 * 60_000;
 
-/** For the source as a whole: a person waits. */
-const PATIENCE_MS = 10_000;
-
 /** The present traffic of the service, from what was given and from its metric source. Never throws, and never hangs. */
 export async function presentTraffic(session: Session, plan: Plan, given: GivenTraffic): Promise<TrafficAnswer> {
   const compared = comparedOf(plan);
@@ -75,17 +72,27 @@ export async function presentTraffic(session: Session, plan: Plan, given: GivenT
     return { ok: false, code: 'unsupported', problem };
   }
   const metrics = compared.map(({ metric }) => metric);
+  // Begun after the instances were asked, which have a limit of their own.
+  let signal: AbortSignal | null = null;
+  const failed = (problem: string): Unanswered =>
+    unanswered(
+      signal?.aborted === true
+        ? `The present traffic could not be asked for: ${notInTime()}; say it with --traffic and --base, or leave it out with --offline.`
+        : problem,
+    );
   try {
-    const asked: Asked = { versions: await stableVersion(plan), signal: AbortSignal.timeout(PATIENCE_MS) };
+    const versions = await stableVersion(plan);
+    signal = AbortSignal.timeout(PATIENCE_MS);
+    const asked: Asked = { versions, signal };
     const [sample, clusters] = await Promise.all([
       ask(session, plan, metrics, asked),
       presentClusters(session, plan, metrics, { ...asked, tracks: isPair(plan) ? ['stable', 'canary'] : ['stable'] }),
     ]);
     const answer = readSample(sample, compared, given);
-    if (!answer.ok) return answer;
+    if (!answer.ok) return failed(answer.problem);
     return { ...answer, traffic: { ...answer.traffic, metrics: withClusters(plan, answer.traffic.metrics, clusters) } };
   } catch (error) {
-    return unanswered(`The present traffic could not be asked for: ${sentence(messageOf(error))}`);
+    return failed(`The present traffic could not be asked for: ${sentence(messageOf(error))}`);
   }
 }
 

@@ -3,6 +3,7 @@ import { ReleaseError } from '../errors';
 import type { SpecTools } from './spec-source';
 
 const NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/u;
+const WRITE_SERVICE = 'Write its name (checkout), namespace and name (shop/checkout), or the path of its release.yaml.';
 export const DEFAULT_NAMESPACE = 'default';
 
 /**
@@ -10,9 +11,24 @@ export const DEFAULT_NAMESPACE = 'default';
  * (anything that ends in .yaml or .yml).
  */
 export async function resolveServiceRef(text: string, spec: SpecTools, release?: string): Promise<ServiceRef> {
-  const { namespace, service } = /\.ya?ml$/iu.test(text) ? await spec.identify(text) : parse(text);
+  const { namespace, service } = /\.ya?ml$/iu.test(text) ? await identify(text, spec) : parse(text);
   const ref = { namespace, service };
   return release === undefined ? ref : { ...ref, release };
+}
+
+/** Who has named a file that is of no use is told that the service's name would do, and what it is. */
+async function identify(path: string, spec: SpecTools): Promise<Pick<ServiceRef, 'namespace' | 'service'>> {
+  try {
+    return await spec.identify(path);
+  } catch (error) {
+    if (!(error instanceof ReleaseError)) throw error;
+    const named = error.code === 'invalid-spec' ? await spec.name(path) : null;
+    const hint =
+      named === null
+        ? `A service is asked for. ${WRITE_SERVICE}`
+        : `A service is asked for; that of ${path} is ${refName(named)}, and its name needs no file.`;
+    throw new ReleaseError(error.code, error.message, { hint, cause: error });
+  }
 }
 
 function parse(text: string): ServiceRef {
@@ -26,7 +42,7 @@ function parse(text: string): ServiceRef {
     !NAME.test(service)
   ) {
     throw new ReleaseError('usage', `${JSON.stringify(text)} names no service.`, {
-      hint: 'Write its name (checkout), namespace and name (shop/checkout), or the path of its release.yaml.',
+      hint: WRITE_SERVICE,
     });
   }
   return { namespace, service };

@@ -12,6 +12,7 @@ import { askInstances } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
 import { refName } from './service-ref';
 import type { Session } from './session';
+import { shortDigest } from './short-digest';
 import { glyphs, paint } from './style';
 import type { Look } from './style';
 import { formatDate } from './units';
@@ -116,11 +117,8 @@ function trackRow({ name, active, deployment, runs }: TrackLook, colours: boolea
   if (runs === null) return [shown, '-', `${deployment} (is not there)`, '-'];
   const { replicas, image, digest } = runs;
   const whole = digest === null || image.includes(digest) ? image : `${image} (${digest})`;
-  return [shown, `${replicas.ready}/${replicas.desired}`, deployment, safeText(whole.replace(DIGEST, '$1…'))];
+  return [shown, `${replicas.ready}/${replicas.desired}`, deployment, shortDigest(safeText(whole))];
 }
-
-/** Enough of one to tell two apart; machines get the whole. */
-const DIGEST = /(sha256:[a-f0-9]{12})[a-f0-9]{52}/;
 
 function instanceLines(instances: readonly InstanceAnswer[], look: Look): string[] {
   return renderTable(

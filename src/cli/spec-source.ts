@@ -6,6 +6,8 @@ import { lazy } from './lazy';
 export interface SpecTools {
   /** What a release.yaml is about. Throws `invalid-spec`, with every problem. */
   identify(path: string): Promise<SpecIdentity>;
+  /** Which service a file is about, also where the rest of it is wrong; null where it does not say so. */
+  name(path: string): Promise<Pick<SpecIdentity, 'service' | 'namespace'> | null>;
   /** The plan for a version; `simulate` replaces its metric source by a script. Throws `invalid-spec`. */
   plan(path: string, version: string, simulate?: readonly SimulatedPhase[]): Promise<Plan>;
   /** All problems of a file. Throws only when it cannot be read. */
@@ -47,6 +49,10 @@ export function createSpecTools(): SpecTools {
       const target =
         spec.target.router !== undefined ? 'router' : spec.target.flag !== undefined ? 'flag' : 'kubernetes';
       return { service: metadata.name, namespace: metadata.namespace, target };
+    },
+    async name(path) {
+      const metadata = await lazy.load().loadName(path);
+      return metadata === null ? null : { service: metadata.name, namespace: metadata.namespace };
     },
     async plan(path, version, simulate) {
       const spec = await lazy.load().loadSpec(path);

@@ -1,18 +1,24 @@
 import type { SluiceClient } from '../client/client-types';
 import { messageOf } from '../errors';
+import { lazy } from './lazy';
 import type { Session } from './session';
 
 /**
  * Says at once, on stderr, when nobody polls the task queue: without a worker nothing moves, and a command that just
  * waited would look broken. What it cannot find out it leaves to the command itself.
+ *
+ * @throws ReleaseError `no-worker` where this is most likely another program's Temporal, before anything is written.
  */
 export async function warnWithoutWorker(session: Session, client: SluiceClient): Promise<void> {
+  let stranger: boolean;
   try {
     if ((await client.workers()).length > 0) return;
+    stranger = await client.isStranger();
   } catch (error) {
     if (session.verbose) session.warn(`Whether a worker runs could not be found out: ${messageOf(error)}`);
     return;
   }
+  if (stranger) throw lazy.clientError().strangersTemporal(client.where);
   session.warn(
     `No worker is running at ${client.where}: nothing moves until one is. Start one with \`sluice worker\` or \`sluice dev\`.`,
   );

@@ -144,6 +144,17 @@ export function unreachable(where: string, cause: unknown): ReleaseError {
   });
 }
 
+/** Nobody has said where Temporal is, and at the default address one answers that knows nothing of Sluice. */
+export function strangersTemporal(where: string): ReleaseError {
+  return new ReleaseError(
+    'no-worker',
+    `Nothing of Sluice is at ${where}, where Temporal was looked for because no address is set and no \`sluice dev\` runs: no worker polls there and no search attribute is registered, so nothing was written to it.`,
+    {
+      hint: 'Say where Temporal is with --address or TEMPORAL_ADDRESS, or start one with `sluice dev`.\nIf it is this one, start `sluice worker`, or say its address.',
+    },
+  );
+}
+
 function grpcCode(error: unknown): number | null {
   if (isGrpcServiceError(error)) return error.code;
   if (error instanceof Error && error.cause !== undefined && error.cause !== error) return grpcCode(error.cause);

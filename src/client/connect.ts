@@ -11,6 +11,8 @@ export interface ConnectSettings extends ConnectionSettings {
   /** Milliseconds until the connection must stand, and until a single question must be answered; 10 s by default. */
   readonly timeoutMs?: number;
   readonly taskQueue?: string;
+  /** Nobody has said where Temporal is: releases are started there only where something of Sluice's is found. */
+  readonly assumed?: boolean;
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -31,6 +33,7 @@ export async function connect(settings: ConnectSettings = {}): Promise<SluiceCli
     connection,
     where: `${address}, namespace ${namespace}`,
     timeoutMs,
+    assumed: settings.assumed === true,
     ...(settings.taskQueue === undefined ? {} : { taskQueue: settings.taskQueue }),
   });
 }

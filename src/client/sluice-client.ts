@@ -29,7 +29,14 @@ import { SEARCH_KEYS } from '../workflows/search-attribute-keys';
 import { releaseStartOptions } from '../workflows/start-options';
 import type { ReleaseStartOptions } from '../workflows/start-options';
 import { messageOf, ReleaseError } from '../errors';
-import { isNotFound, isUnanswered, isUnknownSearchAttribute, toReleaseError } from './client-error';
+import {
+  isNotFound,
+  isRefusedByTemporal,
+  isUnanswered,
+  isUnknownSearchAttribute,
+  strangersTemporal,
+  toReleaseError,
+} from './client-error';
 import type { PatientConnection } from './patient-connection';
 import type {
   DeployOptions,
@@ -46,7 +53,7 @@ import { expires, timeOfRefusal, withFate } from './expiry';
 import { outcomeWords } from './outcome-words';
 import { createQueueClient, neverStarted, waitingIn } from './queue-client';
 import { newReleaseId } from './release-id';
-import { ensureSearchAttributes, searchAttributesMissing } from './search-attributes';
+import { ensureSearchAttributes, missingSearchAttributes, searchAttributesMissing } from './search-attributes';
 import { untilHeard } from './until-heard';
 
 export interface SluiceClientParts {
@@ -55,6 +62,8 @@ export interface SluiceClientParts {
   readonly where: string;
   readonly timeoutMs: number;
   readonly taskQueue?: string;
+  /** See `ConnectSettings`. */
+  readonly assumed?: boolean;
 }
 
 const WATCH_EVERY_MS = 500;
@@ -142,11 +151,16 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
   }
 
   async function prepare(): Promise<void> {
-    prepared ??= ensureSearchAttributes(connection, namespace).catch((error: unknown) => {
+    prepared ??= prepareOurs().catch((error: unknown) => {
       prepared = null;
       throw error;
     });
     await prepared;
+  }
+
+  async function prepareOurs(): Promise<void> {
+    if (await sluice.isStranger()) throw strangersTemporal(where);
+    await ensureSearchAttributes(connection, namespace);
   }
 
   /** The last run of a release that is not its service's newest; one release may be several runs. */
@@ -539,6 +553,20 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
         }
       }
       return [...seen].map(([identity, lastSeen]) => ({ identity, lastSeen }));
+    },
+
+    async isStranger(): Promise<boolean> {
+      if (parts.assumed !== true || (await sluice.workers()).length > 0) return false;
+      return askTemporal(`the namespace ${namespace}`, async () => {
+        try {
+          const missing = await missingSearchAttributes(connection, namespace);
+          return missing.length === Object.keys(SEARCH_ATTRIBUTES).length;
+        } catch (error) {
+          // One with permissions is no program's own; what may be done there it says itself.
+          if (isRefusedByTemporal(error)) return false;
+          throw error;
+        }
+      });
     },
 
     close: async () => {

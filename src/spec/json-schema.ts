@@ -49,6 +49,20 @@ export function mappingSchemaAt(path: readonly PropertyKey[]): JsonSchema | null
   return mappingOf(schema) ?? null;
 }
 
+/** Paths of the mappings that know a key, as people write them: `spec.steps[]`. */
+export function placesOfKey(key: string): string[] {
+  const places = new Set<string>();
+  const walk = (schema: JsonSchema, path: string): void => {
+    for (const option of [...(schema.anyOf ?? []), ...(schema.oneOf ?? [])]) walk(option, path);
+    if (schema.items !== undefined) walk(schema.items, `${path}[]`);
+    const properties = schema.properties ?? {};
+    if (Object.hasOwn(properties, key)) places.add(path);
+    for (const [name, inner] of Object.entries(properties)) walk(inner, path === '' ? name : `${path}.${name}`);
+  };
+  walk(cachedSchema(), '');
+  return [...places];
+}
+
 let cache: JsonSchema | undefined;
 
 function cachedSchema(): JsonSchema {

@@ -54,6 +54,13 @@ export async function loadSpec(path: string): Promise<ReleaseSpec> {
   throw invalidSpec(result.problems);
 }
 
+/** Which service a file is about, also where the rest of it is wrong; null where it does not say so. */
+export async function loadName(path: string): Promise<ReleaseSpec['metadata'] | null> {
+  const { data } = readYaml(await readSpecFile(path));
+  const metadata = releaseSchema.shape.metadata.safeParse((data as { metadata?: unknown } | null)?.metadata);
+  return metadata.success ? metadata.data : null;
+}
+
 /** All problems as one error, a line each. */
 export function invalidSpec(problems: readonly SpecProblem[]): ReleaseError {
   return new ReleaseError('invalid-spec', problems.map(formatProblem).join('\n'));

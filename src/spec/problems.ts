@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Finding } from './analysis-plan';
 import { found } from './fields';
-import { mappingSchemaAt } from './json-schema';
+import { mappingSchemaAt, placesOfKey } from './json-schema';
 import { nearest } from './nearest';
 
 /** One thing that is wrong with a spec, at its place in the file. */
@@ -79,7 +79,7 @@ function unknownKey(path: readonly PropertyKey[]): Described {
   const mapping = mappingSchemaAt(parent);
   const allowed = Object.keys(mapping?.properties ?? {});
   const near = nearest(key, allowed);
-  const hint = near === null ? '.' : `; did you mean "${near}"?`;
+  const hint = near === null ? belongingTo(key) : `; did you mean "${near}"?`;
   const keys = allowed.length === 0 ? 'no keys' : allowed.join(', ');
   return {
     path,
@@ -88,6 +88,16 @@ function unknownKey(path: readonly PropertyKey[]): Described {
     unknown: true,
     ...(near === null ? {} : { suggests: near }),
   };
+}
+
+/** A key of more mappings than this says nothing about which one was meant. */
+const MOST_PLACES = 2;
+
+/** Where a key belongs that is known, but not where it stands; ends the sentence. */
+function belongingTo(key: string): string {
+  const places = placesOfKey(key).filter((place) => place !== '');
+  if (places.length === 0 || places.length > MOST_PLACES) return '.';
+  return `; it belongs in ${places.join(' or ')}.`;
 }
 
 function missingKey(parent: readonly PropertyKey[], key: string): Described {

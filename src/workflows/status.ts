@@ -48,10 +48,14 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
 
 /**
  * An approval that is waited for is what a person has to know now, whatever happened since it was asked for: a pause
- * and its end (which moves the deadline), a release that queues up.
+ * and its end (which moves the deadline), a release that queues up. After a promotion it is why the release goes on.
  */
-function waitingFor({ approval, paused, rollback, wishes, keepOld }: ReleaseState): string | null {
+function waitingFor(state: ReleaseState): string | null {
+  const { approval, paused, rollback, wishes, keepOld } = state;
   if (keepOld !== null && rollback === null) return keepOldSentence(keepOld);
+  if (state.outcome === 'promoted' && state.leftovers.length > 0 && state.drainUntil !== null) {
+    return `Promoted. What gets no traffic any more drains until ${instant(state.drainUntil)}, and is then taken away.`;
+  }
   if (approval === null || paused !== null || rollback !== null) return null;
   return wishes.decision === null && wishes.promote === null ? approvalSentence(approval) : null;
 }

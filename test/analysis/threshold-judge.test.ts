@@ -105,6 +105,15 @@ describe('fixed limits', () => {
     expect(judgement.stepSentence).toBe(`1 measurement failed: ${judgement.sentence}`);
   });
 
+  it('writes few counts that were extrapolated so that they make the share beside them', () => {
+    const sample = errorSample(events(6.4, 11.5), events(30.2, 2120.4));
+    const policy = { ...policyOf([errorRate({ max: 0.05 })]), minRequests: 1 };
+
+    expect(judge(policy, null, sample).sentence).toBe(
+      '6.4 of 11.5 canary requests failed (56 %), more than the allowed 5 %; stable: 30 of 2120 (1.4 %).',
+    );
+  });
+
   it('never writes a value over the limit like the limit', () => {
     const sample = errorSample(events(50001, 1_000_000), null);
 

@@ -259,6 +259,18 @@ describe('sluice deploy', () => {
     expect(ran.err).toContain('No worker is running');
   });
 
+  it("starts nothing at another program's Temporal that happens to be at the default address", async () => {
+    const client = new FakeSluice();
+    client.pollers = [];
+    client.stranger = true;
+
+    const ran = await run(['deploy', spec, '--version', '1.42.0'], { client });
+
+    expect(ran.code).toBe(1);
+    expect(ran.err).toMatch(/^Error: Nothing of Sluice is at 127\.0\.0\.1:1, namespace default, where .* no address/u);
+    expect(client.plans).toEqual([]);
+  });
+
   it.each([
     [[], "Missing required argument 'release.yaml'"],
     [['SPEC'], 'It is not said which version to release.'],

@@ -39,6 +39,7 @@ export class FakeSluice implements SluiceClient {
   readonly sent: Sent[] = [];
   readonly plans: Plan[] = [];
   pollers: WorkerInfo[] = [{ identity: 'worker-1', lastSeen: START }];
+  stranger = false;
   closed = false;
   readonly #releases: ReleaseStatus[] = [];
   readonly #waiting = new Map<string, WaitingRelease[]>();
@@ -235,6 +236,10 @@ export class FakeSluice implements SluiceClient {
     return Promise.resolve(this.pollers);
   }
 
+  isStranger(): Promise<boolean> {
+    return Promise.resolve(this.stranger);
+  }
+
   close(): Promise<void> {
     this.closed = true;
     return Promise.resolve();
@@ -297,7 +302,7 @@ function nameOf({ namespace, service }: { namespace: string; service: string }):
 }
 
 function refuse<T>(code: 'not-found' | 'conflict' | 'forbidden' | 'queued', message: string): Promise<T> {
-  return Promise.reject(new ReleaseError(code, message, { hint: 'See `sluice list`.' }));
+  return Promise.reject(new ReleaseError(code, message, code === 'forbidden' ? {} : { hint: 'See `sluice list`.' }));
 }
 
 function nextChange(): { promise: Promise<void>; resolve: () => void } {

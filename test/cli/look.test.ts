@@ -189,6 +189,22 @@ describe('sluice list', () => {
     expect((JSON.parse(one.out) as { items: unknown[] }).items).toHaveLength(1);
   });
 
+  it('shortens a digest on a terminal, where it would hide the rest, and nowhere else', async () => {
+    const image = `ghcr.io/acme/checkout@sha256:${'0123456789abcdef'.repeat(4)}`;
+    const client = new FakeSluice(aStatus({ version: { from: null, to: image, artifact: null } }));
+
+    const terminal = await run(['list'], { client, tty: 160 });
+    const status = await run(['status', 'shop/checkout'], { client, tty: 160 });
+
+    for (const { out } of [terminal, status]) {
+      expect(out).toContain('ghcr.io/acme/checkout@sha256:0123456789ab…');
+      expect(out).not.toContain('0123456789abc');
+    }
+    expect((await run(['list'], { client })).out).toContain(image);
+    expect((await run(['list', '-o', 'json'], { client, tty: 160 })).out).toContain(image);
+    expect((await run(['status', 'shop/checkout', '-o', 'json'], { client, tty: 160 })).out).toContain(image);
+  });
+
   it('says on stderr that there are none', async () => {
     expect(await run(['list'], { client: new FakeSluice() })).toEqual({
       code: 0,

@@ -1,3 +1,6 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import type { Plan } from '../../src/spec/plan-types';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
@@ -100,6 +103,19 @@ describe.each([
     expect(ran.err).toContain('No worker is running at 127.0.0.1:1, namespace default');
   });
 
+  it("sends nothing to another program's Temporal", async () => {
+    const client = new FakeSluice(aStatus(status));
+    client.pollers = [];
+    client.stranger = true;
+
+    const ran = await run([...args, ...yes], { client, env });
+
+    expect(ran.code).toBe(1);
+    expect(ran.err).toMatch(/^Error: Nothing of Sluice is at 127\.0\.0\.1:1, namespace default, where .* no address/u);
+    expect(ran.err).toContain('--address or TEMPORAL_ADDRESS');
+    expect(client.sent).toEqual([]);
+  });
+
   if (asks) {
     it('asks on a terminal, showing what it is about, and binds the answer to it', async () => {
       const client = new FakeSluice(aStatus(status));
@@ -146,6 +162,9 @@ describe('who may', () => {
 
     expect(ran.code).toBe(4);
     expect(ran.err).toContain('mallory may not approve; oncall may.');
+    expect(ran.err).toContain(
+      'You act as mallory, in no group. Say your groups with SLUICE_GROUPS=a,b and your name with --as NAME or SLUICE_ACTOR.',
+    );
   });
 
   it('approve counts steps from 1', async () => {
@@ -177,6 +196,33 @@ describe('bad input', () => {
     expect(ran.code).toBe(2);
     expect(ran.err).toContain(sentence);
     expect(ran.err).not.toMatch(/^\s+at /mu);
+  });
+});
+
+describe('a file in place of a service', () => {
+  let directory: string;
+  beforeAll(async () => {
+    directory = await mkdtemp(path.join(tmpdir(), 'sluice-ref-'));
+  });
+  afterAll(async () => rm(directory, { recursive: true, force: true }));
+
+  it('that is not right is answered with the name of its service, which needs no file', async () => {
+    const right = await readFile(path.join(__dirname, '../../examples/specs/kubernetes.yaml'), 'utf8');
+    const file = path.join(directory, 'release.yaml');
+    await writeFile(file, right.replace(/^spec:$/mu, 'spec:\n  nonsense: 1'));
+
+    const ran = await run(['rollback', file, '--yes'], { client: new FakeSluice(aStatus()) });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('unknown key "nonsense"');
+    expect(ran.err).toContain(`A service is asked for; that of ${file} is shop/checkout, and its name needs no file.`);
+  });
+
+  it('that is not there is answered with what is asked for', async () => {
+    const ran = await run(['status', path.join(directory, 'none.yaml')], { client: new FakeSluice(aStatus()) });
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain('A service is asked for. Write its name (checkout), namespace and name (shop/checkout)');
   });
 });
 

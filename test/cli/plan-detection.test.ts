@@ -309,6 +309,26 @@ describe('what sluice plan says of what each step can find', () => {
     expect(ran.out.replace(/\s+/gu, ' ')).toMatch(sentence);
   });
 
+  it('says when the source has not answered within the time that a person waits, and what to do', async () => {
+    answers = 'silent';
+    const timeout = AbortSignal.timeout.bind(AbortSignal);
+    // The time of the whole question is over at once; a single request has all of its own.
+    const patience = jest
+      .spyOn(AbortSignal, 'timeout')
+      .mockImplementation((ms) => (ms === 10_000 ? AbortSignal.abort(new Error('time is over')) : timeout(ms)));
+    try {
+      const ran = await plan(await release({ timeout: '30s' }));
+
+      expect(ran).toMatchObject({ code: 0, err: '' });
+      expect(ran.out.replace(/\s+/gu, ' ')).toContain(
+        'could not be asked for: the metric source had not answered within 10s; say it with --traffic and --base, or leave it out with --offline.',
+      );
+      expect(ran.out).not.toContain('cancelled');
+    } finally {
+      patience.mockRestore();
+    }
+  });
+
   it('is one sentence when nobody is there, or the token is missing', async () => {
     const gone = await plan(await release({ url: await refusedUrl() }));
     const file = await release();

@@ -347,6 +347,19 @@ describe('sluice cleanup', () => {
   });
 });
 
+describe('a track that is not there', () => {
+  it.each<[keyof typeof SPECS, RegExp]>([
+    ['canary', /Write canary: the strategy of \S+ is canary\.$/mu],
+    ['colours', /Write blue or green: the strategy of \S+ is blueGreen\.$/mu],
+    ['router', /The router of \S+ has no tracks to clean up\.$/mu],
+  ])('is answered with those of the spec: %s', async (spec, hint) => {
+    const ran = await sluice(['cleanup', 'yellow', '-f', fileOf(spec), '--yes']);
+
+    expect(ran.code).toBe(2);
+    expect(ran.err).toMatch(hint);
+  });
+});
+
 describe('what is refused', () => {
   const canary = (): void => putCanaryShop();
   it.each<[string, string[], keyof typeof SPECS, () => void, number, string]>([

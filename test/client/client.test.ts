@@ -2,6 +2,7 @@ import { connect as connectTcp, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { Client, Connection, WorkflowNotFoundError } from '@temporalio/client';
+import { msToTs } from '@temporalio/common/lib/time';
 import type { ActivityDeps } from '../../src/activities/deps';
 import { connect, openConnection } from '../../src/client/connect';
 import type { DeployResult, SluiceClient } from '../../src/client/client-types';
@@ -761,6 +762,36 @@ describe('the client', () => {
       }
       expect(await alone.workers()).toEqual([]);
       expect((await client.workers()).length).toBeGreaterThan(0);
+    });
+
+    it("starts nothing at another program's Temporal, unless its address was chosen", async () => {
+      const theirs = newService();
+      await raw.workflowService.registerNamespace({
+        namespace: theirs,
+        workflowExecutionRetentionPeriod: msToTs('1 day'),
+      });
+      const { address } = stack.temporal;
+      const open = async (assumed: boolean): Promise<SluiceClient> => {
+        const one = await connect({ env: {}, address, namespace: theirs, timeoutMs: 10_000, assumed });
+        opened.push(one);
+        return one;
+      };
+      const found = await open(true);
+      const chosen = await open(false);
+      await eventually(async () => (await chosen.workers().catch(() => null)) !== null, 'the namespace is there');
+
+      const failure = await failureOf(found.deploy(long(theirs), { actor: ada }));
+      const known = await raw.connection.operatorService.listSearchAttributes({ namespace: theirs });
+
+      expect(failure.code).toBe('no-worker');
+      expect(failure.message).toContain(`Nothing of Sluice is at ${address}, namespace ${theirs}, where Temporal was`);
+      expect(Object.keys(known.customAttributes ?? {}).filter((name) => name.startsWith('Sluice'))).toEqual([]);
+      expect(await chosen.isStranger()).toBe(false);
+      await eventually(async () => {
+        await chosen.deploy(long(theirs), { actor: ada });
+        return true;
+      }, 'a release starts where the address was chosen');
+      expect(await found.isStranger()).toBe(false);
     });
 
     it('does not carry out a message that nobody was there to take in time, when a worker comes', async () => {

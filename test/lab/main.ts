@@ -3,11 +3,10 @@ import { once } from 'node:events';
 import { realpathSync } from 'node:fs';
 import { constants } from 'node:os';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
-import type { ParseArgsConfig } from 'node:util';
 import { isAlive as isProcessAlive } from '../../src/devserver/process-identity';
 import { takeProcessLock } from '../../src/devserver/process-lock';
-import { messageOf, ReleaseError } from '../../src/errors';
+import { ReleaseError } from '../../src/errors';
+import { parse, parseOptions } from './arguments';
 import { startPart, stopPart } from './control';
 import { readableState, remains, takeDown } from './down';
 import { canUseKind, findKindLab, kindDown, kindUp } from './kind';
@@ -43,10 +42,13 @@ const OWNER = realpathSync(path.resolve(__dirname, '../..'));
 async function main([command, ...args]: readonly string[]): Promise<number> {
   switch (command) {
     case 'up':
+      parseOptions(command, args, {});
       return up();
     case 'down':
+      parseOptions(command, args, {});
       return down();
     case 'status':
+      parseOptions(command, args, {});
       return printStatus();
     case 'run':
       return run(args[0] === '--' ? args.slice(1) : args);
@@ -148,8 +150,8 @@ async function control(command: 'stop' | 'start', [name, ...rest]: readonly stri
 }
 
 async function build(args: readonly string[]): Promise<number> {
+  const values = parseOptions('build', args, { 'api-server': { type: 'boolean' } });
   endOnSignals();
-  const { values } = parse(args, { 'api-server': { type: 'boolean' } });
   if (values['api-server'] === true) await ensureApiServerParts(tell);
   else await ensureLabParts(tell);
   return 0;
@@ -188,15 +190,6 @@ function printAddresses(lab: Lab): void {
 
 function isComponent(name: string | undefined): name is ComponentName {
   return COMPONENTS.some((component) => component === name);
-}
-
-/** parseArgs with its complaints as those of the command line. */
-function parse<T extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: T) {
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: true });
-  } catch (error) {
-    throw new ReleaseError('usage', messageOf(error));
-  }
 }
 
 /** Prints what went wrong, for a person where it is meant for one, and returns the exit code. */

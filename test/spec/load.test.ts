@@ -137,6 +137,15 @@ describe('the document', () => {
     ]);
   });
 
+  it.each([
+    ['onForeignEdit', 'in spec; it belongs in spec.target.kubernetes. Allowed: target,'],
+    ['tolerate', 'in spec; it belongs in spec.analysis.compare. Allowed: target,'],
+    // Of too many mappings to say which one was meant.
+    ['name', 'in spec. Allowed: target,'],
+  ])('says where a key belongs that stands in the wrong place: %s', (key, said) => {
+    expect(problemsOf(routerDocument(`  ${key}: rollback\n`)).join()).toContain(`unknown key "${key}" ${said}`);
+  });
+
   it('finds an unknown key at any depth', () => {
     const text = DESIGN_EXAMPLE.replace('httpRoute: checkout', 'httpRoute: checkout, weigth: 1')
       .replace('channel:', 'chanel:')

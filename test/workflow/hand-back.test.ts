@@ -60,6 +60,23 @@ describe('a promotion that makes the stable track anew', () => {
     });
   });
 
+  it('says that the canary drains, and until when', async () => {
+    const world = worldOf();
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, kubernetesPlan());
+      const draining = await time.until(handle, (status) => status.outcome === 'promoted');
+      await handle.result();
+      const status = await statusOf(handle);
+
+      expect(draining.endedAt).toBeNull();
+      expect(draining.message).toMatch(
+        /^Promoted\. What gets no traffic any more drains until \d{4}-\S+ \S+Z, and is then taken away\.$/,
+      );
+      expect(status.message).not.toContain('drains');
+    });
+  });
+
   it('whose new pods fail under half of the traffic leaves it all to the canary, and then gets the old template back', async () => {
     const world = worldOf();
     world.verdict = ({ subject }) => (subject === 'stable' ? 'fail' : 'pass');

@@ -5,6 +5,7 @@ import { phaseLook } from '../live-view';
 import { API_VERSION, renderTable } from '../output';
 import type { Registry } from '../registry';
 import { refName, resolveServiceRef } from '../service-ref';
+import { shortDigest } from '../short-digest';
 import { glyphs } from '../style';
 import type { Glyphs } from '../style';
 import { formatDate, formatDuration } from '../units';
@@ -43,14 +44,21 @@ export function addListCommand(registry: Registry): void {
         }
         const now = session.cli.now();
         const mark = glyphs(session.look);
+        const isTerminal = session.cli.stdout.isTTY === true;
         session.result({ apiVersion: API_VERSION, kind: 'ReleaseList', items: releases }, () =>
           releases.length === 0
             ? []
             : renderTable(
                 ['SERVICE', 'VERSION', 'STATE', 'WEIGHT', 'RELEASE', 'STARTED', 'TOOK'],
-                releases.map((release) => row(release, now, stateOf(release, mark))),
+                releases.map((release) =>
+                  row(
+                    isTerminal ? { ...release, version: shortDigest(release.version) } : release,
+                    now,
+                    stateOf(release, mark),
+                  ),
+                ),
                 // Only a terminal has a width to be kept to.
-                session.cli.stdout.isTTY === true ? session.look : { ...session.look, width: Number.POSITIVE_INFINITY },
+                isTerminal ? session.look : { ...session.look, width: Number.POSITIVE_INFINITY },
               ),
         );
         if (releases.length === 0) session.note('There are no such releases.');

@@ -5,12 +5,14 @@ import { TargetFailure } from '../target';
 import type { Target, WriteFence } from '../target';
 import { targetNoteOn } from './target-note';
 import type { Cluster } from './cluster';
+import { ClusterFailure } from './cluster-failure';
 import { asTargetFailure } from './failures';
 import { createKubernetesTarget } from './kubernetes-target';
 import { readDeployment } from './deployment-view';
 import { findLeftRelease } from './left-release';
 import type { LeftRelease } from './left-release';
-import type { KubernetesObject } from './objects';
+import type { KubernetesObject, ObjectRef } from './objects';
+import { SERVICE_LABEL } from './tracks';
 import { isPromoted } from './workloads';
 
 export interface DirectWrite {
@@ -178,7 +180,11 @@ async function findRelease(
   const { left, unseen } = await asTargetFailure(() =>
     findLeftRelease(cluster, { namespace, name, deployments }, signal),
   );
-  if (left === null) throw nothingThere({ namespace, name }, unseen);
+  if (left === null) {
+    throw (
+      (await notThere(cluster, { namespace, name, deployments }, signal)) ?? nothingThere({ namespace, name }, unseen)
+    );
+  }
   return { ...left, version: null, promoted: false };
 }
 
@@ -190,6 +196,39 @@ function hasPods(object: KubernetesObject): boolean {
   return readDeployment(object).availableReplicas > 0;
 }
 
+/** A name that means nothing here is most likely a slip; null where there is such a service, or it cannot be told. */
+async function notThere(
+  cluster: Cluster,
+  { namespace, name, deployments }: { namespace: string; name: string; deployments: readonly KubernetesObject[] },
+  signal: AbortSignal,
+): Promise<TargetFailure | null> {
+  if (await isMissing(cluster, { apiVersion: 'v1', kind: 'Namespace', name: namespace }, signal)) {
+    return new TargetFailure(
+      'invalidTarget',
+      `There is no namespace ${namespace} in this cluster, so there is nothing to take back; write NAMESPACE/SERVICE, and look at the kubeconfig's context.`,
+    );
+  }
+  const isKnown = deployments.some(
+    ({ metadata }) => isStableOf(name, metadata.name) || metadata.labels?.[SERVICE_LABEL] === name,
+  );
+  if (isKnown || !(await isMissing(cluster, { apiVersion: 'v1', kind: 'Service', namespace, name }, signal)))
+    return null;
+  return new TargetFailure(
+    'invalidTarget',
+    `There is no service ${name} in namespace ${namespace}: no Service and no Deployment has that name, and none the label ${SERVICE_LABEL}=${name}, so there is nothing to take back; write NAMESPACE/SERVICE for one of another namespace.`,
+  );
+}
+
+/** Who may not look does not know, and then it may be there. */
+async function isMissing(cluster: Cluster, ref: ObjectRef, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await cluster.find(ref, { signal })) === null;
+  } catch (error) {
+    if (error instanceof ClusterFailure && error.kind !== 'cancelled') return false;
+    throw error;
+  }
+}
+
 function nothingThere(
   { namespace, name }: { readonly namespace: string; readonly name: string },
   unseen: readonly string[],
@@ -197,6 +236,6 @@ function nothingThere(
   const but = unseen.length === 0 ? '' : ` (but your rights do not let you list ${unseen.join(', ')})`;
   return new TargetFailure(
     'invalidTarget',
-    `No Deployment in namespace ${namespace} has the new version of a release of ${name}, and none of its traffic is held by one${but}, so there is nothing to take back; kubectl -n ${namespace} get deployments -L sluice.dev/service shows what there is.`,
+    `No Deployment in namespace ${namespace} has the new version of a release of ${name}, and none of its traffic is held by one${but}, so there is nothing to take back: it is back already, was promoted for good, or was never released; kubectl -n ${namespace} get deployments -L sluice.dev/service shows what there is.`,
   );
 }

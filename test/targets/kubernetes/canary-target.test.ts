@@ -661,6 +661,19 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       expect(await replicasOf('checkout-canary')).toBe(1);
     });
 
+    it('says so when there is no such namespace or service', async () => {
+      const direct = (where: { namespace: string; name: string }): Promise<Error> =>
+        failureOf(rollBackDirectly(cluster, where, { signal }));
+
+      const nowhere = await direct({ namespace: 'nowhere', name: 'checkout' });
+      const nobody = await direct({ namespace, name: 'nobody' });
+
+      expect(nowhere.message).toMatch(
+        /^There is no namespace nowhere in this cluster, so there is nothing to take back/,
+      );
+      expect(nobody.message).toMatch(/^There is no service nobody in namespace \S+: no Service and no Deployment has/);
+    });
+
     it('says so when there is nothing to take back', async () => {
       const failure = await failureOf(directly());
 
