@@ -72,6 +72,7 @@ export function splitObject(
     async put({ document, ...write }): Promise<UnitPut> {
       let before: Reading | null = null;
       let edits: readonly string[] = [];
+      let notes: readonly string[] = [];
       askedAt = null;
       try {
         const { written } = await rewrite(cluster, ref, { ...write, service }, (live) => {
@@ -80,13 +81,16 @@ export function splitObject(
           const known = held?.document.match ?? (isOwned(live, cluster.fieldManager) ? document.match : []);
           before = readingOf(live, shape);
           edits = foreignEdits(live, shape, cluster);
+          // What somebody has made of it is told, and does not stand in the way back.
+          const strange = held !== null && isNothing(document) ? whyUnsplit(live, shape) : null;
+          notes = strange === null ? [] : [strange];
           const { origin, generation } = held ?? {
             origin: shape.origin(live, known),
             generation: live.metadata.generation,
           };
           return withHeld(shape.write(live, document, known), write.fence, { service, document, origin, generation });
         });
-        return { before, written, foreignEdits: edits, notes: [], error: null };
+        return { before, written, foreignEdits: edits, notes, error: null };
       } catch (error) {
         if (isOccupied(error) && write.mayBeGone === true) {
           return { ...(await withdraw(write)), foreignEdits: [], notes: [], error: null };
@@ -107,7 +111,7 @@ export function splitObject(
       const back = isNothing(document);
       askedAt ??= performance.now();
       const isWaitedFor = !back || performance.now() - askedAt < SILENT_MS;
-      return shape.status(live, { back, silentSince: isWaitedFor ? null : (heldOn(live)?.generation ?? null) });
+      return shape.status(live, { back, silentSince: isWaitedFor ? null : (heldOn(live)?.generation ?? 0) });
     },
 
     async release(write: TrafficWrite): Promise<void> {

@@ -14,7 +14,7 @@ import type { KubernetesObject } from '../objects';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
-import { confirm, describeGone, shiftTraffic } from '../shift-traffic';
+import { confirm, describeGone, describeMet, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withoutTargetNote, withTargetNote } from '../target-note';
 import {
   adopted,
@@ -521,16 +521,16 @@ class BlueGreenTarget implements Target {
     if (roles === null) await this.#endLeftSplit(pair, write);
     const puts = [() => active.apply({ document: NONE, fence, signal })];
     if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal, mayBeGone: true }));
-    let gone = '';
+    let met = '';
     const isSwitched = !pair.serving.includes(old);
-    for (const put of isSwitched ? puts : puts.reverse()) gone += describeGone(await put());
+    for (const put of isSwitched ? puts : puts.reverse()) met += describeMet(await put());
     // Its autoscaler may have shrunk it while the other side had the traffic, whose size is what that takes. Of a clean-up
     // the old one had the traffic all along.
     const needed = hadNone || roles === null ? 0 : (next.view?.replicas ?? 0);
     if (isSwitched && !hadNone) await this.#keepPods(old, Math.max(1, needed), write);
     else if (replicas < needed) await grow(this.#cluster, this.#refOf(old), needed, write);
     const edited = await this.#giveOldItsImage(pair, write);
-    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${edited === null ? '' : ` ${edited}`}${gone}`;
+    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${edited === null ? '' : ` ${edited}`}${met}`;
   }
 
   /**

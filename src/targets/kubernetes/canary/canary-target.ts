@@ -15,7 +15,7 @@ import type { Copies, PodTemplate } from '../pod-config';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
-import { confirm, describeGone, goesOn, shiftTraffic } from '../shift-traffic';
+import { confirm, describeGone, describeMet, goesOn, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withTargetNote } from '../target-note';
 import {
   adopted,
@@ -442,7 +442,9 @@ class CanaryTarget implements Target {
       pods === null
         ? ''
         : ` Deployment ${tracks.stable.namespace}/${tracks.stable.name} is to have ${pods} pods again; it had ${tracks.stable.replicas}.`;
-    return `${describeShare(this.#plan)} 0 %.${asked}${describeGone(applied)}`;
+    // Where pods are the share, what is still to come is no news on the way back.
+    const met = goesOn(tracks.traffic) ? describeGone(applied) : describeMet(applied);
+    return `${describeShare(this.#plan)} 0 %.${asked}${met}`;
   }
 
   /**
