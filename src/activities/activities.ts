@@ -16,8 +16,8 @@ const HEARTBEAT_EVERY_MS = 1_000;
  */
 export function createActivities(deps: ActivityDeps): ReleaseActivities {
   return {
-    observe: (input) =>
-      onTarget(deps, input.target, (target, signal) => target.observe({ version: input.version, signal })),
+    observe: ({ target: plan, version, match = [] }) =>
+      onTarget(deps, plan, (target, signal) => target.observe({ version, match, signal })),
     deploy: (input) =>
       onTarget(deps, input.target, async (target, signal) => ({
         sentence: await target.deploy({ ...writeOf(input, signal), timeoutMs: input.timeoutMs }),

@@ -16,14 +16,14 @@ import { diff } from './json-patch';
 import type { Reading, RouteShape } from './route-shape';
 import { isNothing, sameMatches, union } from './route-shape';
 import { isOccupied, TrafficFailure } from './traffic-router';
-import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
+import type { TrafficDocument, TrafficMatch, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
 /** A controller says in a second or two what it has taken; that is all that silence means after this. */
 const SILENT_MS = 5_000;
 
 /** Any that sends to both tracks. */
-const TRIAL: TrafficDocument = { weight: 50, match: [] };
+const TRIAL_WEIGHT = 50;
 
 /** One object that says who gets what, such as an HTTPRoute; `service` is the stable one. */
 export function splitObject(
@@ -54,12 +54,12 @@ export function splitObject(
   return {
     name: describeObject(ref),
 
-    async look({ signal, fresh }): Promise<UnitView> {
+    async look({ signal, fresh, planned }): Promise<UnitView> {
       const live = await findObject(cluster, ref, signal, { fresh });
       const another = heldByAnother(live, service);
       // Its fence orders another service's writes, and its document is about other backends.
       if (another !== null) return { ...shape.read(live, []), objects: [], foreignEdits: [], refusal: another };
-      const refusal = whyUnsplit(live, shape);
+      const refusal = whyUnsplit(live, shape, planned);
       return {
         ...readingOf(live, shape),
         objects: [live],
@@ -82,7 +82,7 @@ export function splitObject(
           before = readingOf(live, shape);
           edits = foreignEdits(live, shape, cluster);
           // What somebody has made of it is told, and does not stand in the way back.
-          const strange = held !== null && isNothing(document) ? whyUnsplit(live, shape) : null;
+          const strange = held !== null && isNothing(document) ? whyUnsplit(live, shape, []) : null;
           notes = strange === null ? [] : [strange];
           const { origin, generation } = held ?? {
             origin: shape.origin(live, known),
@@ -136,10 +136,10 @@ function readingOf(live: TrafficObject, shape: RouteShape): Reading {
 }
 
 /** Why no release may begin with the object, a sentence; what only the first weight would find is found before any write. */
-function whyUnsplit(live: TrafficObject, shape: RouteShape): string | null {
+function whyUnsplit(live: TrafficObject, shape: RouteShape, match: readonly TrafficMatch[]): string | null {
   try {
     const held = heldOn(live);
-    shape.write(live, TRIAL, held?.document.match ?? []);
+    shape.write(live, { weight: TRIAL_WEIGHT, match }, held?.document.match ?? []);
     // While a release holds it, what is said may be about what the release itself has written.
     return held === null ? (shape.refusal?.(live) ?? null) : null;
   } catch (error) {

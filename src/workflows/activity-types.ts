@@ -11,7 +11,7 @@ import type { Compensation, Fence, Measurement, ReleaseEvent, ReleaseStatus } fr
  */
 export interface ReleaseActivities {
   /** Looks at the target without changing it: versions and weight in force. */
-  observe(input: TargetRef): Promise<TargetObservation>;
+  observe(input: ObserveInput): Promise<TargetObservation>;
   /** Brings the new version up beside stable, at weight 0. */
   deploy(input: DeployInput): Promise<{ sentence: string }>;
   smokeTest(input: SmokeTestInput): Promise<{ sentence: string }>;
@@ -31,6 +31,11 @@ export interface TargetRef {
   /** What the version was resolved to at the start, an image by its digest; null where its name is all there is. */
   readonly artifact: string | null;
   readonly target: TargetPlan;
+}
+
+export interface ObserveInput extends TargetRef {
+  /** All that the steps will route by, so that what has no room for it is refused before anything is changed. */
+  readonly match?: readonly TrafficMatchPlan[];
 }
 
 /** What the traffic is asked to be like, beside the weight. */

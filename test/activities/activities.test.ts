@@ -177,6 +177,19 @@ describe('what Slack does not take', () => {
   });
 });
 
+it('the look at the target knows what the steps will route by, also where a workflow of before does not say', async () => {
+  const { env, activities, target } = world();
+  const match = [{ kind: 'header', name: 'x-canary', value: 'true' }] as const;
+
+  await env.run(() => activities.observe({ ...ref, match }));
+  await env.run(() => activities.observe(ref));
+
+  expect(target.calls.map(({ write }) => write)).toEqual([
+    { version: ref.version, match },
+    { version: ref.version, match: [] },
+  ]);
+});
+
 describe('a repeat', () => {
   it.each(ON_TARGET.filter(([name]) => name !== 'observe' && name !== 'smokeTest'))(
     'of %s carries a higher place than the attempt before and its taking back',

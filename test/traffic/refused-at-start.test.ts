@@ -1,6 +1,7 @@
 import type { TrafficObject } from '../../src/traffic/cluster-access';
 import { createTrafficRouter } from '../../src/traffic/create-traffic-router';
 import type { TrafficSettings } from '../../src/traffic/create-traffic-router';
+import type { TrafficMatch } from '../../src/traffic/traffic-router';
 import { FakeCluster } from './fake-cluster';
 
 const services = { namespace: 'shop', stable: 'checkout', canary: 'checkout-canary' };
@@ -8,10 +9,18 @@ const signal = new AbortController().signal;
 const metadata = { name: 'web', namespace: 'shop' };
 
 /** What is said of objects before anything is changed. */
-async function refusalOf(settings: TrafficSettings, ...objects: readonly TrafficObject[]): Promise<string | undefined> {
+function refusalOf(settings: TrafficSettings, ...objects: readonly TrafficObject[]): Promise<string | undefined> {
+  return refusalOfPlanned([], settings, ...objects);
+}
+
+async function refusalOfPlanned(
+  planned: readonly TrafficMatch[],
+  settings: TrafficSettings,
+  ...objects: readonly TrafficObject[]
+): Promise<string | undefined> {
   const cluster = new FakeCluster();
   for (const object of objects) cluster.put(object);
-  const { refusal } = await createTrafficRouter(cluster, services, settings).observe({ signal });
+  const { refusal } = await createTrafficRouter(cluster, services, settings).observe({ signal, planned });
   expect(cluster.calls.every((call) => call === 'find')).toBe(true);
   return refusal;
 }
@@ -59,6 +68,52 @@ describe('an HTTPRoute', () => {
     expect(await refusalOf(by('web', 'other'), route('web', good), others)).toMatch(
       /^HTTPRoute shop\/other has no rule that sends to Service checkout/,
     );
+  });
+});
+
+describe('an HTTPRoute, and a header that the release is going to route by', () => {
+  const planned: readonly TrafficMatch[] = [{ kind: 'header', name: 'x-canary', value: 'true' }];
+  const by: TrafficSettings = { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'web' }] };
+  const prefix = (value: string, headers: number) => ({
+    path: { type: 'PathPrefix', value },
+    headers: Array.from({ length: headers }, (_, index) => ({ name: `x-${index}`, value: 'a' })),
+  });
+  const route = (rules: number, { matches = 1, headers = 0 } = {}): TrafficObject => ({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata,
+    spec: {
+      parentRefs: [{ name: 'public' }],
+      rules: Array.from({ length: rules }, (_, rule) => ({
+        matches: Array.from({ length: matches }, (_each, index) => prefix(`/${rule}/${index}`, headers)),
+        backendRefs: [{ name: 'checkout' }],
+      })),
+    },
+  });
+
+  it.each([
+    ['8 rules', route(8)],
+    ['64 matches', route(1, { matches: 64 })],
+    ['15 headers', route(1, { headers: 15 })],
+  ])('has room for it beside %s', async (_name, object) => {
+    expect(await refusalOfPlanned(planned, by, object)).toBeUndefined();
+  });
+
+  it.each<[string, TrafficObject, RegExp]>([
+    [
+      '9 rules',
+      route(9),
+      /^HTTPRoute shop\/web has no room for the match steps .* 18 rules, and the Gateway API allows 16; leave out a match step, or move /,
+    ],
+    ['65 matches', route(5, { matches: 13 }), /makes 130 matches in all, and the Gateway API allows 128; /],
+    [
+      '16 headers',
+      route(1, { headers: 16 }),
+      /makes 17 in one match, and the Gateway API allows 16; leave out the match/,
+    ],
+  ])('has no room for it beside %s', async (_name, object, sentence) => {
+    expect(await refusalOfPlanned(planned, by, object)).toMatch(sentence);
+    expect(await refusalOf(by, object)).toBeUndefined();
   });
 });
 

@@ -5,7 +5,15 @@ import { diff } from '../../../traffic/json-patch';
 import type { Newness } from '../../../traffic/cluster-access';
 import type { TrafficDocument, TrafficRouter, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
-import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
+import type {
+  PromoteRequest,
+  Reassertion,
+  Target,
+  TargetLook,
+  TargetView,
+  TargetWrite,
+  WeightWrite,
+} from '../../target';
 import type { Cluster } from '../cluster';
 import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
@@ -80,11 +88,11 @@ class BlueGreenTarget implements Target {
     this.#cluster = deps.cluster;
   }
 
-  observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
+  observe({ version, match = [], signal }: TargetLook): Promise<TargetView> {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const { old, next, container, split } = await lookAtPair(this.#cluster, this.#plan, { release: null, signal });
-      const routing = split === null ? null : await split.observe({ signal });
+      const routing = split === null ? null : await split.observe({ signal, planned: match });
       // What a release before this one has left of its split is ended by the first write.
       if (routing !== null && !(await this.#isLeftSplit(old, signal))) refuseWithoutStable(routing, this.#plan);
       // Without pods it has no version yet: nobody to compare with, and nothing that could be released already.

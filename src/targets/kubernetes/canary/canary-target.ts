@@ -3,7 +3,15 @@ import { splitReplicas } from '../../../traffic/replica-ratio';
 import { TrafficFailure } from '../../../traffic/traffic-router';
 import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
-import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
+import type {
+  PromoteRequest,
+  Reassertion,
+  Target,
+  TargetLook,
+  TargetView,
+  TargetWrite,
+  WeightWrite,
+} from '../../target';
 import type { Cluster } from '../cluster';
 import { collectCopies, refuseMissingConfig, takeSnapshot } from '../config-snapshot';
 import type { ConfigOwner } from '../config-snapshot';
@@ -106,13 +114,13 @@ class CanaryTarget implements Target {
     this.#carriers = new Carriers(plan, deps.cluster);
   }
 
-  observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
+  observe({ version, match = [], signal }: TargetLook): Promise<TargetView> {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       refusePaused(tracks.stable, UNPROMOTED);
       const none = isNew(tracks, this.#plan);
-      const routing = await tracks.traffic.observe({ signal });
+      const routing = await tracks.traffic.observe({ signal, planned: match });
       refuseWithoutStable(routing, this.#plan);
       if (this.#copiesConfig()) {
         await refuseMissingConfig(this.#cluster, this.#plan.namespace, originalsOf(tracks), signal);
