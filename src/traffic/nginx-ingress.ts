@@ -1,3 +1,4 @@
+import { findNamed } from './absent-object';
 import {
   canaryNameOf,
   canarySpec,
@@ -32,6 +33,9 @@ import { isMissing, isOccupied, TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
+/** The spec's key that names the Ingresses. */
+const NAMED = 'spec.target.kubernetes.traffic.nginx.ingress';
+
 interface Pair {
   readonly primary: TrafficObject;
   readonly canary: TrafficObject | null;
@@ -48,10 +52,13 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
 
   async function pair(
     signal: AbortSignal,
-    newness: { readonly primary?: Newness; readonly canary?: Newness } = {},
+    newness: { readonly primary?: Newness; readonly canary?: Newness; readonly named?: string } = {},
   ): Promise<Pair> {
+    const { named } = newness;
     const [primary, canary] = await Promise.all([
-      findObject(cluster, refs.primary, signal, newness.primary),
+      named === undefined
+        ? findObject(cluster, refs.primary, signal, newness.primary)
+        : findNamed(cluster, refs.primary, { named, signal, ...newness.primary }),
       cluster.find(refs.canary, { signal, ...newness.canary }),
     ]);
     if (canary !== null && !isMadeByUs(canary) && !isCanary(canary)) {
@@ -67,7 +74,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     name: describeObject(refs.primary),
 
     async look({ signal, fresh }): Promise<UnitView> {
-      const { primary, canary } = await pair(signal, { primary: { fresh }, canary: { fresh } });
+      const { primary, canary } = await pair(signal, { primary: { fresh }, canary: { fresh }, named: NAMED });
       const another = anothers({ primary, canary });
       // The twin is that one's, and so is its fence.
       if (another !== null) return { weight: 0, match: [], objects: [], foreignEdits: [], refusal: another };

@@ -1,3 +1,4 @@
+import { findNamed } from './absent-object';
 import { describeObject } from './cluster-access';
 import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
 import {
@@ -29,8 +30,13 @@ const TRIAL_WEIGHT = 50;
 export function splitObject(
   cluster: TrafficCluster,
   ref: TrafficObjectRef,
-  { shape, service }: { readonly shape: RouteShape; readonly service: string },
+  how: {
+    readonly shape: RouteShape;
+    readonly service: string;
+    /** The spec's key that names it. */ readonly named: string;
+  },
 ): TrafficUnit {
+  const { shape, service, named } = how;
   /** When the word on the way back was asked for the first time; null after each write. */
   let askedAt: number | null = null;
 
@@ -55,7 +61,7 @@ export function splitObject(
     name: describeObject(ref),
 
     async look({ signal, fresh, planned }): Promise<UnitView> {
-      const live = await findObject(cluster, ref, signal, { fresh });
+      const live = await findNamed(cluster, ref, { named, signal, fresh });
       const another = heldByAnother(live, service);
       // Its fence orders another service's writes, and its document is about other backends.
       if (another !== null) return { ...shape.read(live, []), objects: [], foreignEdits: [], refusal: another };

@@ -2,7 +2,7 @@ import type { TrafficObject } from '../../src/traffic/cluster-access';
 import { createTrafficRouter } from '../../src/traffic/create-traffic-router';
 import type { TrafficSettings } from '../../src/traffic/create-traffic-router';
 import type { TrafficMatch } from '../../src/traffic/traffic-router';
-import { FakeCluster } from './fake-cluster';
+import { FakeCluster, Refusal } from './fake-cluster';
 
 const services = { namespace: 'shop', stable: 'checkout', canary: 'checkout-canary' };
 const signal = new AbortController().signal;
@@ -278,5 +278,73 @@ describe('an Ingress', () => {
     expect(await refusalOf(by, ingress(to('cart')), ...more)).toMatch(
       /^Ingress shop\/web has no path that goes to Service checkout/,
     );
+  });
+});
+
+describe('what the spec names and is not there', () => {
+  const KINDS: readonly (readonly [string, TrafficSettings, string, string])[] = [
+    [
+      'HTTPRoute',
+      { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'web' }] },
+      'gatewayAPI.httpRoute',
+      'the Gateway API',
+    ],
+    [
+      'GRPCRoute',
+      { kind: 'gatewayAPI', routes: [{ kind: 'GRPCRoute', name: 'web' }] },
+      'gatewayAPI.grpcRoute',
+      'the Gateway API',
+    ],
+    ['TraefikService', { kind: 'traefik', traefikService: 'web' }, 'traefik.traefikService', 'Traefik'],
+    ['VirtualService', { kind: 'istio', virtualService: 'web' }, 'istio.virtualService', 'Istio'],
+    ['Ingress', { kind: 'nginx', ingresses: ['web'] }, 'nginx.ingress', ''],
+  ];
+
+  it.each(KINDS)('is told with where it is named, and with those that are there: %s', async (kind, by, key) => {
+    const cluster = new FakeCluster();
+    const look = () => createTrafficRouter(cluster, services, by).observe({ signal });
+    const named = `${kind} shop/web does not exist: spec.target.kubernetes.traffic.${key} names it, `;
+    const advice = 'create it, or correct the name (or metadata.namespace) in the spec.';
+
+    await expect(look()).rejects.toMatchObject({
+      kind: 'missing',
+      message: `${named}and namespace shop has no ${kind} at all; ${advice}`,
+    });
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) {
+      cluster.put({ apiVersion: 'x/v1', kind, metadata: { name, namespace: 'shop' } });
+    }
+    await expect(look()).rejects.toMatchObject({
+      message: `${named}and namespace shop has ${kind} a, b, c, d, e and 2 more; ${advice}`,
+    });
+    cluster.before = (method) => {
+      if (method === 'list') throw new Refusal('forbidden');
+    };
+    await expect(look()).rejects.toMatchObject({ message: `${named}${advice}` });
+  });
+
+  it.each(KINDS.slice(0, 4))('may be a kind that the cluster does not know: %s', async (kind, by, key, whose) => {
+    const cluster = new FakeCluster();
+    cluster.before = () => {
+      throw new Refusal('notFound');
+    };
+    const router = createTrafficRouter(cluster, services, by);
+    const back = {
+      document: { weight: 0, match: [] },
+      fence: { release: 'r1', epoch: 1, step: 1, attempt: 1 },
+      signal,
+    };
+
+    await expect(router.observe({ signal })).rejects.toMatchObject({
+      kind: 'missing',
+      message: expect.stringMatching(
+        new RegExp(
+          `^${kind} shop/web cannot exist: spec\\.target\\.kubernetes\\.traffic\\.${key} names it, and the cluster knows no kind ${kind} of .*; install the definitions \\(CRDs\\) of ${whose} in that version`,
+        ),
+      ) as string,
+    });
+    // Whose definitions were taken away meanwhile is not in the way back.
+    await expect(router.apply({ ...back, mayBeGone: true })).resolves.toMatchObject({
+      gone: [`${kind} shop/web does not exist.`],
+    });
   });
 });
