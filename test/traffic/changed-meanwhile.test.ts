@@ -161,6 +161,55 @@ it('the way back by NGINX is open where nothing of the Ingress leads to stable a
   expect([...cluster.objects.keys()]).toEqual(['Ingress/web']);
 });
 
+describe('the way back by NGINX, beside an Ingress of somebody else by the name of the twin', () => {
+  const ingress = (name: string, service: string): TrafficObject => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name, namespace: 'shop' },
+    spec: { rules: [{ http: { paths: [{ path: '/', backend: { service: { name: service } } }] } }] },
+  });
+  const none = { document: at(0), signal };
+
+  it('is open, and leaves that alone', async () => {
+    const cluster = new FakeCluster();
+    cluster.put(ingress('web', 'checkout'));
+    const router = createTrafficRouter(cluster, services, { kind: 'nginx', ingresses: ['web'] });
+    await router.apply({ document: at(50), fence: fence(1), signal });
+    const stranger = cluster.put(ingress('web-canary', 'cart'));
+
+    await expect(router.apply({ document: at(60), fence: fence(2), signal })).rejects.toMatchObject({
+      kind: 'invalidRoute',
+    });
+    await router.apply({ ...none, fence: fence(3) });
+    const verified = await router.verify(none);
+    await router.release({ fence: fence(4), signal });
+
+    expect(verified.kind).toBe('confirmed');
+    expect(cluster.objects.get('Ingress/web-canary')).toBe(stranger);
+  });
+
+  it('takes back its own notes, and no more, from one that was a canary', async () => {
+    const cluster = new FakeCluster();
+    cluster.put(ingress('web', 'checkout'));
+    const own = ingress('web-canary', 'checkout-canary');
+    const annotations = { 'nginx.ingress.kubernetes.io/canary': 'true' };
+    cluster.put({ ...own, metadata: { ...own.metadata, annotations } });
+    const router = createTrafficRouter(cluster, services, { kind: 'nginx', ingresses: ['web'] });
+    await router.apply({ document: at(50), fence: fence(1), signal });
+    const live = cluster.objects.get('Ingress/web-canary') as TrafficObject;
+    const { 'nginx.ingress.kubernetes.io/canary': _canary, ...rest } = live.metadata.annotations ?? {};
+    cluster.put({ ...live, metadata: { ...live.metadata, annotations: rest } });
+
+    await router.apply({ ...none, fence: fence(2) });
+    await router.release({ fence: fence(3), signal });
+
+    expect(Object.keys(cluster.objects.get('Ingress/web-canary')?.metadata.annotations ?? {}).sort()).toEqual([
+      'nginx.ingress.kubernetes.io/canary-weight',
+      'sluice.dev/fence',
+    ]);
+  });
+});
+
 it('the way back waits a while for a controller that has said nothing since before the release, and not for good', async () => {
   const cluster = new FakeCluster();
   const says = (controllerName: string, observedGeneration: number) => ({
