@@ -53,6 +53,7 @@ import type { Labels } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
+  describeRemoval,
   editOfService,
   ensureUnlessLate,
   grow,
@@ -71,7 +72,7 @@ import {
   serviceRef,
   undoneBySomebody,
 } from '../workloads';
-import type { KeptPods } from '../workloads';
+import type { KeptPods, Removal } from '../workloads';
 import { Carriers, describeLeft, refuseWithoutCanaryPods } from './carriers';
 import { isAnothers, notedAnew, notedStable, sizeOf } from './noted-stable';
 import { sharesByReplicas } from './settings';
@@ -301,14 +302,17 @@ class CanaryTarget implements Target {
       await traffic.release({ fence, signal, mayBeGone: true });
       const canary = deploymentRef(namespace, canaryName);
       const removed = await removeMade(this.#cluster, canary, write);
-      let left = removed || tracks.canaryObject === null ? 'is gone' : 'is without pods';
-      if (!removed && tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
+      let left = tracks.canaryObject === null ? 'is gone' : 'is without pods';
+      if (removed !== null) left = describeRemoval(removed);
+      else if (tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
         const kept = applied.gone.length > 0 ? null : await this.#keptPods(tracks, signal);
         await layDown(this.#cluster, canary, kept, write);
         await letGo(this.#cluster, canary, write);
         if (kept !== null) left = describeKept(kept, this.#plan);
       }
-      await this.#removeService(canaryService, write);
+      const service = await this.#removeService(canaryService, write);
+      if (service !== null && service.finalizers.length > 0)
+        left += `; Service ${namespace}/${canaryService} ${describeRemoval(service)}`;
       await letGo(this.#cluster, deploymentRef(namespace, tracks.stable.name), write);
       if (this.#copiesConfig()) await this.#collect(tracks, write);
       return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} ${left}.${describeGone(applied)}`;
@@ -736,10 +740,12 @@ class CanaryTarget implements Target {
     return needsPods && before > 0 ? { replicas: before, container: container.name, image: container.image } : null;
   }
 
-  /** One of the user's own stays, and is nobody's any more. */
-  async #removeService(name: string, write: TargetWrite): Promise<void> {
+  /** One of the user's own stays, and is nobody's any more: then null. */
+  async #removeService(name: string, write: TargetWrite): Promise<Removal | null> {
     const ref = serviceRef(this.#plan.namespace, name);
-    if (!(await removeMade(this.#cluster, ref, write))) await letGo(this.#cluster, ref, write);
+    const removed = await removeMade(this.#cluster, ref, write);
+    if (removed === null) await letGo(this.#cluster, ref, write);
+    return removed;
   }
 }
 
