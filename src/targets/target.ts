@@ -54,6 +54,8 @@ export interface TargetWrite {
   readonly artifact: string | null;
   readonly fence: WriteFence;
   readonly signal: AbortSignal;
+  /** Of a clean-up: the colour that is to be without users. One that has some by now is refused as `notIdle`. */
+  readonly idle?: Colour;
 }
 
 export interface WeightWrite extends TargetWrite {
@@ -108,6 +110,7 @@ export type TargetFailureKind =
   | 'smokeTestFailed'
   | 'invalidTarget'
   | 'unsupported'
+  | 'notIdle' // the colour that is to be cleaned up has the traffic by now
   | 'unreachable';
 
 export class TargetFailure extends Error {

@@ -31,6 +31,8 @@ export interface TargetRef {
   /** What the version was resolved to at the start, an image by its digest; null where its name is all there is. */
   readonly artifact: string | null;
   readonly target: TargetPlan;
+  /** Of a clean-up of a colour: that one, which is to be without users all along. */
+  readonly idle?: Colour;
 }
 
 export interface ObserveInput extends TargetRef {
@@ -151,6 +153,7 @@ export const ACTIVITY_FAILURES = {
   smokeTestFailed: 'SmokeTestFailed',
   invalidTarget: 'InvalidTarget', // settings that no retry mends: no token, unknown environment variable
   unsupported: 'Unsupported',
+  notIdle: 'NotIdle', // a colour that is to be cleaned up has the traffic by now
   unreachable: 'Unreachable', // retried
 } as const;
 
@@ -162,4 +165,5 @@ export const NON_RETRYABLE: readonly string[] = [
   ACTIVITY_FAILURES.smokeTestFailed,
   ACTIVITY_FAILURES.invalidTarget,
   ACTIVITY_FAILURES.unsupported,
+  ACTIVITY_FAILURES.notIdle,
 ];

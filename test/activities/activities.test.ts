@@ -59,6 +59,7 @@ describe('failures at the border to Temporal', () => {
     ['smokeTestFailed', 'SmokeTestFailed', true],
     ['invalidTarget', 'InvalidTarget', true],
     ['unsupported', 'Unsupported', true],
+    ['notIdle', 'NotIdle', true],
     ['unreachable', 'Unreachable', false],
   ])('a target that says %s fails as %s (final: %s), in every activity', async (kind, type, final) => {
     for (const [, run] of ON_TARGET) {
