@@ -1,7 +1,13 @@
 import { activityInfo, cancellationSignal, Context } from '@temporalio/activity';
 import type { MetricSource } from '../metrics/metric-source';
 import type { Reassertion, Target, TargetWrite, WriteFence } from '../targets/target';
-import type { CompensateInput, MeasureInput, MeasureResult, ReleaseActivities } from '../workflows/activity-types';
+import type {
+  CompensateInput,
+  MeasureInput,
+  MeasureResult,
+  ReleaseActivities,
+  TargetRef,
+} from '../workflows/activity-types';
 import type { Fence } from '../workflows/api';
 import type { ActivityDeps } from './deps';
 import { toActivityFailure } from './failures';
@@ -16,8 +22,8 @@ const HEARTBEAT_EVERY_MS = 1_000;
  */
 export function createActivities(deps: ActivityDeps): ReleaseActivities {
   return {
-    observe: (input) =>
-      onTarget(deps, input.target, (target, signal) => target.observe({ version: input.version, signal })),
+    observe: ({ target: plan, version, match = [] }) =>
+      onTarget(deps, plan, (target, signal) => target.observe({ version, match, signal })),
     deploy: (input) =>
       onTarget(deps, input.target, async (target, signal) => ({
         sentence: await target.deploy({ ...writeOf(input, signal), timeoutMs: input.timeoutMs }),
@@ -76,10 +82,10 @@ async function compensate(target: Target, input: CompensateInput, signal: AbortS
 }
 
 function writeOf(
-  { version, artifact, fence }: { version: string; artifact: string | null; fence: Fence },
+  { version, artifact, fence, idle }: Pick<TargetRef, 'version' | 'artifact' | 'idle'> & { readonly fence: Fence },
   signal: AbortSignal,
 ): TargetWrite {
-  return { version, artifact, fence: fenceOf(fence), signal };
+  return { version, artifact, fence: fenceOf(fence), signal, ...(idle === undefined ? {} : { idle }) };
 }
 
 /** Two places per attempt: the write, and its taking back when only a part of the target took it. */

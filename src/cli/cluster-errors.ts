@@ -26,6 +26,7 @@ const OF_TARGET: Readonly<Record<TargetFailureKind, ReleaseErrorCode>> = {
   smokeTestFailed: 'unreachable',
   invalidTarget: 'not-found',
   unsupported: 'unsupported',
+  notIdle: 'conflict',
   unreachable: 'unreachable',
 };
 

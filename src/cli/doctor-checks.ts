@@ -82,14 +82,19 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
     yield* tokenChecks(session, plan.target, answers);
   }
   yield* flagServiceChecks(session, plan.target.kind === 'flag' ? plan.target : null);
-  if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, path, plan.target);
+  if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, path, plan, plan.target);
   yield* sourceChecks(session, plan, answers);
   // Last: these are requests like those of users, and would be the only data of an app that nobody uses.
   yield* smokePathChecks(plan, answers);
 }
 
 /** By the credentials of this kubeconfig; the worker's own may be others. */
-async function* clusterChecks(session: Session, path: string, plan: KubernetesTargetPlan): AsyncGenerator<Check> {
+async function* clusterChecks(
+  session: Session,
+  path: string,
+  { steps }: Plan,
+  plan: KubernetesTargetPlan,
+): AsyncGenerator<Check> {
   const { namespace } = plan;
   const signal = AbortSignal.timeout(CLUSTER_PATIENCE_MS);
   let cluster: Cluster | null = null;
@@ -112,7 +117,7 @@ async function* clusterChecks(session: Session, path: string, plan: KubernetesTa
       };
     }
     // What is not there without its rights is known from those.
-    if (missing.length === 0) yield await targetCheck(cluster, plan, signal);
+    if (missing.length === 0) yield await targetCheck(cluster, plan, { steps, signal });
   } catch (error) {
     yield bad('cluster', error, 'Check KUBECONFIG, and that `kubectl get --raw /version` answers.');
   } finally {
@@ -121,11 +126,16 @@ async function* clusterChecks(session: Session, path: string, plan: KubernetesTa
 }
 
 /** The look that a release begins with: objects, selectors and routing. Of the image only the registry knows. */
-async function targetCheck(cluster: Cluster, plan: KubernetesTargetPlan, signal: AbortSignal): Promise<Check> {
+async function targetCheck(
+  cluster: Cluster,
+  plan: KubernetesTargetPlan,
+  { steps, signal }: Pick<Plan, 'steps'> & { readonly signal: AbortSignal },
+): Promise<Check> {
   const resolve = (image: string): Promise<string> => Promise.resolve(image);
   const target = lazy.kubernetesTarget().createKubernetesTarget(plan, { cluster, resolve });
   try {
-    const { stableVersion, weight, onlyCanary } = await target.observe({ version: ANY_IMAGE, signal });
+    const match = steps.flatMap((step) => (step.kind === 'match' ? [step.match] : []));
+    const { stableVersion, weight, onlyCanary } = await target.observe({ version: ANY_IMAGE, match, signal });
     if (onlyCanary !== undefined) return { name: 'target', state: 'warn', sentence: onlyCanary, hint: null };
     const runs = stableVersion === null ? 'no version yet' : stableVersion;
     return ok(

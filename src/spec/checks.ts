@@ -39,6 +39,7 @@ export function checkDocument(raw: unknown): {
       message: `with "replicas" pods get their share of the traffic as soon as they are ready, so that none could be tested before. Allowed: a spec without smokeTest; let the readiness probe ask the same.`,
     });
   }
+  if (target === 'kubernetes') problems.push(...checkNames(kubernetes, { blueGreen, splitter }));
   if (target === 'flag') problems.push(...checkFlag(spec, steps ?? []));
   const warnings: Finding[] = serviceWarnings(raw, target);
   const analysis = field(spec, 'analysis');
@@ -126,6 +127,42 @@ function checkMatches(
       problems.push({ ...at, message: `${splitter} cannot tell requests by a ${kind}. ${allowed}` });
     }
   }
+  return problems;
+}
+
+/** What Kubernetes allows a name: a Service's is a DNS label; a Deployment's has room for any suffix. */
+const LONGEST = { service: 63, ingress: 253 } as const;
+
+/** What a release makes beside an object is called like it with a suffix, which must fit, too. */
+function checkNames(
+  kubernetes: unknown,
+  { blueGreen, splitter }: { readonly blueGreen: boolean; readonly splitter: string | null },
+): readonly Finding[] {
+  const at = ['spec', 'target', 'kubernetes'];
+  const problems: Finding[] = [];
+  const check = (
+    kind: keyof typeof LONGEST,
+    given: unknown,
+    path: readonly (string | number)[],
+    suffix: string,
+  ): void => {
+    const [most, longest] = [LONGEST[kind], LONGEST[kind] - suffix.length];
+    // One that is too long by itself is told by its own form.
+    if (typeof given !== 'string' || given.length <= longest || given.length > most) return;
+    const made = kind === 'service' ? 'a Service' : 'an Ingress';
+    problems.push({
+      path,
+      message: `the name has ${given.length} characters, and a release makes ${made} ${given}${suffix}, whose name Kubernetes takes up to ${most}. Allowed: a name of at most ${longest}.`,
+    });
+  };
+  // Where pods are the share, the one Service finds both tracks.
+  if (splitter !== 'replicas') {
+    check('service', field(kubernetes, 'service'), [...at, 'service'], blueGreen ? '-green' : '-canary');
+  }
+  const ingress = field(field(field(kubernetes, 'traffic'), 'nginx'), 'ingress');
+  const path = [...at, 'traffic', 'nginx', 'ingress'];
+  if (Array.isArray(ingress)) ingress.forEach((one, index) => check('ingress', one, [...path, index], '-canary'));
+  else check('ingress', ingress, path, '-canary');
   return problems;
 }
 

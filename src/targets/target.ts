@@ -3,7 +3,7 @@ import type { Colour, SmokeTestStep, TrafficMatchPlan } from '../spec/plan-types
 /** What a release changes. One per plan; holds connections until it is closed. */
 export interface Target {
   /** Looks, changes nothing; resolves the version to what will run, where its name is not all there is. */
-  observe(look: { version: string; signal: AbortSignal }): Promise<TargetView>;
+  observe(look: TargetLook): Promise<TargetView>;
   /** Brings the version up beside stable at weight 0. Repeating it changes nothing. Answers a sentence. */
   deploy(write: TargetWrite & { timeoutMs: number }): Promise<string>;
   /** Asks the canary itself, whatever the weight. Throws `smokeTestFailed` with what was answered. */
@@ -41,12 +41,21 @@ export interface WriteFence {
   readonly attempt: number;
 }
 
+export interface TargetLook {
+  readonly version: string;
+  /** All that the release will route by beside the weight; a target without room for it refuses. */
+  readonly match?: readonly TrafficMatchPlan[];
+  readonly signal: AbortSignal;
+}
+
 export interface TargetWrite {
   readonly version: string;
   /** What the version was resolved to by `observe`; null where its name is all there is. */
   readonly artifact: string | null;
   readonly fence: WriteFence;
   readonly signal: AbortSignal;
+  /** Of a clean-up: the colour that is to be without users. One that has some by now is refused as `notIdle`. */
+  readonly idle?: Colour;
 }
 
 export interface WeightWrite extends TargetWrite {
@@ -101,6 +110,7 @@ export type TargetFailureKind =
   | 'smokeTestFailed'
   | 'invalidTarget'
   | 'unsupported'
+  | 'notIdle' // the colour that is to be cleaned up has the traffic by now
   | 'unreachable';
 
 export class TargetFailure extends Error {

@@ -33,7 +33,7 @@ export type PatchOperation =
 /**
  * As much of a Kubernetes cluster as routing needs; `src/targets/kubernetes` has the real one. A write that the server
  * refuses because the object has another resourceVersion, or is there already, throws an error whose `kind` is
- * `conflict` or `alreadyExists`; every other error passes through this room as it is.
+ * `conflict` or `alreadyExists`, and a kind that the cluster does not know one whose `kind` is `notFound`; every other error passes through this room as it is.
  */
 export interface TrafficCluster {
   /** Who our writes belong to in `metadata.managedFields`. */
@@ -43,6 +43,11 @@ export interface TrafficCluster {
    * has told: a write on it still lands only where the server has the same resourceVersion. See `Newness` for who needs more.
    */
   find(ref: TrafficObjectRef, options: { readonly signal: AbortSignal } & Newness): Promise<TrafficObject | null>;
+  /** All of a kind in a namespace; left out where nobody can be asked. */
+  list?(
+    of: { readonly apiVersion: string; readonly kind: string; readonly namespace: string },
+    options: { readonly signal: AbortSignal },
+  ): Promise<readonly TrafficObject[]>;
   create(object: TrafficObject, options: { readonly signal: AbortSignal }): Promise<TrafficObject>;
   /** Lands only on the given resourceVersion. */
   patch(
@@ -65,6 +70,11 @@ export interface Newness {
   readonly asked?: boolean;
   /** Not what this operation remembers: for who waits until it changes. A watch may answer. */
   readonly anew?: boolean;
+}
+
+/** True for the failure of a `find` that the cluster does not know the kind: its definition is not installed. */
+export function isUnknownKind(error: unknown): boolean {
+  return error instanceof Error && 'kind' in error && error.kind === 'notFound';
 }
 
 /** True for a write that somebody else's was faster than: to be looked at again, and tried again. */

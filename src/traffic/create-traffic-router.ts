@@ -11,6 +11,9 @@ import { traefikServiceShape } from './traefik-service';
 import type { TrafficAbilities, TrafficRouter } from './traffic-router';
 import { unitsRouter } from './units-router';
 
+/** Where the spec names what is released. */
+const KEYS = 'spec.target.kubernetes';
+
 /** Who splits the traffic, and by which objects. */
 export type TrafficSettings =
   | { readonly kind: 'gatewayAPI'; readonly routes: readonly GatewayRouteRef[] }
@@ -87,13 +90,16 @@ export function createTrafficRouter(
   const one = (
     abilities: TrafficAbilities,
     ref: { apiVersion: string; kind: string; name: string },
-    shape: RouteShape,
-  ) => unitsRouter(abilities, [splitObject(cluster, { ...ref, namespace }, { shape, service: services.stable })]);
+    how: { shape: RouteShape; named: string },
+  ) => unitsRouter(abilities, [splitObject(cluster, { ...ref, namespace }, { ...how, service: services.stable })]);
   switch (settings.kind) {
     case 'gatewayAPI': {
       const how = { shape: gatewayRouteShape(services), service: services.stable };
       const apiVersion = 'gateway.networking.k8s.io/v1';
-      const units = settings.routes.map((route) => splitObject(cluster, { apiVersion, namespace, ...route }, how));
+      const units = settings.routes.map((route) => {
+        const named = `${KEYS}.traffic.gatewayAPI.${route.kind === 'HTTPRoute' ? 'httpRoute' : 'grpcRoute'}`;
+        return splitObject(cluster, { apiVersion, namespace, ...route }, { ...how, named });
+      });
       return unitsRouter(ABILITIES.gatewayAPI, units);
     }
     case 'nginx':
@@ -103,16 +109,25 @@ export function createTrafficRouter(
       );
     case 'traefik': {
       const ref = { apiVersion: 'traefik.io/v1alpha1', kind: 'TraefikService', name: settings.traefikService };
-      return one(ABILITIES.traefik, ref, traefikServiceShape(services));
+      return one(ABILITIES.traefik, ref, {
+        shape: traefikServiceShape(services),
+        named: `${KEYS}.traffic.traefik.traefikService`,
+      });
     }
     case 'istio': {
       const apiVersion = settings.apiVersion ?? 'networking.istio.io/v1';
       const ref = { apiVersion, kind: 'VirtualService', name: settings.virtualService };
-      return one(ABILITIES.istio, ref, virtualServiceShape(services));
+      return one(ABILITIES.istio, ref, {
+        shape: virtualServiceShape(services),
+        named: `${KEYS}.traffic.istio.virtualService`,
+      });
     }
     case 'serviceSelector': {
       const ref = { apiVersion: 'v1', kind: 'Service', name: services.stable };
-      return one(ABILITIES.serviceSelector, ref, serviceSelectorShape(settings));
+      return one(ABILITIES.serviceSelector, ref, {
+        shape: serviceSelectorShape(settings),
+        named: `${KEYS}.service`,
+      });
     }
     case 'replicas': {
       const abilities: TrafficAbilities = {

@@ -30,6 +30,9 @@ const Rule = z.looseObject({ matches: z.array(Match).optional(), backendRefs: z.
 
 const Route = z.looseObject({ spec: z.looseObject({ rules: z.array(Rule).optional() }) });
 
+/** What the Gateway API allows. A copy has as many matches as its rule, so that a rule's own limit is never passed. */
+const LIMITS = { rules: 16, matches: 128, headers: 16 } as const;
+
 /**
  * Weights of an HTTPRoute or GRPCRoute of the Gateway API: every rule that sends to the stable Service gets the canary
  * Service beside it. A header match becomes a copy of each such rule with the header in all its matches; the Gateway API
@@ -79,7 +82,10 @@ export function gatewayRouteShape(services: Services): RouteShape {
       const weighed = base.map((rule) =>
         splits(rule, access) ? withBackends(rule, (backends) => split(backends, access, weight, where)) : rule,
       );
-      return withRules(object, [...matched, ...weighed]);
+      const rules = [...matched, ...weighed];
+      const why = matched.length === 0 ? null : whyNoRoom(rules, matched);
+      if (why !== null) throw new TrafficFailure('invalidRoute', `${where} ${why}`);
+      return withRules(object, rules);
     },
     origin(object, known): RulesOrigin {
       const own = ownRules(object, access, known);
@@ -191,6 +197,24 @@ function matchRule(rule: Rule, match: TrafficMatch, access: BackendAccess<Backen
       .filter((backend) => access.trackOf(backend) === 'stable')
       .map((backend) => access.weighted(access.toCanary(backend), 1)),
   };
+}
+
+/** Why the API server would not take the rules with those that were added for matches; null where it does. */
+function whyNoRoom(rules: readonly Rule[], added: readonly Rule[]): string | null {
+  const matchesOf = (some: readonly Rule[]): number =>
+    some.reduce((sum, { matches = [] }) => sum + Math.max(1, matches.length), 0);
+  const headers = Math.max(0, ...added.flatMap(({ matches = [] }) => matches.map((one) => one.headers?.length ?? 0)));
+  const advice = 'leave out a match step, or move some of its rules to a route of their own';
+  if (rules.length > LIMITS.rules) {
+    return `has no room for the match steps of the release: a header takes a copy of each rule that leads to stable, which makes ${rules.length} rules, and the Gateway API allows ${LIMITS.rules}; ${advice}.`;
+  }
+  if (matchesOf(rules) > LIMITS.matches) {
+    return `has no room for the match steps of the release: a header takes a copy of each rule that leads to stable, which makes ${matchesOf(rules)} matches in all, and the Gateway API allows ${LIMITS.matches}; ${advice}.`;
+  }
+  if (headers > LIMITS.headers) {
+    return `has no room for the match steps of the release: a header more makes ${headers} in one match, and the Gateway API allows ${LIMITS.headers}; leave out the match step, or take a header out of that match.`;
+  }
+  return null;
 }
 
 function rulesOf(object: TrafficObject): readonly Rule[] {

@@ -55,7 +55,11 @@ export function gatewayStatus(
   const pending: string[] = [];
   const refused: string[] = [];
   for (const { gateway, statuses } of parents) {
-    if (statuses.length === 0) pending.push(`No controller has said anything about ${where} on ${gateway} yet.`);
+    if (statuses.length === 0) {
+      // Who had taken a weight has said so; where he is gone, or his word is, nobody is waited for.
+      if (back && silentSince !== null) evidence.push(`no controller says anything about ${where} on ${gateway}`);
+      else pending.push(`No controller has said anything about ${where} on ${gateway} yet.`);
+    }
     for (const status of statuses) {
       const { conditions = [], controllerName = 'the controller' } = status;
       const seen = seenBy(status);

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { describeObject, wasOvertaken } from './cluster-access';
+import { describeObject, isUnknownKind, wasOvertaken } from './cluster-access';
 import type { Newness, PatchOperation, TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
 import { annotate, fenceOn, parseJson, refuseStale, serviceOf, withFence } from './fence';
 import type { Fence } from './fence';
@@ -71,17 +71,24 @@ export function heldByAnother(object: TrafficObject, service: string): string | 
   return `${describeObject(refOf(object))} is held by ${release} of Service ${of}, and what splits traffic is one service's own for the time of a release; wait until that one has ended, or give Service ${service} an object of its own (where that release was ended from outside, take it back: \`sluice rollback ${name} --direct\`, or \`sluice cleanup\` with the spec of that service).`;
 }
 
-/** @throws TrafficFailure `missing` when it is not there. */
+/** @throws TrafficFailure `missing` when it is not there, be it because the cluster knows no such kind (any more). */
 export async function findObject(
   cluster: TrafficCluster,
   ref: TrafficObjectRef,
   signal: AbortSignal,
   newness: Newness = {},
 ): Promise<TrafficObject> {
-  const object =
-    (await cluster.find(ref, { signal, ...newness })) ?? (await cluster.find(ref, { signal, asked: true }));
-  if (object === null) throw new TrafficFailure('missing', `${describeObject(ref)} does not exist.`);
-  return object;
+  const missing = (cause?: unknown): TrafficFailure =>
+    new TrafficFailure('missing', `${describeObject(ref)} does not exist.`, { cause });
+  try {
+    const object =
+      (await cluster.find(ref, { signal, ...newness })) ?? (await cluster.find(ref, { signal, asked: true }));
+    if (object !== null) return object;
+  } catch (error) {
+    if (isUnknownKind(error)) throw missing(error);
+    throw error;
+  }
+  throw missing();
 }
 
 /**

@@ -28,11 +28,14 @@ const Rule = z.looseObject({ match: z.array(Match).optional(), route: z.array(De
 const OpaqueRule = z.looseObject({ route: z.array(Destination).optional() });
 
 const VirtualService = z.looseObject({
-  spec: z.looseObject({
-    http: z.array(Rule).optional(),
-    tls: z.array(OpaqueRule).optional(),
-    tcp: z.array(OpaqueRule).optional(),
-  }),
+  // Istio's own definition does not ask for one.
+  spec: z
+    .looseObject({
+      http: z.array(Rule).optional(),
+      tls: z.array(OpaqueRule).optional(),
+      tcp: z.array(OpaqueRule).optional(),
+    })
+    .default({}),
 });
 
 const Status = z.looseObject({

@@ -1,3 +1,4 @@
+import { findNamed } from './absent-object';
 import {
   canaryNameOf,
   canarySpec,
@@ -32,9 +33,17 @@ import { isMissing, isOccupied, TrafficFailure } from './traffic-router';
 import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
+/** The spec's key that names the Ingresses. */
+const NAMED = 'spec.target.kubernetes.traffic.nginx.ingress';
+
 interface Pair {
   readonly primary: TrafficObject;
   readonly canary: TrafficObject | null;
+}
+
+/** What has the twin's name, but is no canary: somebody else's, and left alone. */
+function isStranger(twin: TrafficObject): boolean {
+  return !isMadeByUs(twin) && !isCanary(twin);
 }
 
 /**
@@ -48,13 +57,23 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
 
   async function pair(
     signal: AbortSignal,
-    newness: { readonly primary?: Newness; readonly canary?: Newness } = {},
+    newness: {
+      readonly primary?: Newness;
+      readonly canary?: Newness;
+      readonly named?: string;
+      /** On the way back a stranger is no canary, and nothing goes to it. */
+      readonly back?: boolean;
+    } = {},
   ): Promise<Pair> {
+    const { named, back = false } = newness;
     const [primary, canary] = await Promise.all([
-      findObject(cluster, refs.primary, signal, newness.primary),
+      named === undefined
+        ? findObject(cluster, refs.primary, signal, newness.primary)
+        : findNamed(cluster, refs.primary, { named, signal, ...newness.primary }),
       cluster.find(refs.canary, { signal, ...newness.canary }),
     ]);
-    if (canary !== null && !isMadeByUs(canary) && !isCanary(canary)) {
+    if (canary !== null && isStranger(canary)) {
+      if (back) return { primary, canary: null };
       throw new TrafficFailure(
         'invalidRoute',
         `${describeObject(refs.canary)} is there already and is no canary Ingress; rename it, the name is needed.`,
@@ -67,7 +86,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     name: describeObject(refs.primary),
 
     async look({ signal, fresh }): Promise<UnitView> {
-      const { primary, canary } = await pair(signal, { primary: { fresh }, canary: { fresh } });
+      const { primary, canary } = await pair(signal, { primary: { fresh }, canary: { fresh }, named: NAMED });
       const another = anothers({ primary, canary });
       // The twin is that one's, and so is its fence.
       if (another !== null) return { weight: 0, match: [], objects: [], foreignEdits: [], refusal: another };
@@ -114,12 +133,13 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
       };
       try {
         const written = await insist(refs.canary, async () => {
-          const told = await pair(write.signal);
+          const back = isNothing(document);
+          const told = await pair(write.signal, { back });
           // A write to the canary finds out by itself whether it still is what was read. Where nothing is to be written to
           // it, that must be asked.
-          const blind = told.canary === null && isNothing(document);
+          const blind = told.canary === null && back;
           if (!blind && (await attempt(told))) return true;
-          return await attempt(await pair(write.signal, { primary: { asked: true }, canary: { asked: true } }));
+          return await attempt(await pair(write.signal, { primary: { asked: true }, canary: { asked: true }, back }));
         });
         return { before, written, foreignEdits, notes: [], error: null };
       } catch (error) {
@@ -133,7 +153,10 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
 
     async verify({ document, signal, fresh = false }): Promise<Verification> {
       // Who gets what stands on the canary; the user's own only says what that should be like.
-      const { primary, canary } = await pair(signal, { canary: fresh ? { fresh } : { anew: true } });
+      const { primary, canary } = await pair(signal, {
+        canary: fresh ? { fresh } : { anew: true },
+        back: isNothing(document),
+      });
       const another = anothers({ primary, canary });
       if (another !== null) {
         return isNothing(document)
@@ -168,8 +191,11 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
         const known = await cluster.find(refs.canary, { signal: write.signal });
         const canary = known ?? (await cluster.find(refs.canary, { signal: write.signal, asked: true }));
         if (canary === null || heldByAnother(canary, service) !== null) return;
+        // As every write: a stranger's is left alone, but for what a release has noted on it before it became one.
+        if (isStranger(canary) && heldOn(canary) === null) return;
         refuseStale(canary, write.fence);
-        const empty = withHeld(withRouting(canary, { weight: 0, match: [] }), write.fence, null);
+        const none = isStranger(canary) ? canary : withRouting(canary, { weight: 0, match: [] });
+        const empty = withHeld(none, write.fence, null);
         const { weight, match } = readRouting(canary);
         // First to 0, and only then away: a controller that sees but the one of two writes still sends all to stable.
         const operations = isMadeByUs(canary) && weight === 0 && match.length === 0 ? [] : diff(canary, empty);
@@ -190,7 +216,7 @@ export function ingressUnit(cluster: TrafficCluster, ingress: string, services: 
     const none: TrafficDocument = { weight: 0, match: [] };
     try {
       const canary = await cluster.find(refs.canary, { signal: write.signal, asked: true });
-      if (canary === null || !(isMadeByUs(canary) || isCanary(canary))) return why;
+      if (canary === null || isStranger(canary)) return why;
       await rewrite(cluster, refs.canary, { ...write, service }, (live) =>
         withHeld(withRouting(live, none), write.fence, {
           service,

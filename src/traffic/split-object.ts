@@ -1,3 +1,4 @@
+import { findNamed } from './absent-object';
 import { describeObject } from './cluster-access';
 import type { TrafficCluster, TrafficObject, TrafficObjectRef } from './cluster-access';
 import {
@@ -16,21 +17,26 @@ import { diff } from './json-patch';
 import type { Reading, RouteShape } from './route-shape';
 import { isNothing, sameMatches, union } from './route-shape';
 import { isOccupied, TrafficFailure } from './traffic-router';
-import type { TrafficDocument, TrafficWrite, Verification } from './traffic-router';
+import type { TrafficDocument, TrafficMatch, TrafficWrite, Verification } from './traffic-router';
 import type { TrafficUnit, UnitPut, UnitView } from './traffic-unit';
 
 /** A controller says in a second or two what it has taken; that is all that silence means after this. */
 const SILENT_MS = 5_000;
 
 /** Any that sends to both tracks. */
-const TRIAL: TrafficDocument = { weight: 50, match: [] };
+const TRIAL_WEIGHT = 50;
 
 /** One object that says who gets what, such as an HTTPRoute; `service` is the stable one. */
 export function splitObject(
   cluster: TrafficCluster,
   ref: TrafficObjectRef,
-  { shape, service }: { readonly shape: RouteShape; readonly service: string },
+  how: {
+    readonly shape: RouteShape;
+    readonly service: string;
+    /** The spec's key that names it. */ readonly named: string;
+  },
 ): TrafficUnit {
+  const { shape, service, named } = how;
   /** When the word on the way back was asked for the first time; null after each write. */
   let askedAt: number | null = null;
 
@@ -54,12 +60,12 @@ export function splitObject(
   return {
     name: describeObject(ref),
 
-    async look({ signal, fresh }): Promise<UnitView> {
-      const live = await findObject(cluster, ref, signal, { fresh });
+    async look({ signal, fresh, planned }): Promise<UnitView> {
+      const live = await findNamed(cluster, ref, { named, signal, fresh });
       const another = heldByAnother(live, service);
       // Its fence orders another service's writes, and its document is about other backends.
       if (another !== null) return { ...shape.read(live, []), objects: [], foreignEdits: [], refusal: another };
-      const refusal = whyUnsplit(live, shape);
+      const refusal = whyUnsplit(live, shape, planned);
       return {
         ...readingOf(live, shape),
         objects: [live],
@@ -72,6 +78,7 @@ export function splitObject(
     async put({ document, ...write }): Promise<UnitPut> {
       let before: Reading | null = null;
       let edits: readonly string[] = [];
+      let notes: readonly string[] = [];
       askedAt = null;
       try {
         const { written } = await rewrite(cluster, ref, { ...write, service }, (live) => {
@@ -80,13 +87,16 @@ export function splitObject(
           const known = held?.document.match ?? (isOwned(live, cluster.fieldManager) ? document.match : []);
           before = readingOf(live, shape);
           edits = foreignEdits(live, shape, cluster);
+          // What somebody has made of it is told, and does not stand in the way back.
+          const strange = held !== null && isNothing(document) ? whyUnsplit(live, shape, []) : null;
+          notes = strange === null ? [] : [strange];
           const { origin, generation } = held ?? {
             origin: shape.origin(live, known),
             generation: live.metadata.generation,
           };
           return withHeld(shape.write(live, document, known), write.fence, { service, document, origin, generation });
         });
-        return { before, written, foreignEdits: edits, notes: [], error: null };
+        return { before, written, foreignEdits: edits, notes, error: null };
       } catch (error) {
         if (isOccupied(error) && write.mayBeGone === true) {
           return { ...(await withdraw(write)), foreignEdits: [], notes: [], error: null };
@@ -107,7 +117,7 @@ export function splitObject(
       const back = isNothing(document);
       askedAt ??= performance.now();
       const isWaitedFor = !back || performance.now() - askedAt < SILENT_MS;
-      return shape.status(live, { back, silentSince: isWaitedFor ? null : (heldOn(live)?.generation ?? null) });
+      return shape.status(live, { back, silentSince: isWaitedFor ? null : (heldOn(live)?.generation ?? 0) });
     },
 
     async release(write: TrafficWrite): Promise<void> {
@@ -132,10 +142,10 @@ function readingOf(live: TrafficObject, shape: RouteShape): Reading {
 }
 
 /** Why no release may begin with the object, a sentence; what only the first weight would find is found before any write. */
-function whyUnsplit(live: TrafficObject, shape: RouteShape): string | null {
+function whyUnsplit(live: TrafficObject, shape: RouteShape, match: readonly TrafficMatch[]): string | null {
   try {
     const held = heldOn(live);
-    shape.write(live, TRIAL, held?.document.match ?? []);
+    shape.write(live, { weight: TRIAL_WEIGHT, match }, held?.document.match ?? []);
     // While a release holds it, what is said may be about what the release itself has written.
     return held === null ? (shape.refusal?.(live) ?? null) : null;
   } catch (error) {

@@ -16,9 +16,16 @@ const Backend = z.looseObject({
   weight: z.number().optional(),
 });
 
-const Weighted = z.looseObject({
-  spec: z.looseObject({ weighted: z.looseObject({ services: z.array(Backend).optional() }).optional() }),
+const Shared = z.looseObject({ services: z.array(Backend).optional() });
+
+const Spec = z.looseObject({
+  weighted: Shared.optional(),
+  highestRandomWeight: Shared.optional(),
+  mirroring: Backend.extend({ mirrors: z.array(Backend).optional() }).optional(),
 });
+
+/** Those that share by weights. A release writes to the first; what goes to the canary by the other is taken back, too. */
+const SHARING = ['weighted', 'highestRandomWeight'] as const;
 
 const Origin = z.object({ stable: z.number().nullable(), hadCanary: z.boolean() });
 
@@ -32,30 +39,44 @@ const Origin = z.object({ stable: z.number().nullable(), hadCanary: z.boolean() 
 export function traefikServiceShape(services: Services): RouteShape {
   const access = backendAccess(services);
   return {
-    read: (object) => ({ weight: shareOf(backendsOf(object), access), match: [] }),
+    read(object) {
+      const { weighted, mirroring, highestRandomWeight } = specOf(object);
+      // Whom it is mirrored to answers nobody.
+      const answering = weighted ?? highestRandomWeight ?? { services: mirroring === undefined ? [] : [mirroring] };
+      return { weight: shareOf(answering.services ?? [], access), match: [] };
+    },
     write(object, document) {
       const { weight } = document;
-      const backends = backendsOf(object);
       const where = describeObject(refOf(object));
-      const back = isNothing(document);
-      if (!back && !hasStable(backends, access)) {
+      if (isNothing(document))
+        return freed(object, originOf(heldOn(object)?.origin) ?? originIn(object, access), access);
+      const backends = backendsOf(object);
+      if (backends === null) {
+        throw new TrafficFailure(
+          'invalidRoute',
+          `${where} ${describeKind(object)}, and only one of the kind weighted splits traffic; give it spec.weighted with Service ${services.stable}.`,
+        );
+      }
+      if (!hasStable(backends, access)) {
         throw new TrafficFailure(
           'invalidRoute',
           `${where} has no weighted Service ${services.stable}, so there is nothing to split.`,
         );
       }
-      const divided = back ? takenBack(backends, access, where) : split(backends, access, weight, where);
       const ours = !(originOf(heldOn(object)?.origin) ?? pairOrigin(backends, access)).hadCanary;
-      const named = weight === 0 && ours ? divided.filter((backend) => access.trackOf(backend) !== 'canary') : divided;
-      return withBackends(object, named);
+      const divided = split(backends, access, weight, where);
+      return withBackends(object, weight === 0 && ours ? withoutName(divided, access) : divided);
     },
-    origin: (object) => pairOrigin(backendsOf(object), access),
+    origin: (object) => originIn(object, access),
     restore(object, origin) {
       const before = originOf(origin) ?? { stable: 1, hadCanary: false };
-      return withBackends(object, unsplit(backendsOf(object), access, before));
+      const backends = backendsOf(object);
+      return backends === null
+        ? freed(object, before, access)
+        : withBackends(object, unsplit(backends, access, before));
     },
     needsPods(object) {
-      const backends = backendsOf(object);
+      const backends = backendsOf(object) ?? [];
       return shareOf(backends, access) === 0 && backends.some((backend) => access.trackOf(backend) === 'canary');
     },
     status: (object) => ({
@@ -85,12 +106,53 @@ function backendAccess(services: Services): BackendAccess<Backend> {
   };
 }
 
-function backendsOf(object: TrafficObject): readonly Backend[] {
-  const parsed = Weighted.safeParse(object);
-  if (!parsed.success || parsed.data.spec.weighted === undefined) {
-    throw new TrafficFailure('invalidRoute', `${describeObject(refOf(object))} is not a weighted one.`);
+/**
+ * All that goes to the canary goes to stable, whatever kind somebody has made of it meanwhile. A mirror is taken out: stable
+ * has what is mirrored already, and without the canary's pods Traefik would drop it for everybody.
+ */
+function freed(object: TrafficObject, { hadCanary }: PairOrigin, access: BackendAccess<Backend>): TrafficObject {
+  const where = describeObject(refOf(object));
+  const spec = specOf(object);
+  const changed: Record<string, unknown> = {};
+  for (const kind of SHARING) {
+    const { services } = spec[kind] ?? {};
+    if (services === undefined) continue;
+    const back = takenBack(services, access, where);
+    changed[kind] = { ...spec[kind], services: hadCanary ? back : withoutName(back, access) };
   }
-  return parsed.data.spec.weighted.services ?? [];
+  if (spec.mirroring !== undefined) {
+    const { mirrors, ...main } = spec.mirroring;
+    const others = mirrors === undefined ? {} : { mirrors: withoutName(mirrors, access) };
+    changed['mirroring'] = { ...(access.trackOf(main) === 'canary' ? access.toStable(main) : main), ...others };
+  }
+  return { ...object, spec: { ...(object['spec'] as object), ...changed } };
+}
+
+function withoutName(backends: readonly Backend[], access: BackendAccess<Backend>): Backend[] {
+  return backends.filter((backend) => access.trackOf(backend) !== 'canary');
+}
+
+function originIn(object: TrafficObject, access: BackendAccess<Backend>): PairOrigin {
+  return pairOrigin(backendsOf(object) ?? [], access);
+}
+
+/** Null for one of another kind than `weighted`. */
+function backendsOf(object: TrafficObject): readonly Backend[] | null {
+  const { weighted } = specOf(object);
+  return weighted === undefined ? null : (weighted.services ?? []);
+}
+
+function specOf(object: TrafficObject): z.infer<typeof Spec> {
+  const parsed = Spec.safeParse(object['spec'] ?? {});
+  if (!parsed.success) {
+    throw new TrafficFailure('invalidRoute', `${describeObject(refOf(object))} is not made as Traefik says.`);
+  }
+  return parsed.data;
+}
+
+function describeKind(object: TrafficObject): string {
+  const [kind] = Object.keys(specOf(object));
+  return kind === undefined ? 'is of no kind' : `is of the kind ${kind}`;
 }
 
 function withBackends(object: TrafficObject, services: readonly Backend[]): TrafficObject {

@@ -6,8 +6,15 @@ import type { Fence } from './fence';
  */
 export interface TrafficRouter {
   readonly abilities: TrafficAbilities;
-  /** Looks, changes nothing; `fresh` where what the same operation has read before does not do. */
-  observe(options: { readonly signal: AbortSignal; readonly fresh?: boolean }): Promise<TrafficView>;
+  /**
+   * Looks, changes nothing; `fresh` where what the same operation has read before does not do. `planned` are the matches
+   * that a release is going to ask for: objects without room for them are refused.
+   */
+  observe(options: {
+    readonly signal: AbortSignal;
+    readonly fresh?: boolean;
+    readonly planned?: readonly TrafficMatch[];
+  }): Promise<TrafficView>;
   /**
    * Makes the routing the document, under the write's fence, which stays on every object written. Of several objects all
    * reach a raise or none keeps it; a lowering is kept wherever it arrived. That it is written does not mean that it is

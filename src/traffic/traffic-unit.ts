@@ -1,12 +1,17 @@
 import type { TrafficObject } from './cluster-access';
 import type { Reading } from './route-shape';
-import type { TrafficDocument, TrafficWrite, Verification, VerifyRequest } from './traffic-router';
+import type { TrafficDocument, TrafficMatch, TrafficWrite, Verification, VerifyRequest } from './traffic-router';
 
 /** One object (or an object and its twin) that is written as a whole; a router has one or several. */
 export interface TrafficUnit {
   /** As people read it. */
   readonly name: string;
-  look(options: { readonly signal: AbortSignal; readonly fresh: boolean }): Promise<UnitView>;
+  look(options: {
+    readonly signal: AbortSignal;
+    readonly fresh: boolean;
+    /** As of `observe` of a router. */
+    readonly planned: readonly TrafficMatch[];
+  }): Promise<UnitView>;
   /** Never throws for what the cluster refuses: a raise that may have landed must be taken back. */
   put(write: TrafficWrite & { readonly document: TrafficDocument }): Promise<UnitPut>;
   verify(asked: VerifyRequest): Promise<Verification>;

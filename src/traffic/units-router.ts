@@ -18,8 +18,8 @@ export function unitsRouter(abilities: TrafficAbilities, units: readonly Traffic
   return {
     abilities,
 
-    async observe({ signal, fresh = false }): Promise<TrafficView> {
-      const views = await Promise.all(units.map((unit) => unit.look({ signal, fresh })));
+    async observe({ signal, fresh = false, planned = [] }): Promise<TrafficView> {
+      const views = await Promise.all(units.map((unit) => unit.look({ signal, fresh, planned })));
       const weights = views.flatMap((view) => view.weight ?? []);
       const [refusal] = views.flatMap((view) => view.refusal ?? []);
       return {

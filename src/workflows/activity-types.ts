@@ -11,7 +11,7 @@ import type { Compensation, Fence, Measurement, ReleaseEvent, ReleaseStatus } fr
  */
 export interface ReleaseActivities {
   /** Looks at the target without changing it: versions and weight in force. */
-  observe(input: TargetRef): Promise<TargetObservation>;
+  observe(input: ObserveInput): Promise<TargetObservation>;
   /** Brings the new version up beside stable, at weight 0. */
   deploy(input: DeployInput): Promise<{ sentence: string }>;
   smokeTest(input: SmokeTestInput): Promise<{ sentence: string }>;
@@ -31,6 +31,13 @@ export interface TargetRef {
   /** What the version was resolved to at the start, an image by its digest; null where its name is all there is. */
   readonly artifact: string | null;
   readonly target: TargetPlan;
+  /** Of a clean-up of a colour: that one, which is to be without users all along. */
+  readonly idle?: Colour;
+}
+
+export interface ObserveInput extends TargetRef {
+  /** All that the steps will route by, so that what has no room for it is refused before anything is changed. */
+  readonly match?: readonly TrafficMatchPlan[];
 }
 
 /** What the traffic is asked to be like, beside the weight. */
@@ -146,6 +153,7 @@ export const ACTIVITY_FAILURES = {
   smokeTestFailed: 'SmokeTestFailed',
   invalidTarget: 'InvalidTarget', // settings that no retry mends: no token, unknown environment variable
   unsupported: 'Unsupported',
+  notIdle: 'NotIdle', // a colour that is to be cleaned up has the traffic by now
   unreachable: 'Unreachable', // retried
 } as const;
 
@@ -157,4 +165,5 @@ export const NON_RETRYABLE: readonly string[] = [
   ACTIVITY_FAILURES.smokeTestFailed,
   ACTIVITY_FAILURES.invalidTarget,
   ACTIVITY_FAILURES.unsupported,
+  ACTIVITY_FAILURES.notIdle,
 ];

@@ -115,7 +115,7 @@ function nextCompensation({ state, plan }: Run): Compensation | undefined {
 interface Inverted {
   readonly compensation: Compensation;
   readonly sentence: string;
-  /** A later release holds the target, so that nothing was there to be done. */
+  /** A later release holds the target, or somebody has given a colour the traffic, so that nothing was there to be done. */
   readonly overtaken: boolean;
 }
 
@@ -134,6 +134,11 @@ async function attempt(run: Run, compensation: Compensation): Promise<Inverted |
       const sentence = `Nothing to take back, because a later release holds the target: ${message}`;
       done(run, compensation, sentence);
       return { compensation, sentence, overtaken: true };
+    }
+    // Whoever has switched to the colour meanwhile has ended the clean-up.
+    if (type === ACTIVITY_FAILURES.notIdle) {
+      done(run, compensation, message);
+      return { compensation, sentence: message, overtaken: true };
     }
     const attempts = (state.stuck?.attempts ?? 0) + 1;
     state.stuck = { since: state.stuck?.since ?? Date.now(), message, attempts };

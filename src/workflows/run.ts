@@ -196,8 +196,10 @@ export function recordInverse(run: Run, compensation: Compensation): void {
 
 /** What every target activity is told. */
 export function targetRef(run: Run): TargetRef {
-  const { service, namespace, version, target } = run.plan;
-  return { service, namespace, version, artifact: run.state.artifact, target };
+  const { service, namespace, version, target, steps } = run.plan;
+  const { track = 'canary' } = steps.find((step) => step.kind === 'cleanUp') ?? {};
+  const idle = track === 'canary' ? {} : { idle: track };
+  return { service, namespace, version, artifact: run.state.artifact, target, ...idle };
 }
 
 export function currentStep(run: Run): PlanStep | undefined {

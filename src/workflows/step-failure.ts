@@ -39,6 +39,7 @@ export function toStepFailure(error: unknown): StepFailure {
     case ACTIVITY_FAILURES.fenceLost:
       return new StepFailure(message, { final: 'superseded' });
     case ACTIVITY_FAILURES.guardTripped:
+    case ACTIVITY_FAILURES.notIdle:
       return new StepFailure(message, { final: 'rolledBack' });
     default:
       return new StepFailure(message);

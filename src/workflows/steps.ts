@@ -108,7 +108,8 @@ function failed(run: Run, failure: StepFailure): 'roll back' | 'hold' {
 async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   const { state, plan } = run;
   enter(run, 'deploying');
-  const seen = await observe.executeWithOptions({ summary: 'look at the target' }, [targetRef(run)]);
+  const match = plan.steps.flatMap((one) => (one.kind === 'match' ? [one.match] : []));
+  const seen = await observe.executeWithOptions({ summary: 'look at the target' }, [{ ...targetRef(run), match }]);
   state.stableVersion = seen.stableVersion;
   state.artifact = seen.artifact;
   refuseOtherTrack(seen, step.onto);

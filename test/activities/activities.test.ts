@@ -59,6 +59,7 @@ describe('failures at the border to Temporal', () => {
     ['smokeTestFailed', 'SmokeTestFailed', true],
     ['invalidTarget', 'InvalidTarget', true],
     ['unsupported', 'Unsupported', true],
+    ['notIdle', 'NotIdle', true],
     ['unreachable', 'Unreachable', false],
   ])('a target that says %s fails as %s (final: %s), in every activity', async (kind, type, final) => {
     for (const [, run] of ON_TARGET) {
@@ -175,6 +176,19 @@ describe('what Slack does not take', () => {
 
     await expect(all.env.run(all.activities.notifySlack, input)).resolves.toEqual({ channel: '#deploys', ts: '1.1' });
   });
+});
+
+it('the look at the target knows what the steps will route by, also where a workflow of before does not say', async () => {
+  const { env, activities, target } = world();
+  const match = [{ kind: 'header', name: 'x-canary', value: 'true' }] as const;
+
+  await env.run(() => activities.observe({ ...ref, match }));
+  await env.run(() => activities.observe(ref));
+
+  expect(target.calls.map(({ write }) => write)).toEqual([
+    { version: ref.version, match },
+    { version: ref.version, match: [] },
+  ]);
 });
 
 describe('a repeat', () => {

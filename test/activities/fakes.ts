@@ -36,8 +36,8 @@ export class FakeTarget implements Target {
     return this.calls.flatMap(({ write }) => (write as Partial<TargetWrite>).fence ?? []);
   }
 
-  observe = async ({ signal }: Parameters<Target['observe']>[0]) => {
-    await this.told('observe', {}, signal);
+  observe = async ({ signal, ...look }: Parameters<Target['observe']>[0]) => {
+    await this.told('observe', look, signal);
     return { stableVersion: 'v1', canaryVersion: null, weight: 0, artifact: null };
   };
   deploy = (write: TargetWrite) => this.told('deploy', write, write.signal);

@@ -644,6 +644,51 @@ describe('what must fit together', () => {
     expect(problems('gatewayAPI: {}', '{ weight: 100 }')[0]).toContain('no route is named');
   });
 
+  it.each([
+    ['canary', 'gatewayAPI: { httpRoute: checkout }', 56],
+    ['canary', 'serviceSelector: {}', 56],
+    ['blueGreen', 'gatewayAPI: { httpRoute: checkout }', 57],
+    ['canary', 'replicas: {}', 63],
+  ])('the name of a Service leaves room for what a release makes beside it: %s by %s', (strategy, traffic, longest) => {
+    const problems = (length: number): readonly string[] =>
+      problemsOf(
+        DESIGN_EXAMPLE.replace('service: checkout', `service: ${'x'.repeat(length)}\n      strategy: ${strategy}`)
+          .replace('gatewayAPI: { httpRoute: checkout }', traffic)
+          .replace('  smokeTest: { path: /healthz }\n', '')
+          .replace(/  steps:[\s\S]*?  analysis:/, '  steps: [{ weight: 100 }]\n  analysis:'),
+      );
+
+    expect(problems(longest)).toEqual([]);
+    expect(problems(longest + 1)).toEqual([
+      expect.stringMatching(
+        longest === 63
+          ? /spec\.target\.kubernetes\.service: .* at most 63/
+          : new RegExp(
+              `^release\\.yaml:\\d+:\\d+: spec\\.target\\.kubernetes\\.service: the name has ${longest + 1} characters, and a release makes a Service x+-\\w+, whose name Kubernetes takes up to 63\\. Allowed: a name of at most ${longest}\\.$`,
+            ),
+      ),
+    ]);
+    // A Deployment's name has room for more, and one that is too long by itself is told once.
+    expect(problemsOf(DESIGN_EXAMPLE.replace('deployment: checkout', `deployment: ${'x'.repeat(63)}`))).toEqual([]);
+    expect(problems(64)).toHaveLength(1);
+  });
+
+  it('the name of an Ingress leaves room for its twin', () => {
+    const problems = (ingress: string): readonly string[] =>
+      problemsOf(DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', `nginx: { ingress: ${ingress} }`));
+    const [fits, long] = [246, 247].map((length) => 'x'.repeat(length));
+
+    expect(problems(`[web, ${fits}]`)).toEqual([]);
+    expect(problems(`[web, ${long}]`)).toEqual([
+      expect.stringMatching(
+        /traffic\.nginx\.ingress\[1\]: the name has 247 .* an Ingress .* Allowed: a name of at most 246\.$/,
+      ),
+    ]);
+    expect(problems(`${long}`)).toEqual([
+      expect.stringMatching(/traffic\.nginx\.ingress: the name has 247 .* Allowed: a name of at most 246\.$/),
+    ]);
+  });
+
   it('a blue-green release does not mix the pods of both versions', () => {
     const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}').replace(
       '  smokeTest: { path: /healthz }\n',

@@ -161,6 +161,55 @@ it('the way back by NGINX is open where nothing of the Ingress leads to stable a
   expect([...cluster.objects.keys()]).toEqual(['Ingress/web']);
 });
 
+describe('the way back by NGINX, beside an Ingress of somebody else by the name of the twin', () => {
+  const ingress = (name: string, service: string): TrafficObject => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name, namespace: 'shop' },
+    spec: { rules: [{ http: { paths: [{ path: '/', backend: { service: { name: service } } }] } }] },
+  });
+  const none = { document: at(0), signal };
+
+  it('is open, and leaves that alone', async () => {
+    const cluster = new FakeCluster();
+    cluster.put(ingress('web', 'checkout'));
+    const router = createTrafficRouter(cluster, services, { kind: 'nginx', ingresses: ['web'] });
+    await router.apply({ document: at(50), fence: fence(1), signal });
+    const stranger = cluster.put(ingress('web-canary', 'cart'));
+
+    await expect(router.apply({ document: at(60), fence: fence(2), signal })).rejects.toMatchObject({
+      kind: 'invalidRoute',
+    });
+    await router.apply({ ...none, fence: fence(3) });
+    const verified = await router.verify(none);
+    await router.release({ fence: fence(4), signal });
+
+    expect(verified.kind).toBe('confirmed');
+    expect(cluster.objects.get('Ingress/web-canary')).toBe(stranger);
+  });
+
+  it('takes back its own notes, and no more, from one that was a canary', async () => {
+    const cluster = new FakeCluster();
+    cluster.put(ingress('web', 'checkout'));
+    const own = ingress('web-canary', 'checkout-canary');
+    const annotations = { 'nginx.ingress.kubernetes.io/canary': 'true' };
+    cluster.put({ ...own, metadata: { ...own.metadata, annotations } });
+    const router = createTrafficRouter(cluster, services, { kind: 'nginx', ingresses: ['web'] });
+    await router.apply({ document: at(50), fence: fence(1), signal });
+    const live = cluster.objects.get('Ingress/web-canary') as TrafficObject;
+    const { 'nginx.ingress.kubernetes.io/canary': _canary, ...rest } = live.metadata.annotations ?? {};
+    cluster.put({ ...live, metadata: { ...live.metadata, annotations: rest } });
+
+    await router.apply({ ...none, fence: fence(2) });
+    await router.release({ fence: fence(3), signal });
+
+    expect(Object.keys(cluster.objects.get('Ingress/web-canary')?.metadata.annotations ?? {}).sort()).toEqual([
+      'nginx.ingress.kubernetes.io/canary-weight',
+      'sluice.dev/fence',
+    ]);
+  });
+});
+
 it('the way back waits a while for a controller that has said nothing since before the release, and not for good', async () => {
   const cluster = new FakeCluster();
   const says = (controllerName: string, observedGeneration: number) => ({
@@ -195,6 +244,113 @@ it('the way back waits a while for a controller that has said nothing since befo
     const last = await router.verify({ document: at(0), signal });
 
     expect([first.kind, last.kind]).toEqual(['pending', 'confirmed']);
+  } finally {
+    clock.mockRestore();
+  }
+});
+
+describe('the way back by a TraefikService that is no weighted one any more', () => {
+  const stable = { name: 'checkout', port: 80 };
+  const canary = { name: 'checkout-canary', port: 80 };
+  const cart = { name: 'cart', percent: 10 };
+
+  it.each<[string, object, object, RegExp]>([
+    [
+      'mirrors stable to the canary',
+      { mirroring: { ...stable, mirrors: [{ ...canary, percent: 20 }, cart] } },
+      { mirroring: { ...stable, mirrors: [cart] } },
+      /^TraefikService shop\/web is of the kind mirroring, .* give it spec\.weighted with Service checkout\.$/,
+    ],
+    [
+      'mirrors the canary',
+      { mirroring: { ...canary, mirrors: [cart] } },
+      { mirroring: { ...stable, mirrors: [cart] } },
+      /^TraefikService shop\/web is of the kind mirroring/,
+    ],
+    [
+      'leads each client to one of both',
+      {
+        highestRandomWeight: {
+          services: [
+            { ...stable, weight: 1 },
+            { ...canary, weight: 1 },
+          ],
+        },
+      },
+      { highestRandomWeight: { services: [{ ...stable, weight: 100 }] } },
+      /^TraefikService shop\/web is of the kind highestRandomWeight/,
+    ],
+    ['is of no kind', {}, {}, /^TraefikService shop\/web is of no kind/],
+  ])('that %s gives stable all', async (_name, spec, after, note) => {
+    const cluster = new FakeCluster();
+    const live = (): TrafficObject => cluster.objects.get('TraefikService/web') as TrafficObject;
+    cluster.put({
+      apiVersion: 'traefik.io/v1alpha1',
+      kind: 'TraefikService',
+      metadata: { name: 'web', namespace: 'shop' },
+      spec: { weighted: { services: [stable] } },
+    });
+    const router = createTrafficRouter(cluster, services, { kind: 'traefik', traefikService: 'web' });
+    await router.apply({ document: at(50), fence: fence(1), signal });
+    cluster.put({ ...live(), spec });
+
+    const { notes } = await router.apply({ document: at(0), fence: fence(2), signal });
+    const verified = await router.verify({ document: at(0), signal });
+    const view = await router.observe({ signal });
+    await router.release({ fence: fence(3), signal });
+
+    expect(notes).toEqual([expect.stringMatching(note)]);
+    expect(verified.kind).toBe('confirmed');
+    expect(view.refusal).toMatch(note);
+    expect(live()['spec']).toEqual(after);
+  });
+});
+
+it('the way back by a VirtualService is open where somebody has taken its spec away', async () => {
+  const cluster = new FakeCluster();
+  const metadata = { name: 'web', namespace: 'shop' };
+  const made = { apiVersion: 'networking.istio.io/v1', kind: 'VirtualService', metadata };
+  cluster.put({ ...made, spec: { http: [{ route: [{ destination: { host: 'checkout' } }] }] } });
+  const router = createTrafficRouter(cluster, services, { kind: 'istio', virtualService: 'web' });
+  await router.apply({ document: at(50), fence: fence(1), signal });
+  const { spec: _spec, ...bare } = cluster.objects.get('VirtualService/web') as TrafficObject;
+  cluster.put(bare);
+
+  await router.apply({ document: at(0), fence: fence(2), signal });
+
+  expect((await router.verify({ document: at(0), signal })).kind).toBe('confirmed');
+  await router.release({ fence: fence(3), signal });
+});
+
+it.each([
+  ['without a status', {}],
+  ['with a status of nobody', { status: { parents: [] } }],
+])('the way back by an HTTPRoute %s waits a while for a controller, and not for good', async (_name, status) => {
+  const cluster = new FakeCluster();
+  cluster.put({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: { parentRefs: [{ name: 'public' }], rules: [{ backendRefs: [{ name: 'checkout' }] }] },
+    ...status,
+  });
+  const settings = { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'web' }] } as const;
+  const router = createTrafficRouter(cluster, services, settings);
+  await router.apply({ document: at(50), fence: fence(1), signal });
+  await router.apply({ document: at(0), fence: fence(2), signal });
+  const clock = jest.spyOn(performance, 'now');
+
+  try {
+    clock.mockReturnValue(1_000);
+    const first = await router.verify({ document: at(0), signal });
+    clock.mockReturnValue(1_000 + 5_000);
+    const last = await router.verify({ document: at(0), signal });
+
+    expect(first.kind).toBe('pending');
+    expect(last).toEqual({
+      kind: 'confirmed',
+      evidence: ['no controller says anything about HTTPRoute shop/web on Gateway shop/public'],
+    });
   } finally {
     clock.mockRestore();
   }

@@ -1,8 +1,8 @@
 import type { TrafficCluster, TrafficObject, TrafficObjectRef } from '../../src/traffic/cluster-access';
 
-type Method = 'find' | 'create' | 'patch' | 'delete';
+type Method = 'find' | 'list' | 'create' | 'patch' | 'delete';
 
-class Refusal extends Error {
+export class Refusal extends Error {
   constructor(readonly kind: string) {
     super(kind);
   }
@@ -28,6 +28,11 @@ export class FakeCluster implements TrafficCluster {
   async find(ref: TrafficObjectRef): Promise<TrafficObject | null> {
     await this.#enter('find', ref);
     return this.objects.get(key(ref)) ?? null;
+  }
+
+  async list({ kind, ...of }: Parameters<NonNullable<TrafficCluster['list']>>[0]): Promise<readonly TrafficObject[]> {
+    await this.#enter('list', { kind, name: '', ...of });
+    return [...this.objects.values()].filter((object) => object.kind === kind);
   }
 
   async create(object: TrafficObject): Promise<TrafficObject> {

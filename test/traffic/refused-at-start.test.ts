@@ -1,17 +1,26 @@
 import type { TrafficObject } from '../../src/traffic/cluster-access';
 import { createTrafficRouter } from '../../src/traffic/create-traffic-router';
 import type { TrafficSettings } from '../../src/traffic/create-traffic-router';
-import { FakeCluster } from './fake-cluster';
+import type { TrafficMatch } from '../../src/traffic/traffic-router';
+import { FakeCluster, Refusal } from './fake-cluster';
 
 const services = { namespace: 'shop', stable: 'checkout', canary: 'checkout-canary' };
 const signal = new AbortController().signal;
 const metadata = { name: 'web', namespace: 'shop' };
 
 /** What is said of objects before anything is changed. */
-async function refusalOf(settings: TrafficSettings, ...objects: readonly TrafficObject[]): Promise<string | undefined> {
+function refusalOf(settings: TrafficSettings, ...objects: readonly TrafficObject[]): Promise<string | undefined> {
+  return refusalOfPlanned([], settings, ...objects);
+}
+
+async function refusalOfPlanned(
+  planned: readonly TrafficMatch[],
+  settings: TrafficSettings,
+  ...objects: readonly TrafficObject[]
+): Promise<string | undefined> {
   const cluster = new FakeCluster();
   for (const object of objects) cluster.put(object);
-  const { refusal } = await createTrafficRouter(cluster, services, settings).observe({ signal });
+  const { refusal } = await createTrafficRouter(cluster, services, settings).observe({ signal, planned });
   expect(cluster.calls.every((call) => call === 'find')).toBe(true);
   return refusal;
 }
@@ -59,6 +68,52 @@ describe('an HTTPRoute', () => {
     expect(await refusalOf(by('web', 'other'), route('web', good), others)).toMatch(
       /^HTTPRoute shop\/other has no rule that sends to Service checkout/,
     );
+  });
+});
+
+describe('an HTTPRoute, and a header that the release is going to route by', () => {
+  const planned: readonly TrafficMatch[] = [{ kind: 'header', name: 'x-canary', value: 'true' }];
+  const by: TrafficSettings = { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'web' }] };
+  const prefix = (value: string, headers: number) => ({
+    path: { type: 'PathPrefix', value },
+    headers: Array.from({ length: headers }, (_, index) => ({ name: `x-${index}`, value: 'a' })),
+  });
+  const route = (rules: number, { matches = 1, headers = 0 } = {}): TrafficObject => ({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata,
+    spec: {
+      parentRefs: [{ name: 'public' }],
+      rules: Array.from({ length: rules }, (_, rule) => ({
+        matches: Array.from({ length: matches }, (_each, index) => prefix(`/${rule}/${index}`, headers)),
+        backendRefs: [{ name: 'checkout' }],
+      })),
+    },
+  });
+
+  it.each([
+    ['8 rules', route(8)],
+    ['64 matches', route(1, { matches: 64 })],
+    ['15 headers', route(1, { headers: 15 })],
+  ])('has room for it beside %s', async (_name, object) => {
+    expect(await refusalOfPlanned(planned, by, object)).toBeUndefined();
+  });
+
+  it.each<[string, TrafficObject, RegExp]>([
+    [
+      '9 rules',
+      route(9),
+      /^HTTPRoute shop\/web has no room for the match steps .* 18 rules, and the Gateway API allows 16; leave out a match step, or move /,
+    ],
+    ['65 matches', route(5, { matches: 13 }), /makes 130 matches in all, and the Gateway API allows 128; /],
+    [
+      '16 headers',
+      route(1, { headers: 16 }),
+      /makes 17 in one match, and the Gateway API allows 16; leave out the match/,
+    ],
+  ])('has no room for it beside %s', async (_name, object, sentence) => {
+    expect(await refusalOfPlanned(planned, by, object)).toMatch(sentence);
+    expect(await refusalOf(by, object)).toBeUndefined();
   });
 });
 
@@ -223,5 +278,73 @@ describe('an Ingress', () => {
     expect(await refusalOf(by, ingress(to('cart')), ...more)).toMatch(
       /^Ingress shop\/web has no path that goes to Service checkout/,
     );
+  });
+});
+
+describe('what the spec names and is not there', () => {
+  const KINDS: readonly (readonly [string, TrafficSettings, string, string])[] = [
+    [
+      'HTTPRoute',
+      { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'web' }] },
+      'gatewayAPI.httpRoute',
+      'the Gateway API',
+    ],
+    [
+      'GRPCRoute',
+      { kind: 'gatewayAPI', routes: [{ kind: 'GRPCRoute', name: 'web' }] },
+      'gatewayAPI.grpcRoute',
+      'the Gateway API',
+    ],
+    ['TraefikService', { kind: 'traefik', traefikService: 'web' }, 'traefik.traefikService', 'Traefik'],
+    ['VirtualService', { kind: 'istio', virtualService: 'web' }, 'istio.virtualService', 'Istio'],
+    ['Ingress', { kind: 'nginx', ingresses: ['web'] }, 'nginx.ingress', ''],
+  ];
+
+  it.each(KINDS)('is told with where it is named, and with those that are there: %s', async (kind, by, key) => {
+    const cluster = new FakeCluster();
+    const look = () => createTrafficRouter(cluster, services, by).observe({ signal });
+    const named = `${kind} shop/web does not exist: spec.target.kubernetes.traffic.${key} names it, `;
+    const advice = 'create it, or correct the name (or metadata.namespace) in the spec.';
+
+    await expect(look()).rejects.toMatchObject({
+      kind: 'missing',
+      message: `${named}and namespace shop has no ${kind} at all; ${advice}`,
+    });
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) {
+      cluster.put({ apiVersion: 'x/v1', kind, metadata: { name, namespace: 'shop' } });
+    }
+    await expect(look()).rejects.toMatchObject({
+      message: `${named}and namespace shop has ${kind} a, b, c, d, e and 2 more; ${advice}`,
+    });
+    cluster.before = (method) => {
+      if (method === 'list') throw new Refusal('forbidden');
+    };
+    await expect(look()).rejects.toMatchObject({ message: `${named}${advice}` });
+  });
+
+  it.each(KINDS.slice(0, 4))('may be a kind that the cluster does not know: %s', async (kind, by, key, whose) => {
+    const cluster = new FakeCluster();
+    cluster.before = () => {
+      throw new Refusal('notFound');
+    };
+    const router = createTrafficRouter(cluster, services, by);
+    const back = {
+      document: { weight: 0, match: [] },
+      fence: { release: 'r1', epoch: 1, step: 1, attempt: 1 },
+      signal,
+    };
+
+    await expect(router.observe({ signal })).rejects.toMatchObject({
+      kind: 'missing',
+      message: expect.stringMatching(
+        new RegExp(
+          `^${kind} shop/web cannot exist: spec\\.target\\.kubernetes\\.traffic\\.${key} names it, and the cluster knows no kind ${kind} of .*; install the definitions \\(CRDs\\) of ${whose} in that version`,
+        ),
+      ) as string,
+    });
+    // Whose definitions were taken away meanwhile is not in the way back.
+    await expect(router.apply({ ...back, mayBeGone: true })).resolves.toMatchObject({
+      gone: [`${kind} shop/web does not exist.`],
+    });
   });
 });

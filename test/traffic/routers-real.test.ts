@@ -239,7 +239,11 @@ describeWithApiServer('traffic routers, against a real API server', (server) => 
 
       await expect(router(kind).observe(options)).rejects.toMatchObject({
         kind: 'missing',
-        message: `${ref.kind} shop/${ref.name} does not exist.`,
+        message: expect.stringMatching(
+          new RegExp(
+            `^${ref.kind} shop/${ref.name} does not exist: spec\\.target\\.kubernetes\\.[.\\w]+ names it, and namespace shop has .*; create it, or correct the name`,
+          ),
+        ) as string,
       });
     });
   });

@@ -210,7 +210,8 @@ describe('the status of a route', () => {
     ['a controller that is waited for', one, [parent('public', ok(3)), parent('public', ok(1))], null, 'pending'],
     ['a controller that was silent all along', one, [parent('public', ok(3)), parent('public', ok(1))], 1, 'confirmed'],
     ['a controller that has taken another change', one, [parent('public', ok(2))], 1, 'pending'],
-    ['nobody’s word', one, [], 1, 'pending'],
+    ['nobody’s word', one, [], null, 'pending'],
+    ['nobody’s word, waited for long enough', one, [], 1, 'confirmed'],
   ])('on the way back: %s', (_name, spec, parents, silentSince, kind) => {
     const status = gatewayStatus(route([], { spec, status: { parents } }), { back: true, silentSince });
 
@@ -310,10 +311,12 @@ describe('a TraefikService', () => {
       apiVersion: 'traefik.io/v1alpha1',
       kind: 'TraefikService',
       metadata: { name: 'x' },
-      spec: { mirroring: {} },
+      spec: { mirroring: { name: 'checkout' } },
     };
 
-    expect(() => traefikServiceShape(services).read(live, [])).toThrow('TraefikService x is not a weighted one.');
+    expect(() => traefikServiceShape(services).write(live, { weight: 5, match: [] }, [])).toThrow(
+      'TraefikService x is of the kind mirroring, and only one of the kind weighted splits traffic; give it spec.weighted with Service checkout.',
+    );
   });
 });
 

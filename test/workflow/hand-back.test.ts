@@ -456,7 +456,7 @@ describe('a match step', () => {
   it('sends marked requests to the canary from then on, and none after a roll back', async () => {
     const world = worldOf();
     const seen: unknown[] = [];
-    for (const activity of ['setWeight', 'measure'] as const) {
+    for (const activity of ['observe', 'setWeight', 'measure'] as const) {
       world.on(activity, (input) => {
         seen.push((input as { match: unknown }).match);
       });

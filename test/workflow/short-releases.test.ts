@@ -216,6 +216,26 @@ describe('a clean-up', () => {
     });
   });
 
+  it('of a colour says which all along, and ends where somebody has given that the traffic meanwhile', async () => {
+    const world = worldOf(40);
+    const base = kubernetesPlan();
+    const target = { ...base.target, strategy: 'blueGreen' } as Plan['target'];
+    world.idle = 'green';
+    world.fail('compensate', ACTIVITY_FAILURES.notIdle);
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, planOf({ kind: 'cleanup', track: 'green' }, { ...base, target }));
+
+      const { outcome, reason } = await handle.result();
+      expect({ outcome, canary: world.canary }).toEqual({ outcome: 'failed', canary: 'v2' });
+      expect(reason).toMatch(/^Not cleaned up: /u);
+      const asked = world.calls.filter(({ activity }) => activity === 'setWeight' || activity === 'compensate');
+      expect(asked.length).toBeGreaterThan(1);
+      expect(asked.map(({ input }) => (input as { idle?: string }).idle)).toEqual(asked.map(() => 'green'));
+      expect((await statusOf(handle)).stuck).toBeNull();
+    });
+  });
+
   it('whose removal fails goes on until it is done', async () => {
     const world = worldOf();
     world.fail('compensate', ACTIVITY_FAILURES.invalidTarget, 2);

@@ -48,6 +48,11 @@ export function describeGone({ gone }: Pick<Applied, 'gone'>): string {
   return gone.map((one) => ` ${one} There is nothing to route by, so it goes on without it.`).join('');
 }
 
+/** As `describeGone`, and what else the way back met. */
+export function describeMet(applied: Pick<Applied, 'gone' | 'notes'>): string {
+  return `${describeGone(applied)}${applied.notes.map((note) => ` ${note}`).join('')}`;
+}
+
 /** Where pods are the share: each write does what is allowed by then, and the one after it goes on from there. */
 export function goesOn({ abilities }: TrafficRouter): boolean {
   return abilities.weights === 'replicas';

@@ -122,10 +122,16 @@ export async function ensure(
   });
 }
 
-function refuseTerminating({ kind, metadata }: KubernetesObject): void {
-  const { deletionTimestamp, finalizers, namespace = '', name } = metadata;
+function finalizersOf({ metadata: { finalizers } }: KubernetesObject): readonly string[] {
+  return Array.isArray(finalizers) ? (finalizers as readonly unknown[]).map(String) : [];
+}
+
+function refuseTerminating(object: KubernetesObject): void {
+  const { deletionTimestamp, namespace = '', name } = object.metadata;
   if (deletionTimestamp === undefined) return;
-  const shown = Array.isArray(finalizers) && finalizers.length > 0 ? ` (${finalizers.join(', ')})` : '';
+  const { kind } = object;
+  const finalizers = finalizersOf(object);
+  const shown = finalizers.length > 0 ? ` (${finalizers.join(', ')})` : '';
   throw new TargetFailure(
     'unreachable',
     `${kind} ${namespace}/${name} is being deleted and stands until its finalizers${shown} are taken off it; whoever set them has to, and the release makes a new one then.`,
@@ -381,22 +387,36 @@ export async function giveBack(cluster: Cluster, ref: ObjectRef, write: Workload
   if (live !== null && isMade(live)) await disown(cluster, ref, write);
 }
 
-/** Removes what a release made. False when it was not there, or is the user's own. */
-export async function removeMade(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<boolean> {
+/** What was removed stands until all of these are taken off it; empty where it is gone. */
+export interface Removal {
+  readonly finalizers: readonly string[];
+}
+
+/** Removes what a release made. Null when it was not there, or is the user's own. */
+export async function removeMade(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<Removal | null> {
   return insist(ref, async () => {
     const told = await cluster.find(ref, { signal: write.signal });
     // A deletion lands only on what was read; that there is nothing to delete must be asked.
     const live = told !== null && isMade(told) ? told : await cluster.find(ref, { signal: write.signal, asked: true });
-    if (live === null || !isMade(live)) return false;
+    if (live === null || !isMade(live)) return null;
     // A later release may have taken it over, or may do so in between: then it is another version.
     refuseStale(live, write.fence);
     const { uid, resourceVersion } = live.metadata;
-    return cluster.delete(ref, {
+    const removed = await cluster.delete(ref, {
       signal: write.signal,
       ...(uid === undefined ? {} : { uid }),
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
     });
+    // It was removed as it was read.
+    return removed ? { finalizers: finalizersOf(live) } : null;
   });
+}
+
+/** Of what was removed: `is gone`, or what it waits for. */
+export function describeRemoval({ finalizers }: Removal): string {
+  if (finalizers.length === 0) return 'is gone';
+  const [its, them] = finalizers.length === 1 ? ['its finalizer', 'is'] : ['its finalizers', 'are'];
+  return `is being deleted and stands until ${its} ${finalizers.join(', ')} ${them} taken off it, which whoever set it has to do`;
 }
 
 /** @throws TargetFailure `invalidTarget` when a canary that a release made would need another selector, which cannot change. */

@@ -326,6 +326,64 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       expect(await selectorOf()).toMatchObject({ color: 'blue' });
     });
 
+    it.each<[string, 'weight' | 'removal' | 'resize' | 'resized']>([
+      ['before its traffic is taken', 'weight'],
+      ['while it drains', 'removal'],
+      ['right before its pods go', 'resize'],
+      ['while its pods go', 'resized'],
+    ])(
+      'a clean-up of a colour that somebody switches to %s leaves it its pods, and the Service where it is',
+      async (...row) => {
+        const [, moment] = row;
+        await target.deploy(write(1));
+        const sized = await replicasOf('green');
+        const cleaning = { idle: 'green' as const };
+        const switched = async (): Promise<void> => {
+          const selector = { app: 'checkout', color: 'green' };
+          await cluster.patch(
+            refOf('Service', 'checkout'),
+            { type: 'merge', patch: { spec: { selector } } },
+            { signal },
+          );
+        };
+        let asked = 0;
+        const racing: Cluster = new Proxy(cluster, {
+          get: (from, key: keyof Cluster) => {
+            const value = from[key];
+            if (typeof value !== 'function') return value;
+            if (key !== 'patch') return value.bind(from);
+            const patch: Cluster['patch'] = async (ref, given, options) => {
+              const empties = ref.kind === 'Deployment' && JSON.stringify(given).includes('/replicas","value":0');
+              if (empties && moment === 'resize') throw new Error('The pods are not to be taken.');
+              const landed = await from.patch(ref, given, options);
+              // The first write of the removal is the fence on the Service.
+              if (moment === 'resize' && ref.kind === 'Service' && (asked += 1) === 2) await switched();
+              if (empties && moment === 'resized') await switched();
+              return landed;
+            };
+            return patch;
+          },
+        });
+        const plan = targetPlan({ namespace, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' } });
+        const cleaner = createBlueGreenTarget(plan, { cluster: racing, resolve: async (image) => image });
+        const later = { release: 'r2', epoch: 2 };
+
+        const run = async (): Promise<void> => {
+          if (moment === 'weight') await switched();
+          await cleaner.setWeight({ ...shift(1, 0, 0, later), ...cleaning });
+          if (moment === 'removal') await switched();
+          await cleaner.removeCanary({ ...write(2, later), ...cleaning });
+        };
+
+        expect(await failureOf(run())).toMatchObject({
+          kind: 'notIdle',
+          message: `Service ${namespace}/checkout finds the pods of Deployment checkout-green by now, so green is not idle any more and keeps its pods; clean up blue instead, or switch back first.`,
+        });
+        expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, sized]);
+        expect(await selectorOf()).toMatchObject({ color: 'green' });
+      },
+    );
+
     it('a Service that finds neither colour is said to be, and none is called active', async () => {
       const selector = { app: 'checkout', color: 'red' };
       await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec: { selector } } }, { signal });

@@ -487,27 +487,63 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     },
   );
 
-  it('goes back without the word of a Gateway’s controller where there is no Service that it could resolve', async () => {
-    await cluster.create(
-      {
-        apiVersion: 'gateway.networking.k8s.io/v1',
-        kind: 'HTTPRoute',
-        metadata: { name: 'checkout', namespace },
-        spec: { parentRefs: [{ name: 'web' }], rules: [{ backendRefs: [{ name: 'checkout', port: 80 }] }] },
-      },
-      { signal },
-    );
-    // Nobody writes the route's status here: what needs a controller's word does not go on.
-    const routed = targetOf({ traffic: { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'checkout' }] } });
-    await routed.deploy(write(1));
-    expect(await failureOf(routed.removeCanary(write(2)))).toMatchObject({ kind: 'unreachable' });
-    const service = { apiVersion: 'v1', kind: 'Service', namespace, name: 'checkout-canary' };
-    await cluster.delete(service, { signal });
-    await routed.removeCanary(write(3));
-    // As an attempt does whose answer was lost.
-    await routed.removeCanary(write(4));
+  describe('by an HTTPRoute', () => {
+    const ref = () => ({ apiVersion: 'gateway.networking.k8s.io/v1', kind: 'HTTPRoute', namespace, name: 'checkout' });
+    const routed = (): Target =>
+      targetOf({ traffic: { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'checkout' }] } });
+    const createRoute = (rules: readonly object[]): Promise<KubernetesObject> => {
+      const { apiVersion, kind, name } = ref();
+      const spec = { parentRefs: [{ name: 'web' }], rules };
+      return cluster.create({ apiVersion, kind, metadata: { name, namespace }, spec }, { signal });
+    };
+    const rule = { backendRefs: [{ name: 'checkout', port: 80 }] };
 
-    expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    it('goes back without the word of a Gateway’s controller where there is no Service that it could resolve', async () => {
+      await createRoute([rule]);
+      await routed().deploy(write(1));
+      // A controller has taken what the release has written, and says nothing of what comes after it.
+      const { generation = 0 } = (await cluster.get(ref(), { signal })).metadata;
+      const type = 'Accepted';
+      const word = { type, status: 'True', reason: type, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
+      const conditions = [{ ...word, observedGeneration: generation }];
+      const parents = [{ parentRef: { name: 'web' }, controllerName: 'sluice.test/gateway', conditions }];
+      const status = { type: 'merge', patch: { status: { parents } } } as const;
+      await cluster.patch(ref(), status, { signal, subresource: 'status' });
+      await cluster.patch(ref(), { type: 'merge', patch: { spec: { hostnames: ['shop.example'] } } }, { signal });
+      expect(await failureOf(routed().removeCanary(write(2)))).toMatchObject({ kind: 'unreachable' });
+      const service = { apiVersion: 'v1', kind: 'Service', namespace, name: 'checkout-canary' };
+      await cluster.delete(service, { signal });
+      await routed().removeCanary(write(3));
+      // As an attempt does whose answer was lost.
+      await routed().removeCanary(write(4));
+
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
+
+    it('goes back where no controller says anything of it', async () => {
+      await createRoute([rule]);
+      await routed().deploy(write(1));
+
+      await routed().removeCanary(write(2));
+
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
+
+    it('refuses a match step that the route has no room for before anything is changed', async () => {
+      const rules = Array.from({ length: 9 }, (_, index) => ({
+        ...rule,
+        matches: [{ path: { type: 'PathPrefix', value: `/${index}` } }],
+      }));
+      await createRoute(rules);
+      const match = [{ kind: 'header', name: 'x-canary', value: 'true' }] as const;
+
+      await expect(routed().observe({ version: V2, signal })).resolves.toMatchObject({ weight: 0 });
+      expect(await failureOf(routed().observe({ version: V2, match, signal }))).toMatchObject({
+        kind: 'invalidTarget',
+        message: expect.stringMatching(/^HTTPRoute .* no room .* 18 rules, and the Gateway API allows 16; /) as string,
+      });
+      expect(await find('Deployment', 'checkout-canary')).toBeNull();
+    });
   });
 
   it('a person who scales stable down while it is restored is not overruled', async () => {

@@ -102,7 +102,8 @@ describeWithApiServer('what a release makes, against a real API server', (server
       cluster.patch(canary, { type: 'merge', patch: { metadata: { finalizers: value } } }, { signal });
     await target.deploy(write(1));
     await finalizers(['example.com/audit']);
-    await target.removeCanary(write(2));
+    const removal = await target.removeCanary(write(2));
+    const again = await target.removeCanary(write(3));
     const next = { release: 'r2', epoch: 2, version: V3 };
 
     await expect(target.deploy(write(1, next))).rejects.toMatchObject({
@@ -113,6 +114,11 @@ describeWithApiServer('what a release makes, against a real API server', (server
     await finalizers(null);
     const said = await target.deploy({ ...write(2, next), timeoutMs: 20_000 });
 
+    for (const sentence of [removal, again]) {
+      expect(sentence).toMatch(
+        /checkout-canary is being deleted and stands until its finalizer example\.com\/audit is taken off it, which whoever set it has to do\.$/,
+      );
+    }
     expect(JSON.stringify(dying?.['spec'])).toContain(V2);
     expect(said).toMatch(/shop:v3 runs as Deployment .*checkout-canary with 1 ready pod/);
   });

@@ -1,11 +1,19 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
 import { refuseStale, withFence } from '../../../traffic/fence';
-import { disown, heldOn, rewrite, withHeld } from '../../../traffic/held-object';
+import { disown, findObject, heldOn, rewrite, withHeld } from '../../../traffic/held-object';
 import { diff } from '../../../traffic/json-patch';
 import type { Newness } from '../../../traffic/cluster-access';
-import type { TrafficDocument, TrafficRouter, TrafficView } from '../../../traffic/traffic-router';
+import type { Applied, TrafficDocument, TrafficRouter, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
-import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
+import type {
+  PromoteRequest,
+  Reassertion,
+  Target,
+  TargetLook,
+  TargetView,
+  TargetWrite,
+  WeightWrite,
+} from '../../target';
 import type { Cluster } from '../cluster';
 import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
@@ -14,7 +22,7 @@ import type { KubernetesObject } from '../objects';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
-import { confirm, describeGone, shiftTraffic } from '../shift-traffic';
+import { confirm, describeGone, describeMet, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withoutTargetNote, withTargetNote } from '../target-note';
 import {
   adopted,
@@ -39,7 +47,7 @@ import {
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
-import { describe, replicasFor, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
+import { describe, replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import { deploymentRef, editOfService, ensure, giveBack, grow, isMade, letGo, resize, serviceRef } from '../workloads';
 import type { WorkloadWrite } from '../workloads';
@@ -80,11 +88,11 @@ class BlueGreenTarget implements Target {
     this.#cluster = deps.cluster;
   }
 
-  observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
+  observe({ version, match = [], signal }: TargetLook): Promise<TargetView> {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const { old, next, container, split } = await lookAtPair(this.#cluster, this.#plan, { release: null, signal });
-      const routing = split === null ? null : await split.observe({ signal });
+      const routing = split === null ? null : await split.observe({ signal, planned: match });
       // What a release before this one has left of its split is ended by the first write.
       if (routing !== null && !(await this.#isLeftSplit(old, signal))) refuseWithoutStable(routing, this.#plan);
       // Without pods it has no version yet: nobody to compare with, and nothing that could be released already.
@@ -134,6 +142,7 @@ class BlueGreenTarget implements Target {
   setWeight(write: WeightWrite & { previousWeight: number }): Promise<string> {
     return asTargetFailure(async () => {
       const pair = await this.#look(write);
+      refuseUnlessIdle(pair.service, pair, write);
       if (write.weight === 0 && write.match.length === 0) return this.#takeBack(this.#asReleased(pair, write), write);
       const said = [await this.#noteAgain(pair, write), await this.#ensurePods(pair, write)];
       const done = await (write.weight === 100 ? this.#switch(pair, write) : this.#split(pair, write));
@@ -203,7 +212,7 @@ class BlueGreenTarget implements Target {
       // Which side may lose its pods is the server's own word.
       const found = this.#asReleased(await this.#look(write, { asked: true }), write);
       // What the release still has under way is older than this, and is refused; and so is this, if somebody was later.
-      await this.#fence(write);
+      await this.#fence(write, found);
       const { pair, moved } = await this.#pointedBack(found, write);
       const idle = this.#idleOf(pair);
       const { split } = pair;
@@ -222,7 +231,7 @@ class BlueGreenTarget implements Target {
       }
       if (idle.view !== null) {
         keepUntilFollowed(this.#cluster, idle.view);
-        await resize(this.#cluster, this.#refOf(idle), 0, write);
+        await this.#emptied(pair, idle.view, write);
       }
       await this.#letGo(pair, write);
       return `Deployment ${this.#shown(idle.name)} is ${idle.view === null ? 'gone' : 'without pods'}; ${idle === pair.next ? pair.old.name : pair.next.name} has all of the traffic.${moved}${gone}`;
@@ -277,11 +286,71 @@ class BlueGreenTarget implements Target {
     );
   }
 
-  /** Where the traffic goes stays as it is, and what is older than this is refused from here on. */
-  async #fence({ fence, signal }: TargetWrite): Promise<void> {
-    await rewrite(this.#cluster, serviceRef(this.#plan.namespace, this.#plan.service), { fence, signal }, (live) =>
-      withFence(live, fence),
+  /**
+   * Where the traffic goes stays as it is, and what is older than this is refused from here on. Of a clean-up only as long
+   * as the colour is without users, which the write finds out: it lands on the Service that was looked at, or on none.
+   *
+   * @throws TargetFailure `notIdle`; then nothing is held any more.
+   */
+  async #fence(write: TargetWrite, pair: PairView): Promise<void> {
+    const { fence, signal } = write;
+    const ref = serviceRef(this.#plan.namespace, this.#plan.service);
+    await this.#whileIdle(pair, write, () =>
+      rewrite(this.#cluster, ref, { fence, signal }, (live) => {
+        refuseUnlessIdle(live, pair, write);
+        return withFence(live, fence);
+      }),
     );
+  }
+
+  /** Where the colour is idle no more, nothing is held any more either. */
+  async #whileIdle(pair: PairView, write: TargetWrite, run: () => Promise<unknown>): Promise<void> {
+    try {
+      await run();
+    } catch (error) {
+      if (error instanceof TargetFailure && error.kind === 'notIdle') await this.#letGo(pair, write);
+      throw error;
+    }
+  }
+
+  /**
+   * The idle side without pods. Of a clean-up the Service is asked again right before, and right after: whoever switches to
+   * the colour in between gets its pods back.
+   */
+  async #emptied(pair: PairView, { name, replicas }: DeploymentView, write: TargetWrite): Promise<void> {
+    const ref = this.#refOf({ name });
+    const { namespace, service } = this.#plan;
+    const ask = async (): Promise<void> => {
+      if (write.idle === undefined) return;
+      const { signal } = write;
+      refuseUnlessIdle(
+        await findObject(this.#cluster, serviceRef(namespace, service), signal, { fresh: true }),
+        pair,
+        write,
+      );
+    };
+    await this.#whileIdle(pair, write, async () => {
+      await ask();
+      await resize(this.#cluster, ref, 0, write);
+      try {
+        await ask();
+      } catch (error) {
+        if (error instanceof TargetFailure && error.kind === 'notIdle') {
+          await grow(this.#cluster, ref, replicas, write);
+        }
+        throw error;
+      }
+    });
+  }
+
+  /** As `active` at weight 0, for a clean-up: it never moves the Service, also where somebody else does so meanwhile. */
+  async #holdIdle(pair: PairView, write: TargetWrite): Promise<void> {
+    const { namespace, service } = this.#plan;
+    const { fence, signal } = write;
+    await rewrite(this.#cluster, serviceRef(namespace, service), { fence, signal, service }, (live) => {
+      refuseUnlessIdle(live, pair, write);
+      return withHeld(live, fence, { service, document: NONE, origin: null });
+    });
   }
 
   /**
@@ -519,18 +588,24 @@ class BlueGreenTarget implements Target {
       );
     }
     if (roles === null) await this.#endLeftSplit(pair, write);
-    const puts = [() => active.apply({ document: NONE, fence, signal })];
+    const none: Pick<Applied, 'gone' | 'notes'> = { gone: [], notes: [] };
+    const point = async (): Promise<Pick<Applied, 'gone' | 'notes'>> => {
+      if (write.idle === undefined) return active.apply({ document: NONE, fence, signal });
+      await this.#holdIdle(pair, write);
+      return none;
+    };
+    const puts = [point];
     if (split !== null) puts.push(() => split.apply({ document: NONE, fence, signal, mayBeGone: true }));
-    let gone = '';
+    let met = '';
     const isSwitched = !pair.serving.includes(old);
-    for (const put of isSwitched ? puts : puts.reverse()) gone += describeGone(await put());
+    for (const put of isSwitched ? puts : puts.reverse()) met += describeMet(await put());
     // Its autoscaler may have shrunk it while the other side had the traffic, whose size is what that takes. Of a clean-up
     // the old one had the traffic all along.
     const needed = hadNone || roles === null ? 0 : (next.view?.replicas ?? 0);
     if (isSwitched && !hadNone) await this.#keepPods(old, Math.max(1, needed), write);
     else if (replicas < needed) await grow(this.#cluster, this.#refOf(old), needed, write);
     const edited = await this.#giveOldItsImage(pair, write);
-    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${edited === null ? '' : ` ${edited}`}${gone}`;
+    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${edited === null ? '' : ` ${edited}`}${met}`;
   }
 
   /**
@@ -686,6 +761,23 @@ function rolesFor({ old, next, container }: PairView, { fence }: TargetWrite): R
     image: container.image,
     replicas: there(old).replicas,
   };
+}
+
+/**
+ * A clean-up is about a colour without users: of which the Service does not find any pods.
+ *
+ * @throws TargetFailure `notIdle`.
+ */
+function refuseUnlessIdle(service: KubernetesObject, { old, next }: PairView, { idle }: TargetWrite): void {
+  if (idle === undefined) return;
+  const { selector = {} } = (service['spec'] ?? {}) as { selector?: Readonly<Record<string, string>> };
+  const [asked, other] = old.colour === idle ? [old, next] : [next, old];
+  if (!selects(selector, asked.view?.templateLabels ?? asked.selector)) return;
+  const { namespace = '', name } = service.metadata;
+  throw new TargetFailure(
+    'notIdle',
+    `Service ${namespace}/${name} finds the pods of Deployment ${asked.name} by now, so ${idle} is not idle any more and keeps its pods; clean up ${other.colour} instead, or switch back first.`,
+  );
 }
 
 function documentOf({ weight, match }: WeightWrite): TrafficDocument {

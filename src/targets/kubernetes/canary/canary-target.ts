@@ -3,7 +3,15 @@ import { splitReplicas } from '../../../traffic/replica-ratio';
 import { TrafficFailure } from '../../../traffic/traffic-router';
 import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
-import type { PromoteRequest, Reassertion, Target, TargetView, TargetWrite, WeightWrite } from '../../target';
+import type {
+  PromoteRequest,
+  Reassertion,
+  Target,
+  TargetLook,
+  TargetView,
+  TargetWrite,
+  WeightWrite,
+} from '../../target';
 import type { Cluster } from '../cluster';
 import { collectCopies, refuseMissingConfig, takeSnapshot } from '../config-snapshot';
 import type { ConfigOwner } from '../config-snapshot';
@@ -15,7 +23,7 @@ import type { Copies, PodTemplate } from '../pod-config';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
-import { confirm, describeGone, goesOn, shiftTraffic } from '../shift-traffic';
+import { confirm, describeGone, describeMet, goesOn, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withTargetNote } from '../target-note';
 import {
   adopted,
@@ -45,6 +53,7 @@ import type { Labels } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
   deploymentRef,
+  describeRemoval,
   editOfService,
   ensureUnlessLate,
   grow,
@@ -63,7 +72,7 @@ import {
   serviceRef,
   undoneBySomebody,
 } from '../workloads';
-import type { KeptPods } from '../workloads';
+import type { KeptPods, Removal } from '../workloads';
 import { Carriers, describeLeft, refuseWithoutCanaryPods } from './carriers';
 import { isAnothers, notedAnew, notedStable, sizeOf } from './noted-stable';
 import { sharesByReplicas } from './settings';
@@ -106,13 +115,13 @@ class CanaryTarget implements Target {
     this.#carriers = new Carriers(plan, deps.cluster);
   }
 
-  observe({ version, signal }: { version: string; signal: AbortSignal }): Promise<TargetView> {
+  observe({ version, match = [], signal }: TargetLook): Promise<TargetView> {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       refusePaused(tracks.stable, UNPROMOTED);
       const none = isNew(tracks, this.#plan);
-      const routing = await tracks.traffic.observe({ signal });
+      const routing = await tracks.traffic.observe({ signal, planned: match });
       refuseWithoutStable(routing, this.#plan);
       if (this.#copiesConfig()) {
         await refuseMissingConfig(this.#cluster, this.#plan.namespace, originalsOf(tracks), signal);
@@ -293,14 +302,17 @@ class CanaryTarget implements Target {
       await traffic.release({ fence, signal, mayBeGone: true });
       const canary = deploymentRef(namespace, canaryName);
       const removed = await removeMade(this.#cluster, canary, write);
-      let left = removed || tracks.canaryObject === null ? 'is gone' : 'is without pods';
-      if (!removed && tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
+      let left = tracks.canaryObject === null ? 'is gone' : 'is without pods';
+      if (removed !== null) left = describeRemoval(removed);
+      else if (tracks.canaryObject !== null && !isMade(tracks.canaryObject)) {
         const kept = applied.gone.length > 0 ? null : await this.#keptPods(tracks, signal);
         await layDown(this.#cluster, canary, kept, write);
         await letGo(this.#cluster, canary, write);
         if (kept !== null) left = describeKept(kept, this.#plan);
       }
-      await this.#removeService(canaryService, write);
+      const service = await this.#removeService(canaryService, write);
+      if (service !== null && service.finalizers.length > 0)
+        left += `; Service ${namespace}/${canaryService} ${describeRemoval(service)}`;
       await letGo(this.#cluster, deploymentRef(namespace, tracks.stable.name), write);
       if (this.#copiesConfig()) await this.#collect(tracks, write);
       return `${version} is no longer beside stable: Deployment ${namespace}/${canaryName} ${left}.${describeGone(applied)}`;
@@ -442,7 +454,9 @@ class CanaryTarget implements Target {
       pods === null
         ? ''
         : ` Deployment ${tracks.stable.namespace}/${tracks.stable.name} is to have ${pods} pods again; it had ${tracks.stable.replicas}.`;
-    return `${describeShare(this.#plan)} 0 %.${asked}${describeGone(applied)}`;
+    // Where pods are the share, what is still to come is no news on the way back.
+    const met = goesOn(tracks.traffic) ? describeGone(applied) : describeMet(applied);
+    return `${describeShare(this.#plan)} 0 %.${asked}${met}`;
   }
 
   /**
@@ -726,10 +740,12 @@ class CanaryTarget implements Target {
     return needsPods && before > 0 ? { replicas: before, container: container.name, image: container.image } : null;
   }
 
-  /** One of the user's own stays, and is nobody's any more. */
-  async #removeService(name: string, write: TargetWrite): Promise<void> {
+  /** One of the user's own stays, and is nobody's any more: then null. */
+  async #removeService(name: string, write: TargetWrite): Promise<Removal | null> {
     const ref = serviceRef(this.#plan.namespace, name);
-    if (!(await removeMade(this.#cluster, ref, write))) await letGo(this.#cluster, ref, write);
+    const removed = await removeMade(this.#cluster, ref, write);
+    if (removed === null) await letGo(this.#cluster, ref, write);
+    return removed;
   }
 }
 
