@@ -94,12 +94,15 @@ export async function noteAdmitted(
   });
 }
 
-/** @throws TargetFailure `invalidTarget` where somebody has given the new version's Deployment other pods than the tested ones. */
-export function refuseUntested(view: DeploymentView, pods: GivenPods): void {
+/**
+ * @throws TargetFailure where somebody has given the new version's Deployment other pods than the tested ones:
+ * `guardTripped` where that `ends` the release, and else `invalidTarget`.
+ */
+export function refuseUntested(view: DeploymentView, pods: GivenPods, { ends = false } = {}): void {
   const edit = editOfPods(view, pods);
   if (edit === null) return;
   throw new TargetFailure(
-    'invalidTarget',
+    ends ? 'guardTripped' : 'invalidTarget',
     `Deployment ${view.namespace}/${view.name} has ${edit.found} in place of ${edit.given}: somebody else has changed it, and what was tested is not what would serve.`,
   );
 }

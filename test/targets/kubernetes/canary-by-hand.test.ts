@@ -7,6 +7,7 @@ import { describeWithApiServer } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { injecting, mirroring } from './mirroring';
 import { failureOf } from '../failure-of';
+import { eventually } from '../instance';
 import { targetPlan } from './target-plans';
 import { namespaceObject, shopDeployment, shopIngress, shopService } from './shop-objects';
 
@@ -159,6 +160,7 @@ describeWithApiServer(
         await setEnv('debug');
         const failure = await failureOf(target.setWeight(shift(3, 100, 50)));
 
+        expect(failure.kind).toBe('guardTripped');
         expect(failure.message).toMatch(
           /checkout-canary has another pod template at spec\/containers\/0\/env in place of/,
         );
@@ -192,6 +194,28 @@ describeWithApiServer(
         expect((await templateOf()).spec.containers).toEqual([expect.objectContaining({ image: V2 })]);
         expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
       });
+    });
+
+    it('a canary that somebody has paused is told and resumed, so that its pods are looked at', async () => {
+      const ref = deploymentRef('checkout-canary');
+      const pause = () => hand.patch(ref, { type: 'merge', patch: { spec: { paused: true } } }, { signal });
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      controller.hold.add('checkout-canary');
+      await pause();
+      await eventually(async () => {
+        const { status } = await cluster.get(ref, { signal });
+        return (status as { availableReplicas?: number }).availableReplicas !== 1;
+      }, 'the canary has lost its pod');
+      const { foreignEdits } = await target.reassert(look(3, 50));
+      const { spec } = await cluster.get(ref, { signal });
+      controller.hold.clear();
+      await pause();
+      const said = await target.setWeight(shift(4, 100, 50));
+
+      expect(foreignEdits).toEqual([`Deployment ${namespace}/checkout-canary was paused, and was resumed.`]);
+      expect(spec).not.toHaveProperty('paused');
+      expect(said).toContain(`Deployment ${namespace}/checkout-canary was paused, and was resumed before that.`);
     });
 
     it('the canary’s Service is put right, and made anew, for its share is sent there', async () => {

@@ -144,6 +144,19 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     expect(failure.message).toMatch(/checkout-green has the image .*:v9 in place of .*:v2: somebody else/);
   });
 
+  it('a new one that somebody has paused is resumed, and that is told', async () => {
+    const pause = () => patch('Deployment', 'checkout-green', { spec: { paused: true } });
+    await target.deploy(write(1));
+    await pause();
+    const said = await target.setWeight(shift(2, 100, 0));
+    await pause();
+    const { foreignEdits } = await target.reassert(look(3, 100));
+
+    expect(said).toContain(`Deployment ${namespace}/checkout-green was paused, and was resumed before that.`);
+    expect(foreignEdits).toEqual([`Deployment ${namespace}/checkout-green was paused, and was resumed.`]);
+    expect(await specOf('Deployment', 'checkout-green')).not.toHaveProperty('paused');
+  });
+
   describe('a pod template that somebody has edited', () => {
     const setEnv = async (colour: string, value: string): Promise<void> => {
       const containers = [{ name: 'web', image: await imageOf(colour), env: [{ name: 'MODE', value }] }];

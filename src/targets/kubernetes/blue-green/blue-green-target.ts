@@ -52,7 +52,18 @@ import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
 import { describe, replicasFor, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
-import { deploymentRef, editOfService, ensure, giveBack, grow, isMade, letGo, resize, serviceRef } from '../workloads';
+import {
+  deploymentRef,
+  editOfService,
+  ensure,
+  giveBack,
+  grow,
+  isMade,
+  letGo,
+  resize,
+  resume,
+  serviceRef,
+} from '../workloads';
 import type { WorkloadWrite } from '../workloads';
 import { recolouredLabels } from './colours';
 import { lookAtPair, splitTowards, turned } from './pair-view';
@@ -146,7 +157,8 @@ class BlueGreenTarget implements Target {
     return asTargetFailure(async () => {
       const pair = await this.#look(write);
       if (write.weight === 0 && write.match.length === 0) return this.#takeBack(this.#asReleased(pair, write), write);
-      const said = [await this.#noteAgain(pair, write), await this.#ensurePods(pair, write)];
+      const lost = await this.#noteAgain(pair, write);
+      const said = [lost, ...(await this.#ensurePods(pair, write))];
       const done = await (write.weight === 100 ? this.#switch(pair, write) : this.#split(pair, write));
       return [done, ...said.flatMap((one) => one ?? [])].join(' ');
     });
@@ -266,6 +278,7 @@ class BlueGreenTarget implements Target {
     const before = imageIn(old.view, container.name);
     return (
       this.#editOfNext(pair, write) === null &&
+      !next.view.paused &&
       (roles === null || before === null || before === roles.image) &&
       selected.foreignEdits.length === 0 &&
       selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
@@ -460,18 +473,26 @@ class BlueGreenTarget implements Target {
 
   /**
    * The pods a weight needs, there and available, before it is given: for all of the traffic as many as the old one has.
-   * A sentence on what somebody else had made of them, or null.
+   * What somebody else had made of them, in sentences.
    *
-   * @throws TargetFailure `invalidTarget` where they do not stay what was tested, or an edit is to end the release.
+   * @throws TargetFailure `invalidTarget` where they do not stay what was tested; `guardTripped` where an edit is to end the
+   * release.
    */
-  async #ensurePods(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<string | null> {
+  async #ensurePods(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<string[]> {
     const { old, next } = pair;
     const needed = replicasFor(write.weight, old.view?.replicas ?? 1);
     // Nobody looks while a person decides at weight 0.
     const edit = this.#editOfNext(pair, write);
     const isEdited = edit !== null;
     const given = this.#givenTo(pair, write);
-    if (next.view !== null && this.#plan.onForeignEdit === 'rollback') refuseUntested(next.view, given);
+    const shown = `Deployment ${this.#shown(next.name)}`;
+    const edits: string[] = [];
+    if (next.view !== null && this.#plan.onForeignEdit === 'rollback') {
+      refuseUntested(next.view, given, { ends: true });
+    } else if (next.view?.paused === true) {
+      await resume(this.#cluster, this.#refOf(next), write);
+      edits.push(`${shown} was paused, and was resumed before that.`);
+    }
     if (next.view === null || isEdited) {
       await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
     } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
@@ -488,8 +509,8 @@ class BlueGreenTarget implements Target {
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
     else await this.#refuseUntilFollowed(pair, write);
-    if (edit === null) return null;
-    return `Deployment ${this.#shown(next.name)} had ${edit.found}, and was given ${edit.given} again before that.`;
+    if (edit !== null) edits.push(`${shown} had ${edit.found}, and was given ${edit.given} again before that.`);
+    return edits;
   }
 
   /** Of pods that may be newer than an outage; the old one's have been there all the time. */
@@ -610,6 +631,10 @@ class BlueGreenTarget implements Target {
     const shown = (side: Side): string => `Deployment ${this.#shown(side.name)}`;
     const size = Math.max(1, old.view?.replicas ?? 1);
     const edit = this.#editOfNext(pair, write);
+    if (next.view?.paused === true) {
+      edits.push(`${shown(next)} was paused, and was resumed.`);
+      await resume(this.#cluster, this.#refOf(next), write);
+    }
     if (next.view === null) {
       edits.push(`${shown(next)} was gone, and was made again.`);
       if (old.view !== null) await this.#ensureNext(pair, write, size);

@@ -60,6 +60,7 @@ import {
   removeMade,
   replaceImage,
   resize,
+  resume,
   restoreImages,
   serviceRef,
   undoneBySomebody,
@@ -175,7 +176,7 @@ class CanaryTarget implements Target {
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
       await this.#putServiceRight(tracks, write);
-      const edited = await this.#putPodsRight(tracks, write);
+      const edits = await this.#putPodsRight(tracks, write);
       if (!sharesByReplicas(this.#plan)) await this.#ensurePods(tracks, write);
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
       if (weight < previousWeight) {
@@ -195,8 +196,7 @@ class CanaryTarget implements Target {
         signal,
         timeoutMs: sharesByReplicas(this.#plan) ? PODS_MS : CONFIRM_MS,
       });
-      const said = edited === null ? [] : [edited];
-      return [`${describeShare(this.#plan)} ${weight} %, and it is in force.`, ...notes, ...said].join(' ');
+      return [`${describeShare(this.#plan)} ${weight} %, and it is in force.`, ...notes, ...edits].join(' ');
     });
   }
 
@@ -211,6 +211,7 @@ class CanaryTarget implements Target {
       const isPromoted = isBeingPromoted(tracks.stableObject, fence.release);
       if (!isPromoted && this.#carriers.isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
       foreignEdits.push(...(await this.#putServiceRight(tracks, write)));
+      if (tracks.canary?.paused === true) await this.#resume(tracks, write);
       if (sharesByReplicas(this.#plan)) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
       // At 100 the promotion gives it the proven version again; below, users are at stable by now.
@@ -523,26 +524,33 @@ class CanaryTarget implements Target {
   }
 
   /**
-   * Nobody looks while a person decides: before any more traffic comes to it, the canary is what was tested again. A
-   * sentence on what somebody else had made of it, or null.
+   * Nobody looks while a person decides: before any more traffic comes to it, the canary is what was tested again. What
+   * somebody else had made of it, in sentences.
    *
-   * @throws TargetFailure `invalidTarget` where it does not stay that, or an edit is to end the release.
+   * @throws TargetFailure `invalidTarget` where it does not stay that; `guardTripped` where an edit is to end the release.
    */
-  async #putPodsRight(tracks: TracksView, write: WeightWrite): Promise<string | null> {
+  async #putPodsRight(tracks: TracksView, write: WeightWrite): Promise<string[]> {
     const { canary, canaryObject, canaryName, container } = tracks;
     const edit = this.#editOfCanary(tracks, write);
-    if (canary === null || edit === null) return null;
+    if (canary === null) return [];
+    const { namespace, onForeignEdit } = this.#plan;
     const given = givenPods(canaryObject, container.name, write);
-    if (this.#plan.onForeignEdit === 'rollback') refuseUntested(canary, given);
+    const shown = `Deployment ${namespace}/${canaryName}`;
+    const edits: string[] = [];
+    if (onForeignEdit === 'rollback') refuseUntested(canary, given, { ends: true });
+    else if (canary.paused) {
+      await this.#resume(tracks, write);
+      edits.push(`${shown} was paused, and was resumed before that.`);
+    }
+    if (edit === null) return edits;
     await this.#ensureCanary(tracks, write, canary.replicas);
-    const { namespace } = this.#plan;
     const at = { namespace, name: canaryName };
     const wait = { needed: canary.replicas, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal: write.signal };
     const refuse = (view: DeploymentView): void => refuseUntested(view, given);
     // A note that does not say the template may not say either what admission makes of the image.
     const sure = given.template === null ? {} : { refuse };
     await waitUntilReady(this.#cluster, at, { ...wait, justChanged: true, ...sure });
-    return `Deployment ${namespace}/${canaryName} had ${edit.found}, and was given ${edit.given} again before that.`;
+    return [...edits, `${shown} had ${edit.found}, and was given ${edit.given} again before that.`];
   }
 
   /** The canary's pods for a weight, there and available, before it gets it. */
@@ -607,9 +615,14 @@ class CanaryTarget implements Target {
     const { canary, canaryName } = tracks;
     const shown = `Deployment ${this.#plan.namespace}/${canaryName}`;
     if (canary === null) return [`${shown} was gone, and was made again.`];
+    const edits = canary.paused ? [`${shown} was paused, and was resumed.`] : [];
     const edit = this.#editOfCanary(tracks, write);
-    if (edit !== null) return [`${shown} had ${edit.found}, and was given ${edit.given} again.`];
-    return canary.replicas === 0 ? [`${shown} was scaled to 0, and was given its pods again.`] : [];
+    if (edit !== null) return [...edits, `${shown} had ${edit.found}, and was given ${edit.given} again.`];
+    return canary.replicas === 0 ? [...edits, `${shown} was scaled to 0, and was given its pods again.`] : edits;
+  }
+
+  #resume({ canaryName }: TracksView, write: TargetWrite): Promise<void> {
+    return resume(this.#cluster, deploymentRef(this.#plan.namespace, canaryName), write);
   }
 
   /** Of stable only what it is there for: to be compared with, and to be gone back to. */
