@@ -1,6 +1,7 @@
 import type { KubernetesTargetPlan } from '../../spec/plan-types';
 import { annotate } from '../../traffic/fence';
 import type { KubernetesObject } from './objects';
+import type { PodTemplate } from './pod-config';
 
 /** On the new version's Deployment while a release has it: how it was made, for a roll back that has nothing but the cluster. */
 const TARGET_ANNOTATION = 'sluice.dev/target';
@@ -16,6 +17,11 @@ export interface TargetNote {
   readonly roles?: unknown;
   /** The image that the server made of the one it was given, where an admission controller rewrites images. */
   readonly admitted?: string;
+  /**
+   * The pods' template as the server has it after the release's own write, by which an edit of it is found, and put back.
+   * Left out by workers of before, and where it does not fit.
+   */
+  readonly template?: PodTemplate;
 }
 
 export interface NotedStable {
@@ -26,8 +32,19 @@ export interface NotedStable {
   readonly carried?: true;
 }
 
+/** Of all annotations of an object together the API server takes 256 KiB; others need room for theirs. */
+const MAX_NOTE_BYTES = 128 * 1024;
+
 export function withTargetNote(object: KubernetesObject, note: TargetNote): KubernetesObject {
   return annotate(object, { [TARGET_ANNOTATION]: JSON.stringify(note) });
+}
+
+/** The same with a template of pods, where that fits into an annotation. */
+export function withTemplateNote(object: KubernetesObject, note: TargetNote, template: PodTemplate): KubernetesObject {
+  const whole = { ...note, template };
+  if (Buffer.byteLength(JSON.stringify(whole)) <= MAX_NOTE_BYTES) return withTargetNote(object, whole);
+  const { template: _, ...rest } = whole;
+  return withTargetNote(object, rest);
 }
 
 export function withoutTargetNote(object: KubernetesObject): KubernetesObject {

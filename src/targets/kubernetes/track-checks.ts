@@ -1,5 +1,5 @@
 import type { KubernetesTargetPlan, TrafficPlan } from '../../spec/plan-types';
-import { compareFences, fenceOn } from '../../traffic/fence';
+import { compareFences } from '../../traffic/fence';
 import { refOf, rewrite } from '../../traffic/held-object';
 import { sameMatch } from '../../traffic/route-shape';
 import type { TrafficDocument, TrafficView } from '../../traffic/traffic-router';
@@ -8,9 +8,11 @@ import type { TargetWrite } from '../target';
 import type { Cluster } from './cluster';
 import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
+import { editOfPods, givenPods, imageIn, imageOf, otherPlaces } from './given-pods';
+import type { GivenPods } from './given-pods';
 import type { KubernetesObject } from './objects';
 import { checkPermissions } from './permissions';
-import { targetNoteOn, withTargetNote } from './target-note';
+import { targetNoteOn, withTemplateNote } from './target-note';
 import { withImage } from './track-manifest';
 import { describe, selects } from './tracks';
 import type { Labels } from './tracks';
@@ -67,38 +69,42 @@ function refuseLongName(plan: KubernetesTargetPlan): void {
   );
 }
 
-export function imageOf({ artifact, version }: TargetWrite): string {
-  return artifact ?? version;
-}
-
-/** The image that the release gave a Deployment, as the server has it since: admission controllers rewrite images. */
-export function givenImage(object: KubernetesObject | null, write: TargetWrite): string {
-  const isOurs = object !== null && fenceOn(object)?.release === write.fence.release;
-  return (isOurs ? targetNoteOn(object)?.admitted : undefined) ?? imageOf(write);
-}
-
 /**
- * Notes what an admission controller (that of a mirror) has made of the image that the release gave a Deployment, so that
- * it is nobody's edit.
+ * Notes what admission controllers (that of a mirror, or one that adds a sidecar) have made of what the release gave a
+ * Deployment, so that it is nobody's edit.
  */
 export async function noteAdmitted(
   cluster: Cluster,
   { before, after, container }: { before: KubernetesObject | null; after: KubernetesObject; container: string },
   write: TargetWrite,
 ): Promise<void> {
-  const admitted = imageIn(readDeployment(after), container);
-  if (admitted === null || admitted === imageOf(write)) return;
+  const view = readDeployment(after);
+  const image = imageIn(view, container);
+  if (image === null) return;
   // Who answers a write with the image of before is one who undoes it.
-  const undone = before !== null && imageIn(readDeployment(before), container) === admitted;
-  if (undone && givenImage(before, write) !== admitted) return;
+  const isOther = image !== imageOf(write);
+  const isAsBefore = before !== null && imageIn(readDeployment(before), container) === image;
+  if (isOther && isAsBefore && givenPods(before, container, write).image !== image) return;
+  const { template } = givenPods(after, container, write);
+  if (!isOther && (template === null || otherPlaces(template, view.template).length === 0)) return;
   await rewrite(cluster, refOf(after), write, (live) => {
     const note = targetNoteOn(live);
-    return note === null ? live : withTargetNote(live, { ...note, admitted });
+    const admitted = isOther ? { admitted: image } : {};
+    return note === null ? live : withTemplateNote(live, { ...note, ...admitted }, view.template);
   });
 }
 
-export function imageIn(view: DeploymentView, container: string): string | null {
-  return view.containers.find((one) => one.name === container)?.image ?? null;
+/**
+ * @throws TargetFailure where somebody has given the new version's Deployment other pods than the tested ones:
+ * `guardTripped` where that `ends` the release, and else `invalidTarget`.
+ */
+export function refuseUntested(view: DeploymentView, pods: GivenPods, { ends = false } = {}): void {
+  const edit = editOfPods(view, pods);
+  if (edit === null) return;
+  throw new TargetFailure(
+    ends ? 'guardTripped' : 'invalidTarget',
+    `Deployment ${view.namespace}/${view.name} has ${edit.found} in place of ${edit.given}: somebody else has changed it, and what was tested is not what would serve.`,
+  );
 }
 
 /** A Deployment that the user made keeps all but its image and its pods' number. */

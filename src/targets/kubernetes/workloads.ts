@@ -194,6 +194,14 @@ export async function resize(cluster: Cluster, ref: ObjectRef, replicas: number,
   );
 }
 
+/** Lets a Deployment roll out again that somebody has paused, under the fence. */
+export async function resume(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
+  await rewrite(cluster, ref, write, (live) => {
+    const { paused: _, ...spec } = live['spec'] as Readonly<Record<string, unknown>>;
+    return withFence({ ...live, spec }, write.fence);
+  });
+}
+
 /** Gives a Deployment at least so many pods, under the fence; one that has them by now is left as it is. Answers how many it has. */
 export async function grow(cluster: Cluster, ref: ObjectRef, replicas: number, write: WorkloadWrite): Promise<number> {
   const { after } = await rewrite(cluster, ref, write, (live) =>

@@ -5,7 +5,9 @@ import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import type { Target, TargetWrite, WeightWrite } from '../../../src/targets/target';
 import { describeWithApiServer } from './api-server';
 import { DeploymentController } from './deployment-controller';
-import { mirroring } from './mirroring';
+import { injecting, mirroring } from './mirroring';
+import { failureOf } from '../failure-of';
+import { eventually } from '../instance';
 import { targetPlan } from './target-plans';
 import { namespaceObject, shopDeployment, shopIngress, shopService } from './shop-objects';
 
@@ -57,8 +59,8 @@ describeWithApiServer(
       hand.close();
     });
 
-    const targetOf = (by: Cluster): Target =>
-      createCanaryTarget(targetPlan({ namespace, traffic: { kind: 'nginx', ingresses: ['checkout'] } }), {
+    const targetOf = (by: Cluster, changes: Parameters<typeof targetPlan>[0] = {}): Target =>
+      createCanaryTarget(targetPlan({ namespace, traffic: { kind: 'nginx', ingresses: ['checkout'] }, ...changes }), {
         cluster: by,
         resolve: (image) => Promise.resolve(image),
       });
@@ -92,6 +94,128 @@ describeWithApiServer(
 
       expect(spec.template.spec.containers[0]?.image).toBe('mirror.example/shop:v2');
       expect({ foreignEdits, guardTripped }).toEqual({ foreignEdits: [], guardTripped: null });
+    });
+
+    describe('the pod template of the canary', () => {
+      const setEnv = async (value: string): Promise<void> => {
+        const containers = [{ name: 'web', image: V2, env: [{ name: 'MODE', value }] }];
+        const patch = { spec: { template: { spec: { containers } } } };
+        await hand.patch(deploymentRef('checkout-canary'), { type: 'merge', patch }, { signal });
+      };
+      const annotate = async (annotations: Readonly<Record<string, string>>): Promise<void> => {
+        const patch = { spec: { template: { metadata: { annotations } } } };
+        await hand.patch(deploymentRef('checkout-canary'), { type: 'merge', patch }, { signal });
+      };
+      const templateOf = async (): Promise<{
+        readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
+        readonly spec: { readonly containers: readonly { readonly env?: unknown; readonly image: string }[] };
+      }> => {
+        const { spec } = await cluster.get(deploymentRef('checkout-canary'), { signal });
+        return (spec as { template: Awaited<ReturnType<typeof templateOf>> }).template;
+      };
+      const told = (again: string): string =>
+        `Deployment ${namespace}/checkout-canary had another pod template at spec/containers/0/env, and was given its own again${again}.`;
+
+      it('is told and put back where somebody has edited it, also where stable has another one since', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        const containers = [{ name: 'web', image: V1, env: [{ name: 'OF_STABLE', value: '1' }] }];
+        const patch = { spec: { template: { spec: { containers } } } };
+        await hand.patch(deploymentRef('checkout'), { type: 'merge', patch }, { signal });
+        await setEnv('debug');
+        const edited = await target.reassert(look(3, 50));
+        const { spec } = await templateOf();
+        const untouched = await target.reassert(look(4, 50));
+
+        expect(edited.foreignEdits).toEqual([told('')]);
+        expect(spec.containers).toEqual([expect.not.objectContaining({ env: expect.anything() as unknown })]);
+        expect(untouched.foreignEdits).toEqual([]);
+      });
+
+      it('may be restarted', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        const restart = { 'kubectl.kubernetes.io/restartedAt': '2026-01-01T00:00:00Z' };
+        await annotate(restart);
+        const { foreignEdits } = await target.reassert(look(3, 50));
+
+        expect(foreignEdits).toEqual([]);
+        expect((await templateOf()).metadata.annotations).toEqual(restart);
+      });
+
+      it('is what was tested before any more traffic comes to it', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await setEnv('debug');
+        const said = await target.setWeight(shift(3, 100, 50));
+
+        expect(said).toContain(told(' before that'));
+        expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
+      });
+
+      it('gets no more traffic where an edit of it is to end the release', async () => {
+        target = targetOf(cluster, { onForeignEdit: 'rollback' });
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await setEnv('debug');
+        const failure = await failureOf(target.setWeight(shift(3, 100, 50)));
+
+        expect(failure.kind).toBe('guardTripped');
+        expect(failure.message).toMatch(
+          /checkout-canary has another pod template at spec\/containers\/0\/env in place of/,
+        );
+        expect((await routing())[`${NGINX}/canary-weight`]).toBe('50');
+      });
+
+      it('may be another one than the release asked for where admission makes it so', async () => {
+        target = targetOf(injecting(cluster));
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        const admitted = await target.reassert(look(3, 50));
+        await setEnv('debug');
+        await target.reassert(look(4, 50));
+
+        expect(admitted.foreignEdits).toEqual([]);
+        expect((await templateOf()).metadata.annotations).toEqual({ 'mesh.example/injected': 'true' });
+        expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
+      });
+
+      it('of a Deployment of the user’s own is put back to what it was when the release took it', async () => {
+        const labels = { app: 'checkout-canary' };
+        const own = shopDeployment({ namespace, name: 'checkout-canary' }, { image: V1, replicas: 0, labels });
+        await hand.create(own, { signal });
+        await annotate({ own: 'kept' });
+        await target.deploy(write(1));
+        await setEnv('debug');
+        const { foreignEdits } = await target.reassert(look(2, 0));
+
+        expect(foreignEdits).toEqual([told('')]);
+        expect((await templateOf()).metadata.annotations).toEqual({ own: 'kept' });
+        expect((await templateOf()).spec.containers).toEqual([expect.objectContaining({ image: V2 })]);
+        expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
+      });
+    });
+
+    it('a canary that somebody has paused is told and resumed, so that its pods are looked at', async () => {
+      const ref = deploymentRef('checkout-canary');
+      const pause = () => hand.patch(ref, { type: 'merge', patch: { spec: { paused: true } } }, { signal });
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      controller.hold.add('checkout-canary');
+      await pause();
+      await eventually(async () => {
+        const { status } = await cluster.get(ref, { signal });
+        return (status as { availableReplicas?: number }).availableReplicas !== 1;
+      }, 'the canary has lost its pod');
+      const { foreignEdits } = await target.reassert(look(3, 50));
+      const { spec } = await cluster.get(ref, { signal });
+      controller.hold.clear();
+      await pause();
+      const said = await target.setWeight(shift(4, 100, 50));
+
+      expect(foreignEdits).toEqual([`Deployment ${namespace}/checkout-canary was paused, and was resumed.`]);
+      expect(spec).not.toHaveProperty('paused');
+      expect(said).toContain(`Deployment ${namespace}/checkout-canary was paused, and was resumed before that.`);
     });
 
     it('the canary’s Service is put right, and made anew, for its share is sent there', async () => {

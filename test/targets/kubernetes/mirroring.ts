@@ -30,3 +30,23 @@ function mirrored(object: KubernetesObject): KubernetesObject {
     JSON.stringify(object).replaceAll('"image":"registry.example/', '"image":"mirror.example/'),
   ) as KubernetesObject;
 }
+
+/** The cluster as one whose admission controller adds something to the pods of each Deployment that is made. */
+export function injecting(cluster: Cluster): Cluster {
+  return new Proxy(cluster, {
+    get: (from, key: keyof Cluster) => {
+      const value = from[key];
+      if (typeof value !== 'function') return value;
+      if (key !== 'create') return value.bind(from);
+      const create: Cluster['create'] = (object, ...more) =>
+        from.create(object.kind === 'Deployment' ? injected(object) : object, ...more);
+      return create;
+    },
+  });
+}
+
+function injected(object: KubernetesObject): KubernetesObject {
+  const spec = object['spec'] as { readonly template: { readonly metadata: object } };
+  const metadata = { ...spec.template.metadata, annotations: { 'mesh.example/injected': 'true' } };
+  return { ...object, spec: { ...spec, template: { ...spec.template, metadata } } };
+}

@@ -144,6 +144,82 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     expect(failure.message).toMatch(/checkout-green has the image .*:v9 in place of .*:v2: somebody else/);
   });
 
+  it('a new one that somebody has paused is resumed, and that is told', async () => {
+    const pause = () => patch('Deployment', 'checkout-green', { spec: { paused: true } });
+    await target.deploy(write(1));
+    await pause();
+    const said = await target.setWeight(shift(2, 100, 0));
+    await pause();
+    const { foreignEdits } = await target.reassert(look(3, 100));
+
+    expect(said).toContain(`Deployment ${namespace}/checkout-green was paused, and was resumed before that.`);
+    expect(foreignEdits).toEqual([`Deployment ${namespace}/checkout-green was paused, and was resumed.`]);
+    expect(await specOf('Deployment', 'checkout-green')).not.toHaveProperty('paused');
+  });
+
+  describe('a pod template that somebody has edited', () => {
+    const setEnv = async (colour: string, value: string): Promise<void> => {
+      const containers = [{ name: 'web', image: await imageOf(colour), env: [{ name: 'MODE', value }] }];
+      await patch('Deployment', `checkout-${colour}`, { spec: { template: { spec: { containers } } } });
+    };
+    const envOf = async (colour: string): Promise<unknown> => {
+      type Spec = { template: { spec: { containers: { env?: unknown }[] } } };
+      return (await specOf<Spec>('Deployment', `checkout-${colour}`)).template.spec.containers[0]?.env;
+    };
+    const places = 'another pod template at spec/containers/0/env';
+
+    it.each([
+      ['made by the release', false],
+      ['of the user’s own', true],
+    ])('is told and put back, of a Deployment %s', async (_, own) => {
+      if (own) await hand.create(deployment('green', V9), { signal });
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      await setEnv('green', 'debug');
+      const edited = await target.reassert(look(3, 100));
+      const untouched = await target.reassert(look(4, 100));
+
+      expect(edited.foreignEdits).toEqual([
+        `Deployment ${namespace}/checkout-green had ${places}, and was given its own again.`,
+      ]);
+      expect(untouched.foreignEdits).toEqual([]);
+      expect(await envOf('green')).toBeUndefined();
+    });
+
+    it('is put back before the switch where nobody looked', async () => {
+      await target.deploy(write(1));
+      await setEnv('green', 'debug');
+      const said = await target.setWeight(shift(2, 100, 0));
+
+      expect(said).toContain(`checkout-green had ${places}, and was given its own again before that.`);
+      expect(await envOf('green')).toBeUndefined();
+      expect(await state()).toEqual({ serves: 'green', blue: [V1, 3], green: [V2, 3] });
+    });
+
+    it('is not promoted', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      await setEnv('green', 'debug');
+      const failure = await failureOf(target.promote({ ...write(3), ...promotion }));
+
+      expect(failure).toMatchObject({ kind: 'invalidTarget' });
+      expect(failure.message).toContain(`checkout-green has ${places} in place of its own: somebody else`);
+    });
+
+    it.each([
+      ['an edit is to end the release', { onForeignEdit: 'rollback' } as const, false],
+      ['it cannot be put back', {}, true],
+    ])('gets no traffic where %s', async (_, changes, undoes) => {
+      await target.deploy(write(1));
+      await setEnv('green', 'debug');
+      target = targetOf(changes, undoes ? keeping(cluster, 'checkout-green') : cluster);
+      const failure = await failureOf(target.setWeight(shift(2, 100, 0)));
+
+      expect(failure.message).toContain(`checkout-green has ${places} in place of its own: somebody else`);
+      expect(await selected()).toBe('blue');
+    });
+  });
+
   it.each([
     ['has switched', 100],
     ['has given a share', 30],
@@ -358,6 +434,23 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     expect(await imageOf('green')).toBe('mirror.example/shop:v2');
   });
 });
+
+/** The cluster as one whose admission controller lets nobody change the containers of a Deployment. */
+function keeping(cluster: Cluster, name: string): Cluster {
+  return new Proxy(cluster, {
+    get: (from, key: keyof Cluster) => {
+      const value = from[key];
+      if (typeof value !== 'function') return value;
+      if (key !== 'patch') return value.bind(from);
+      const patch: Cluster['patch'] = (ref, body, ...more) => {
+        if (ref.name !== name || body.type !== 'json') return from.patch(ref, body, ...more);
+        const operations = body.operations.filter(({ path }) => !path.startsWith('/spec/template/spec/containers'));
+        return from.patch(ref, { ...body, operations }, ...more);
+      };
+      return patch;
+    },
+  });
+}
 
 /** A moment that one waits for and another gives. */
 function signalOnce(): { readonly given: Promise<void>; readonly give: () => void } {

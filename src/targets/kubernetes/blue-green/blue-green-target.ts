@@ -18,21 +18,31 @@ import type { Cluster } from '../cluster';
 import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
+import {
+  describePlaces,
+  editOfPods,
+  givenAgain,
+  givenPods,
+  imageIn,
+  imageOf,
+  noting,
+  ownNote,
+  withTemplate,
+} from '../given-pods';
+import type { GivenPods, PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
+import type { PodTemplate } from '../pod-config';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { confirm, describeGone, describeMet, shiftTraffic } from '../shift-traffic';
-import { targetNoteOn, withoutTargetNote, withTargetNote } from '../target-note';
+import { targetNoteOn, withoutTargetNote } from '../target-note';
 import {
   adopted,
   CONFIRM_BACK_MS,
   CONFIRM_MS,
   differs,
   failureOfPods,
-  givenImage,
-  imageIn,
-  imageOf,
   keepUntilFollowed,
   lacksPods,
   noteAdmitted,
@@ -41,6 +51,7 @@ import {
   readyPods,
   refuseLate,
   refuseOtherPods,
+  refuseUntested,
   refuseUntilFollowed,
   refuseWithoutPods,
   refuseWithoutStable,
@@ -49,7 +60,18 @@ import type { KubernetesTargetDeps } from '../track-checks';
 import { trackDeployment, trackService, withImage } from '../track-manifest';
 import { describe, replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
-import { deploymentRef, editOfService, ensure, giveBack, grow, isMade, letGo, resize, serviceRef } from '../workloads';
+import {
+  deploymentRef,
+  editOfService,
+  ensure,
+  giveBack,
+  grow,
+  isMade,
+  letGo,
+  resize,
+  resume,
+  serviceRef,
+} from '../workloads';
 import type { WorkloadWrite } from '../workloads';
 import { recolouredLabels } from './colours';
 import { lookAtPair, splitTowards, turned } from './pair-view';
@@ -121,7 +143,7 @@ class BlueGreenTarget implements Target {
         await pair.split.apply({ document: NONE, fence, signal });
       }
       const size = Math.max(1, there(pair.old).replicas);
-      const note = await this.#ensureNext({ ...pair, roles }, write, size);
+      const note = await this.#makeNext({ ...pair, roles }, write, { size });
       const at = { namespace: this.#plan.namespace, name: pair.next.name };
       const wait = { needed: size, complete: true, timeoutMs: write.timeoutMs, signal };
       const ready = await waitUntilReady(this.#cluster, at, wait);
@@ -144,7 +166,8 @@ class BlueGreenTarget implements Target {
       const pair = await this.#look(write);
       refuseUnlessIdle(pair.service, pair, write);
       if (write.weight === 0 && write.match.length === 0) return this.#takeBack(this.#asReleased(pair, write), write);
-      const said = [await this.#noteAgain(pair, write), await this.#ensurePods(pair, write)];
+      const lost = await this.#noteAgain(pair, write);
+      const said = [lost, ...(await this.#ensurePods(pair, write))];
       const done = await (write.weight === 100 ? this.#switch(pair, write) : this.#split(pair, write));
       return [done, ...said.flatMap((one) => one ?? [])].join(' ');
     });
@@ -185,7 +208,8 @@ class BlueGreenTarget implements Target {
       const pair = await this.#look(write);
       refuseLate(await pair.active.observe({ signal }), write, this.#plan);
       await this.#noteAgain(pair, write);
-      this.#refuseUntested(pair, write);
+      // Somebody may have changed it since the last look.
+      refuseUntested(there(pair.next), this.#givenTo(pair, write));
       refuseWithoutPods(there(pair.next), 100);
       await pair.active.apply({ document: ALL, fence, signal });
       return `${write.version} is the active version: Service ${this.#shown(this.#plan.service)} finds Deployment ${pair.next.name}, whose pods are those that were tested.`;
@@ -262,7 +286,8 @@ class BlueGreenTarget implements Target {
     if (old.view.replicas === 0 && roles?.replicas !== 0) return false;
     const before = imageIn(old.view, container.name);
     return (
-      imageIn(next.view, container.name) === givenImage(next.object, write) &&
+      this.#editOfNext(pair, write) === null &&
+      !next.view.paused &&
       (roles === null || before === null || before === roles.image) &&
       selected.foreignEdits.length === 0 &&
       selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
@@ -398,16 +423,13 @@ class BlueGreenTarget implements Target {
     );
   }
 
-  /** @throws TargetFailure `invalidTarget` where somebody has given the new one another image than the tested one. */
-  #refuseUntested(pair: PairView, write: TargetWrite): void {
-    const { next, container } = pair;
-    const image = imageIn(there(next), container.name);
-    const given = givenImage(next.object, write);
-    if (image === given) return;
-    throw new TargetFailure(
-      'invalidTarget',
-      `Deployment ${this.#shown(next.name)} has the image ${image ?? 'of none'} in place of ${given}: somebody else has changed it, and what was tested is not what would serve.`,
-    );
+  #givenTo({ next, container }: PairView, write: TargetWrite): GivenPods {
+    return givenPods(next.object, container.name, write);
+  }
+
+  #editOfNext(pair: PairView, write: TargetWrite): PodsEdit | null {
+    const { view } = pair.next;
+    return view === null ? null : editOfPods(view, this.#givenTo(pair, write));
   }
 
   /** Somebody has given the old one another image: it gets its own again. A sentence for people, or null. */
@@ -460,11 +482,32 @@ class BlueGreenTarget implements Target {
     if ((weight ?? 0) > 0 || match.length > 0) await left.release({ fence, signal });
   }
 
-  /** The new version on the idle colour, at a size. Answers what people should know about it, or nothing. */
-  async #ensureNext(pair: PairView, write: TargetWrite, size: number): Promise<string> {
-    const { old, next, container } = pair;
+  /** The new version as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
+  async #ensureNext(pair: PairView, write: TargetWrite, size: number): Promise<void> {
+    const { view } = pair.next;
+    const { template } = this.#givenTo(pair, write);
+    const given = view === null || template === null ? null : givenAgain(template, view.template);
+    await this.#makeNext(pair, write, { size, given });
+  }
+
+  /**
+   * The new version on the idle colour, at a size; `given` is the template that the release has given it before. Answers
+   * what people should know about it, or nothing.
+   */
+  async #makeNext(
+    pair: PairView,
+    write: TargetWrite,
+    { size, given = null }: { readonly size: number; readonly given?: PodTemplate | null },
+  ): Promise<string> {
+    const { old, next, container, roles } = pair;
     const change = { container: container.name, image: imageOf(write) };
-    const note = { version: write.version, plan: this.#plan, ...(pair.roles === null ? {} : { roles: pair.roles }) };
+    const admitted = given === null ? undefined : ownNote(next.object, write)?.admitted;
+    const note = {
+      version: write.version,
+      plan: this.#plan,
+      ...(roles === null ? {} : { roles }),
+      ...(admitted === undefined ? {} : { admitted }),
+    };
     const like = there(old);
     const made = trackDeployment(
       { ...like, labels: recolouredLabels(like.labels, next.colour) },
@@ -481,11 +524,14 @@ class BlueGreenTarget implements Target {
         ...change,
       },
     );
-    const wanted = withTargetNote(next.view === null ? made : withSelector(made, next.view.selector), note);
+    const selecting = next.view === null ? made : withSelector(made, next.view.selector);
+    const wanted = noting(withTemplate(selecting, given), note);
     const { object } = await ensure(this.#cluster, wanted, write, (live) =>
-      withTargetNote(relabelled(adopted(live, { ...change, replicas: size }), next.labels), note),
+      noting(withTemplate(relabelled(adopted(live, { ...change, replicas: size }), next.labels), given), note),
     );
-    await noteAdmitted(this.#cluster, { before: next.object, after: object, container: container.name }, write);
+    if (given === null) {
+      await noteAdmitted(this.#cluster, { before: next.object, after: object, container: container.name }, write);
+    }
     if (next.view === null) {
       // It is made whatever happened in between: it gets pods only if nobody later has come by now.
       refuseLate(await pair.active.observe({ signal: write.signal, fresh: true }), write, this.#plan);
@@ -496,14 +542,26 @@ class BlueGreenTarget implements Target {
 
   /**
    * The pods a weight needs, there and available, before it is given: for all of the traffic as many as the old one has.
-   * A sentence on what somebody else had made of them, or null.
+   * What somebody else had made of them, in sentences.
+   *
+   * @throws TargetFailure `invalidTarget` where they do not stay what was tested; `guardTripped` where an edit is to end the
+   * release.
    */
-  async #ensurePods(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<string | null> {
-    const { old, next, container } = pair;
+  async #ensurePods(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<string[]> {
+    const { old, next } = pair;
     const needed = replicasFor(write.weight, old.view?.replicas ?? 1);
     // Nobody looks while a person decides at weight 0.
-    const image = next.view === null ? null : imageIn(next.view, container.name);
-    const isEdited = next.view !== null && image !== givenImage(next.object, write);
+    const edit = this.#editOfNext(pair, write);
+    const isEdited = edit !== null;
+    const given = this.#givenTo(pair, write);
+    const shown = `Deployment ${this.#shown(next.name)}`;
+    const edits: string[] = [];
+    if (next.view !== null && this.#plan.onForeignEdit === 'rollback') {
+      refuseUntested(next.view, given, { ends: true });
+    } else if (next.view?.paused === true) {
+      await resume(this.#cluster, this.#refOf(next), write);
+      edits.push(`${shown} was paused, and was resumed before that.`);
+    }
     if (next.view === null || isEdited) {
       await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
     } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
@@ -512,14 +570,16 @@ class BlueGreenTarget implements Target {
     const known = next.view !== null && !isEdited && next.view.replicas >= needed;
     const seen = known && next.view !== null && readinessOf(next.view, needed).kind === 'ready';
     if (!seen || !(await isReadyNow(this.#cluster, at, { needed, signal }))) {
+      const refuse = (view: DeploymentView): void => refuseUntested(view, given);
       const wait = { needed, complete: isEdited, timeoutMs: PODS_MS, signal, justChanged: isEdited };
-      await waitUntilReady(this.#cluster, at, wait);
+      // A note that does not say the template may not say either what admission makes of the image.
+      await waitUntilReady(this.#cluster, at, isEdited && given.template !== null ? { ...wait, refuse } : wait);
     }
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
     else await this.#refuseUntilFollowed(pair, write);
-    if (!isEdited) return null;
-    return `Deployment ${this.#shown(next.name)} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again before that.`;
+    if (edit !== null) edits.push(`${shown} had ${edit.found}, and was given ${edit.given} again before that.`);
+    return edits;
   }
 
   /** Of pods that may be newer than an outage; the old one's have been there all the time. */
@@ -641,16 +701,20 @@ class BlueGreenTarget implements Target {
 
   /** What somebody else did to the two Deployments: told, and put right. */
   async #putWorkloadsRight(pair: PairView, write: WeightWrite): Promise<string[]> {
-    const { old, next, container, roles } = pair;
+    const { old, next, roles } = pair;
     const edits: string[] = [];
     const shown = (side: Side): string => `Deployment ${this.#shown(side.name)}`;
     const size = Math.max(1, old.view?.replicas ?? 1);
-    const image = next.view === null ? null : imageIn(next.view, container.name);
+    const edit = this.#editOfNext(pair, write);
+    if (next.view?.paused === true) {
+      edits.push(`${shown(next)} was paused, and was resumed.`);
+      await resume(this.#cluster, this.#refOf(next), write);
+    }
     if (next.view === null) {
       edits.push(`${shown(next)} was gone, and was made again.`);
       if (old.view !== null) await this.#ensureNext(pair, write, size);
-    } else if (image !== givenImage(next.object, write)) {
-      edits.push(`${shown(next)} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`);
+    } else if (edit !== null) {
+      edits.push(`${shown(next)} had ${edit.found}, and was given ${edit.given} again.`);
       await this.#ensureNext(pair, write, Math.max(size, next.view.replicas));
     } else if (next.view.replicas === 0) {
       edits.push(`${shown(next)} was scaled to 0, and was given its pods again.`);
@@ -824,18 +888,15 @@ function pick(labels: Readonly<Record<string, string>>, keys: readonly string[])
   return Object.fromEntries(keys.flatMap((key) => (labels[key] === undefined ? [] : [[key, labels[key]]])));
 }
 
-const DIFFERENCES_TOLD = 3;
-
 /**
  * A Deployment of the user's own keeps its template. Where that is not the active one's, the new version runs with other
  * settings than the old one, and people should know.
  */
 function differencesFrom(active: DeploymentView, object: KubernetesObject, { name }: Pick<Side, 'name'>): string {
   const { template } = object['spec'] as { template: Readonly<Record<string, unknown>> };
-  const paths = diff(settingsOf(active.template), settingsOf(template)).map(({ path }) => path.slice(1));
-  if (paths.length === 0) return '';
-  const more = paths.length > DIFFERENCES_TOLD ? ` and ${paths.length - DIFFERENCES_TOLD} more places` : '';
-  return ` The pods of ${name} are made by its own template, which differs from that of ${active.name} at ${paths.slice(0, DIFFERENCES_TOLD).join(', ')}${more}.`;
+  const places = diff(settingsOf(active.template), settingsOf(template)).map(({ path }) => path.slice(1));
+  if (places.length === 0) return '';
+  return ` The pods of ${name} are made by its own template, which differs from that of ${active.name}${describePlaces(places)}.`;
 }
 
 /** Of a template, what is not its image. */

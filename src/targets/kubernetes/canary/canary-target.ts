@@ -16,7 +16,10 @@ import type { Cluster } from '../cluster';
 import { collectCopies, refuseMissingConfig, takeSnapshot } from '../config-snapshot';
 import type { ConfigOwner } from '../config-snapshot';
 import { readDeployment } from '../deployment-view';
+import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
+import { editOfPods, givenAgain, givenPods, imageIn, imageOf, noting, ownNote, withTemplate } from '../given-pods';
+import type { PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
 import { copiesIn, withCopies, withOriginals } from '../pod-config';
 import type { Copies, PodTemplate } from '../pod-config';
@@ -24,16 +27,13 @@ import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { confirm, describeGone, describeMet, goesOn, shiftTraffic } from '../shift-traffic';
-import { targetNoteOn, withTargetNote } from '../target-note';
+import { targetNoteOn } from '../target-note';
 import {
   adopted,
   CONFIRM_BACK_MS,
   CONFIRM_MS,
   differs,
   failureOfPods,
-  givenImage,
-  imageIn,
-  imageOf,
   keepUntilFollowed,
   noteAdmitted,
   PODS_MS,
@@ -42,6 +42,7 @@ import {
   refuseLate,
   refuseOtherPods,
   refusePaused,
+  refuseUntested,
   refuseUntilFollowed,
   refuseWithoutPods,
   refuseWithoutStable,
@@ -68,6 +69,7 @@ import {
   removeMade,
   replaceImage,
   resize,
+  resume,
   restoreImages,
   serviceRef,
   undoneBySomebody,
@@ -153,7 +155,7 @@ class CanaryTarget implements Target {
       await tracks.traffic.apply({ document: carried?.document ?? { weight: 0, match: [] }, fence, signal });
       if (sharesByReplicas(this.#plan)) tracks = await this.#withoutShare(tracks, write);
       const replicas = sharesByReplicas(this.#plan) ? 0 : 1;
-      await this.#ensureCanary(tracks, write, replicas, carried !== null);
+      await this.#makeCanary(tracks, write, { replicas, carries: carried !== null });
       if (replicas === 0)
         return `${write.version} is declared as ${tracks.canaryName}; its pods come with its first share.`;
       const { namespace } = this.#plan;
@@ -183,6 +185,7 @@ class CanaryTarget implements Target {
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
       await this.#putServiceRight(tracks, write);
+      const edits = await this.#putPodsRight(tracks, write);
       if (!sharesByReplicas(this.#plan)) await this.#ensurePods(tracks, write);
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
       if (weight < previousWeight) {
@@ -202,7 +205,7 @@ class CanaryTarget implements Target {
         signal,
         timeoutMs: sharesByReplicas(this.#plan) ? PODS_MS : CONFIRM_MS,
       });
-      return [`${describeShare(this.#plan)} ${weight} %, and it is in force.`, ...notes].join(' ');
+      return [`${describeShare(this.#plan)} ${weight} %, and it is in force.`, ...notes, ...edits].join(' ');
     });
   }
 
@@ -217,6 +220,7 @@ class CanaryTarget implements Target {
       const isPromoted = isBeingPromoted(tracks.stableObject, fence.release);
       if (!isPromoted && this.#carriers.isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
       foreignEdits.push(...(await this.#putServiceRight(tracks, write)));
+      if (tracks.canary?.paused === true) await this.#resume(tracks, write);
       if (sharesByReplicas(this.#plan)) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
       // At 100 the promotion gives it the proven version again; below, users are at stable by now.
@@ -412,7 +416,8 @@ class CanaryTarget implements Target {
   async #provenCopies(tracks: TracksView, write: TargetWrite): Promise<Copies | null> {
     const copies = await this.#copies(tracks, write);
     if (copies === null || tracks.canary === null) return copies;
-    return { ...copies, ...copiesIn(tracks.canary.template) };
+    const { template } = givenPods(tracks.canaryObject, tracks.container.name, write);
+    return { ...copies, ...copiesIn(template ?? tracks.canary.template) };
   }
 
   /** Removes the copies that neither track names now. */
@@ -528,6 +533,40 @@ class CanaryTarget implements Target {
     return canary !== null && imageIn(canary, container.name) === imageOf(write);
   }
 
+  #editOfCanary({ canary, canaryObject, container }: TracksView, write: TargetWrite): PodsEdit | null {
+    return canary === null ? null : editOfPods(canary, givenPods(canaryObject, container.name, write));
+  }
+
+  /**
+   * Nobody looks while a person decides: before any more traffic comes to it, the canary is what was tested again. What
+   * somebody else had made of it, in sentences.
+   *
+   * @throws TargetFailure `invalidTarget` where it does not stay that; `guardTripped` where an edit is to end the release.
+   */
+  async #putPodsRight(tracks: TracksView, write: WeightWrite): Promise<string[]> {
+    const { canary, canaryObject, canaryName, container } = tracks;
+    const edit = this.#editOfCanary(tracks, write);
+    if (canary === null) return [];
+    const { namespace, onForeignEdit } = this.#plan;
+    const given = givenPods(canaryObject, container.name, write);
+    const shown = `Deployment ${namespace}/${canaryName}`;
+    const edits: string[] = [];
+    if (onForeignEdit === 'rollback') refuseUntested(canary, given, { ends: true });
+    else if (canary.paused) {
+      await this.#resume(tracks, write);
+      edits.push(`${shown} was paused, and was resumed before that.`);
+    }
+    if (edit === null) return edits;
+    await this.#ensureCanary(tracks, write, canary.replicas);
+    const at = { namespace, name: canaryName };
+    const wait = { needed: canary.replicas, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal: write.signal };
+    const refuse = (view: DeploymentView): void => refuseUntested(view, given);
+    // A note that does not say the template may not say either what admission makes of the image.
+    const sure = given.template === null ? {} : { refuse };
+    await waitUntilReady(this.#cluster, at, { ...wait, justChanged: true, ...sure });
+    return [...edits, `${shown} had ${edit.found}, and was given ${edit.given} again before that.`];
+  }
+
   /** The canary's pods for a weight, there and available, before it gets it. */
   async #ensurePods(tracks: TracksView, write: WeightWrite): Promise<void> {
     const { signal } = write;
@@ -553,7 +592,7 @@ class CanaryTarget implements Target {
     const { namespace } = this.#plan;
     const { canary, canaryName } = tracks;
     const needed = replicasFor(write.weight, sizeOf(tracks, write));
-    if (canary === null || imageIn(canary, tracks.container.name) !== givenImage(tracks.canaryObject, write)) {
+    if (canary === null || this.#editOfCanary(tracks, write) !== null) {
       await this.#ensureCanary(tracks, write, needed);
       return null;
     }
@@ -562,10 +601,9 @@ class CanaryTarget implements Target {
     return failureOfPods(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
   }
 
-  /** Where the number of pods is the share: a canary that is gone or has another image is made anew, and then sized. */
+  /** Where the number of pods is the share: a canary that is gone or has been changed is made anew, and then sized. */
   async #keepVersion(tracks: TracksView, write: WeightWrite): Promise<void> {
-    const { canary, canaryObject, container } = tracks;
-    if (canary !== null && imageIn(canary, container.name) === givenImage(canaryObject, write)) return;
+    if (tracks.canary !== null && this.#editOfCanary(tracks, write) === null) return;
     await this.#ensureCanary(tracks, write, 0);
   }
 
@@ -587,13 +625,18 @@ class CanaryTarget implements Target {
     return asAsked || this.#cluster.watching === undefined ? told : look(true);
   }
 
-  #editsOf({ canary, canaryObject, canaryName, container }: TracksView, write: WeightWrite): string[] {
+  #editsOf(tracks: TracksView, write: WeightWrite): string[] {
+    const { canary, canaryName } = tracks;
     const shown = `Deployment ${this.#plan.namespace}/${canaryName}`;
     if (canary === null) return [`${shown} was gone, and was made again.`];
-    const image = imageIn(canary, container.name);
-    if (image !== givenImage(canaryObject, write))
-      return [`${shown} had the image ${image ?? 'of none'}, and was given ${imageOf(write)} again.`];
-    return canary.replicas === 0 ? [`${shown} was scaled to 0, and was given its pods again.`] : [];
+    const edits = canary.paused ? [`${shown} was paused, and was resumed.`] : [];
+    const edit = this.#editOfCanary(tracks, write);
+    if (edit !== null) return [...edits, `${shown} had ${edit.found}, and was given ${edit.given} again.`];
+    return canary.replicas === 0 ? [...edits, `${shown} was scaled to 0, and was given its pods again.`] : edits;
+  }
+
+  #resume({ canaryName }: TracksView, write: TargetWrite): Promise<void> {
+    return resume(this.#cluster, deploymentRef(this.#plan.namespace, canaryName), write);
   }
 
   /** Of stable only what it is there for: to be compared with, and to be gone back to. */
@@ -670,13 +713,38 @@ class CanaryTarget implements Target {
     await ensureUnlessLate(this.#cluster, tracks.traffic, trackService(tracks.service, make), write, adopt);
   }
 
-  /** `carries`: it has the traffic, so it is taken over as it is, and no pod of it is made anew. */
-  async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number, carries = false): Promise<void> {
+  /** The canary as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
+  #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
+    const { canary, canaryObject, container } = tracks;
+    const { template } = givenPods(canaryObject, container.name, write);
+    const given = canary === null || template === null ? null : givenAgain(template, canary.template);
+    return this.#makeCanary(tracks, write, { replicas, given });
+  }
+
+  /**
+   * `given`: the template that the release has given it before. `carries`: it has the traffic, so it is taken over as it
+   * is, and no pod of it is made anew.
+   */
+  async #makeCanary(
+    tracks: TracksView,
+    write: TargetWrite,
+    {
+      replicas,
+      given = null,
+      carries = false,
+    }: { readonly replicas: number; readonly given?: PodTemplate | null; readonly carries?: boolean },
+  ): Promise<void> {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
     const noted = notedStable(tracks, write) ?? notedAnew(tracks, carries);
-    const note = { version: write.version, plan: this.#plan, stable: noted };
-    const copies = carries ? null : await this.#copies(tracks, write);
+    const admitted = given === null ? undefined : ownNote(canaryObject, write)?.admitted;
+    const note = {
+      version: write.version,
+      plan: this.#plan,
+      stable: noted,
+      ...(admitted === undefined ? {} : { admitted }),
+    };
+    const copies = carries || given !== null ? null : await this.#copies(tracks, write);
     const original = { ...stable, template: copies === null ? stable.template : withOriginals(stable.template) };
     const made = trackDeployment(original, stableObject['spec'] as Record<string, unknown>, {
       name: tracks.canaryName,
@@ -689,16 +757,16 @@ class CanaryTarget implements Target {
       ...change,
     });
     const spec = carries && canaryObject !== null ? { spec: canaryObject['spec'] } : {};
-    const wanted = withTargetNote({ ...namingCopies(made, copies), ...spec }, note);
+    const wanted = noting(withTemplate({ ...namingCopies(made, copies), ...spec }, given), note);
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
     const adopt = (live: KubernetesObject): KubernetesObject => {
       const has = readDeployment(live).replicas;
       const named = namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, has) }), copies);
-      return withTargetNote(named, { ...note, ownReplicas: ownReplicas(live, has) });
+      return noting(withTemplate(named, given), { ...note, ownReplicas: ownReplicas(live, has) });
     };
     try {
       const after = await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
-      if (!carries)
+      if (!carries && given === null)
         await noteAdmitted(this.#cluster, { before: canaryObject, after, container: container.name }, write);
     } catch (error) {
       // The copies were made for a canary that is not to be.

@@ -1,0 +1,103 @@
+import { fenceOn } from '../../traffic/fence';
+import { diff } from '../../traffic/json-patch';
+import type { TargetWrite } from '../target';
+import type { DeploymentView } from './deployment-view';
+import type { KubernetesObject } from './objects';
+import type { PodTemplate } from './pod-config';
+import { targetNoteOn, withTemplateNote } from './target-note';
+import type { TargetNote } from './target-note';
+
+/** What the release gave a Deployment, as the server has had it since: this is what is tested. */
+export interface GivenPods {
+  readonly container: string;
+  /** As admission controllers have made it. */
+  readonly image: string;
+  /** As the release asked for it. */
+  readonly asked: string;
+  /** Null where no note says it: before the release's first write, and of workers of before. */
+  readonly template: PodTemplate | null;
+}
+
+/** What somebody else has made of it: `had …, and was given … again`, `has … in place of …`. */
+export interface PodsEdit {
+  readonly found: string;
+  readonly given: string;
+}
+
+/** What `kubectl rollout restart` sets: the same pods anew, and nobody's edit. */
+const RESTARTED = 'kubectl.kubernetes.io/restartedAt';
+
+const PLACES_TOLD = 3;
+
+export function givenPods(object: KubernetesObject | null, container: string, write: TargetWrite): GivenPods {
+  const note = ownNote(object, write);
+  const asked = imageOf(write);
+  return { container, image: note?.admitted ?? asked, asked, template: note?.template ?? null };
+}
+
+/** The release's own note on a Deployment; null for that of another release. */
+export function ownNote(object: KubernetesObject | null, { fence }: Pick<TargetWrite, 'fence'>): TargetNote | null {
+  return object !== null && fenceOn(object)?.release === fence.release ? targetNoteOn(object) : null;
+}
+
+export function imageOf({ artifact, version }: TargetWrite): string {
+  return artifact ?? version;
+}
+
+export function imageIn(view: DeploymentView, container: string): string | null {
+  return view.containers.find((one) => one.name === container)?.image ?? null;
+}
+
+/** What a Deployment has in place of what the release gave it; null where nobody has changed that. */
+export function editOfPods(view: DeploymentView, { container, image, asked, template }: GivenPods): PodsEdit | null {
+  const found = imageIn(view, container);
+  if (found !== image) return { found: `the image ${found ?? 'of none'}`, given: asked };
+  const places = template === null ? [] : otherPlaces(template, view.template);
+  return places.length === 0 ? null : { found: `another pod template${describePlaces(places)}`, given: 'its own' };
+}
+
+/** The given template, for a Deployment that has another one now: pods that somebody has restarted are not made anew for it. */
+export function givenAgain(template: PodTemplate, live: PodTemplate): PodTemplate {
+  const { [RESTARTED]: restarted } = annotationsOf(live);
+  const own = withoutRestart(template);
+  if (restarted === undefined) return own;
+  const metadata = own['metadata'] as Readonly<Record<string, unknown>> | undefined;
+  return { ...own, metadata: { ...metadata, annotations: { ...annotationsOf(own), [RESTARTED]: restarted } } };
+}
+
+/** A Deployment with the note that goes with it, and in that the template that it is given by the same write. */
+export function noting(object: KubernetesObject, note: TargetNote): KubernetesObject {
+  return withTemplateNote(object, note, (object['spec'] as { readonly template: PodTemplate }).template);
+}
+
+/** A Deployment with another template for its pods; with none it is as it was. */
+export function withTemplate(object: KubernetesObject, template: PodTemplate | null): KubernetesObject {
+  return template === null ? object : { ...object, spec: { ...(object['spec'] as object), template } };
+}
+
+/** Where two templates differ, as paths without their first slash; restarts aside, and what says nothing. */
+export function otherPlaces(one: PodTemplate, other: PodTemplate): string[] {
+  return diff(spoken(withoutRestart(one)), spoken(withoutRestart(other))).map(({ path }) => path.slice(1));
+}
+
+/** ` at spec/containers/0/env, … and 2 more places` */
+export function describePlaces(places: readonly string[]): string {
+  const more = places.length > PLACES_TOLD ? ` and ${places.length - PLACES_TOLD} more places` : '';
+  return ` at ${places.slice(0, PLACES_TOLD).join(', ')}${more}`;
+}
+
+function annotationsOf(template: PodTemplate): Readonly<Record<string, string>> {
+  return (template['metadata'] as { annotations?: Readonly<Record<string, string>> } | undefined)?.annotations ?? {};
+}
+
+function withoutRestart(template: PodTemplate): PodTemplate {
+  const { [RESTARTED]: _, ...annotations } = annotationsOf(template);
+  const { annotations: __, ...metadata } = (template['metadata'] ?? {}) as Readonly<Record<string, unknown>>;
+  const kept = Object.keys(annotations).length === 0 ? metadata : { ...metadata, annotations };
+  return { ...template, metadata: kept };
+}
+
+/** API servers of before answer `creationTimestamp: null`, and who writes that back writes nothing. */
+function spoken(template: PodTemplate): unknown {
+  return JSON.parse(JSON.stringify(template, (_, value: unknown) => (value === null ? undefined : value)));
+}
