@@ -7,7 +7,7 @@ import {
   QueryRejectedError,
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { FAILURES } from '../workflows/api';
+import { ASK_AGAIN, FAILURES } from '../workflows/api';
 import { messageOf, ReleaseError } from '../errors';
 
 /** gRPC's status codes, as numbers on the wire. */
@@ -56,6 +56,11 @@ export function isDropped(error: unknown): boolean {
     return error.cause instanceof ApplicationFailure && error.cause.type === UNPROCESSED;
   }
   return grpcCode(error) === GRPC.failedPrecondition && /workflow task failure/i.test(detailsOf(error));
+}
+
+/** A worker that is just taking over what is asked cannot say yet; it has put its own words into the failure. */
+export function isToBeAskedAgain(error: unknown): boolean {
+  return error instanceof Error && error.message.includes(ASK_AGAIN);
 }
 
 export function isNotFound(error: unknown): boolean {

@@ -13,7 +13,7 @@ import type {
 import { ReleaseError } from '../errors';
 import { isNotFound } from './client-error';
 import type { ListOptions, ReleaseSummary, ServiceRef } from './client-types';
-import { untilHeard } from './until-heard';
+import { untilAnswered, untilHeard } from './until-heard';
 
 export interface QueueClientParts {
   readonly client: Client;
@@ -46,8 +46,11 @@ export function createQueueClient({ client, taskQueue, ask, askTemporal }: Queue
   const handleOf = (ref: ServiceRef): ReturnType<typeof client.workflow.getHandle> =>
     client.workflow.getHandle(releaseQueueWorkflowId(ref.namespace, ref.service));
 
+  const asked = (ref: ServiceRef): Promise<QueueStatus> =>
+    untilAnswered(() => handleOf(ref).query<QueueStatus>('queue'));
+
   async function last(ref: ServiceRef): Promise<QueueStatus | null> {
-    return ask(nameOf(ref), () => unlessNotFound(() => handleOf(ref).query<QueueStatus>('queue')));
+    return ask(nameOf(ref), () => unlessNotFound(() => asked(ref)));
   }
 
   return {
@@ -70,7 +73,7 @@ export function createQueueClient({ client, taskQueue, ask, askTemporal }: Queue
       return ask(nameOf(ref), () =>
         unlessNotFound(async () => {
           const { status } = await handleOf(ref).describe();
-          return status.name === 'RUNNING' ? await handleOf(ref).query<QueueStatus>('queue') : null;
+          return status.name === 'RUNNING' ? await asked(ref) : null;
         }),
       );
     },

@@ -54,7 +54,7 @@ import { outcomeWords } from './outcome-words';
 import { createQueueClient, neverStarted, waitingIn } from './queue-client';
 import { newReleaseId } from './release-id';
 import { ensureSearchAttributes, missingSearchAttributes, searchAttributesMissing } from './search-attributes';
-import { untilHeard } from './until-heard';
+import { untilAnswered, untilHeard } from './until-heard';
 
 export interface SluiceClientParts {
   readonly client: Client;
@@ -231,7 +231,10 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
   /** What one run says, and what Temporal knows of its end where that came from outside and it could not say so. */
   async function lookAt(ref: ServiceRef, runId?: string): Promise<ReleaseStatus> {
     const handle = client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service), runId);
-    const [status, info] = await Promise.all([handle.query<ReleaseStatus>('status'), handle.describe()]);
+    const [status, info] = await Promise.all([
+      untilAnswered(() => handle.query<ReleaseStatus>('status')),
+      handle.describe(),
+    ]);
     if (status.endedAt !== null || info.runId !== status.runId) return status;
     if (!endedFromOutside(info)) {
       const trouble = troubleOf(info);

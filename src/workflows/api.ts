@@ -515,6 +515,9 @@ export interface QueueMemo {
   readonly waiting: readonly WaitingRelease[];
 }
 
+/** What a question fails with that a worker cannot answer just now: what it knew was ahead (ahead-of-task.ts). */
+export const ASK_AGAIN = 'A worker is just taking this over: ask again.';
+
 /** `type` of the failures a release throws or refuses with. */
 export const FAILURES = {
   refused: 'Refused', // a message that is not allowed now

@@ -1,4 +1,5 @@
 import type { WorkflowInterceptors } from '@temporalio/workflow';
+import { refuseAheadOfTask } from './ahead-of-task';
 import { renderOutdated } from './run';
 
 /** For the bundle, by the name that the SDK looks for. */
@@ -6,6 +7,10 @@ export function interceptors(): WorkflowInterceptors {
   return {
     internals: [
       {
+        activate: (input, next) => {
+          refuseAheadOfTask(input);
+          next(input);
+        },
         concludeActivation: (input, next) => {
           renderOutdated();
           return next(input);
