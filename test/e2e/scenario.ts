@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { DeployResult, SluiceClient } from '../../src/client/client-types';
 import type { Colour } from '../../src/spec/plan-types';
 import { fenceOn } from '../../src/traffic/fence';
@@ -134,13 +135,29 @@ export class Scenario {
 
   /**
    * All-old: every object as it was before, but for the fence, and the old version serving. `failing` is a version whose
-   * own failures are not held against the release.
+   * own failures are not held against the release. `idlePods` of a pair: those that a hand has left to the other colour;
+   * `byHand`: what the release held was taken off with kubectl.
    */
-  async expectAllOld(status: ReleaseStatus | null, failing?: ShopVersion): Promise<void> {
+  async expectAllOld(
+    status: ReleaseStatus | null,
+    failing?: ShopVersion,
+    { idlePods = 0, byHand = false }: { idlePods?: number; byHand?: boolean } = {},
+  ): Promise<void> {
     expect(status?.outcome ?? 'rolledBack').toMatch(/^(rolledBack|aborted|rejected|superseded|cleanedUp)$/);
-    const colour = this.#pair ? 'blue' : null;
-    await this.#expectSettled(status, { image: this.shop.image('v1'), version: 'v1', colour, isNew: false });
+    await this.#expectSettled(status, { ...this.#old(), version: 'v1', idlePods, byHand });
     expect(this.lost(failing)).toEqual([]);
+  }
+
+  /**
+   * All-old where nobody served before: every object as it was, but for the fence, and nobody serves again. While the
+   * failing version had the traffic, not one request was lost but those that it failed itself.
+   */
+  async expectNobodyAgain(status: ReleaseStatus, failing: ShopVersion): Promise<void> {
+    expect(status.outcome).toBe('rolledBack');
+    await this.#expectSettled(status, { ...this.#old(), version: null });
+    const answered = this.load.served.filter(({ version }) => version === failing).map(({ at }) => at);
+    expect(answered).not.toEqual([]);
+    expect(this.lost(failing, Math.min(...answered), Math.max(...answered))).toEqual([]);
   }
 
   /** The split at a weight by the next answers of the gateway, beside what was asked for: a chi-squared test. */
@@ -161,43 +178,38 @@ export class Scenario {
 
   /**
    * All-new: stable runs the digest that was resolved at the start, and nothing else is otherwise than before. Of a pair
-   * the colour that the release went to has the traffic, and the other one no pods.
+   * the colour that the release went to has the traffic, and the other one no pods. `since`: when there first was somebody
+   * who could answer.
    */
   async expectAllNew(
     status: ReleaseStatus,
     version: ShopVersion = 'v2',
-    { failing, to = 'green' }: { failing?: ShopVersion; to?: Colour } = {},
+    { failing, to = 'green', since = 0 }: { failing?: ShopVersion; to?: Colour; since?: number } = {},
   ): Promise<void> {
     expect(`${status.outcome}: ${status.message}`).toMatch(/^promoted/);
     expect(status.version.artifact).toMatch(/\/shop@sha256:[0-9a-f]{64}$/);
     const colour = this.#pair ? to : null;
     await this.#expectSettled(status, { image: status.version.artifact ?? '', version, colour, isNew: true });
-    expect(this.lost(failing)).toEqual([]);
+    expect(this.lost(failing, since)).toEqual([]);
   }
 
   /** The requests that got no 200, and how many there were of all; said, so that a run shows its numbers. */
-  lost(failing?: ShopVersion, since = 0): readonly Served[] {
-    const served = this.loads.flatMap((load) => load.served).filter(({ at }) => at >= since);
+  lost(failing?: ShopVersion, since = 0, until = Infinity): readonly Served[] {
+    const served = this.loads.flatMap((load) => load.served).filter(({ at }) => at >= since && at <= until);
     const lost = served.filter((one) => one.status !== 200 && (failing === undefined || one.version !== failing));
     const line = `${this.#name}: ${served.length} requests, ${lost.length} lost`;
     process.stderr.write(`e2e: ${line}${failing === undefined ? '' : `, those of ${failing} itself apart`}\n`);
     return lost;
   }
 
+  /** What has the traffic before a release. */
+  #old(): Pick<Settled, 'image' | 'colour' | 'isNew'> {
+    return { image: this.shop.image('v1'), colour: this.#pair ? 'blue' : null, isNew: false };
+  }
+
   async #expectSettled(
     status: ReleaseStatus | null,
-    {
-      image,
-      version,
-      colour,
-      isNew,
-    }: {
-      readonly image: string;
-      readonly version: ShopVersion;
-      /** Which has the traffic; null where there are no colours. */
-      readonly colour: Colour | null;
-      readonly isNew: boolean;
-    },
+    { image, version, colour, isNew, idlePods = 0, byHand = false }: Settled,
   ): Promise<void> {
     expect(status?.compensations ?? []).toEqual([]);
     expect(status?.events.filter((one) => one.type === 'leftOver') ?? []).toEqual([]);
@@ -212,10 +224,10 @@ export class Scenario {
       const spec = colour === null || !isNew ? before['spec'] : specOfOther(name, before, colour);
       expect({ name, spec: objects.get(name)?.['spec'] }).toEqual({ name, spec });
     }
-    for (const [name, object] of objects) expectReleased(name, object, stays.includes(name));
+    for (const [name, object] of objects) expectReleased(name, object, { madeForGood: stays.includes(name), byHand });
     if (colour !== null) {
       expect(selectedColour(objects)).toBe(colour);
-      await this.#expectPods(`shop-${otherColour(colour)}`, 0);
+      await this.#expectPods(`shop-${otherColour(colour)}`, idlePods);
     }
     await this.#expectPods(serving);
     await this.#expectServing(version);
@@ -231,17 +243,33 @@ export class Scenario {
     }, `Deployment ${name} has all its pods, and no others`);
   }
 
-  /** This version is who answers, whichever way a request comes in. */
-  async #expectServing(version: ShopVersion): Promise<void> {
+  /** This version is who answers, or (null) none, whichever way a request comes in. */
+  async #expectServing(version: ShopVersion | null): Promise<void> {
     const since = Date.now();
     for (const load of this.loads) {
       await eventually(
         () => Object.values(load.countsSince(since)).reduce((a, b) => a + b, 0) >= 10,
         'the gateway has answered ten times',
       );
-      expect(Object.keys(load.countsSince(since))).toEqual([version]);
+      const who = Object.keys(load.countsSince(since));
+      if (version === null) expect(who.filter((one) => !one.startsWith('no version'))).toEqual([]);
+      else expect(who).toEqual([version]);
     }
   }
+}
+
+/** How things are once a release has ended. */
+interface Settled {
+  readonly image: string;
+  /** Who answers; null for nobody. */
+  readonly version: ShopVersion | null;
+  /** Which has the traffic; null where there are no colours. */
+  readonly colour: Colour | null;
+  readonly isNew: boolean;
+  /** Of the colour without the traffic; none by default. */
+  readonly idlePods?: number;
+  /** True where kubectl has taken back what the release then could not let go of itself. */
+  readonly byHand?: boolean;
 }
 
 /** What an autoscaler of the user's is given by hand during a release. */
@@ -264,17 +292,30 @@ interface DeploymentNumbers {
   };
 }
 
+/** What stays noted of a manager whose annotations somebody else takes off: the map that they were in, and no field. */
+const EMPTIED = { 'f:metadata': { 'f:annotations': {} } };
+
 /** The release has let go of an object: nothing of it is left but the fence, and no field is its own. */
-function expectReleased(name: string, object: KubernetesObject, madeForGood: boolean): void {
+function expectReleased(
+  name: string,
+  object: KubernetesObject,
+  { madeForGood, byHand }: { readonly madeForGood: boolean; readonly byHand: boolean },
+): void {
   const { labels = {}, annotations = {}, managedFields } = object.metadata;
-  const managers = ((managedFields ?? []) as readonly { manager?: string }[]).map((entry) => entry.manager);
+  const entries = (managedFields ?? []) as readonly { readonly manager?: string; readonly fieldsV1?: object }[];
+  const ours = entries.filter(({ manager }) => manager === 'sluice').map(({ fieldsV1 }) => fieldsV1);
   const left = Object.keys(annotations).filter((key) => key.startsWith('sluice.dev/'));
   const owner = madeForGood ? undefined : labels[OWNER_LABEL];
-  expect({ name, owner, left, ours: managers.includes('sluice') }).toEqual({
+  expect({
+    name,
+    owner,
+    left,
+    ours: byHand ? ours.filter((fields) => !isDeepStrictEqual(fields, EMPTIED)) : ours,
+  }).toEqual({
     name,
     owner: undefined,
     left: fenceOn(object) === null ? [] : ['sluice.dev/fence'],
-    ours: false,
+    ours: [],
   });
 }
 

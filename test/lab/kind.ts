@@ -15,13 +15,14 @@ import { execute, tell } from './tell';
 
 /**
  * The lab on a machine with a Docker engine: a cluster of kind with its registry beside it, as kind's own guide has it.
- * Not tried by the project's tests, which run where there is no Docker.
+ * Tried by the project's tests with programs that stand for Docker, kind and kubectl, and with no real ones.
  */
 const CLUSTER = 'sluice-lab';
 const REGISTRY = 'sluice-lab-registry';
 
 const folder = (): string => join(cacheDirectory(), 'lab', 'kind');
 const note = (): string => join(folder(), 'lab.json');
+const kubeconfig = (): string => join(folder(), 'kubeconfig');
 
 const KindLab = z.object({
   kubeconfig: z.string(),
@@ -35,6 +36,11 @@ const KindLab = z.object({
 /** The lab that `kindUp` made; undefined when there is none. */
 export function findKindLab(): Lab | undefined {
   return existsSync(note()) ? KindLab.parse(JSON.parse(readFileSync(note(), 'utf8'))) : undefined;
+}
+
+/** Whether there is something for `kindDown` to take away: of a lab, or of a `kindUp` that was interrupted. */
+export function isKindBegun(): boolean {
+  return existsSync(folder());
 }
 
 /** Whether there are a Docker engine that answers, kind and kubectl. */
@@ -53,7 +59,7 @@ export async function kindUp(): Promise<Lab> {
   const [registryPort, gatewayPort, prometheusPort] = [await freePort(), await freePort(), await freePort()];
   const [kubectl = 'kubectl'] = await findExecutables('kubectl', process.env);
   const lab: Lab = {
-    kubeconfig: join(folder(), 'kubeconfig'),
+    kubeconfig: kubeconfig(),
     gatewayUrl: `http://127.0.0.1:${gatewayPort}`,
     listenerPort: KindPorts.listener,
     prometheusUrl: `http://127.0.0.1:${prometheusPort}`,
@@ -74,7 +80,8 @@ export async function kindUp(): Promise<Lab> {
 
 export async function kindDown(): Promise<void> {
   rmSync(note(), { force: true });
-  await execute('kind', ['delete', 'cluster', '--name', CLUSTER]);
+  // With the lab's own kubeconfig: without one kind goes through the user's.
+  await execute('kind', ['delete', 'cluster', '--name', CLUSTER, '--kubeconfig', kubeconfig()]);
   const registry = await execute('docker', ['ps', '--all', '--quiet', '--filter', `name=^${REGISTRY}$`]);
   if (registry !== '') await execute('docker', ['rm', '--force', '--volumes', REGISTRY]);
   rmSync(folder(), { recursive: true, force: true });

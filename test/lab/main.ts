@@ -9,7 +9,7 @@ import { ReleaseError } from '../../src/errors';
 import { parse, parseOptions } from './arguments';
 import { startPart, stopPart } from './control';
 import { readableState, remains, takeDown } from './down';
-import { canUseKind, findKindLab, kindDown, kindUp } from './kind';
+import { canUseKind, isKindBegun, kindDown, kindUp } from './kind';
 import { labEnvironment, labOf, requireLab } from './lab';
 import type { Lab } from './lab';
 import { COMPONENTS, Paths } from './layout';
@@ -89,7 +89,7 @@ async function up(): Promise<number> {
 }
 
 async function down(): Promise<number> {
-  if (findKindLab() !== undefined) {
+  if (isKindBegun()) {
     await kindDown();
     return 0;
   }
