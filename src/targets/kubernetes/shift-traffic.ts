@@ -83,7 +83,10 @@ export async function confirm(
       return last.kind === 'confirmed' ? null : describe(last);
     }
     if (look === 1) {
-      asked.onWait?.(`Waiting up to ${Math.ceil(asked.timeoutMs / 1000)} s until it is in force: ${describe(said)}`);
+      const limitS = Math.ceil(asked.timeoutMs / 1000);
+      asked.onWait?.(
+        `Waiting up to ${limitS} s until the weight ${asked.document.weight} % is in force: ${describe(said)}`,
+      );
     }
     await delay(wait, undefined, { signal: asked.signal });
     wait = Math.min(POLL_MS, wait * GROWTH);

@@ -8,6 +8,7 @@ import { createKubernetesTarget } from '../../../src/targets/kubernetes/kubernet
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import type { WatchableCluster } from '../../../src/targets/kubernetes/cluster';
+import { tellWrites } from '../../../src/targets/kubernetes/told-writes';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { run, start } from '../../cli/harness';
 import { fencedBlocks } from '../../examples/markdown';
@@ -45,6 +46,8 @@ function ingress(name: string): KubernetesObject {
 
 const NGINX_PLAN: TrafficPlan = { kind: 'nginx', ingresses: ['shop', 'admin'] };
 
+const ROUTE_PLAN: TrafficPlan = { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'checkout' }] };
+
 const ROUTE: KubernetesObject = {
   apiVersion: 'gateway.networking.k8s.io/v1',
   kind: 'HTTPRoute',
@@ -78,7 +81,8 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
   let cluster: WatchableCluster;
   let namespace: string;
   let controller: DeploymentController;
-  let controllers: { stop(): Promise<void> }[] = [];
+  let controllers: DeploymentController[] = [];
+  let gateways: GatewayController[] = [];
   let target: Target;
   let count = 0;
 
@@ -90,8 +94,9 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
   beforeEach(() => release(`direct-${(count += 1)}`, NGINX_PLAN, [ingress('shop'), ingress('admin')]));
 
   afterEach(async () => {
-    await Promise.all(controllers.map((one) => one.stop()));
+    await Promise.all([...controllers, ...gateways].map((one) => one.stop()));
     controllers = [];
+    gateways = [];
   });
   afterAll(() => cluster.close());
 
@@ -100,8 +105,8 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
     namespace = into;
     await cluster.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, { signal });
     controller = new DeploymentController(server().connect({ fieldManager: 'deployment-controller' }), namespace);
-    const gateway = new GatewayController(server().connect({ fieldManager: 'gateway-controller' }), namespace);
-    controllers.push(controller, gateway);
+    controllers.push(controller);
+    gateways.push(new GatewayController(server().connect({ fieldManager: 'gateway-controller' }), namespace));
     for (const object of [...STABLE, ...objects]) {
       await cluster.create({ ...object, metadata: { ...object.metadata, namespace } }, { signal });
     }
@@ -198,8 +203,35 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
     for (const sentence of told) expect(err).toContain(sentence);
   });
 
+  it('none that was a dry run, was refused or found nothing, and no value that may be a secret', async () => {
+    const told: string[] = [];
+    const heard = tellWrites(cluster, {
+      onWrite: ({ verb, object, changes }) => told.push([verb, object, ...changes].join(' ')),
+      onWait: () => undefined,
+    });
+    const stable = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout' };
+    const env = [{ name: 'TOKEN', value: 'secret' }];
+    const operations = [
+      { op: 'add', path: '/spec/template/spec/containers/0/env', value: env },
+      { op: 'replace', path: '/spec/template/spec/containers/0/image', value: V2 },
+    ] as const;
+    const secret = { op: 'replace', path: '/spec/template/spec/containers/0/env/0/value', value: 'another' } as const;
+
+    await heard.patch(stable, { type: 'json', operations }, { signal, dryRun: true });
+    await expect(heard.patch(stable, { type: 'json', operations, resourceVersion: '1' }, { signal })).rejects.toThrow();
+    await heard.delete({ ...stable, name: 'nobody' }, { signal });
+    await heard.patch(stable, { type: 'json', operations }, { signal });
+    await heard.patch(stable, { type: 'json', operations: [secret] }, { signal });
+
+    const containers = 'spec.template.spec.containers.0';
+    expect(told).toEqual([
+      `patch Deployment ${namespace}/checkout ${containers}.env ${containers}.image = ${V2}`,
+      `patch Deployment ${namespace}/checkout ${containers}.env.0.value`,
+    ]);
+  });
+
   it('as docs/kubernetes.md shows it', async () => {
-    await release('shop', { kind: 'gatewayAPI', routes: [{ kind: 'HTTPRoute', name: 'checkout' }] }, [ROUTE]);
+    await release('shop', ROUTE_PLAN, [ROUTE]);
     const page = readFileSync(path.join(__dirname, '../../../docs/kubernetes.md'), 'utf8');
     const shown = fencedBlocks(page, 'text').filter((block) => block.startsWith('Setting the weight to 0:'));
 
@@ -241,5 +273,19 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
     expect(meanwhile.err).not.toContain('canary-weight = 0');
     expect(err.match(/ stays on the canary until .* It is tried again for up to /g)).toHaveLength(1);
     expect(err).toContain('canary-weight = 0');
+  });
+
+  it('and of a gateway that has not taken the weight over yet', async () => {
+    await release(`${namespace}-route`, ROUTE_PLAN, [ROUTE]);
+    await Promise.all(gateways.map((one) => one.stop()));
+
+    const running = start(command(), { env: env() });
+    await running.wrote(' s until the weight 0 % is in force: ');
+    const meanwhile = running.written();
+    gateways.push(new GatewayController(server().connect({ fieldManager: 'gateway-controller' }), namespace));
+    const { code } = await running.ended;
+
+    expect(code).toBe(0);
+    expect(meanwhile.err).toMatch(/\nTaking the new version away:\n(?!.* delete )/s);
   });
 });
