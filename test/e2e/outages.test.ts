@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { DirectRollBack } from '../../src/targets/kubernetes/direct-roll-back';
 import { startPart, stopPart } from '../lab/control';
 import { describeWithLab } from '../lab/describe-with-lab';
 import type { Lab } from '../lab/lab';
@@ -172,9 +173,11 @@ describeWithLab('a release outlives what it depends on', (lab) => {
       await stack.stopTemporal();
       const command = await rollBackDirectly(lab, root, direct.namespace);
       expect({ code: command.code, err: command.code === 0 ? '' : command.err }).toEqual({ code: 0, err: '' });
-      const { weightZeroMs, writes } = JSON.parse(command.out) as { weightZeroMs: number; writes: unknown[] };
+      const { weightZeroMs, steps, writes } = JSON.parse(command.out) as DirectRollBack;
       process.stderr.write(`e2e: rollback --direct: weight 0 after ${Math.round(weightZeroMs)} ms\n`);
-      expect(writes).toHaveLength(3);
+      expect(steps).toHaveLength(3);
+      expect(writes[0]).toMatchObject({ verb: 'patch', object: `HTTPRoute ${direct.namespace}/shop` });
+      expect(steps.reduce((sum, step) => sum + step.writes, 0)).toBe(writes.length);
       // Temporal is still away.
       await direct.expectAllOld(null);
       expect(await going.shop.backends()).toEqual({ shop: 50, 'shop-canary': 50 });

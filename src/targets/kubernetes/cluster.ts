@@ -73,6 +73,8 @@ export interface Cluster {
   readonly watching?: Watching;
   /** Left out where nobody notes them. */
   readonly outages?: Outages;
+  /** Told of each wait when it begins, a sentence that says how long it may last; left out where nobody hears it. */
+  readonly onWait?: (sentence: string) => void;
 }
 
 export interface Watching {
@@ -222,6 +224,8 @@ export interface ClusterOptions extends KubeConfigOptions, ApiHttpOptions {
   readonly counter?: RequestCounter;
   /** Its clock is its own; for tests. */
   readonly outages?: ApiOutages;
+  /** Told before a request is tried again. */
+  readonly onWait?: (sentence: string) => void;
   /** In [0, 1), for the jitter of retries. */
   readonly random?: () => number;
 }
@@ -265,6 +269,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
   readonly #retry: RetryPolicy;
   readonly #counter: RequestCounter;
   readonly outages: ApiOutages;
+  readonly onWait?: (sentence: string) => void;
   readonly #random: () => number;
   readonly #resources = new Map<string, Resource>();
   /** This cluster does not tell us whether it is ready. */
@@ -282,6 +287,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
     this.#retry = { ...DEFAULT_RETRY, ...options.retry };
     this.#counter = options.counter ?? new RequestCounter();
     this.outages = options.outages ?? new ApiOutages();
+    if (options.onWait !== undefined) this.onWait = options.onWait;
     this.#random = options.random ?? Math.random;
   }
 
@@ -683,6 +689,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
         return outcome;
       }
       this.#counter.recordRetry(call);
+      this.onWait?.(`${describeOutcome(outcome, call)} It is tried again in ${Math.round(wait)} ms.`);
       await delay(wait, undefined, { signal: call.signal }).catch(() => {
         throw cancelled(call);
       });
@@ -832,6 +839,10 @@ function failureOfHttp(error: ApiHttpFailure, call: Doing, url: string): Cluster
 
 function cancelled(call: Doing): ClusterFailure {
   return new ClusterFailure('cancelled', `The request was cancelled (${call.verb} ${call.resource}, ${call.what}).`);
+}
+
+function describeOutcome(outcome: ApiAnswer | ClusterFailure, call: Call): string {
+  return (outcome instanceof ClusterFailure ? outcome : failureOfAnswer(outcome, call)).message;
 }
 
 function toClusterFailure(error: unknown): ClusterFailure {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '../../errors';
 import { compareFences, fenceOn } from '../../traffic/fence';
 import { newestFence } from '../../traffic/held-object';
 import { TargetFailure } from '../target';
@@ -12,15 +13,34 @@ import { readDeployment } from './deployment-view';
 import { findLeftRelease } from './left-release';
 import type { LeftRelease } from './left-release';
 import type { KubernetesObject, ObjectRef } from './objects';
+import { tellWrites } from './told-writes';
+import type { ToldWrite } from './told-writes';
 import { SERVICE_LABEL } from './tracks';
 import { isPromoted } from './workloads';
 
+/** A write that the API server took. */
 export interface DirectWrite {
-  /** What was done, a sentence. */
+  /** What was written: `patch HTTPRoute pay/shop: spec.rules.0.backendRefs.1.weight = 0`. */
   readonly sentence: string;
-  /** From the beginning of the write to its answer. */
+  readonly verb: ToldWrite['verb'];
+  /** `HTTPRoute pay/shop`. */
+  readonly object: string;
+  readonly changes: readonly string[];
+  /** From the beginning of the write to its answer, tries included. */
   readonly ms: number;
   /** From the beginning of the roll back to the end of this write. */
+  readonly atMs: number;
+}
+
+/** A step of the roll back, when it is over. */
+export interface DirectStep {
+  /** What has come of it, a sentence. */
+  readonly sentence: string;
+  /** Where none: there was nothing to do. */
+  readonly writes: number;
+  /** From its beginning to its end, waits included. */
+  readonly ms: number;
+  /** From the beginning of the roll back to the end of this step. */
   readonly atMs: number;
 }
 
@@ -28,10 +48,27 @@ export interface DirectRollBack {
   /** Null where the new version's Deployment was gone, which alone says what it was. */
   readonly version: string | null;
   readonly release: string;
+  readonly steps: readonly DirectStep[];
   readonly writes: readonly DirectWrite[];
-  /** From the beginning to the answer of the write that set the weight to 0. */
+  /** From the beginning to the answer of the write that set the weight to 0; where it was 0, until that was known. */
   readonly weightZeroMs: number;
+  /** From the beginning to the end. */
+  readonly totalMs: number;
 }
+
+/** What is told while it goes on: each step when it begins and when it is over, and between that its writes and waits. */
+export type DirectNews =
+  | { readonly kind: 'step'; readonly sentence: string }
+  | { readonly kind: 'write'; readonly write: DirectWrite }
+  /** `between`: of no step. */
+  | { readonly kind: 'wait'; readonly sentence: string; readonly atMs: number; readonly between: boolean }
+  | { readonly kind: 'done'; readonly step: DirectStep };
+
+const STEPS = {
+  zero: 'Setting the weight to 0',
+  restore: 'Giving stable its old template back',
+  remove: 'Taking the new version away',
+} as const;
 
 /** Old pods that are waited for longer do not come. */
 const OLD_PODS_MS = 120_000;
@@ -48,11 +85,16 @@ const POLL_MS = 500;
  * @throws TargetFailure `invalidTarget` when there is nothing to take back.
  */
 export async function rollBackDirectly(
-  cluster: Cluster,
+  connected: Cluster,
   service: { readonly namespace: string; readonly name: string },
-  options: { readonly signal: AbortSignal; readonly onWrite?: (write: DirectWrite) => void },
+  options: { readonly signal: AbortSignal; readonly onNews?: (news: DirectNews) => void },
 ): Promise<DirectRollBack> {
   const { signal } = options;
+  const course = new Course(options.onNews);
+  const cluster = tellWrites(connected, {
+    onWrite: (write) => course.wrote(write),
+    onWait: (sentence) => course.waits(sentence),
+  });
   const { plans, version, fence: held, promoted } = await findRelease(cluster, service, signal);
   const { release } = held;
   const [first, ...others] = plans.map((plan) => ({
@@ -64,25 +106,14 @@ export async function rollBackDirectly(
   // Later than the release's own, and no later than that: whose clock is right does not matter then, and the next
   // release, which begins later still, does not find it in its way.
   let epoch = held.epoch + 1;
-  const started = performance.now();
-  const writes: DirectWrite[] = [];
   let step = 0;
   const next = (): Parameters<Target['removeCanary']>[0] => {
     step += 1;
     const fence: WriteFence = { release, epoch, step, attempt: 1 };
     return { version: version ?? 'The new version', artifact: null, fence, signal };
   };
-  const run = async (write: () => Promise<string>): Promise<DirectWrite> => {
-    const began = performance.now();
-    const sentence = await write();
-    const ended = performance.now();
-    const done = { sentence, ms: ended - began, atMs: ended - started };
-    writes.push(done);
-    options.onWrite?.(done);
-    return done;
-  };
-  const overruling = (write: () => Promise<string>): Promise<DirectWrite> =>
-    run(async () => {
+  const overruling = (what: string, write: () => Promise<string>): Promise<void> =>
+    course.step(what, async () => {
       try {
         return await write();
       } catch (error) {
@@ -92,53 +123,120 @@ export async function rollBackDirectly(
         return write();
       }
     });
-  const zeroAt = (target: Target): Promise<DirectWrite> =>
-    overruling(() => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] }));
-  const toZero = async (): Promise<DirectWrite> => {
-    let zero = await zeroAt(first.target);
-    for (const { target } of others) zero = await zeroAt(target);
-    return zero;
+  const toZero = async (): Promise<void> => {
+    for (const { target } of all) {
+      await overruling(STEPS.zero, () => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] }));
+    }
   };
-  const restore = (): Promise<DirectWrite> =>
-    overruling(() => first.target.restoreStable({ ...next(), stableVersion: 'its version of before' }));
+  const restore = (): Promise<void> =>
+    overruling(STEPS.restore, () => first.target.restoreStable({ ...next(), stableVersion: 'its version of before' }));
   // Stable's new pods may be the ones that fail, whatever their number says: they are not to get everything.
   if (promoted) await restore();
-  const zero =
-    promoted || first.plan.strategy === 'blueGreen'
-      ? await untilThere(toZero, signal)
-      : await restoreAround(toZero, restore, signal);
-  await delay(first.plan.drainMs, undefined, { signal });
-  for (const { target } of all) await untilThere(() => run(() => target.removeCanary(next())), signal);
-  return { version, release, writes, weightZeroMs: zero.atMs };
+  if (promoted || first.plan.strategy === 'blueGreen') await untilThere(toZero, course, signal);
+  else await restoreAround({ toZero, restore }, course, signal);
+  const { drainMs } = first.plan;
+  if (drainMs > 0) course.waits(`Waiting ${drainMs / 1000} s for the requests under way to end (drain).`);
+  await delay(drainMs, undefined, { signal });
+  for (const { target } of all) {
+    await untilThere(() => course.step(STEPS.remove, () => target.removeCanary(next())), course, signal);
+  }
+  return { version, release, ...course.result() };
+}
+
+/** What is done, and when: it is told, and kept for the result. */
+class Course {
+  readonly #tell: (news: DirectNews) => void;
+  readonly #began = performance.now();
+  readonly #steps: DirectStep[] = [];
+  readonly #writes: DirectWrite[] = [];
+  #weightZeroMs = 0;
+  /** The step that is under way, its failed tries included. */
+  #current: { readonly what: string; readonly beganMs: number; readonly writes: DirectWrite[] } | null = null;
+  /** The last one of which the beginning was told. */
+  #told = '';
+  /** What this step was said to wait for, without the numbers: those run down. */
+  readonly #waited = new Set<string>();
+
+  constructor(tell: (news: DirectNews) => void = () => undefined) {
+    this.#tell = tell;
+  }
+
+  /** Runs a step, or tries again the one that has just failed. */
+  async step(what: string, run: () => Promise<string>): Promise<void> {
+    if (this.#told !== what) this.#tell({ kind: 'step', sentence: what });
+    this.#told = what;
+    if (this.#current?.what !== what) this.#current = { what, beganMs: this.#now(), writes: [] };
+    const { beganMs, writes } = this.#current;
+    const sentence = await run();
+    const atMs = this.#now();
+    const done = { sentence, writes: writes.length, ms: atMs - beganMs, atMs };
+    this.#steps.push(done);
+    if (what === STEPS.zero) this.#weightZeroMs = weightWrite(writes)?.atMs ?? atMs;
+    this.#current = null;
+    this.#waited.clear();
+    this.#tell({ kind: 'done', step: done });
+  }
+
+  wrote({ verb, object, changes, ms }: ToldWrite): void {
+    const what = `${verb} ${object}`;
+    const sentence = changes.length === 0 ? what : `${what}: ${changes.join(', ')}`;
+    const write = { sentence, verb, object, changes, ms, atMs: this.#now() };
+    this.#writes.push(write);
+    this.#current?.writes.push(write);
+    this.#tell({ kind: 'write', write });
+  }
+
+  /** The same again is no news. */
+  waits(sentence: string): void {
+    const what = sentence.replace(/\d+/g, '');
+    if (this.#waited.has(what)) return;
+    this.#waited.add(what);
+    this.#tell({ kind: 'wait', sentence, atMs: this.#now(), between: this.#current === null });
+  }
+
+  result(): Pick<DirectRollBack, 'steps' | 'writes' | 'weightZeroMs' | 'totalMs'> {
+    return { steps: this.#steps, writes: this.#writes, weightZeroMs: this.#weightZeroMs, totalMs: this.#now() };
+  }
+
+  #now(): number {
+    return performance.now() - this.#began;
+  }
+}
+
+/** The last one that moved traffic: stable's Deployment is asked for its pods after that, unless they are what splits it. */
+function weightWrite(writes: readonly DirectWrite[]): DirectWrite | undefined {
+  return writes.findLast(({ object }) => !object.startsWith('Deployment ')) ?? writes.at(-1);
 }
 
 /** Stable first has its old template back where its pods are being made anew: they must be there before the traffic is. */
 async function restoreAround(
-  toZero: () => Promise<DirectWrite>,
-  restore: () => Promise<DirectWrite>,
+  { toZero, restore }: { readonly toZero: () => Promise<void>; readonly restore: () => Promise<void> },
+  course: Course,
   signal: AbortSignal,
-): Promise<DirectWrite> {
+): Promise<void> {
   try {
-    const zero = await toZero();
+    await toZero();
     await restore();
-    return zero;
   } catch (error) {
     // Of a promotion that somebody else has undone stable is not taken for what it was before it is restored.
     const isRefused = error instanceof TargetFailure && error.kind === 'invalidTarget';
     if (!isUnreachable(error) && !isRefused) throw error;
+    course.waits(`${messageOf(error)} It is tried again when stable has its old template.`);
     await restore();
-    return untilThere(toZero, signal);
+    await untilThere(toZero, course, signal);
   }
 }
 
 /** For old pods that are made anew, or that somebody has taken away: they are waited for. */
-async function untilThere(toZero: () => Promise<DirectWrite>, signal: AbortSignal): Promise<DirectWrite> {
+async function untilThere(write: () => Promise<void>, course: Course, signal: AbortSignal): Promise<void> {
   const started = performance.now();
   for (;;) {
     try {
-      return await toZero();
+      return await write();
     } catch (error) {
-      if (!isUnreachable(error) || performance.now() - started > OLD_PODS_MS) throw error;
+      const leftMs = OLD_PODS_MS - (performance.now() - started);
+      if (!isUnreachable(error) || leftMs < 0) throw error;
+      course.waits(`${messageOf(error)} It is tried again for up to ${Math.ceil(leftMs / 1000)} s.`);
     }
     await delay(POLL_MS, undefined, { signal });
   }

@@ -103,6 +103,7 @@ function remembering(cluster: Cluster, { asked: all = false }: { readonly asked?
       defaultNamespace: cluster.defaultNamespace,
       ...(cluster.watching === undefined ? {} : { watching: cluster.watching }),
       ...(cluster.outages === undefined ? {} : { outages: cluster.outages }),
+      ...(cluster.onWait === undefined ? {} : { onWait: cluster.onWait }),
       get,
       find,
       list: (ref, options) => cluster.list(ref, options),

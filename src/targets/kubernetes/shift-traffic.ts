@@ -58,10 +58,17 @@ export function goesOn({ abilities }: TrafficRouter): boolean {
   return abilities.weights === 'replicas';
 }
 
-/** Null when the document is in force; why not, when the time is up. `again` is done between two looks. */
+/**
+ * Null when the document is in force; why not, when the time is up. `again` is done between two looks; `onWait` is told
+ * once, where the first look does not find it.
+ */
 export async function confirm(
   traffic: TrafficRouter,
-  asked: VerifyRequest & { readonly timeoutMs: number; readonly again?: () => Promise<void> },
+  asked: VerifyRequest & {
+    readonly timeoutMs: number;
+    readonly again?: () => Promise<void>;
+    readonly onWait?: ((sentence: string) => void) | undefined;
+  },
 ): Promise<string | null> {
   const started = performance.now();
   let wait = FIRST_POLL_MS;
@@ -74,6 +81,12 @@ export async function confirm(
     if (passed + wait > limit) {
       const last = asked.fresh === true ? said : await traffic.verify({ ...asked, fresh: true });
       return last.kind === 'confirmed' ? null : describe(last);
+    }
+    if (look === 1) {
+      const limitS = Math.ceil(asked.timeoutMs / 1000);
+      asked.onWait?.(
+        `Waiting up to ${limitS} s until the weight ${asked.document.weight} % is in force: ${describe(said)}`,
+      );
     }
     await delay(wait, undefined, { signal: asked.signal });
     wait = Math.min(POLL_MS, wait * GROWTH);

@@ -55,11 +55,14 @@ export async function waitUntilReady(
   const changes = new Changes(cluster, refOf(at));
   let wait: number = Math.min(READY_DEFAULTS.firstPollMs, pollMs);
   let lookNow = options.justChanged !== true;
+  let isTold = false;
   try {
     for (;;) {
       try {
         const ready = lookNow ? await watch.look(elapsed()) : null;
         if (ready !== null) return ready;
+        if (!isTold) cluster.onWait?.(describeWait(watch.shown, options));
+        isTold = true;
         lookNow = true;
         await changes.next(Math.min(wait, Math.max(0, timeoutMs - elapsed())), signal);
       } catch (error) {
@@ -73,6 +76,12 @@ export async function waitUntilReady(
   } finally {
     changes.close();
   }
+}
+
+function describeWait(shown: string, { needed, complete, timeoutMs }: WaitReadyOptions): string {
+  const pods = needed === 1 ? '1 available pod' : `${needed} available pods`;
+  const older = complete ? ' of its newest version and no older ones' : '';
+  return `Waiting up to ${Math.round(timeoutMs / 1000)} s until ${shown} has ${pods}${older}.`;
 }
 
 /** When the next look is due: where a watch would tell of a change, at that; and in any case after a while. */

@@ -744,9 +744,9 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       await target.deploy(write(1));
       await target.setWeight(shift(2, 100, 0));
       if (promoted) await target.promote({ ...write(3), ...promotion });
-      const { writes } = await directly();
+      const { steps } = await directly();
 
-      expect(writes.map((one) => one.sentence)).toEqual([
+      expect(steps.map((one) => one.sentence)).toEqual([
         expect.stringMatching(/finds Deployment checkout-blue/),
         expect.stringMatching(/checkout-green is without pods/),
       ]);

@@ -268,10 +268,10 @@ describeWithApiServer(
       await target.reassert(look(3, 50));
       await target.setWeight(shift(4, 0, 50));
       const zero = (await routing())[`${NGINX}/canary-weight`];
-      const { writes } = await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+      const { steps } = await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
 
       expect(zero).toBe('0');
-      expect(writes.at(-1)?.sentence).toMatch(/checkout-canary is gone/);
+      expect(steps.at(-1)?.sentence).toMatch(/checkout-canary is gone/);
       expect(await cluster.find(deploymentRef('checkout-canary'), { signal })).toBeNull();
     });
   },

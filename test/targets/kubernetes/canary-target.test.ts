@@ -4,6 +4,7 @@ import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import { rollBackDirectly } from '../../../src/targets/kubernetes/direct-roll-back';
+import type { DirectNews } from '../../../src/targets/kubernetes/direct-roll-back';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { eventually } from '../instance';
@@ -316,14 +317,20 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
     it('is taken back in the same order on the cluster alone', async () => {
       controller.hold.add('checkout');
-      const done = rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+      const waits: string[] = [];
+      const onNews = (news: DirectNews): void => void (news.kind === 'wait' && waits.push(news.sentence));
+      const done = rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal, onNews });
       await eventually(async () => (await imageOf('checkout')) === V1, 'stable is being restored');
+      await eventually(() => Promise.resolve(waits.length > 0), 'it is told that it waits');
       const meanwhile = await weights();
       controller.hold.delete('checkout');
-      const { writes } = await done;
+      const { steps } = await done;
 
       expect(meanwhile).toEqual(CANARYS);
-      expect(writes.map(({ sentence }) => sentence)).toEqual([
+      expect(waits[0]).toMatch(
+        /^Waiting up to \d+ s until Deployment \S+\/checkout has 4 available pods of its newest/,
+      );
+      expect(steps.map(({ sentence }) => sentence)).toEqual([
         expect.stringMatching(/100 % again\. Deployment .* runs its version of before again/) as string,
         expect.stringMatching(/ is 0 %\./) as string,
         expect.stringMatching(/is no longer beside stable/) as string,
@@ -617,9 +624,10 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     });
 
     it('is taken back on the cluster alone', async () => {
-      const { writes } = await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
+      const { steps } = await rollBackDirectly(cluster, { namespace, name: 'checkout' }, { signal });
 
-      expect(writes[0]?.sentence).toMatch(sentence);
+      expect(steps[0]?.sentence).toMatch(sentence);
+      expect(steps[0]?.writes).toBe(0);
       expect(await find('Deployment', 'checkout-canary')).toBeNull();
       expect(await find('Service', 'checkout-canary')).toBeNull();
     });
@@ -649,14 +657,14 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       await target.deploy(write(1));
       await target.setWeight(shift(2, 50, 0));
       const told: string[] = [];
-      const { writes, release } = await rollBackDirectly(
+      const { steps, release } = await rollBackDirectly(
         cluster,
         { namespace, name: 'checkout' },
-        { signal, onWrite: ({ sentence }) => told.push(sentence) },
+        { signal, onNews: (news) => void (news.kind === 'done' && told.push(news.step.sentence)) },
       );
 
       expect(release).toBe('r1');
-      expect(told).toEqual(writes.map((one) => one.sentence));
+      expect(told).toEqual(steps.map((one) => one.sentence));
       expect(told[0]).toMatch(/ is 0 %\.$/);
       expect(await weights()).toEqual({ checkout: 1 });
       expect(await find('Deployment', 'checkout-canary')).toBeNull();

@@ -63,6 +63,19 @@ describe('what may pass', () => {
     expect(api.requests).toHaveLength(3);
   });
 
+  it('is told before it is tried again', async () => {
+    api.handlers = [status(500, 'InternalError', 'etcdserver: leader changed'), found];
+    const waits: string[] = [];
+
+    await connect({ onWait: (sentence) => waits.push(sentence) }).get(ref, { signal });
+
+    expect(waits).toEqual([
+      expect.stringMatching(
+        /^The API server answered 500 to get deployments\.apps in namespace shop: .*leader changed\. It is tried again in \d+ ms\.$/,
+      ),
+    ]);
+  });
+
   it('is not tried for ever', async () => {
     api.handlers = [status(500, 'InternalError', 'etcdserver: request timed out')];
 

@@ -162,9 +162,9 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
       await target.deploy(write(1));
       await target.setWeight(shift(2, weight));
       await remove('checkout-canary');
-      const { writes, release, version } = await directly();
+      const { steps, release, version } = await directly();
 
-      expect(writes[0]?.sentence).toMatch(/ is 0 %\.$/);
+      expect(steps[0]?.sentence).toMatch(/ is 0 %\.$/);
       expect({ release, version }).toEqual({ release: RELEASE, version: null });
       // Nothing of the release is left, and what it still sends is refused.
       expect(await routing()).toEqual(before);
@@ -202,10 +202,10 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
       await target.setWeight(shift(2, 100));
       await target.promote({ ...write(3), ...promotion });
       await remove('checkout-canary');
-      const { writes } = await directly();
+      const { steps } = await directly();
 
       // Nobody serves where the traffic is, so that it waits for no pods.
-      expect(writes.map(({ sentence }) => sentence)).toEqual([
+      expect(steps.map(({ sentence }) => sentence)).toEqual([
         expect.stringMatching(/ is 0 %\.$/),
         expect.stringMatching(/runs its version of before again/),
         expect.stringMatching(/checkout-canary is gone/),
@@ -336,9 +336,9 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
       await target.setWeight(shift(2, 100));
       if (promoted) await target.promote({ ...write(3), ...promotion });
       await remove('checkout-green');
-      const { writes } = await directly();
+      const { steps } = await directly();
 
-      expect(writes.map(({ sentence }) => sentence)).toEqual([
+      expect(steps.map(({ sentence }) => sentence)).toEqual([
         expect.stringMatching(/finds Deployment checkout-blue/),
         expect.stringMatching(/checkout-green is gone; checkout-blue has all of the traffic\.$/),
       ]);

@@ -247,7 +247,8 @@ class BlueGreenTarget implements Target {
         if (idle === pair.next) {
           gone = describeGone(await split.apply({ document: NONE, fence, signal, mayBeGone: true }));
           // No pods are taken from a side that may still get traffic.
-          const back = { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true };
+          const { onWait } = this.#cluster;
+          const back = { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true, onWait };
           const why = await confirm(split, back);
           if (why !== null) throw new TargetFailure('unreachable', `The new version may still get traffic: ${why}`);
         }

@@ -296,7 +296,8 @@ class CanaryTarget implements Target {
         const again = async (): Promise<void> => {
           await traffic.apply({ document: none, fence, signal, mayBeGone: true });
         };
-        const back = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true };
+        const { onWait } = this.#cluster;
+        const back = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true, onWait };
         const how = { ...back, ...(goesOn(traffic) ? { again } : {}) };
         const why = await confirm(traffic, how);
         if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
@@ -493,7 +494,8 @@ class CanaryTarget implements Target {
       const document = { weight: 100, match };
       await traffic.apply({ document, fence, signal });
       if (weight === 100) return '';
-      const why = await confirm(traffic, { document, signal, timeoutMs: CONFIRM_BACK_MS });
+      const { onWait } = this.#cluster;
+      const why = await confirm(traffic, { document, signal, timeoutMs: CONFIRM_BACK_MS, onWait });
       return `${describeShare(this.#plan)} 100 % again${why === null ? '' : `, and not known to be in force: ${why}`}. `;
     } catch (error) {
       if (!(error instanceof TrafficFailure)) throw error;
