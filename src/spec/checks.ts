@@ -42,6 +42,7 @@ export function checkDocument(raw: unknown): {
   if (target === 'kubernetes') problems.push(...checkNames(kubernetes, { blueGreen, splitter }));
   if (target === 'flag') problems.push(...checkFlag(spec, steps ?? []));
   const warnings: Finding[] = serviceWarnings(raw, target);
+  if (splitter === 'replicas' && !blueGreen) warnings.push(...shareWarnings(steps));
   const analysis = field(spec, 'analysis');
   if (analysis === undefined && target === 'kubernetes') {
     const message = `the key "analysis" is missing: a ${target} target has no counters of its own. Allowed: analysis: { source: { prometheus: { url: … } } }.`;
@@ -273,6 +274,26 @@ function serviceWarnings(raw: unknown, target: TargetPlan['kind']): Finding[] {
       message: `the Service is ${found(service)}, but {{service}} in queries stands for metadata.name, ${found(name)}.`,
     },
   ];
+}
+
+/** A weight that takes more pods than this is most likely above what it says; few services have so many. */
+const USUAL_PODS = 10;
+
+/** How many pods there are only the cluster knows; that small shares take many is known without it. */
+function shareWarnings(steps: readonly PlacedStep[] | null): Finding[] {
+  const placed = steps ?? defaultSteps(false).map((step): PlacedStep => ({ path: [], step }));
+  const first = placed.find(({ step }) => step.weight !== undefined);
+  const weight = first?.step.weight;
+  if (first === undefined || weight === undefined || podsOf(weight) <= USUAL_PODS) return [];
+  const given = { path: [...first.path, 'weight'] };
+  const usual = { path: ['spec', 'target', 'kubernetes', 'traffic', 'replicas'], on: 'key' as const };
+  const message = `with "replicas" a share is a whole number of pods, one at least: ${weight} % takes ${podsOf(weight)} pods of both tracks together, and with fewer it comes to more. \`sluice doctor\` says what the pods that there are make of each weight.`;
+  return [{ ...(steps === null ? usual : given), message }];
+}
+
+/** Pods of both tracks together, of which one is nearest to the weight. */
+function podsOf(weight: number): number {
+  return Math.round(100 / weight);
 }
 
 function targetKind(target: unknown): TargetPlan['kind'] | null {

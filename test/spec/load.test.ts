@@ -714,6 +714,22 @@ describe('what must fit together', () => {
     expect(problemsOf(text.replace(path, 'smokeTest: false'))).toEqual([]);
   });
 
+  it.each([
+    ['the usual weights', null, 'spec.target.kubernetes.traffic.replicas', '5 % takes 20 pods'],
+    ['a small weight', '[{ weight: 3 }, { weight: 100 }]', 'spec.steps[0].weight', '3 % takes 33 pods'],
+    ['weights that ten pods reach', '[{ weight: 10 }, { weight: 25 }, { weight: 100 }]', null, null],
+    ['all at once', '[{ weight: 100 }]', null, null],
+  ])('warns of shares that take many pods where the pods are the share: %s', (_, steps, path, takes) => {
+    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}')
+      .replace('  smokeTest: { path: /healthz }\n', '')
+      .replace(/  steps:[\s\S]*?  analysis:/, steps === null ? '  analysis:' : `  steps: ${steps}\n  analysis:`);
+
+    const result = parseSpec(text, 'release.yaml');
+
+    const message = `${path}: with "replicas" a share is a whole number of pods, one at least: ${takes} of both tracks together, and with fewer it comes to more. \`sluice doctor\` says what the pods that there are make of each weight.`;
+    expect(result.ok && result.warnings).toEqual(path === null ? [] : [expect.objectContaining({ path, message })]);
+  });
+
   it('warns where names may be mixed up, without refusing', () => {
     const mixed = parseSpec(prometheusDocument('').replace(', labels: { job: shop }', ''), 'release.yaml');
     const otherService = parseSpec(DESIGN_EXAMPLE.replace('service: checkout', 'service: web'), 'release.yaml');
