@@ -3,7 +3,7 @@ import { resolveAnalysis } from './analysis-plan';
 import type { Finding, Soak } from './analysis-plan';
 import { DEFAULTS } from './defaults';
 import { found, milliseconds } from './fields';
-import type { TargetPlan, TrafficMatchPlan, TrafficPlan } from './plan-types';
+import type { TargetPlan, TrafficPlan } from './plan-types';
 import { analysisSchema, stepSchema } from './schema';
 import type { StepSpec } from './schema';
 
@@ -92,12 +92,25 @@ function trafficKind(kubernetes: unknown): string | null {
   return Object.keys(MATCHES).find((kind) => field(traffic, kind) !== undefined) ?? null;
 }
 
+type MatchKind = 'header' | 'header-value' | 'cookie';
+
+const MATCH_WORDS: Readonly<Record<MatchKind, string>> = {
+  header: 'the name of a header alone',
+  'header-value': 'a header and its value',
+  cookie: 'a cookie',
+};
+
+function kindOf({ header, cookie }: NonNullable<StepSpec['match']>): MatchKind {
+  if (cookie !== undefined) return 'cookie';
+  return typeof header === 'string' ? 'header' : 'header-value';
+}
+
 /** What each splitter can tell requests by; src/traffic has the same in its abilities, and a test holds both equal. */
-export const MATCHES: Readonly<Record<TrafficPlan['kind'], readonly TrafficMatchPlan['kind'][]>> = {
-  gatewayAPI: ['header'],
-  nginx: ['header', 'cookie'],
+export const MATCHES: Readonly<Record<TrafficPlan['kind'], readonly MatchKind[]>> = {
+  gatewayAPI: ['header-value'],
+  nginx: ['header', 'header-value', 'cookie'],
   traefik: [],
-  istio: ['header', 'cookie'],
+  istio: ['header-value', 'cookie'],
   serviceSelector: [],
   replicas: [],
 };
@@ -113,7 +126,7 @@ function checkMatches(
     if (step.weight !== undefined) weights += 1;
     if (step.match === undefined) continue;
     const at = { path: [...path, 'match'], on: 'key' as const };
-    const kind = step.match.cookie === undefined ? 'header' : 'cookie';
+    const kind = kindOf(step.match);
     if (target !== 'kubernetes') {
       problems.push({
         ...at,
@@ -124,8 +137,8 @@ function checkMatches(
     } else if (splitter !== null && splitter in MATCHES) {
       const can = MATCHES[splitter as TrafficPlan['kind']];
       if (can.includes(kind)) continue;
-      const allowed = can.length === 0 ? NO_MATCH : `Allowed: ${can.join(' or ')}.`;
-      problems.push({ ...at, message: `${splitter} cannot tell requests by a ${kind}. ${allowed}` });
+      const allowed = can.length === 0 ? NO_MATCH : `Allowed: ${can.map((one) => MATCH_WORDS[one]).join(' or ')}.`;
+      problems.push({ ...at, message: `${splitter} cannot tell requests by ${MATCH_WORDS[kind]}. ${allowed}` });
     }
   }
   return problems;

@@ -114,7 +114,8 @@ function whatOf(step: PlanStep, plan: Plan): string {
     }
     case 'match': {
       const { match } = step;
-      const marked = match.kind === 'header' ? `header ${match.name}: ${match.value}` : `cookie ${match.name}: always`;
+      const value = match.kind === 'header' ? (match.value ?? 'always') : 'always';
+      const marked = `${match.kind} ${match.name}: ${value}`;
       return `send requests with the ${marked} to the new version, whatever the weight`;
     }
     case 'approve': {

@@ -428,6 +428,20 @@ describe('describePlan', () => {
     ]);
   });
 
+  it('plans a header by its name alone as the words that NGINX knows', () => {
+    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'nginx: { ingress: checkout }').replace(
+      '    - { weight: 5, soak: 60s }',
+      '    - match: { header: x-canary }\n    - { weight: 5, soak: 60s }',
+    );
+    const made = plan(validSpec(text), IMAGE);
+
+    const match = { kind: 'header', name: 'x-canary', value: null };
+    expect(made.steps[2]).toEqual({ kind: 'match', name: 'match header x-canary', match });
+    expect(describePlan(made).rows[2]?.what).toBe(
+      'send requests with the header x-canary: always to the new version, whatever the weight',
+    );
+  });
+
   it('says what shares depend on where they are the number of pods', () => {
     const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}');
     const notes = (spec: string): string =>
