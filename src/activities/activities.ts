@@ -22,8 +22,8 @@ const HEARTBEAT_EVERY_MS = 1_000;
  */
 export function createActivities(deps: ActivityDeps): ReleaseActivities {
   return {
-    observe: ({ target: plan, version, match = [] }) =>
-      onTarget(deps, plan, (target, signal) => target.observe({ version, match, signal })),
+    observe: ({ target: plan, version, match = [], weights = [] }) =>
+      onTarget(deps, plan, (target, signal) => target.observe({ version, match, weights, signal })),
     deploy: (input) =>
       onTarget(deps, input.target, async (target, signal) => ({
         sentence: await target.deploy({ ...writeOf(input, signal), timeoutMs: input.timeoutMs }),

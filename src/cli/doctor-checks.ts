@@ -135,13 +135,16 @@ async function targetCheck(
   const target = lazy.kubernetesTarget().createKubernetesTarget(plan, { cluster, resolve });
   try {
     const match = steps.flatMap((step) => (step.kind === 'match' ? [step.match] : []));
-    const { stableVersion, weight, onlyCanary } = await target.observe({ version: ANY_IMAGE, match, signal });
+    const weights = steps.flatMap((step) => (step.kind === 'weight' ? [step.weight] : []));
+    const seen = await target.observe({ version: ANY_IMAGE, match, weights, signal });
+    const { stableVersion, weight, onlyCanary, reach, missed } = seen;
     if (onlyCanary !== undefined) return { name: 'target', state: 'warn', sentence: onlyCanary, hint: null };
     const runs = stableVersion === null ? 'no version yet' : stableVersion;
-    return ok(
-      'target',
-      `${plan.namespace}/${plan.deployment} can be released; stable runs ${runs}, weight ${weight} %.`,
-    );
+    const can = `${plan.namespace}/${plan.deployment} can be released; stable runs ${runs}, weight ${weight} %`;
+    const sentence = reach === undefined ? `${can}.` : `${can}; ${reach}`;
+    if (missed === undefined) return ok('target', sentence);
+    const hint = 'Let the steps name weights that these pods reach, or give stable more pods first.';
+    return { name: 'target', state: 'warn', sentence: `${sentence} ${missed}`, hint };
   } catch (error) {
     return bad('target', error, 'A release is refused for that before anything is changed.');
   } finally {

@@ -255,7 +255,7 @@ function asWritten(step: PlanStep, soakMs: number | undefined): object | null {
       return {
         match:
           step.match.kind === 'header'
-            ? { header: { [step.match.name]: step.match.value } }
+            ? { header: step.match.value === null ? step.match.name : { [step.match.name]: step.match.value } }
             : { cookie: step.match.name },
       };
     case 'approve': {

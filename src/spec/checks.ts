@@ -3,7 +3,7 @@ import { resolveAnalysis } from './analysis-plan';
 import type { Finding, Soak } from './analysis-plan';
 import { DEFAULTS } from './defaults';
 import { found, milliseconds } from './fields';
-import type { TargetPlan, TrafficMatchPlan, TrafficPlan } from './plan-types';
+import type { TargetPlan, TrafficPlan } from './plan-types';
 import { analysisSchema, stepSchema } from './schema';
 import type { StepSpec } from './schema';
 
@@ -42,6 +42,7 @@ export function checkDocument(raw: unknown): {
   if (target === 'kubernetes') problems.push(...checkNames(kubernetes, { blueGreen, splitter }));
   if (target === 'flag') problems.push(...checkFlag(spec, steps ?? []));
   const warnings: Finding[] = serviceWarnings(raw, target);
+  if (splitter === 'replicas' && !blueGreen) warnings.push(...shareWarnings(steps));
   const analysis = field(spec, 'analysis');
   if (analysis === undefined && target === 'kubernetes') {
     const message = `the key "analysis" is missing: a ${target} target has no counters of its own. Allowed: analysis: { source: { prometheus: { url: … } } }.`;
@@ -91,12 +92,25 @@ function trafficKind(kubernetes: unknown): string | null {
   return Object.keys(MATCHES).find((kind) => field(traffic, kind) !== undefined) ?? null;
 }
 
+type MatchKind = 'header' | 'header-value' | 'cookie';
+
+const MATCH_WORDS: Readonly<Record<MatchKind, string>> = {
+  header: 'the name of a header alone',
+  'header-value': 'a header and its value',
+  cookie: 'a cookie',
+};
+
+function kindOf({ header, cookie }: NonNullable<StepSpec['match']>): MatchKind {
+  if (cookie !== undefined) return 'cookie';
+  return typeof header === 'string' ? 'header' : 'header-value';
+}
+
 /** What each splitter can tell requests by; src/traffic has the same in its abilities, and a test holds both equal. */
-export const MATCHES: Readonly<Record<TrafficPlan['kind'], readonly TrafficMatchPlan['kind'][]>> = {
-  gatewayAPI: ['header'],
-  nginx: ['header', 'cookie'],
+export const MATCHES: Readonly<Record<TrafficPlan['kind'], readonly MatchKind[]>> = {
+  gatewayAPI: ['header-value'],
+  nginx: ['header', 'header-value', 'cookie'],
   traefik: [],
-  istio: ['header', 'cookie'],
+  istio: ['header-value', 'cookie'],
   serviceSelector: [],
   replicas: [],
 };
@@ -112,7 +126,7 @@ function checkMatches(
     if (step.weight !== undefined) weights += 1;
     if (step.match === undefined) continue;
     const at = { path: [...path, 'match'], on: 'key' as const };
-    const kind = step.match.cookie === undefined ? 'header' : 'cookie';
+    const kind = kindOf(step.match);
     if (target !== 'kubernetes') {
       problems.push({
         ...at,
@@ -123,8 +137,8 @@ function checkMatches(
     } else if (splitter !== null && splitter in MATCHES) {
       const can = MATCHES[splitter as TrafficPlan['kind']];
       if (can.includes(kind)) continue;
-      const allowed = can.length === 0 ? NO_MATCH : `Allowed: ${can.join(' or ')}.`;
-      problems.push({ ...at, message: `${splitter} cannot tell requests by a ${kind}. ${allowed}` });
+      const allowed = can.length === 0 ? NO_MATCH : `Allowed: ${can.map((one) => MATCH_WORDS[one]).join(' or ')}.`;
+      problems.push({ ...at, message: `${splitter} cannot tell requests by ${MATCH_WORDS[kind]}. ${allowed}` });
     }
   }
   return problems;
@@ -273,6 +287,26 @@ function serviceWarnings(raw: unknown, target: TargetPlan['kind']): Finding[] {
       message: `the Service is ${found(service)}, but {{service}} in queries stands for metadata.name, ${found(name)}.`,
     },
   ];
+}
+
+/** A weight that takes more pods than this is most likely above what it says; few services have so many. */
+const USUAL_PODS = 10;
+
+/** How many pods there are only the cluster knows; that small shares take many is known without it. */
+function shareWarnings(steps: readonly PlacedStep[] | null): Finding[] {
+  const placed = steps ?? defaultSteps(false).map((step): PlacedStep => ({ path: [], step }));
+  const first = placed.find(({ step }) => step.weight !== undefined);
+  const weight = first?.step.weight;
+  if (first === undefined || weight === undefined || podsOf(weight) <= USUAL_PODS) return [];
+  const given = { path: [...first.path, 'weight'] };
+  const usual = { path: ['spec', 'target', 'kubernetes', 'traffic', 'replicas'], on: 'key' as const };
+  const message = `with "replicas" a share is a whole number of pods, one at least: ${weight} % takes ${podsOf(weight)} pods of both tracks together, and with fewer it comes to more. \`sluice doctor\` says what the pods that there are make of each weight.`;
+  return [{ ...(steps === null ? usual : given), message }];
+}
+
+/** Pods of both tracks together, of which one is nearest to the weight. */
+function podsOf(weight: number): number {
+  return Math.round(100 / weight);
 }
 
 function targetKind(target: unknown): TargetPlan['kind'] | null {

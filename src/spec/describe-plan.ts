@@ -114,7 +114,8 @@ function whatOf(step: PlanStep, plan: Plan): string {
     }
     case 'match': {
       const { match } = step;
-      const marked = match.kind === 'header' ? `header ${match.name}: ${match.value}` : `cookie ${match.name}: always`;
+      const value = match.kind === 'header' ? (match.value ?? 'always') : 'always';
+      const marked = `${match.kind} ${match.name}: ${value}`;
       return `send requests with the ${marked} to the new version, whatever the weight`;
     }
     case 'approve': {
@@ -164,7 +165,7 @@ function longest(step: PlanStep, { analysis, target }: Plan): number {
   }
 }
 
-function notesOf({ analysis, steps, onFailure }: Plan): string[] {
+function notesOf({ analysis, steps, onFailure, target }: Plan): string[] {
   // Nothing is measured then.
   if (!steps.some((step) => step.kind === 'weight')) return [];
   const { minRequests, windowMs, lagMs = 0, onNoData } = analysis;
@@ -173,6 +174,12 @@ function notesOf({ analysis, steps, onFailure }: Plan): string[] {
     `More than ${analysis.failureLimit} failed measurements of a step fail it; then: ${onFailure === 'rollback' ? 'roll back' : 'pause for a person'}.`,
     `Without enough valid measurements the weight is held up to ${formatDuration(onNoData.extendMs)} longer, then: ${NO_DATA_WORDS[onNoData.then]}.`,
   ];
+  const splits = steps.some((step) => step.kind === 'weight' && step.weight < 100);
+  if (target.kind === 'kubernetes' && target.traffic.kind === 'replicas' && splits) {
+    notes.push(
+      'A share is a whole number of pods, so which weights are reached depends on how many there are; `sluice doctor` says what they make of each, and the deploy step does.',
+    );
+  }
   if (lagMs > 0) {
     const lag = formatDuration(lagMs);
     notes.push(

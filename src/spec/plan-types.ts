@@ -132,7 +132,8 @@ export interface MatchStep extends StepBase {
 }
 
 export type TrafficMatchPlan =
-  | { readonly kind: 'header'; readonly name: string; readonly value: string }
+  /** `value: null` stands for NGINX's own words, `always` and `never`. */
+  | { readonly kind: 'header'; readonly name: string; readonly value: string | null }
   /** A cookie whose value is `always`. */
   | { readonly kind: 'cookie'; readonly name: string };
 

@@ -157,6 +157,7 @@ function planStep({ weight, soak, match, approve }: StepSpec): PlanStep {
 
 function planMatch({ header, cookie }: NonNullable<StepSpec['match']>): TrafficMatchPlan {
   if (cookie !== undefined) return { kind: 'cookie', name: cookie };
+  if (typeof header === 'string') return { kind: 'header', name: header, value: null };
   const [name, value] = Object.entries(header ?? {})[0] ?? [];
   if (name === undefined || value === undefined) throw new ReleaseError('invalid-spec', 'spec.steps: an empty match.');
   return { kind: 'header', name, value };

@@ -245,22 +245,27 @@ const headerOrCookieName = text({
   allowed: 'a name of 1 to 128 characters, without spaces and separators',
 });
 
+const headerAndValue = z
+  .record(
+    headerOrCookieName,
+    text({ pattern: /^[\x20-\x7e]+$/, maxLength: 256, allowed: 'printable ASCII in quotes, 1 to 256 characters' }),
+  )
+  .refine((headers) => Object.keys(headers).length === 1, {
+    error: 'there must be exactly one header. Allowed: one header and its value, { x-canary: "true" }.',
+  })
+  .meta({ $comment: 'one header and its value', minProperties: 1, maxProperties: 1 });
+
 const match = oneOf('match', {
   header: z
-    .record(
-      headerOrCookieName,
-      text({ pattern: /^[\x20-\x7e]+$/, maxLength: 256, allowed: 'printable ASCII in quotes, 1 to 256 characters' }),
-      {
-        error: (issue) =>
-          `${found(issue.input)} is not allowed here. Allowed: one header and its value, { x-canary: "true" }.`,
-      },
-    )
-    .refine((headers) => Object.keys(headers).length === 1, {
-      error: 'there must be exactly one header. Allowed: one header and its value, { x-canary: "true" }.',
+    .union([headerAndValue, headerOrCookieName], {
+      error: (issue) =>
+        `${found(issue.input)} is not allowed here. Allowed: one header and its value, { x-canary: "true" }, or the name of a header, x-canary.`,
     })
-    .meta({ $comment: 'one header and its value', minProperties: 1, maxProperties: 1 })
+    .meta({ $comment: 'one header and its value, or the name of a header' })
     .optional()
-    .describe('Requests with this header and value get the new version.'),
+    .describe(
+      'Requests with this header and value get the new version. By its name alone, as only NGINX can: requests with the value "always" do, and those with "never" do not.',
+    ),
   cookie: headerOrCookieName.optional().describe('Requests with this cookie, of value "always", get the new version.'),
 }).describe('Sends requests that are marked to the new version, whatever the weight. Before the first weight.');
 

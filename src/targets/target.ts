@@ -45,6 +45,8 @@ export interface TargetLook {
   readonly version: string;
   /** All that the release will route by beside the weight; a target without room for it refuses. */
   readonly match?: readonly TrafficMatchPlan[];
+  /** All that it will ask for; where not every percentage can be reached, the view says what these come to. */
+  readonly weights?: readonly number[];
   readonly signal: AbortSignal;
 }
 
@@ -80,6 +82,10 @@ export interface TargetView {
   readonly idle?: Colour;
   /** Why only the canary can carry the traffic that it has, and what to do: a sentence. Left out where stable can, too. */
   readonly onlyCanary?: string;
+  /** What weights can be reached at all, a clause. Left out where each can. */
+  readonly reach?: string;
+  /** Which of the weights asked about cannot be reached, and what they come to: a sentence. Left out where all can. */
+  readonly missed?: string;
 }
 
 export interface Reassertion {

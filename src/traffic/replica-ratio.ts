@@ -41,7 +41,7 @@ export function splitReplicas(weight: number, total: number): ReplicaSplit {
   const note =
     share === weight
       ? null
-      : `${weight} % cannot be reached with ${total} pods; the canary has ${canary} of them, ${shown} % of the connections.`;
+      : `${weight} % cannot be reached with ${pods(total)}; the canary has ${canary} of them, ${shown} % of the connections.`;
   return { stable: total - canary, canary, share, note };
 }
 
@@ -50,10 +50,45 @@ export function describeReach(total: number): string {
   const steps = Array.from({ length: total + 1 }, (_, canary) => Math.round((1000 * canary) / total) / 10);
   const shown = steps.length <= 12 ? steps.join(', ') : `multiples of ${Math.round(1000 / total) / 10}`;
   return (
-    `the Service spreads connections over the pods of both tracks, so with ${total} pods only ${shown} % can be reached,` +
+    `the Service spreads connections over the pods of both tracks, so with ${pods(total)} only ${shown} % can be reached,` +
     ' as an average over many connections; long-lived ones stay where they are, and taking traffic back lasts until' +
     ' stable has its pods again. No header or cookie is looked at.'
   );
+}
+
+/** Those of the weights that so many pods cannot reach, what they come to, and what would reach all; null where all are. */
+export function describeMissed(weights: readonly number[], total: number): string | null {
+  const missed = new Map<number, number[]>();
+  for (const weight of weights) {
+    if (isReached(weight, total)) continue;
+    const shown = Math.round(splitReplicas(weight, total).share * 10) / 10;
+    missed.set(shown, [...(missed.get(shown) ?? []), weight]);
+  }
+  if (missed.size === 0) return null;
+  const clauses = [...missed].map(
+    ([share, those]) => `${those.join(', ')} % ${those.length === 1 ? 'comes' : 'come'} to ${share} %`,
+  );
+  const enough = podsFor(weights);
+  const remedy = enough === null ? '' : `; ${pods(enough)} would reach all`;
+  return `With ${pods(total)} not every weight can be reached: ${clauses.join('; ')}${remedy}.`;
+}
+
+/** The fewest pods of both tracks together that reach each of the weights; null where it takes more than a thousand. */
+export function podsFor(weights: readonly number[]): number | null {
+  for (let total = 1; total <= 1000; total += 1) {
+    if (weights.every((weight) => isReached(weight, total))) return total;
+  }
+  return null;
+}
+
+/** A third of the pods is 33 % to who asks for that. */
+function isReached(weight: number, total: number): boolean {
+  const { share } = splitReplicas(weight, total);
+  return share === weight || Math.round(share) === weight;
+}
+
+function pods(count: number): string {
+  return `${count} ${count === 1 ? 'pod' : 'pods'}`;
 }
 
 const Deployment = z.looseObject({

@@ -38,6 +38,8 @@ export interface TargetRef {
 export interface ObserveInput extends TargetRef {
   /** All that the steps will route by, so that what has no room for it is refused before anything is changed. */
   readonly match?: readonly TrafficMatchPlan[];
+  /** All that the steps will ask for, so that what cannot be reached is said before anybody gets more than was asked for. */
+  readonly weights?: readonly number[];
 }
 
 /** What the traffic is asked to be like, beside the weight. */
@@ -56,6 +58,8 @@ export interface TargetObservation {
   readonly idle?: Colour;
   /** Why only the canary can carry the traffic that it has, and what to do: a sentence. */
   readonly onlyCanary?: string;
+  /** Which of the weights cannot be reached, and what they come to: a sentence. */
+  readonly missed?: string;
 }
 
 export interface DeployInput extends TargetRef {

@@ -109,7 +109,9 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   const { state, plan } = run;
   enter(run, 'deploying');
   const match = plan.steps.flatMap((one) => (one.kind === 'match' ? [one.match] : []));
-  const seen = await observe.executeWithOptions({ summary: 'look at the target' }, [{ ...targetRef(run), match }]);
+  const weights = plan.steps.flatMap((one) => (one.kind === 'weight' ? [one.weight] : []));
+  const looked = { ...targetRef(run), match, weights };
+  const seen = await observe.executeWithOptions({ summary: 'look at the target' }, [looked]);
   state.stableVersion = seen.stableVersion;
   state.artifact = seen.artifact;
   refuseOtherTrack(seen, step.onto);
@@ -126,10 +128,10 @@ async function deployStep(run: Run, step: DeployStep): Promise<StepEnd> {
   }
   refuseWithoutStable(run, seen);
   recordInverse(run, { op: 'removeCanary' });
-  const { sentence } = await deploy.executeWithOptions(
-    { summary: `deploy ${plan.version}`, ...within(step.timeoutMs) },
-    [{ ...targetRef(run), fence: nextFence(run), timeoutMs: step.timeoutMs }],
-  );
+  const deployed = await deploy.executeWithOptions({ summary: `deploy ${plan.version}`, ...within(step.timeoutMs) }, [
+    { ...targetRef(run), fence: nextFence(run), timeoutMs: step.timeoutMs },
+  ]);
+  const sentence = seen.missed === undefined ? deployed.sentence : `${deployed.sentence} ${seen.missed}`;
   record(run, 'deployed', sentence, { step: state.step });
   endStep(run, 'passed', sentence);
   return 'done';

@@ -178,16 +178,16 @@ describe('what Slack does not take', () => {
   });
 });
 
-it('the look at the target knows what the steps will route by, also where a workflow of before does not say', async () => {
+it('the look at the target knows what the steps will ask for, also where a workflow of before does not say', async () => {
   const { env, activities, target } = world();
   const match = [{ kind: 'header', name: 'x-canary', value: 'true' }] as const;
 
-  await env.run(() => activities.observe({ ...ref, match }));
+  await env.run(() => activities.observe({ ...ref, match, weights: [5, 100] }));
   await env.run(() => activities.observe(ref));
 
   expect(target.calls.map(({ write }) => write)).toEqual([
-    { version: ref.version, match },
-    { version: ref.version, match: [] },
+    { version: ref.version, match, weights: [5, 100] },
+    { version: ref.version, match: [], weights: [] },
   ]);
 });
 

@@ -93,6 +93,9 @@ const SERVICE = {
   },
 } as const;
 
+const DEPLOYMENT = '/apis/apps/v1/namespaces/shop/deployments/checkout';
+const FOUR_PODS = { ...SERVICE[DEPLOYMENT].spec, replicas: 4 };
+
 function allow(
   isAllowed: (asked: Asked['spec']['resourceAttributes']) => boolean,
   objects: Readonly<Record<string, object>> = SERVICE,
@@ -140,6 +143,37 @@ describe('sluice doctor, of a release to Kubernetes', () => {
 
     expect(ran.code).toBe(1);
     expect(ran.out).toMatch(sentence);
+  });
+
+  it.each([
+    ['25, 50', null],
+    ['5, 25, 60', '5 % comes to 25 %; 60 % comes to 50 %; 20 pods would reach all.'],
+  ])('says what the number of pods allows, and what it makes of the weights %s', async (weights, missed) => {
+    const own = path.join(directory, 'replicas.yaml');
+    const steps = [...weights.split(', '), '100'].map((weight) => `{ weight: ${weight} }`).join(', ');
+    const spec = SPEC.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}');
+    await writeFile(own, spec.replace('  analysis:', `  steps: [${steps}]\n  analysis:`));
+    allow(() => true, { ...SERVICE, [DEPLOYMENT]: { ...SERVICE[DEPLOYMENT], spec: FOUR_PODS } });
+
+    const ran = await run(['doctor', own], { client: new FakeSluice(), env });
+
+    const line = ran.out.split('\n').find((one) => one.includes('target: '));
+    const reach = 'weight 0 %; the Service spreads connections over the pods of both tracks, so with 4 pods only';
+    expect(line).toContain(`shop/checkout can be released; stable runs registry.example/shop:v1, ${reach}`);
+    expect(line?.startsWith(missed === null ? '✔' : '⚠')).toBe(true);
+    if (missed === null) expect(line).not.toContain('not every weight');
+    else expect(line?.endsWith(`With 4 pods not every weight can be reached: ${missed}`)).toBe(true);
+  });
+
+  it('says of a Service selector that it is all or nothing', async () => {
+    const own = path.join(directory, 'selector.yaml');
+    const spec = SPEC.replace('gatewayAPI: { httpRoute: checkout }', 'serviceSelector: {}');
+    await writeFile(own, spec);
+    allow(() => true);
+
+    const ran = await run(['doctor', own], { client: new FakeSluice(), env });
+
+    expect(ran.out).toContain('weight 0 %; a Service selector sends everything to the one track or the other');
   });
 
   it('names each that is missing, and how to get it', async () => {

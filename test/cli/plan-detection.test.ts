@@ -474,6 +474,14 @@ describe('sluice plan --suggest', () => {
     expect(Math.max(...found)).toBeLessThanOrEqual(10);
   });
 
+  it('prints a header without a value as its name alone', async () => {
+    const target = 'traffic: { nginx: { ingress: checkout } }';
+    const steps = STEPS.replace('{ x-canary: "true" }', 'x-canary');
+    const { out } = await plan(await release({ target, steps }), '--suggest', '--rise', '10x');
+
+    expect((parse(out) as { steps: unknown[] }).steps[0]).toEqual({ match: { header: 'x-canary' } });
+  });
+
   it('says which step no soak within a day is long enough for', async () => {
     const args = ['--suggest', '--traffic', '1/s', '--base', '0.1%'];
     const { out } = await plan(await release(), ...args);

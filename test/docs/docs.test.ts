@@ -16,6 +16,7 @@ import { createCli } from '../../src/cli/create-cli';
 import { buildProgram } from '../../src/cli/program';
 import { parseSpec } from '../../src/spec/load';
 import { plan } from '../../src/spec/plan';
+import { FAULT_GRACES } from '../../src/targets/kubernetes/pod-faults';
 import { builtSluice, BUILD_WITHIN_MS } from '../examples/built-sluice';
 import { fencedBlocks } from '../examples/markdown';
 import { allOptions, sluiceCalls, unknownIn } from './command-lines';
@@ -94,6 +95,15 @@ it("docs/kubernetes.md's blue-green release has no problem, and switches once", 
   expect(plan(parsed.spec, 'checkout:2').steps.map((step) => step.name)).toEqual([
     ...['deploy', 'smoke test', 'approval', 'weight 100 %', 'promote'],
   ]);
+});
+
+it('docs/kubernetes.md says how long pods may be without a node, or refused by a quota', () => {
+  const page = read('docs/kubernetes.md').replace(/\s+/gu, ' ');
+  const [node, quota] = [FAULT_GRACES.unschedulableMs / 1000, FAULT_GRACES.refusedMs / 1000];
+
+  expect(page).toContain(`pods that no node takes do after ${node} s`);
+  expect(page).toContain(`**Pods that no node takes** have ${node} s, because a cluster autoscaler`);
+  expect(page).toContain(`Pods that a quota refuses have ${quota} s`);
 });
 
 describe('the command lines', () => {

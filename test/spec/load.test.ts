@@ -630,11 +630,32 @@ describe('what must fit together', () => {
       'spec.steps[1].match: match stands after a weight. Allowed: before the first weight.',
     ]);
     expect(problems(gateway, `${cookie}, { weight: 100 }`)).toEqual([
-      'spec.steps[0].match: gatewayAPI cannot tell requests by a cookie. Allowed: header.',
+      'spec.steps[0].match: gatewayAPI cannot tell requests by a cookie. Allowed: a header and its value.',
     ]);
     expect(problems('replicas: {}', `${header}, { weight: 100 }`)).toContain(
-      'spec.steps[0].match: replicas cannot tell requests by a header. Allowed: steps without match.',
+      'spec.steps[0].match: replicas cannot tell requests by a header and its value. Allowed: steps without match.',
     );
+    const bare = '{ match: { header: x-canary } }';
+    expect(problems('nginx: { ingress: checkout }', `${bare}, ${cookie}, { weight: 100 }`)).toEqual([]);
+    expect(problems(gateway, `${bare}, { weight: 100 }`)).toEqual([
+      'spec.steps[0].match: gatewayAPI cannot tell requests by the name of a header alone. Allowed: a header and its value.',
+    ]);
+    expect(problems('istio: { virtualService: checkout }', `${bare}, { weight: 100 }`)).toEqual([
+      'spec.steps[0].match: istio cannot tell requests by the name of a header alone. Allowed: a header and its value or a cookie.',
+    ]);
+    for (const wrong of ['[x-canary]', 'true']) {
+      expect(problems('nginx: { ingress: checkout }', `{ match: { header: ${wrong} } }, { weight: 100 }`)).toEqual([
+        expect.stringMatching(
+          /is not allowed here\. Allowed: one header and its value, .*, or the name of a header, x-c/u,
+        ),
+      ]);
+    }
+    expect(problems('nginx: { ingress: checkout }', `{ match: { header: a b } }, { weight: 100 }`)).toEqual([
+      'spec.steps[0].match.header: "a b" is not allowed here. Allowed: a name of 1 to 128 characters, without spaces and separators.',
+    ]);
+    expect(problems(gateway, `{ match: { header: { x-canary: true } } }, { weight: 100 }`)).toEqual([
+      'spec.steps[0].match.header.x-canary: true is not allowed here. Allowed: printable ASCII in quotes, 1 to 256 characters.',
+    ]);
     expect(problems(gateway, `{ match: { header: { a: "1", b: "2" } } }, { weight: 100 }`)[0]).toContain(
       'there must be exactly one header',
     );
@@ -712,6 +733,22 @@ describe('what must fit together', () => {
       ),
     ]);
     expect(problemsOf(text.replace(path, 'smokeTest: false'))).toEqual([]);
+  });
+
+  it.each([
+    ['the usual weights', null, 'spec.target.kubernetes.traffic.replicas', '5 % takes 20 pods'],
+    ['a small weight', '[{ weight: 3 }, { weight: 100 }]', 'spec.steps[0].weight', '3 % takes 33 pods'],
+    ['weights that ten pods reach', '[{ weight: 10 }, { weight: 25 }, { weight: 100 }]', null, null],
+    ['all at once', '[{ weight: 100 }]', null, null],
+  ])('warns of shares that take many pods where the pods are the share: %s', (_, steps, path, takes) => {
+    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}')
+      .replace('  smokeTest: { path: /healthz }\n', '')
+      .replace(/  steps:[\s\S]*?  analysis:/, steps === null ? '  analysis:' : `  steps: ${steps}\n  analysis:`);
+
+    const result = parseSpec(text, 'release.yaml');
+
+    const message = `${path}: with "replicas" a share is a whole number of pods, one at least: ${takes} of both tracks together, and with fewer it comes to more. \`sluice doctor\` says what the pods that there are make of each weight.`;
+    expect(result.ok && result.warnings).toEqual(path === null ? [] : [expect.objectContaining({ path, message })]);
   });
 
   it('warns where names may be mixed up, without refusing', () => {

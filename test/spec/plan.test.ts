@@ -428,6 +428,33 @@ describe('describePlan', () => {
     ]);
   });
 
+  it('plans a header by its name alone as the words that NGINX knows', () => {
+    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'nginx: { ingress: checkout }').replace(
+      '    - { weight: 5, soak: 60s }',
+      '    - match: { header: x-canary }\n    - { weight: 5, soak: 60s }',
+    );
+    const made = plan(validSpec(text), IMAGE);
+
+    const match = { kind: 'header', name: 'x-canary', value: null };
+    expect(made.steps[2]).toEqual({ kind: 'match', name: 'match header x-canary', match });
+    expect(describePlan(made).rows[2]?.what).toBe(
+      'send requests with the header x-canary: always to the new version, whatever the weight',
+    );
+  });
+
+  it('says what shares depend on where they are the number of pods', () => {
+    const text = DESIGN_EXAMPLE.replace('gatewayAPI: { httpRoute: checkout }', 'replicas: {}');
+    const notes = (spec: string): string =>
+      describePlan(plan(validSpec(spec.replace('  smokeTest: { path: /healthz }\n', '')), IMAGE)).notes.join(' ');
+    const said = 'A share is a whole number of pods, so which weights are reached depends on how many there are;';
+
+    expect(notes(text)).toContain(said);
+    expect(notes(text.replace(/  steps:[\s\S]*?  analysis:/, '  steps: [{ weight: 100 }]\n  analysis:'))).not.toContain(
+      said,
+    );
+    expect(notes(DESIGN_EXAMPLE)).not.toContain(said);
+  });
+
   it('of a blue-green release tells of the switch, of the old version, and of the colours that are asked for', () => {
     const text = DESIGN_EXAMPLE.replace('service: checkout', 'service: checkout\n      strategy: blueGreen');
     const { rows, metrics } = describePlan(plan(validSpec(text), IMAGE));

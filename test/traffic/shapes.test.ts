@@ -4,7 +4,7 @@ import { gatewayStatus } from '../../src/traffic/gateway-status';
 import { virtualServiceShape } from '../../src/traffic/istio-virtual-service';
 import { withHeld } from '../../src/traffic/held-object';
 import { diff } from '../../src/traffic/json-patch';
-import { describeReach, splitReplicas } from '../../src/traffic/replica-ratio';
+import { describeMissed, describeReach, splitReplicas } from '../../src/traffic/replica-ratio';
 import { traefikServiceShape } from '../../src/traffic/traefik-service';
 
 const services = { namespace: 'shop', stable: 'checkout', canary: 'checkout-canary' };
@@ -339,6 +339,26 @@ describe('replicas', () => {
       '5 % cannot be reached with 4 pods; the canary has 1 of them, 25 % of the connections.',
     );
     expect(describeReach(4)).toContain('with 4 pods only 0, 25, 50, 75, 100 % can be reached');
+    expect(describeReach(1)).toContain('with 1 pod only 0, 100 % can be reached');
+  });
+
+  it.each([
+    ['none', [25, 50, 100], 4, null],
+    ['none but for a rounding', [33, 67, 100], 3, null],
+    ['one', [5, 25, 100], 4, '5 % comes to 25 %; 20 pods would reach all.'],
+    ['several', [5, 10, 60, 100], 4, '5, 10 % come to 25 %; 60 % comes to 50 %; 20 pods would reach all.'],
+    ['what is not next to a multiple', [7.5, 100], 7, '7.5 % comes to 14.3 %; 40 pods would reach all.'],
+    ['what no thousand pods reach', [0.05, 100], 4, '0.05 % comes to 25 %.'],
+  ])('say which weights of a release they cannot reach: %s', (_, weights, total, clauses) => {
+    expect(describeMissed(weights, total)).toBe(
+      clauses === null ? null : `With ${total} pods not every weight can be reached: ${clauses}`,
+    );
+  });
+
+  it('say that one pod is all or nothing', () => {
+    expect(describeMissed([50, 100], 1)).toBe(
+      'With 1 pod not every weight can be reached: 50 % comes to 0 %; 2 pods would reach all.',
+    );
   });
 });
 

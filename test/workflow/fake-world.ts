@@ -47,6 +47,8 @@ export class FakeWorld {
   idle: 'blue' | 'green' | null = null;
   /** Why stable could not carry what the canary has; null where it could. */
   onlyCanary: string | null = null;
+  /** What the target makes of weights that it cannot reach; null where it reaches all. */
+  missed: string | null = null;
   /** As in Kubernetes: a promotion makes stable anew, and traffic and canary stay until they are told to go. */
   handsBack = false;
   /** As a blue-green target: a promotion makes nothing anew, and whichever version has no traffic is scaled down. */
@@ -188,6 +190,7 @@ export class FakeWorld {
         artifact: null,
         ...(this.idle === null ? {} : { idle: this.idle }),
         ...(this.onlyCanary === null ? {} : { onlyCanary: this.onlyCanary }),
+        ...(this.missed === null ? {} : { missed: this.missed }),
       })),
     deploy: (input) =>
       this.#run('deploy', input, async () => {

@@ -79,6 +79,22 @@ describe('a healthy release', () => {
     });
   });
 
+  it('says with the deployment which weights the target cannot reach, before the first of them', async () => {
+    const world = new FakeWorld();
+    world.missed = 'With 4 pods not every weight can be reached: 5 % comes to 25 %.';
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, testPlan({ steps: testSteps(weights(5, 100)) }));
+      await handle.result();
+      const { events, steps } = await statusOf(handle);
+
+      const said = `v2 is ready beside v1. ${world.missed}`;
+      expect(world.calls.find(({ activity }) => activity === 'observe')?.input).toMatchObject({ weights: [5, 100] });
+      expect(events.find(({ type }) => type === 'deployed')?.message).toBe(said);
+      expect(steps[0]?.sentence).toBe(said);
+    });
+  });
+
   it('does nothing when the version is stable already', async () => {
     const world = new FakeWorld();
     world.stable = 'v2';

@@ -193,7 +193,13 @@ export function autoscalers(settings: InitSettings): Manifest[] {
   }));
 }
 
-function autoscaler({ name: service, namespace, replicas }: InitSettings, track: Track): object {
+/** Room for twice the usual load: an autoscaler between equal bounds would scale nothing. */
+function mostReplicas({ replicas }: InitSettings): number {
+  return Math.max(10, 2 * replicas);
+}
+
+function autoscaler(settings: InitSettings, track: Track): object {
+  const { name: service, namespace, replicas } = settings;
   const name = trackName(service, track);
   return {
     apiVersion: 'autoscaling/v2',
@@ -202,7 +208,7 @@ function autoscaler({ name: service, namespace, replicas }: InitSettings, track:
     spec: {
       scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name },
       minReplicas: replicas,
-      maxReplicas: Math.max(10, replicas),
+      maxReplicas: mostReplicas(settings),
       metrics: [
         { type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 70 } } },
       ],

@@ -232,6 +232,18 @@ describe('sluice init', () => {
     expect(await readFile(path.join(folder, 'release.yaml'), 'utf8')).toContain('"https://prom.test"');
   });
 
+  it.each([
+    ['2', 10],
+    ['5', 10],
+    ['12', 24],
+  ])('leaves the autoscaler of %s pods room for twice as many, and for ten at least', async (replicas, maxReplicas) => {
+    await run(['init', folder, ...GIVEN, '--replicas', replicas]);
+
+    expect(await one('HorizontalPodAutoscaler', 'checkout')).toMatchObject({
+      spec: { minReplicas: Number(replicas), maxReplicas },
+    });
+  });
+
   it('asks nothing without a terminal, takes the name of the folder, and says what it assumed', async () => {
     folder = path.join(directory, '7 My_Service');
 

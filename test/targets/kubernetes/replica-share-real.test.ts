@@ -99,6 +99,16 @@ describeWithApiServer('a release whose share is the number of pods, against a re
     expect([await sizes(), await stableImage()]).toEqual([[4, null], V2]);
   });
 
+  it('says before anything is changed what these pods can reach, and which weights they cannot', async () => {
+    const near = await target.observe({ version: V2, weights: [25, 100], signal });
+    const far = await target.observe({ version: V2, weights: [5, 50, 100], signal });
+
+    expect(near.reach).toMatch(/^the Service spreads connections .* with 4 pods only 0, 25, 50, 75, 100 % can be/u);
+    expect(near).not.toHaveProperty('missed');
+    expect(far.missed).toBe('With 4 pods not every weight can be reached: 5 % comes to 25 %; 20 pods would reach all.');
+    expect(await sizes()).toEqual([4, null]);
+  });
+
   it('says what a weight comes to with these pods', async () => {
     await target.deploy(write(1));
 

@@ -1,5 +1,5 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
-import { splitReplicas } from '../../../traffic/replica-ratio';
+import { describeMissed, splitReplicas } from '../../../traffic/replica-ratio';
 import { TrafficFailure } from '../../../traffic/traffic-router';
 import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
@@ -78,7 +78,7 @@ import type { KeptPods, Removal } from '../workloads';
 import { Carriers, describeLeft, refuseWithoutCanaryPods } from './carriers';
 import { isAnothers, notedAnew, notedStable, sizeOf } from './noted-stable';
 import { sharesByReplicas } from './settings';
-import { lookAtTracks } from './tracks-view';
+import { lookAtTracks, totalOf } from './tracks-view';
 import type { TracksView } from './tracks-view';
 import { againWhileUndone, describeLost, refuseUndone, Undone } from './undone-promotion';
 import type { PromotionRound } from './undone-promotion';
@@ -117,7 +117,7 @@ class CanaryTarget implements Target {
     this.#carriers = new Carriers(plan, deps.cluster);
   }
 
-  observe({ version, match = [], signal }: TargetLook): Promise<TargetView> {
+  observe({ version, match = [], weights = [], signal }: TargetLook): Promise<TargetView> {
     return asTargetFailure(async () => {
       const artifact = await prepareRelease(this.#plan, this.#deps, { version, signal });
       const tracks = await lookAtTracks(this.#cluster, this.#plan, { signal });
@@ -138,6 +138,7 @@ class CanaryTarget implements Target {
         weight: routing.weight ?? 0,
         artifact,
         ...(carried === null ? {} : { onlyCanary: carried.why }),
+        ...this.#reach(tracks, weights),
       };
     });
   }
@@ -388,15 +389,22 @@ class CanaryTarget implements Target {
   /** Where shares follow the number of pods, a weight is in force when the pods are the nearest that there can be to it. */
   #differs({ stable, canary }: TracksView, routing: TrafficView, document: TrafficDocument): boolean {
     if (!sharesByReplicas(this.#plan)) return differs(routing, document);
-    const { share } = splitReplicas(document.weight, Math.max(1, stable.replicas + (canary?.replicas ?? 0)));
+    const { share } = splitReplicas(document.weight, totalOf(stable, canary));
     return differs(routing, { ...document, weight: Math.round(share) });
   }
 
   /** Where shares follow the number of pods, by connections: what that makes of a weight. */
   #dealing({ stable, canary }: TracksView, weight: number): Pick<Reassertion, 'dealing'> {
     if (!sharesByReplicas(this.#plan)) return {};
-    const { share } = splitReplicas(weight, Math.max(1, stable.replicas + (canary?.replicas ?? 0)));
+    const { share } = splitReplicas(weight, totalOf(stable, canary));
     return { dealing: { share, perDecision: REQUESTS_PER_CONNECTION } };
+  }
+
+  #reach({ stable, canary, traffic }: TracksView, weights: readonly number[]): Pick<TargetView, 'reach' | 'missed'> {
+    const { abilities } = traffic;
+    if (abilities.weights === 'percent') return {};
+    const missed = sharesByReplicas(this.#plan) ? describeMissed(weights, totalOf(stable, canary)) : null;
+    return { reach: abilities.sentence, ...(missed === null ? {} : { missed }) };
   }
 
   #copiesConfig(): boolean {

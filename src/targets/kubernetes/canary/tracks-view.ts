@@ -149,6 +149,6 @@ function containerBegunWith(
 }
 
 /** While shares follow the number of pods, stable shrinks as the canary grows: both together stay. */
-function totalOf(stable: DeploymentView, canary: DeploymentView | null): number {
+export function totalOf(stable: DeploymentView, canary: DeploymentView | null): number {
   return Math.max(1, stable.replicas + (canary?.replicas ?? 0));
 }
