@@ -152,8 +152,7 @@ async function runLabTests(env, why) {
   labIsOurs = ours;
   if (ours && !(await runLab(['up'])).ok) results.push(failedCheck('scripts/lab up'));
   const others = ['--testPathIgnorePatterns', ...LAB_SUITES.outages];
-  // They wait for soaks and pods most of the time: three files side by side keep two cores busy.
-  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others], 3));
+  results.push(await runJest(env, [...LAB_SUITES.e2e, ...others]));
   results.push(await runJest(env, LAB_SUITES.outages, 1));
   if (ours && !(await runLab(['down'])).ok) results.push(failedCheck('scripts/lab down'));
   labIsOurs = false;
@@ -171,7 +170,8 @@ function failedCheck(name) {
   return { passed: 0, failed: [name], skipped: [], ran: 1 };
 }
 
-async function runJest(env, args, workers = 2) {
+/** Tests wait for servers, soaks and pods most of the time: three files side by side keep two cores busy. */
+async function runJest(env, args, workers = 3) {
   mkdirSync(path.dirname(report), { recursive: true });
   rmSync(report, { force: true });
   let watch;

@@ -122,6 +122,7 @@ describe('failures at the border to Temporal', () => {
       'fenceLost',
       'guardTripped',
       'invalidTarget',
+      'notIdle',
       'smokeTestFailed',
       'unknownVersion',
       'unreachable',
