@@ -58,6 +58,9 @@ export function isDropped(error: unknown): boolean {
   return grpcCode(error) === GRPC.failedPrecondition && /workflow task failure/i.test(detailsOf(error));
 }
 
+/** The SDK's word for a history that the workflow's code does not lead to. */
+const UNREPLAYABLE = /TMPRL1100|nondeterminism/i;
+
 /** A worker that is just taking over what is asked cannot say yet; it has put its own words into the failure. */
 export function isToBeAskedAgain(error: unknown): boolean {
   return error instanceof Error && error.message.includes(ASK_AGAIN);
@@ -86,6 +89,16 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
     return new ReleaseError(type === FAILURES.forbidden ? 'forbidden' : 'conflict', sentence(message), {
       cause: error,
     });
+  }
+  if (error instanceof QueryNotRegisteredError && UNREPLAYABLE.test(error.message)) {
+    return new ReleaseError(
+      'internal',
+      `No worker can go on with the release of ${context.subject}: none finds again what one has done before (${clause(error.message)}).`,
+      {
+        hint: 'Start workers of the version that began it; else see "Past the workflow" in docs/runbooks/release-stuck.md.',
+        cause: error,
+      },
+    );
   }
   if (error instanceof QueryNotRegisteredError || error instanceof QueryRejectedError) {
     return new ReleaseError(

@@ -1,3 +1,4 @@
+import { QueryNotRegisteredError } from '@temporalio/client';
 import { toReleaseError } from '../../src/client/client-error';
 
 /** As gRPC's client makes them. */
@@ -16,6 +17,16 @@ describe('what Temporal answers, for people', () => {
       message:
         'No worker gets on with the release of shop/checkout: its last workflow task failed, and is tried again.',
     });
+  });
+
+  it('says of a release that no worker can replay where the way out is', () => {
+    const why = "[TMPRL1100] Nondeterminism error: Activity id of scheduled event '11' does not match '10'";
+    const error = toReleaseError(new QueryNotRegisteredError(why, 3), CONTEXT);
+
+    expect(error.message).toBe(
+      `No worker can go on with the release of shop/checkout: none finds again what one has done before (${why}).`,
+    );
+    expect(error.hint).toContain('docs/runbooks/release-stuck.md');
   });
 
   it.each([

@@ -121,6 +121,36 @@ describeWithLab('the runbooks', (lab) => {
       }
     },
 
+    'a release that no worker can go on with is taken back past its workflow, and the next one begins': async (
+      name,
+    ) => {
+      const apart = await startReleaseStack(lab, { worker: false });
+      const env = { TEMPORAL_ADDRESS: apart.address, KUBECONFIG: lab.kubeconfig };
+      let worker: WorkerProcess | null = await startWorkerProcess(apart.client, env, BUILT);
+      try {
+        await Scenario.run(lab, apart, name, async (one) => {
+          await withOnDuty(one, apart, LONG, async (onDuty) => {
+            const { release: first } = await one.release('v2', LONG);
+            await soaking(one);
+            await worker?.end('SIGKILL');
+            worker = null;
+            const commands = STUCK.section('Past the workflow').map((block) =>
+              block.replace('--direct', '--direct --yes'),
+            );
+            expect(await onDuty.succeed(...commands)).toMatch(/is 0 %/);
+            await one.expectAllOld(null);
+            worker = await startWorkerProcess(apart.client, env, BUILT);
+            const { release, state } = await one.release('v2');
+            expect({ isAnother: release !== first, state }).toEqual({ isAnother: true, state: 'started' });
+            await one.expectAllNew(await one.ended());
+          });
+        });
+      } finally {
+        await worker?.end('SIGTERM');
+        await apart.stop();
+      }
+    },
+
     'a roll back that cannot finish is given up, and the rest is done with kubectl': async (name) => {
       const play = (one: Scenario): Promise<void> =>
         withOnDuty(one, stack, LONG, async (onDuty) => {
