@@ -9,7 +9,7 @@ import { API_VERSION } from './output';
 import { refName, resolveServiceRef } from './service-ref';
 import type { Session } from './session';
 import { glyphs, paint } from './style';
-import { warnWithoutWorker } from './workers';
+import { requireOurs } from './workers';
 
 /** What the commands that tell a release something have in common. */
 export interface ActOptions {
@@ -32,7 +32,7 @@ export async function act(session: Session, service: string, options: ActOptions
   if (what.ask !== undefined) requireConfirmable(cli, options.yes === true);
   const ref = await resolveServiceRef(service, cli.spec, options.release);
   const client = await session.client();
-  await warnWithoutWorker(session, client);
+  await requireOurs(session, client);
   let release = options.release;
   if (what.ask !== undefined && options.yes !== true) {
     const shown = await questionFor(client, ref, what.ask, what.askQueued);

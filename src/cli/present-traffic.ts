@@ -84,12 +84,14 @@ export async function presentTraffic(session: Session, plan: Plan, given: GivenT
     const versions = await stableVersion(plan);
     signal = AbortSignal.timeout(PATIENCE_MS);
     const asked: Asked = { versions, signal };
+    let isCutOff = false;
     const [sample, clusters] = await Promise.all([
-      ask(session, plan, metrics, asked),
+      // What clusters there are may take longer, and says nothing of this answer.
+      ask(session, plan, metrics, asked).finally(() => (isCutOff = asked.signal.aborted)),
       presentClusters(session, plan, metrics, { ...asked, tracks: isPair(plan) ? ['stable', 'canary'] : ['stable'] }),
     ]);
     const answer = readSample(sample, compared, given);
-    if (!answer.ok) return failed(answer.problem);
+    if (!answer.ok) return isCutOff ? failed(answer.problem) : answer;
     return { ...answer, traffic: { ...answer.traffic, metrics: withClusters(plan, answer.traffic.metrics, clusters) } };
   } catch (error) {
     return failed(`The present traffic could not be asked for: ${sentence(messageOf(error))}`);

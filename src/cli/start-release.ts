@@ -14,7 +14,7 @@ import type { Session } from './session';
 import { summaryLines } from './summary';
 import { awaitTurn } from './turn';
 import { parseDurationArgument } from './units';
-import { warnWithoutWorker } from './workers';
+import { requireOurs } from './workers';
 
 /** What the commands that start a release have in common. */
 export interface StartOptions {
@@ -56,7 +56,7 @@ export async function checkStartOptions({ timeout, report }: StartOptions): Prom
 export async function startRelease(session: Session, plan: Plan, options: StartOptions): Promise<ExitCode> {
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationArgument(options.timeout, '--timeout');
   const client = await session.client();
-  await warnWithoutWorker(session, client);
+  await requireOurs(session, client);
   const started = await client.deploy(plan, {
     actor: session.actor(),
     ...(options.reason === undefined ? {} : { reason: options.reason }),

@@ -11,9 +11,10 @@ import type {
   WithdrawMessage,
 } from '../workflows/api';
 import { ReleaseError } from '../errors';
+import { askWorkflow } from './ask-workflow';
 import { isNotFound } from './client-error';
 import type { ListOptions, ReleaseSummary, ServiceRef } from './client-types';
-import { untilAnswered, untilHeard } from './until-heard';
+import { untilHeard } from './until-heard';
 
 export interface QueueClientParts {
   readonly client: Client;
@@ -46,8 +47,7 @@ export function createQueueClient({ client, taskQueue, ask, askTemporal }: Queue
   const handleOf = (ref: ServiceRef): ReturnType<typeof client.workflow.getHandle> =>
     client.workflow.getHandle(releaseQueueWorkflowId(ref.namespace, ref.service));
 
-  const asked = (ref: ServiceRef): Promise<QueueStatus> =>
-    untilAnswered(() => handleOf(ref).query<QueueStatus>('queue'));
+  const asked = (ref: ServiceRef): Promise<QueueStatus> => askWorkflow(handleOf(ref), 'queue');
 
   async function last(ref: ServiceRef): Promise<QueueStatus | null> {
     return ask(nameOf(ref), () => unlessNotFound(() => asked(ref)));

@@ -29,6 +29,7 @@ import { SEARCH_KEYS } from '../workflows/search-attribute-keys';
 import { releaseStartOptions } from '../workflows/start-options';
 import type { ReleaseStartOptions } from '../workflows/start-options';
 import { messageOf, ReleaseError } from '../errors';
+import { askWorkflow } from './ask-workflow';
 import {
   isNotFound,
   isRefusedByTemporal,
@@ -54,7 +55,7 @@ import { outcomeWords } from './outcome-words';
 import { createQueueClient, neverStarted, waitingIn } from './queue-client';
 import { newReleaseId } from './release-id';
 import { ensureSearchAttributes, missingSearchAttributes, searchAttributesMissing } from './search-attributes';
-import { untilAnswered, untilHeard } from './until-heard';
+import { untilHeard } from './until-heard';
 
 export interface SluiceClientParts {
   readonly client: Client;
@@ -231,10 +232,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
   /** What one run says, and what Temporal knows of its end where that came from outside and it could not say so. */
   async function lookAt(ref: ServiceRef, runId?: string): Promise<ReleaseStatus> {
     const handle = client.workflow.getHandle(releaseWorkflowId(ref.namespace, ref.service), runId);
-    const [status, info] = await Promise.all([
-      untilAnswered(() => handle.query<ReleaseStatus>('status')),
-      handle.describe(),
-    ]);
+    const [status, info] = await Promise.all([askWorkflow<ReleaseStatus>(handle, 'status'), handle.describe()]);
     if (status.endedAt !== null || info.runId !== status.runId) return status;
     if (!endedFromOutside(info)) {
       const trouble = troubleOf(info);

@@ -38,10 +38,9 @@ export function splitReplicas(weight: number, total: number): ReplicaSplit {
   const canary = weight === 0 ? 0 : weight === 100 ? total : Math.min(total - 1, Math.max(1, nearest));
   const share = (100 * canary) / total;
   const shown = Math.round(share * 10) / 10;
-  const note =
-    share === weight
-      ? null
-      : `${weight} % cannot be reached with ${pods(total)}; the canary has ${canary} of them, ${shown} % of the connections.`;
+  const note = comesTo(share, weight)
+    ? null
+    : `${weight} % cannot be reached with ${pods(total)}; the canary has ${canary} of them, ${shown} % of the connections.`;
   return { stable: total - canary, canary, share, note };
 }
 
@@ -81,9 +80,12 @@ export function podsFor(weights: readonly number[]): number | null {
   return null;
 }
 
-/** A third of the pods is 33 % to who asks for that. */
 function isReached(weight: number, total: number): boolean {
-  const { share } = splitReplicas(weight, total);
+  return comesTo(splitReplicas(weight, total).share, weight);
+}
+
+/** A third of the pods is 33 % to who asks for that. */
+function comesTo(share: number, weight: number): boolean {
   return share === weight || Math.round(share) === weight;
 }
 

@@ -2,6 +2,7 @@ import { makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import type { Logger, LogLevel } from '@temporalio/worker';
 import { pino } from 'pino';
 import type { Logger as PinoLogger } from 'pino';
+import { ASK_AGAIN } from '../workflows/api';
 import { LOG_SERIALIZERS } from './log-serializers';
 import { freePort } from '../devserver/free-port';
 
@@ -48,9 +49,14 @@ export function createLogger(): PinoLogger {
 
 const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
 
+/** A question that is asked again is no trouble of anybody's (workflows/ahead-of-task.ts); the SDK calls it an error. */
+function isAskedAgain({ error }: Record<string, unknown>): boolean {
+  return error instanceof Error && error.message === ASK_AGAIN;
+}
+
 function adapt(logger: PinoLogger): Logger {
   const log = (level: LogLevel, message: string, meta: Record<string, unknown> = {}): void => {
-    logger[LEVELS[level]](meta, message);
+    logger[isAskedAgain(meta) ? 'debug' : LEVELS[level]](meta, message);
   };
   return {
     log,

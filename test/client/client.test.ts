@@ -479,6 +479,34 @@ describe('the client', () => {
       expect(over.code).toBe('conflict');
       expect(over.message).toMatch(/the last one, \S+, failed\.$/);
     });
+
+    it('says of a release that was terminated while nobody was there that it could take nothing back', async () => {
+      const service = newService();
+      const taskQueue = `ended-${service}`;
+      const one = await patient(taskQueue);
+      const first = await stack.startWorker({ deps: world(), taskQueue });
+      const { workflowId } = await one.deploy(long(service), { actor: ada });
+      await until(one, service, (status) => status.phase === 'soaking');
+      await first.stop();
+      const handle = raw.workflow.getHandle(workflowId);
+      // A timer has fired, and the task that is to bring it is never to come.
+      await eventually(
+        async () => {
+          const { events } = await handle.fetchHistory();
+          const [before, last] = events?.slice(-2) ?? [];
+          return Boolean(before?.timerFiredEventAttributes) && Boolean(last?.workflowTaskScheduledEventAttributes);
+        },
+        'a timer has fired that no worker hears of',
+        20_000,
+      );
+      await handle.terminate('by hand');
+      await stack.startWorker({ deps: world(), taskQueue });
+
+      expect(await one.status({ service, namespace })).toMatchObject({
+        phase: 'failed',
+        message: expect.stringContaining('The workflow was ended at Temporal (terminated)'),
+      });
+    });
   });
 
   describe('watching', () => {
