@@ -33,7 +33,9 @@ export type PatchOperation =
 /**
  * As much of a Kubernetes cluster as routing needs; `src/targets/kubernetes` has the real one. A write that the server
  * refuses because the object has another resourceVersion, or is there already, throws an error whose `kind` is
- * `conflict` or `alreadyExists`, and a kind that the cluster does not know one whose `kind` is `notFound`; every other error passes through this room as it is.
+ * `conflict` or `alreadyExists`, and a kind that the cluster does not know one whose
+ * `kind` is `notFound`, and only where the server's list of its kinds says so, since then nothing is left to be taken back;
+ * every other error passes through this room as it is.
  */
 export interface TrafficCluster {
   /** Who our writes belong to in `metadata.managedFields`. */

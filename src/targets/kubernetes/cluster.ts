@@ -14,7 +14,15 @@ import type { KubeConfigOptions } from './kube-config';
 import { describeRef, refOf } from './objects';
 import type { CollectionRef, JsonPatchOperation, KubernetesObject, ObjectRef } from './objects';
 import { RequestCounter } from './request-counter';
-import { collectionPath, findResource, groupOf, groupPath, knownResource, permissionName } from './resources';
+import {
+  collectionPath,
+  findResource,
+  findVersions,
+  groupOf,
+  groupPath,
+  knownResource,
+  permissionName,
+} from './resources';
 import type { Resource } from './resources';
 import { DEFAULT_RETRY, mayPass, nextDelayMs, retryAfterMs } from './retry';
 import type { RetryPolicy } from './retry';
@@ -302,8 +310,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
     const call: Call = { ...at('get'), method: 'GET', repeatable: true, signal: options.signal };
     const answer = await this.#tryAll(call);
     if (answer.status !== 404) return toObject(expectSuccess(answer, call), ref);
-    // The server says the same of a kind whose definition was removed, but without naming the object.
-    if (!isApiStatus(answer.json)) throw failureOfAnswer(answer, call);
+    await this.#refusePage(answer, call, ref);
     return null;
   }
 
@@ -324,6 +331,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
         next = undefined;
         continue;
       }
+      await this.#refusePage(answer, call, ref);
       const { items, metadata } = expectSuccess(answer, call) as { items?: unknown; metadata?: { continue?: unknown } };
       if (!Array.isArray(items)) throw notAnObject(call.what);
       // Items of a list come without the two fields that say what they are.
@@ -542,7 +550,9 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
     const at = await this.#place(ref, signal);
     const query = { fieldSelector: nameSelector(ref) };
     const call: Call = { ...at('list'), method: 'GET', query, repeatable: true, signal };
-    const { items, metadata } = (await this.#ask(call)) as {
+    const answer = await this.#tryAll(call);
+    await this.#refusePage(answer, call, ref);
+    const { items, metadata } = expectSuccess(answer, call) as {
       items?: unknown;
       metadata?: { resourceVersion?: unknown };
     };
@@ -658,6 +668,66 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
       });
     }
     this.#resources.set(key, found);
+    return found;
+  }
+
+  /**
+   * A 404 without the server's own document: said of a kind whose definition was removed, but also of a version that is
+   * not served any more while the objects live on under another one, and by a proxy in front of the server. So the kind
+   * is absent only where the list of groups and versions says so.
+   *
+   * @throws ClusterFailure `notFound` for a kind that no version serves, `invalid` for one that others serve, `unreachable`.
+   */
+  async #refusePage(answer: ApiAnswer, call: Call, ref: CollectionRef): Promise<void> {
+    if (answer.status !== 404 || isApiStatus(answer.json)) return;
+    const { apiVersion, kind } = ref;
+    const serving = await this.#versionsServing(ref, call.signal);
+    if (serving.length === 0) throw failureOfAnswer(answer, call);
+    if (!serving.includes(apiVersion)) {
+      throw new ClusterFailure(
+        'invalid',
+        `The cluster serves ${kind} as ${serving.join(', ')} and not as ${apiVersion} (${call.what}); have its definition (CRD) serve ${apiVersion}, too.`,
+        { status: 404 },
+      );
+    }
+    throw new ClusterFailure(
+      'unreachable',
+      `The answer to ${call.verb} ${call.resource} was a 404 without the API server's own words, although it serves ${kind} of ${apiVersion} (${call.what}).`,
+      { status: 404 },
+    );
+  }
+
+  /** Under which apiVersions of its group a kind is served, by the server's own word. */
+  async #versionsServing({ apiVersion, kind }: CollectionRef, signal: AbortSignal): Promise<readonly string[]> {
+    const group = groupOf(apiVersion);
+    const versions = group === '' ? [apiVersion] : findVersions(await this.#discover('/apis', 'groups', signal), group);
+    const serving: string[] = [];
+    for (const version of versions) {
+      const list = await this.#discover(groupPath(version), 'resources', signal);
+      if (findResource(list, kind) !== null) serving.push(version);
+    }
+    return serving;
+  }
+
+  /** @throws ClusterFailure `unreachable` for whatever is not such a list: then nothing is known. */
+  async #discover(path: string, lists: 'groups' | 'resources', signal: AbortSignal): Promise<Json> {
+    const what = `the list of ${lists} at ${path}`;
+    const call: Call = {
+      verb: 'get',
+      resource: 'discovery',
+      namespace: undefined,
+      what,
+      method: 'GET',
+      path,
+      repeatable: true,
+      signal,
+    };
+    const answer = await this.#tryAll(call);
+    if (answer.status === 404) {
+      throw new ClusterFailure('unreachable', `The API server does not answer with ${what} (404).`, { status: 404 });
+    }
+    const found = expectSuccess(answer, call);
+    if (!Array.isArray(found[lists])) throw notAnObject(what);
     return found;
   }
 

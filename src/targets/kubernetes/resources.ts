@@ -58,6 +58,17 @@ export function findResource(list: unknown, kind: string): Resource | null {
   return null;
 }
 
+/** The apiVersions of a group in the server's list of all groups; empty when it has no such group. */
+export function findVersions({ groups }: { readonly groups?: unknown }, group: string): readonly string[] {
+  const found = (Array.isArray(groups) ? (groups as readonly unknown[]) : []).find(
+    (each) => typeof each === 'object' && each !== null && 'name' in each && each.name === group,
+  ) as { readonly versions?: unknown } | undefined;
+  const versions = Array.isArray(found?.versions) ? (found.versions as readonly unknown[]) : [];
+  return versions.flatMap((each) =>
+    typeof each === 'object' && each !== null && 'groupVersion' in each ? [String(each.groupVersion)] : [],
+  );
+}
+
 /** Path of all objects of a kind. */
 export function collectionPath(ref: CollectionRef, resource: Resource): string {
   const namespace =

@@ -109,7 +109,7 @@ async function isServed(cluster: Cluster, definition: KubernetesObject): Promise
     await Promise.all(lists);
     return true;
   } catch (error) {
-    if (error instanceof ClusterFailure && error.kind === 'notFound') return false;
+    if (error instanceof ClusterFailure && error.status === 404) return false;
     throw error;
   }
 }

@@ -384,6 +384,34 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       },
     );
 
+    it.each(['before its traffic is taken', 'before its pods go'])(
+      'a clean-up of a colour that somebody switches to %s holds nothing of the split any more',
+      async (moment) => {
+        const left = splitting();
+        await left.deploy(write(1));
+        await left.setWeight(shift(2, 40, 0));
+        const held = await notesOn('TraefikService', 'checkout-split');
+        const cleaning = { idle: 'green' as const };
+        const later = { release: 'r2', epoch: 2 };
+        const isLate = moment === 'before its pods go';
+        if (isLate) await left.setWeight({ ...shift(1, 0, 40, later), ...cleaning });
+        const selector = { app: 'checkout', color: 'green' };
+        await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec: { selector } } }, { signal });
+
+        const failure = await failureOf(
+          isLate
+            ? left.removeCanary({ ...write(2, later), ...cleaning })
+            : left.setWeight({ ...shift(1, 0, 40, later), ...cleaning }),
+        );
+
+        expect(failure).toMatchObject({ kind: 'notIdle' });
+        expect(held).toContain('sluice.dev/traffic');
+        expect(await notesOn('TraefikService', 'checkout-split')).toEqual(['sluice.dev/fence']);
+        expect(await weights()).toEqual({ checkout: 1 });
+        expect(await selectorOf()).toEqual(selector);
+      },
+    );
+
     it('a Service that finds neither colour is said to be, and none is called active', async () => {
       const selector = { app: 'checkout', color: 'red' };
       await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch: { spec: { selector } } }, { signal });

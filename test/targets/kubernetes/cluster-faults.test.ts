@@ -1,9 +1,10 @@
 import { ApiOutages } from '../../../src/targets/kubernetes/api-outages';
 import { connectCluster } from '../../../src/targets/kubernetes/cluster';
-import type { Cluster, ClusterOptions } from '../../../src/targets/kubernetes/cluster';
+import type { Cluster, ClusterOptions, WatchableCluster } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
 import { asTargetFailure } from '../../../src/targets/kubernetes/failures';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
+import { createTrafficRouter } from '../../../src/traffic/create-traffic-router';
 import { answer, cutShort, FakeApi, hang, reset, status } from './fake-api';
 import type { Handler } from './fake-api';
 
@@ -296,6 +297,109 @@ describe('refusals', () => {
 
     expect([failure.kind, failure.message]).toEqual([kind, message]);
     expect(api.requests).toHaveLength(1);
+  });
+});
+
+describe('a 404 without the API server’s own words', () => {
+  const GROUP = 'gateway.networking.k8s.io';
+  const page: Handler = (_request, response) => void response.writeHead(404).end('404 page not found');
+  const groups = (...versions: readonly string[]): Handler =>
+    answer(200, {
+      kind: 'APIGroupList',
+      groups: [
+        { name: 'apps', versions: [{ groupVersion: 'apps/v1', version: 'v1' }] },
+        ...(versions.length === 0
+          ? []
+          : [{ name: GROUP, versions: versions.map((version) => ({ groupVersion: `${GROUP}/${version}`, version })) }]),
+      ],
+    });
+  const resources = (...kinds: readonly string[]): Handler =>
+    answer(200, {
+      kind: 'APIResourceList',
+      resources: kinds.map((kind) => ({ name: `${kind.toLowerCase()}s`, kind, namespaced: true })),
+    });
+  const route = { apiVersion: `${GROUP}/v1`, kind: 'HTTPRoute', namespace: 'shop', name: 'web' };
+
+  /** Answers by the path; with the page whatever is not among them. */
+  function serve(paths: Readonly<Record<string, Handler>>): void {
+    api.handlers = [(request, ...more) => (paths[request.url ?? ''] ?? page)(request, ...more)];
+  }
+
+  const served: Readonly<Record<string, Handler>> = {
+    '/apis': groups('v1', 'v1beta1'),
+    [`/apis/${GROUP}/v1`]: resources('HTTPRoute'),
+    [`/apis/${GROUP}/v1beta1`]: resources('HTTPRoute'),
+  };
+  const LOST = `The answer to get httproutes.${GROUP} was a 404 without the API server's own words, although it serves HTTPRoute of ${GROUP}/v1 (HTTPRoute shop/web).`;
+
+  it.each<[string, Readonly<Record<string, Handler>>, string, string]>([
+    ['the kind is served', served, 'unreachable', LOST],
+    [
+      'another version serves it',
+      { ...served, '/apis': groups('v1beta1') },
+      'invalid',
+      `The cluster serves HTTPRoute as ${GROUP}/v1beta1 and not as ${GROUP}/v1 (HTTPRoute shop/web); have its definition (CRD) serve ${GROUP}/v1, too.`,
+    ],
+    [
+      'nothing else is answered',
+      {},
+      'unreachable',
+      'The API server does not answer with the list of groups at /apis (404).',
+    ],
+    [
+      'a version is not told',
+      { '/apis': groups('v1') },
+      'unreachable',
+      `The API server does not answer with the list of resources at /apis/${GROUP}/v1 (404).`,
+    ],
+    [
+      'the list is none',
+      { ...served, [`/apis/${GROUP}/v1`]: answer(200, {}) },
+      'unreachable',
+      `The API server answered something else than the list of resources at /apis/${GROUP}/v1.`,
+    ],
+    [
+      'the group is not there',
+      { '/apis': groups() },
+      'notFound',
+      `The cluster has no httproutes.${GROUP} (HTTPRoute shop/web).`,
+    ],
+    [
+      'no version of the group serves it',
+      { ...served, [`/apis/${GROUP}/v1`]: resources('Gateway'), [`/apis/${GROUP}/v1beta1`]: resources('Gateway') },
+      'notFound',
+      `The cluster has no httproutes.${GROUP} (HTTPRoute shop/web).`,
+    ],
+  ])('is that of a kind that is not there only by the server’s list: %s', async (_name, paths, kind, message) => {
+    serve(paths);
+    const cluster = connect() as WatchableCluster;
+
+    const found = await failureOf(cluster.find(route, { signal }));
+    const listed = await failureOf(cluster.findListed(route, { signal }));
+    const all = await failureOf(cluster.list(route, { signal }));
+
+    expect([found.kind, found.message]).toEqual([kind, message]);
+    expect([listed.kind, all.kind]).toEqual([kind, kind]);
+  });
+
+  it('is no end of a route on the way back, and what the server says itself is', async () => {
+    const services = { namespace: 'shop', stable: 'web', canary: 'web-canary' };
+    const fence = { release: 'r1', epoch: 1, step: 1, attempt: 1 };
+    const document = { weight: 0, match: [] };
+    const router = createTrafficRouter(connect(), services, {
+      kind: 'gatewayAPI',
+      routes: [{ kind: 'HTTPRoute', name: 'web' }],
+    });
+    const back = { document, fence, signal, mayBeGone: true };
+    serve(served);
+
+    for (const run of [() => router.apply(back), () => router.verify(back), () => router.release(back)]) {
+      await expect(run()).rejects.toMatchObject({ kind: 'unreachable', message: LOST });
+    }
+    serve({
+      [`/apis/${GROUP}/v1/namespaces/shop/httproutes/web`]: status(404, 'NotFound', 'httproutes "web" not found'),
+    });
+    await expect(router.apply(back)).resolves.toMatchObject({ gone: ['HTTPRoute shop/web does not exist.'] });
   });
 });
 

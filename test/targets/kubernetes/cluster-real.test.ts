@@ -4,7 +4,7 @@ import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure'
 import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
-import { describeWithApiServer, installDefinitions } from './api-server';
+import { describeWithApiServer, installDefinitions, until } from './api-server';
 
 const namespace = 'shop';
 const signal = AbortSignal.timeout(10 * 60_000);
@@ -219,6 +219,38 @@ describeWithApiServer('the cluster, against a real API server', (server) => {
       'notFound',
       'The cluster has no traefikservices.traefik.io (TraefikService shop/x).',
     ]);
+  });
+
+  it('takes a kind for absent that no version serves, and not one that is served under another version', async () => {
+    await installDefinitions(cluster, ['gatewayclasses']);
+    const group = 'gateway.networking.k8s.io';
+    const of = (kind: string, version = 'v1') => ({ apiVersion: `${group}/${version}`, kind, namespace, name: 'x' });
+    const absent = await failureOf(cluster.find(of('HTTPRoute'), options));
+    await installDefinitions(cluster, ['httproutes']);
+    const definition = {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      name: `httproutes.${group}`,
+    };
+    const { versions } = (await cluster.get(definition, options))['spec'] as { versions: readonly { name: string }[] };
+    const at = versions.findIndex(({ name }) => name === 'v1');
+    const path = `/spec/versions/${at}/served`;
+    const unserve = [{ op: 'replace', path, value: false }] as const;
+    await cluster.patch(definition, { type: 'json', operations: unserve }, options);
+    await until(async () => {
+      const { kind } = await cluster.find(of('HTTPRoute'), options).then(
+        () => ({ kind: null }),
+        (error: unknown) => error as ClusterFailure,
+      );
+      return kind === 'invalid';
+    });
+
+    const moved = await failureOf(cluster.find(of('HTTPRoute'), options));
+
+    expect(absent.kind).toBe('notFound');
+    expect(moved.message).toMatch(
+      /^The cluster serves HTTPRoute as .*\/v1beta1 and not as .*\/v1 \(HTTPRoute shop\/x\);/,
+    );
   });
 
   it('names the permission that is missing', async () => {

@@ -164,8 +164,10 @@ class BlueGreenTarget implements Target {
   setWeight(write: WeightWrite & { previousWeight: number }): Promise<string> {
     return asTargetFailure(async () => {
       const pair = await this.#look(write);
-      refuseUnlessIdle(pair.service, pair, write);
-      if (write.weight === 0 && write.match.length === 0) return this.#takeBack(this.#asReleased(pair, write), write);
+      await this.#whileIdle(pair, write, async () => refuseUnlessIdle(pair.service, pair, write));
+      if (write.weight === 0 && write.match.length === 0) {
+        return this.#whileIdle(pair, write, () => this.#takeBack(this.#asReleased(pair, write), write));
+      }
       const lost = await this.#noteAgain(pair, write);
       const said = [lost, ...(await this.#ensurePods(pair, write))];
       const done = await (write.weight === 100 ? this.#switch(pair, write) : this.#split(pair, write));
@@ -330,11 +332,18 @@ class BlueGreenTarget implements Target {
   }
 
   /** Where the colour is idle no more, nothing is held any more either. */
-  async #whileIdle(pair: PairView, write: TargetWrite, run: () => Promise<unknown>): Promise<void> {
+  async #whileIdle<T>(pair: PairView, write: TargetWrite, run: () => Promise<T>): Promise<T> {
     try {
-      await run();
+      return await run();
     } catch (error) {
-      if (error instanceof TargetFailure && error.kind === 'notIdle') await this.#letGo(pair, write);
+      if (error instanceof TargetFailure && error.kind === 'notIdle') {
+        // By now a look may take the colour for the active one, and `pair.split` leads to the other preview.
+        const { next, old } = pair;
+        const { preview } = next.colour === write.idle ? next : old;
+        const split = splitTowards(this.#cluster, this.#plan, preview);
+        await split?.release({ fence: write.fence, signal: write.signal, mayBeGone: true });
+        await this.#letGo(pair, write);
+      }
       throw error;
     }
   }
