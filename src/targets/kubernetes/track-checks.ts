@@ -8,6 +8,7 @@ import type { TargetWrite } from '../target';
 import type { Cluster } from './cluster';
 import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
+import { asTargetFailure } from './failures';
 import { editOfPods, givenPods, imageIn, imageOf, otherPlaces } from './given-pods';
 import type { GivenPods } from './given-pods';
 import type { KubernetesObject } from './objects';
@@ -133,6 +134,27 @@ export function refuseOtherContainers(view: DeploymentView, container: string): 
 export function differs(view: TrafficView, { weight, match }: TrafficDocument): boolean {
   if (view.weight !== null && Math.round(view.weight) !== weight) return true;
   return match.some((asked) => !view.match.some((found) => sameMatch(asked, found)));
+}
+
+/** True when a document sends anything to the new version that the routing does not send there now. */
+export function isMore({ weight, match }: TrafficDocument, routed: TrafficView): boolean {
+  if (weight > Math.round(routed.weight ?? 0)) return true;
+  return match.some((asked) => !routed.match.some((found) => sameMatch(asked, found)));
+}
+
+/**
+ * Does what is not to keep traffic from being lowered; answers why it failed, or null.
+ *
+ * @throws TargetFailure `fenceLost` of a write that must not go on; a cancellation.
+ */
+export async function failureInTheWayDown(run: () => Promise<unknown>): Promise<string | null> {
+  try {
+    await asTargetFailure(run);
+    return null;
+  } catch (error) {
+    if (error instanceof TargetFailure && error.kind !== 'fenceLost') return error.message;
+    throw error;
+  }
 }
 
 /** @throws TargetFailure `fenceLost` when a later write holds the traffic: this one must not touch the target any more. */

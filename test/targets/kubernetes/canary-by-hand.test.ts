@@ -5,7 +5,7 @@ import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import type { Target, TargetWrite, WeightWrite } from '../../../src/targets/target';
 import { describeWithApiServer } from './api-server';
 import { DeploymentController } from './deployment-controller';
-import { injecting, mirroring } from './mirroring';
+import { injecting, mirroring, refusing } from './mirroring';
 import { failureOf } from '../failure-of';
 import { eventually } from '../instance';
 import { targetPlan } from './target-plans';
@@ -151,6 +151,38 @@ describeWithApiServer(
 
         expect(said).toContain(told(' before that'));
         expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
+      });
+
+      it('is not waited for where traffic is taken from it', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await setEnv('debug');
+        await controller.stop();
+        const said = await target.setWeight({ ...shift(3, 5, 50), signal: AbortSignal.timeout(20_000) });
+
+        expect(said).toContain(told(''));
+        expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
+        expect((await routing())[`${NGINX}/canary-weight`]).toBe('5');
+      });
+
+      it('keeps no traffic where it is that is taken from it, whatever refuses it', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await setEnv('debug');
+        target = targetOf(refusing(cluster, 'checkout-canary'));
+        const said = await target.setWeight(shift(3, 5, 50));
+
+        expect(said).toMatch(/at spec\/containers\/0\/env, and could not be given its own yet: denied by policy/);
+        expect((await routing())[`${NGINX}/canary-weight`]).toBe('5');
+      });
+
+      it('is waited for where a header is to lead to it, at a lower weight', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await setEnv('debug');
+        const said = await target.setWeight(shift(3, 5, 50, [{ kind: 'header', name: 'x-canary', value: 'true' }]));
+
+        expect(said).toContain(told(' before that'));
       });
 
       it('gets no more traffic where an edit of it is to end the release', async () => {

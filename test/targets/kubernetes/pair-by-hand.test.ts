@@ -196,6 +196,19 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
       expect(await state()).toEqual({ serves: 'green', blue: [V1, 3], green: [V2, 3] });
     });
 
+    it('is not waited for where traffic is taken from it', async () => {
+      target = splitting();
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      await setEnv('green', 'debug');
+      await controller.stop();
+      const said = await target.setWeight({ ...shift(3, 5, 50), signal: AbortSignal.timeout(20_000) });
+
+      expect(said).toContain(`checkout-green had ${places}, and was given its own again.`);
+      expect(said).toContain('is 5 %, and it is in force');
+      expect(await envOf('green')).toBeUndefined();
+    });
+
     it('is not promoted', async () => {
       await target.deploy(write(1));
       await target.setWeight(shift(2, 100, 0));

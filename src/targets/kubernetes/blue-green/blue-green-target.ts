@@ -42,7 +42,9 @@ import {
   CONFIRM_BACK_MS,
   CONFIRM_MS,
   differs,
+  failureInTheWayDown,
   failureOfPods,
+  isMore,
   keepUntilFollowed,
   lacksPods,
   noteAdmitted,
@@ -542,7 +544,7 @@ class BlueGreenTarget implements Target {
   }
 
   /**
-   * The pods a weight needs, there and available, before it is given: for all of the traffic as many as the old one has.
+   * The pods a weight needs, there and available, before more is given: for all of the traffic as many as the old one has.
    * What somebody else had made of them, in sentences.
    *
    * @throws TargetFailure `invalidTarget` where they do not stay what was tested; `guardTripped` where an edit is to end the
@@ -563,14 +565,21 @@ class BlueGreenTarget implements Target {
       await resume(this.#cluster, this.#refOf(next), write);
       edits.push(`${shown} was paused, and was resumed before that.`);
     }
-    if (next.view === null || isEdited) {
-      await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
-    } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
+    const put = async (): Promise<void> => {
+      if (next.view === null || isEdited) {
+        await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
+      } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
+    };
     const { signal } = write;
     const at = { namespace: this.#plan.namespace, name: next.name };
     const known = next.view !== null && !isEdited && next.view.replicas >= needed;
     const seen = known && next.view !== null && readinessOf(next.view, needed).kind === 'ready';
-    if (!seen || !(await isReadyNow(this.#cluster, at, { needed, signal }))) {
+    const isReady = seen && (await isReadyNow(this.#cluster, at, { needed, signal }));
+    const isRaised = isReady || (await this.#isRaised(pair, write));
+    // What takes traffic from it waits for none of its pods.
+    const failed = isRaised ? null : await failureInTheWayDown(put);
+    if (!isReady && isRaised) {
+      await put();
       const refuse = (view: DeploymentView): void => refuseUntested(view, given);
       const wait = { needed, complete: isEdited, timeoutMs: PODS_MS, signal, justChanged: isEdited };
       // A note that does not say the template may not say either what admission makes of the image.
@@ -579,8 +588,25 @@ class BlueGreenTarget implements Target {
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
     else await this.#refuseUntilFollowed(pair, write);
-    if (edit !== null) edits.push(`${shown} had ${edit.found}, and was given ${edit.given} again before that.`);
+    if (edit !== null) {
+      const again = `was given ${edit.given} again${isRaised ? ' before that' : ''}.`;
+      const how = failed === null ? again : `could not be given ${edit.given} yet: ${failed}`;
+      edits.push(`${shown} had ${edit.found}, and ${how}`);
+    } else if (failed !== null) edits.push(`${shown} lacks pods: ${failed}`);
     return edits;
+  }
+
+  /** False where a write only takes traffic from the new version, or leaves it what it has. */
+  async #isRaised(
+    { old, serving, split }: PairView,
+    write: WeightWrite & { previousWeight: number },
+  ): Promise<boolean> {
+    const { weight, previousWeight, match, signal } = write;
+    if (weight > previousWeight) return true;
+    // Whoever has all of it has more than any split.
+    if (!serving.includes(old)) return false;
+    // Somebody else may have taken more from it already.
+    return split === null || isMore({ weight, match }, await split.observe({ signal }));
   }
 
   /** Of pods that may be newer than an outage; the old one's have been there all the time. */

@@ -33,7 +33,9 @@ import {
   CONFIRM_BACK_MS,
   CONFIRM_MS,
   differs,
+  failureInTheWayDown,
   failureOfPods,
+  isMore,
   keepUntilFollowed,
   noteAdmitted,
   PODS_MS,
@@ -187,7 +189,7 @@ class CanaryTarget implements Target {
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
       await this.#putServiceRight(tracks, write);
       const edits = await this.#putPodsRight(tracks, write);
-      if (!sharesByReplicas(this.#plan)) await this.#ensurePods(tracks, write);
+      if (!sharesByReplicas(this.#plan)) edits.push(...(await this.#ensurePods(tracks, write)));
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
       if (weight < previousWeight) {
         refuseUndone(tracks, write);
@@ -548,12 +550,12 @@ class CanaryTarget implements Target {
   }
 
   /**
-   * Nobody looks while a person decides: before any more traffic comes to it, the canary is what was tested again. What
-   * somebody else had made of it, in sentences.
+   * Nobody looks while a person decides: before any more traffic comes to it, the canary is what was tested again. Traffic
+   * that is taken from it waits for none of that. What somebody else had made of it, in sentences.
    *
    * @throws TargetFailure `invalidTarget` where it does not stay that; `guardTripped` where an edit is to end the release.
    */
-  async #putPodsRight(tracks: TracksView, write: WeightWrite): Promise<string[]> {
+  async #putPodsRight(tracks: TracksView, write: WeightWrite & { previousWeight: number }): Promise<string[]> {
     const { canary, canaryObject, canaryName, container } = tracks;
     const edit = this.#editOfCanary(tracks, write);
     if (canary === null) return [];
@@ -567,27 +569,55 @@ class CanaryTarget implements Target {
       edits.push(`${shown} was paused, and was resumed before that.`);
     }
     if (edit === null) return edits;
-    await this.#ensureCanary(tracks, write, canary.replicas);
+    const put = (): Promise<void> => this.#ensureCanary(tracks, write, canary.replicas);
+    const told = `${shown} had ${edit.found}, and`;
+    if (!(await this.#isRaised(tracks, write))) {
+      const failed = await failureInTheWayDown(put);
+      const how =
+        failed === null ? `was given ${edit.given} again.` : `could not be given ${edit.given} yet: ${failed}`;
+      return [...edits, `${told} ${how}`];
+    }
+    await put();
     const at = { namespace, name: canaryName };
     const wait = { needed: canary.replicas, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal: write.signal };
     const refuse = (view: DeploymentView): void => refuseUntested(view, given);
     // A note that does not say the template may not say either what admission makes of the image.
     const sure = given.template === null ? {} : { refuse };
     await waitUntilReady(this.#cluster, at, { ...wait, justChanged: true, ...sure });
-    return [...edits, `${shown} had ${edit.found}, and was given ${edit.given} again before that.`];
+    return [...edits, `${told} was given ${edit.given} again before that.`];
   }
 
-  /** The canary's pods for a weight, there and available, before it gets it. */
-  async #ensurePods(tracks: TracksView, write: WeightWrite): Promise<void> {
+  /**
+   * False where a write only takes traffic from the canary, or leaves it what it has. Asked of the routing, too: somebody
+   * else may have taken more from it already.
+   */
+  async #isRaised({ traffic }: TracksView, write: WeightWrite & { previousWeight: number }): Promise<boolean> {
+    const { weight, previousWeight, match, signal } = write;
+    if (weight > previousWeight) return true;
+    // Where pods are the share, a share without available pods is seen as none.
+    if (sharesByReplicas(this.#plan)) return false;
+    const routed = await traffic.observe({ signal });
+    return isMore({ weight, match }, routed);
+  }
+
+  /** The canary's pods for a weight, there and available, before it gets more of it. What kept them away otherwise, in sentences. */
+  async #ensurePods(tracks: TracksView, write: WeightWrite & { previousWeight: number }): Promise<string[]> {
     const { signal } = write;
     const { namespace } = this.#plan;
-    if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
     const needed = replicasFor(write.weight, sizeOf(tracks, write));
     const at = { namespace, name: tracks.canaryName };
     const seen = tracks.canary !== null && readinessOf(tracks.canary, needed).kind === 'ready';
-    if (seen && (await isReadyNow(this.#cluster, at, { needed, signal }))) return;
+    if (seen && (await isReadyNow(this.#cluster, at, { needed, signal }))) return [];
     const more = (tracks.canary?.replicas ?? 0) < needed;
-    if (more) await resize(this.#cluster, deploymentRef(namespace, tracks.canaryName), needed, write);
+    const put = async (): Promise<void> => {
+      if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
+      if (more) await resize(this.#cluster, deploymentRef(namespace, tracks.canaryName), needed, write);
+    };
+    if (!(await this.#isRaised(tracks, write))) {
+      const failed = await failureInTheWayDown(put);
+      return failed === null ? [] : [`Deployment ${namespace}/${tracks.canaryName} lacks pods: ${failed}`];
+    }
+    await put();
     await waitUntilReady(this.#cluster, at, {
       needed,
       complete: false,
@@ -595,6 +625,7 @@ class CanaryTarget implements Target {
       signal,
       justChanged: more || tracks.canary === null,
     });
+    return [];
   }
 
   /** While a weight is held: as many pods as it needs, by what stable is asked to have now. The sentence of what ends it. */
