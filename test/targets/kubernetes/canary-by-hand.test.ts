@@ -212,6 +212,22 @@ describeWithApiServer(
         expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
       });
 
+      it('is what admission has made of it, also where a worker ended before it could note that', async () => {
+        target = targetOf(injecting(cluster));
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await hand.delete(deploymentRef('checkout-canary'), { signal });
+        await failureOf(targetOf(refusing(injecting(cluster), 'checkout-canary')).reassert(look(3, 50)));
+        const admitted = await target.reassert(look(4, 50));
+        await target.setWeight(shift(5, 100, 50));
+        await setEnv('debug');
+        const edited = await target.reassert(look(6, 100));
+
+        expect(admitted.foreignEdits).toEqual([]);
+        expect(edited.foreignEdits).toEqual([told('')]);
+        expect((await templateOf()).metadata.annotations).toEqual({ 'mesh.example/injected': 'true' });
+      });
+
       it('of a Deployment of the user’s own is put back to what it was when the release took it', async () => {
         const labels = { app: 'checkout-canary' };
         const own = shopDeployment({ namespace, name: 'checkout-canary' }, { image: V1, replicas: 0, labels });

@@ -26,8 +26,8 @@ import {
   imageIn,
   imageOf,
   noting,
+  notingOwn,
   ownNote,
-  withTemplate,
 } from '../given-pods';
 import type { GivenPods, PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
@@ -38,6 +38,7 @@ import { rememberReads } from '../remembered-reads';
 import { confirm, describeGone, describeMet, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withoutTargetNote } from '../target-note';
 import {
+  admittedNote,
   adopted,
   CONFIRM_BACK_MS,
   CONFIRM_MS,
@@ -528,19 +529,22 @@ class BlueGreenTarget implements Target {
       },
     );
     const selecting = next.view === null ? made : withSelector(made, next.view.selector);
-    const wanted = noting(withTemplate(selecting, given), note);
+    const wanted = noting(selecting, note, given);
     const { object } = await ensure(this.#cluster, wanted, write, (live) =>
-      noting(withTemplate(relabelled(adopted(live, { ...change, replicas: size }), next.labels), given), note),
+      noting(relabelled(adopted(live, { ...change, replicas: size }), next.labels), note, given),
     );
-    if (given === null) {
-      await noteAdmitted(this.#cluster, { before: next.object, after: object, container: container.name }, write);
-    }
+    const answered = { before: next.object, after: object, container: container.name };
+    if (next.view !== null && given === null) await noteAdmitted(this.#cluster, answered, write);
     if (next.view === null) {
       // It is made whatever happened in between: it gets pods only if nobody later has come by now.
       refuseLate(await pair.active.observe({ signal: write.signal, fresh: true }), write, this.#plan);
-      await resize(this.#cluster, this.#refOf(next), size, write);
+      await resize(this.#cluster, this.#refOf(next), size, write, admittedNote(answered, write) ?? undefined);
     }
     return isMade(object) ? '' : differencesFrom(like, object, next);
+  }
+
+  #resizeNext({ next, container }: PairView, replicas: number, write: TargetWrite): Promise<void> {
+    return resize(this.#cluster, this.#refOf(next), replicas, write, (live) => notingOwn(live, container.name, write));
   }
 
   /**
@@ -568,7 +572,7 @@ class BlueGreenTarget implements Target {
     const put = async (): Promise<void> => {
       if (next.view === null || isEdited) {
         await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
-      } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
+      } else if (next.view.replicas < needed) await this.#resizeNext(pair, needed, write);
     };
     const { signal } = write;
     const at = { namespace: this.#plan.namespace, name: next.name };
@@ -745,7 +749,7 @@ class BlueGreenTarget implements Target {
       await this.#ensureNext(pair, write, Math.max(size, next.view.replicas));
     } else if (next.view.replicas === 0) {
       edits.push(`${shown(next)} was scaled to 0, and was given its pods again.`);
-      await resize(this.#cluster, this.#refOf(next), size, write);
+      await this.#resizeNext(pair, size, write);
     }
     if (old.view === null) return [...edits, `${shown(old)} is gone: there is no way back to its version.`];
     const before = await this.#giveOldItsImage(pair, write);

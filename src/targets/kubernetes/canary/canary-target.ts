@@ -18,7 +18,7 @@ import type { ConfigOwner } from '../config-snapshot';
 import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
-import { editOfPods, givenAgain, givenPods, imageIn, imageOf, noting, ownNote, withTemplate } from '../given-pods';
+import { editOfPods, givenAgain, givenPods, imageIn, imageOf, noting, notingOwn, ownNote } from '../given-pods';
 import type { PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
 import { copiesIn, withCopies, withOriginals } from '../pod-config';
@@ -611,7 +611,7 @@ class CanaryTarget implements Target {
     const more = (tracks.canary?.replicas ?? 0) < needed;
     const put = async (): Promise<void> => {
       if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
-      if (more) await resize(this.#cluster, deploymentRef(namespace, tracks.canaryName), needed, write);
+      if (more) await this.#resizeCanary(tracks, needed, write);
     };
     if (!(await this.#isRaised(tracks, write))) {
       const failed = await failureInTheWayDown(put);
@@ -628,6 +628,11 @@ class CanaryTarget implements Target {
     return [];
   }
 
+  #resizeCanary({ canaryName, container }: TracksView, replicas: number, write: TargetWrite): Promise<void> {
+    const ref = deploymentRef(this.#plan.namespace, canaryName);
+    return resize(this.#cluster, ref, replicas, write, (live) => notingOwn(live, container.name, write));
+  }
+
   /** While a weight is held: as many pods as it needs, by what stable is asked to have now. The sentence of what ends it. */
   async #keepPods(tracks: TracksView, write: WeightWrite): Promise<string | null> {
     const { namespace } = this.#plan;
@@ -637,7 +642,7 @@ class CanaryTarget implements Target {
       await this.#ensureCanary(tracks, write, needed);
       return null;
     }
-    if (canary.replicas < needed) await resize(this.#cluster, deploymentRef(namespace, canaryName), needed, write);
+    if (canary.replicas < needed) await this.#resizeCanary(tracks, needed, write);
     if (canary.availableReplicas >= Math.min(needed, canary.replicas)) return null;
     return failureOfPods(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
   }
@@ -798,16 +803,16 @@ class CanaryTarget implements Target {
       ...change,
     });
     const spec = carries && canaryObject !== null ? { spec: canaryObject['spec'] } : {};
-    const wanted = noting(withTemplate({ ...namingCopies(made, copies), ...spec }, given), note);
+    const wanted = noting({ ...namingCopies(made, copies), ...spec }, note, given);
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
     const adopt = (live: KubernetesObject): KubernetesObject => {
       const has = readDeployment(live).replicas;
       const named = namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, has) }), copies);
-      return noting(withTemplate(named, given), { ...note, ownReplicas: ownReplicas(live, has) });
+      return noting(named, { ...note, ownReplicas: ownReplicas(live, has) }, given);
     };
     try {
       const after = await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
-      if (!carries && given === null)
+      if (given === null)
         await noteAdmitted(this.#cluster, { before: canaryObject, after, container: container.name }, write);
     } catch (error) {
       // The copies were made for a canary that is not to be.
