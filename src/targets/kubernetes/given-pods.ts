@@ -76,6 +76,14 @@ export function noting(object: KubernetesObject, note: TargetNote, given: PodTem
 }
 
 /**
+ * A Deployment that rolls out. Of a paused one that has another template that is said by the write that gives it its own:
+ * resumed before, it would roll out the other one.
+ */
+export function rollingOut(object: KubernetesObject): KubernetesObject {
+  return { ...object, spec: { ...(object['spec'] as object), paused: false } };
+}
+
+/**
  * A Deployment that is written for another reason, with its own template in a note that lacks it: one of a worker of
  * before, or of one that ended between its write and the server's answer.
  */

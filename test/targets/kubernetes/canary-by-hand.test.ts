@@ -5,7 +5,7 @@ import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import type { Target, TargetWrite, WeightWrite } from '../../../src/targets/target';
 import { describeWithApiServer } from './api-server';
 import { DeploymentController } from './deployment-controller';
-import { injecting, mirroring, refusing } from './mirroring';
+import { injecting, keeping, mirroring, refusing, rollsOutAnEdit } from './mirroring';
 import { failureOf } from '../failure-of';
 import { eventually } from '../instance';
 import { targetPlan } from './target-plans';
@@ -130,6 +130,32 @@ describeWithApiServer(
         expect(edited.foreignEdits).toEqual([told('')]);
         expect(spec.containers).toEqual([expect.not.objectContaining({ env: expect.anything() as unknown })]);
         expect(untouched.foreignEdits).toEqual([]);
+      });
+
+      it('is put back before a canary rolls out again that somebody has paused', async () => {
+        const kept: KubernetesObject[] = [];
+        target = targetOf(keeping(cluster, kept));
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        const pause = () =>
+          hand.patch(
+            deploymentRef('checkout-canary'),
+            { type: 'merge', patch: { spec: { paused: true } } },
+            { signal },
+          );
+        await pause();
+        await setEnv('debug');
+        const edited = await target.reassert(look(3, 50));
+        const looked = await cluster.get(deploymentRef('checkout-canary'), { signal });
+        await pause();
+        await setEnv('debug');
+        const said = await target.setWeight(shift(4, 100, 50));
+
+        const paused = `Deployment ${namespace}/checkout-canary was paused, and was resumed`;
+        expect(edited.foreignEdits).toEqual([`${paused}.`, told('')]);
+        expect(looked['spec']).not.toHaveProperty('paused');
+        expect(said).toContain(`${paused} before that. ${told(' before that')}`);
+        expect(kept.filter(rollsOutAnEdit)).toEqual([]);
       });
 
       it('may be restarted', async () => {

@@ -67,3 +67,29 @@ export function refusing(cluster: Cluster, name: string): Cluster {
     },
   });
 }
+
+/** The cluster as one that keeps what each write to a Deployment has made of it. */
+export function keeping(cluster: Cluster, kept: KubernetesObject[]): Cluster {
+  return new Proxy(cluster, {
+    get: (from, key: keyof Cluster) => {
+      const value = from[key];
+      if (typeof value !== 'function') return value;
+      if (key !== 'patch') return value.bind(from);
+      const patch: Cluster['patch'] = async (ref, ...more) => {
+        const after = await from.patch(ref, ...more);
+        if (ref.kind === 'Deployment') kept.push(after);
+        return after;
+      };
+      return patch;
+    },
+  });
+}
+
+/** True where the pods that are made now would have an environment variable that somebody has set. */
+export function rollsOutAnEdit(deployment: KubernetesObject): boolean {
+  const { paused = false, template } = deployment['spec'] as {
+    readonly paused?: boolean;
+    readonly template: { readonly spec: { readonly containers: readonly { readonly env?: unknown }[] } };
+  };
+  return !paused && template.spec.containers.some(({ env }) => env !== undefined);
+}

@@ -28,6 +28,7 @@ import {
   noting,
   notingOwn,
   ownNote,
+  rollingOut,
 } from '../given-pods';
 import type { GivenPods, PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
@@ -491,17 +492,22 @@ class BlueGreenTarget implements Target {
     const { view } = pair.next;
     const { template } = this.#givenTo(pair, write);
     const given = view === null || template === null ? null : givenAgain(template, view.template);
-    await this.#makeNext(pair, write, { size, given });
+    await this.#makeNext(pair, write, { size, given, resumes: true });
   }
 
   /**
-   * The new version on the idle colour, at a size; `given` is the template that the release has given it before. Answers
-   * what people should know about it, or nothing.
+   * The new version on the idle colour, at a size; `given` is the template that the release has given it before. One
+   * that somebody has paused rolls out by the same write where that `resumes` it. Answers what people should know about it,
+   * or nothing.
    */
   async #makeNext(
     pair: PairView,
     write: TargetWrite,
-    { size, given = null }: { readonly size: number; readonly given?: PodTemplate | null },
+    {
+      size,
+      given = null,
+      resumes = false,
+    }: { readonly size: number; readonly given?: PodTemplate | null; readonly resumes?: boolean },
   ): Promise<string> {
     const { old, next, container, roles } = pair;
     const change = { container: container.name, image: imageOf(write) };
@@ -529,9 +535,10 @@ class BlueGreenTarget implements Target {
       },
     );
     const selecting = next.view === null ? made : withSelector(made, next.view.selector);
-    const wanted = noting(selecting, note, given);
+    const going = resumes ? rollingOut : (live: KubernetesObject): KubernetesObject => live;
+    const wanted = noting(going(selecting), note, given);
     const { object } = await ensure(this.#cluster, wanted, write, (live) =>
-      noting(relabelled(adopted(live, { ...change, replicas: size }), next.labels), note, given),
+      noting(going(relabelled(adopted(live, { ...change, replicas: size }), next.labels)), note, given),
     );
     const answered = { before: next.object, after: object, container: container.name };
     if (next.view !== null && given === null) await noteAdmitted(this.#cluster, answered, write);
@@ -566,7 +573,7 @@ class BlueGreenTarget implements Target {
     if (next.view !== null && this.#plan.onForeignEdit === 'rollback') {
       refuseUntested(next.view, given, { ends: true });
     } else if (next.view?.paused === true) {
-      await resume(this.#cluster, this.#refOf(next), write);
+      if (edit === null) await resume(this.#cluster, this.#refOf(next), write);
       edits.push(`${shown} was paused, and was resumed before that.`);
     }
     const put = async (): Promise<void> => {
@@ -739,7 +746,7 @@ class BlueGreenTarget implements Target {
     const edit = this.#editOfNext(pair, write);
     if (next.view?.paused === true) {
       edits.push(`${shown(next)} was paused, and was resumed.`);
-      await resume(this.#cluster, this.#refOf(next), write);
+      if (edit === null) await resume(this.#cluster, this.#refOf(next), write);
     }
     if (next.view === null) {
       edits.push(`${shown(next)} was gone, and was made again.`);

@@ -18,7 +18,17 @@ import type { ConfigOwner } from '../config-snapshot';
 import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
-import { editOfPods, givenAgain, givenPods, imageIn, imageOf, noting, notingOwn, ownNote } from '../given-pods';
+import {
+  editOfPods,
+  givenAgain,
+  givenPods,
+  imageIn,
+  imageOf,
+  noting,
+  notingOwn,
+  ownNote,
+  rollingOut,
+} from '../given-pods';
 import type { PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
 import { copiesIn, withCopies, withOriginals } from '../pod-config';
@@ -223,7 +233,9 @@ class CanaryTarget implements Target {
       const isPromoted = isBeingPromoted(tracks.stableObject, fence.release);
       if (!isPromoted && this.#carriers.isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
       foreignEdits.push(...(await this.#putServiceRight(tracks, write)));
-      if (tracks.canary?.paused === true) await this.#resume(tracks, write);
+      if (tracks.canary?.paused === true && this.#editOfCanary(tracks, write) === null) {
+        await this.#resume(tracks, write);
+      }
       if (sharesByReplicas(this.#plan)) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
       // At 100 the promotion gives it the proven version again; below, users are at stable by now.
@@ -565,7 +577,7 @@ class CanaryTarget implements Target {
     const edits: string[] = [];
     if (onForeignEdit === 'rollback') refuseUntested(canary, given, { ends: true });
     else if (canary.paused) {
-      await this.#resume(tracks, write);
+      if (edit === null) await this.#resume(tracks, write);
       edits.push(`${shown} was paused, and was resumed before that.`);
     }
     if (edit === null) return edits;
@@ -764,12 +776,12 @@ class CanaryTarget implements Target {
     const { canary, canaryObject, container } = tracks;
     const { template } = givenPods(canaryObject, container.name, write);
     const given = canary === null || template === null ? null : givenAgain(template, canary.template);
-    return this.#makeCanary(tracks, write, { replicas, given });
+    return this.#makeCanary(tracks, write, { replicas, given, resumes: true });
   }
 
   /**
    * `given`: the template that the release has given it before. `carries`: it has the traffic, so it is taken over as it
-   * is, and no pod of it is made anew.
+   * is, and no pod of it is made anew. `resumes`: one that somebody has paused rolls out by the same write.
    */
   async #makeCanary(
     tracks: TracksView,
@@ -778,7 +790,13 @@ class CanaryTarget implements Target {
       replicas,
       given = null,
       carries = false,
-    }: { readonly replicas: number; readonly given?: PodTemplate | null; readonly carries?: boolean },
+      resumes = false,
+    }: {
+      readonly replicas: number;
+      readonly given?: PodTemplate | null;
+      readonly carries?: boolean;
+      readonly resumes?: boolean;
+    },
   ): Promise<void> {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
@@ -803,12 +821,13 @@ class CanaryTarget implements Target {
       ...change,
     });
     const spec = carries && canaryObject !== null ? { spec: canaryObject['spec'] } : {};
-    const wanted = noting({ ...namingCopies(made, copies), ...spec }, note, given);
+    const going = resumes ? rollingOut : (object: KubernetesObject): KubernetesObject => object;
+    const wanted = noting(going({ ...namingCopies(made, copies), ...spec }), note, given);
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
     const adopt = (live: KubernetesObject): KubernetesObject => {
       const has = readDeployment(live).replicas;
       const named = namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, has) }), copies);
-      return noting(named, { ...note, ownReplicas: ownReplicas(live, has) }, given);
+      return noting(going(named), { ...note, ownReplicas: ownReplicas(live, has) }, given);
     };
     try {
       const after = await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
