@@ -1,10 +1,11 @@
 import { fenceOn } from '../../traffic/fence';
 import { diff } from '../../traffic/json-patch';
 import type { TargetWrite } from '../target';
+import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject } from './objects';
 import type { PodTemplate } from './pod-config';
-import { targetNoteOn, withTemplateNote } from './target-note';
+import { targetNoteOn, withTargetNote, withTemplateNote } from './target-note';
 import type { TargetNote } from './target-note';
 
 /** What the release gave a Deployment, as the server has had it since: this is what is tested. */
@@ -65,14 +66,33 @@ export function givenAgain(template: PodTemplate, live: PodTemplate): PodTemplat
   return { ...own, metadata: { ...metadata, annotations: { ...annotationsOf(own), [RESTARTED]: restarted } } };
 }
 
-/** A Deployment with the note that goes with it, and in that the template that it is given by the same write. */
-export function noting(object: KubernetesObject, note: TargetNote): KubernetesObject {
-  return withTemplateNote(object, note, (object['spec'] as { readonly template: PodTemplate }).template);
+/**
+ * A Deployment with the note that goes with it. A template that the release has given it before is given again, and noted;
+ * what the server makes of a new one is known, and noted, only when it has answered.
+ */
+export function noting(object: KubernetesObject, note: TargetNote, given: PodTemplate | null): KubernetesObject {
+  if (given === null) return withTargetNote(object, note);
+  return withTemplateNote({ ...object, spec: { ...(object['spec'] as object), template: given } }, note, given);
 }
 
-/** A Deployment with another template for its pods; with none it is as it was. */
-export function withTemplate(object: KubernetesObject, template: PodTemplate | null): KubernetesObject {
-  return template === null ? object : { ...object, spec: { ...(object['spec'] as object), template } };
+/**
+ * A Deployment that rolls out. Of a paused one that has another template that is said by the write that gives it its own:
+ * resumed before, it would roll out the other one.
+ */
+export function rollingOut(object: KubernetesObject): KubernetesObject {
+  return { ...object, spec: { ...(object['spec'] as object), paused: false } };
+}
+
+/**
+ * A Deployment that is written for another reason, with its own template in a note that lacks it: one of a worker of
+ * before, or of one that ended between its write and the server's answer.
+ */
+export function notingOwn(object: KubernetesObject, container: string, write: TargetWrite): KubernetesObject {
+  const note = ownNote(object, write);
+  const view = readDeployment(object);
+  if (note === null || note.template !== undefined) return object;
+  if (imageIn(view, container) !== givenPods(object, container, write).image) return object;
+  return withTemplateNote(object, note, view.template);
 }
 
 /** Where two templates differ, as paths without their first slash; restarts aside, and what says nothing. */

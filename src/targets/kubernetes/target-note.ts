@@ -19,7 +19,7 @@ export interface TargetNote {
   readonly admitted?: string;
   /**
    * The pods' template as the server has it after the release's own write, by which an edit of it is found, and put back.
-   * Left out by workers of before, and where it does not fit.
+   * Left out until the server has answered that, by workers of before, and where it does not fit.
    */
   readonly template?: PodTemplate;
 }

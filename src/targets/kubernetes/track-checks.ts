@@ -8,7 +8,8 @@ import type { TargetWrite } from '../target';
 import type { Cluster } from './cluster';
 import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
-import { editOfPods, givenPods, imageIn, imageOf, otherPlaces } from './given-pods';
+import { asTargetFailure } from './failures';
+import { editOfPods, givenPods, imageIn, imageOf, otherPlaces, ownNote } from './given-pods';
 import type { GivenPods } from './given-pods';
 import type { KubernetesObject } from './objects';
 import { checkPermissions } from './permissions';
@@ -17,6 +18,7 @@ import { withImage } from './track-manifest';
 import { describe, selects } from './tracks';
 import type { Labels } from './tracks';
 import { lookIfReady } from './wait-ready';
+import { isMade } from './workloads';
 
 /** From a write to the controller's word that it is in force. */
 export const CONFIRM_MS = 30_000;
@@ -69,29 +71,46 @@ function refuseLongName(plan: KubernetesTargetPlan): void {
   );
 }
 
+interface Answered {
+  readonly before: KubernetesObject | null;
+  readonly after: KubernetesObject;
+  readonly container: string;
+}
+
+/** Notes by a write of its own what the server has answered. */
+export async function noteAdmitted(cluster: Cluster, answered: Answered, write: TargetWrite): Promise<void> {
+  const noted = admittedNote(answered, write);
+  if (noted !== null) await rewrite(cluster, refOf(answered.after), write, noted);
+}
+
 /**
  * Notes what admission controllers (that of a mirror, or one that adds a sidecar) have made of what the release gave a
- * Deployment, so that it is nobody's edit.
+ * Deployment, so that it is nobody's edit. Null where there is nothing to note.
  */
-export async function noteAdmitted(
-  cluster: Cluster,
-  { before, after, container }: { before: KubernetesObject | null; after: KubernetesObject; container: string },
+export function admittedNote(
+  { before, after, container }: Answered,
   write: TargetWrite,
-): Promise<void> {
+): ((live: KubernetesObject) => KubernetesObject) | null {
   const view = readDeployment(after);
   const image = imageIn(view, container);
-  if (image === null) return;
+  if (image === null) return null;
   // Who answers a write with the image of before is one who undoes it.
   const isOther = image !== imageOf(write);
   const isAsBefore = before !== null && imageIn(readDeployment(before), container) === image;
-  if (isOther && isAsBefore && givenPods(before, container, write).image !== image) return;
+  const isUndone = isAsBefore && !isAsCreated(before, write) && givenPods(before, container, write).image !== image;
+  if (isOther && isUndone) return null;
   const { template } = givenPods(after, container, write);
-  if (!isOther && (template === null || otherPlaces(template, view.template).length === 0)) return;
-  await rewrite(cluster, refOf(after), write, (live) => {
+  if (!isOther && template !== null && otherPlaces(template, view.template).length === 0) return null;
+  return (live) => {
     const note = targetNoteOn(live);
     const admitted = isOther ? { admitted: image } : {};
     return note === null ? live : withTemplateNote(live, { ...note, ...admitted }, view.template);
-  });
+  };
+}
+
+/** True for what the release has made, and nobody has changed since: an attempt before this one ended right after that. */
+function isAsCreated(object: KubernetesObject, write: TargetWrite): boolean {
+  return isMade(object) && ownNote(object, write) !== null && readDeployment(object).generation === 1;
 }
 
 /**
@@ -133,6 +152,27 @@ export function refuseOtherContainers(view: DeploymentView, container: string): 
 export function differs(view: TrafficView, { weight, match }: TrafficDocument): boolean {
   if (view.weight !== null && Math.round(view.weight) !== weight) return true;
   return match.some((asked) => !view.match.some((found) => sameMatch(asked, found)));
+}
+
+/** True when a document sends anything to the new version that the routing does not send there now. */
+export function isMore({ weight, match }: TrafficDocument, routed: TrafficView): boolean {
+  if (weight > Math.round(routed.weight ?? 0)) return true;
+  return match.some((asked) => !routed.match.some((found) => sameMatch(asked, found)));
+}
+
+/**
+ * Does what is not to keep traffic from being lowered; answers why it failed, or null.
+ *
+ * @throws TargetFailure `fenceLost` of a write that must not go on; a cancellation.
+ */
+export async function failureInTheWayDown(run: () => Promise<unknown>): Promise<string | null> {
+  try {
+    await asTargetFailure(run);
+    return null;
+  } catch (error) {
+    if (error instanceof TargetFailure && error.kind !== 'fenceLost') return error.message;
+    throw error;
+  }
 }
 
 /** @throws TargetFailure `fenceLost` when a later write holds the traffic: this one must not touch the target any more. */

@@ -187,10 +187,16 @@ async function undoIfLate(
   throw new TargetFailure('fenceLost', `A later write holds the traffic: release ${held.release}, step ${held.step}.`);
 }
 
-/** Sets how many pods a Deployment has, under the fence. */
-export async function resize(cluster: Cluster, ref: ObjectRef, replicas: number, write: WorkloadWrite): Promise<void> {
+/** Sets how many pods a Deployment has, under the fence; `noted` is what the same write notes on it. */
+export async function resize(
+  cluster: Cluster,
+  ref: ObjectRef,
+  replicas: number,
+  write: WorkloadWrite,
+  noted = (live: KubernetesObject): KubernetesObject => live,
+): Promise<void> {
   await rewrite(cluster, ref, write, (live) =>
-    withFence({ ...live, spec: { ...(live['spec'] as object), replicas } }, write.fence),
+    withFence(noted({ ...live, spec: { ...(live['spec'] as object), replicas } }), write.fence),
   );
 }
 

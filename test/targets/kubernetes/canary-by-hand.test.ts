@@ -5,7 +5,7 @@ import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import type { Target, TargetWrite, WeightWrite } from '../../../src/targets/target';
 import { describeWithApiServer } from './api-server';
 import { DeploymentController } from './deployment-controller';
-import { injecting, mirroring } from './mirroring';
+import { injecting, keeping, mirroring, refusing, rollsOutAnEdit } from './mirroring';
 import { failureOf } from '../failure-of';
 import { eventually } from '../instance';
 import { targetPlan } from './target-plans';
@@ -132,6 +132,32 @@ describeWithApiServer(
         expect(untouched.foreignEdits).toEqual([]);
       });
 
+      it('is put back before a canary rolls out again that somebody has paused', async () => {
+        const kept: KubernetesObject[] = [];
+        target = targetOf(keeping(cluster, kept));
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        const pause = () =>
+          hand.patch(
+            deploymentRef('checkout-canary'),
+            { type: 'merge', patch: { spec: { paused: true } } },
+            { signal },
+          );
+        await pause();
+        await setEnv('debug');
+        const edited = await target.reassert(look(3, 50));
+        const looked = await cluster.get(deploymentRef('checkout-canary'), { signal });
+        await pause();
+        await setEnv('debug');
+        const said = await target.setWeight(shift(4, 100, 50));
+
+        const paused = `Deployment ${namespace}/checkout-canary was paused, and was resumed`;
+        expect(edited.foreignEdits).toEqual([`${paused}.`, told('')]);
+        expect(looked['spec']).not.toHaveProperty('paused');
+        expect(said).toContain(`${paused} before that. ${told(' before that')}`);
+        expect(kept.filter(rollsOutAnEdit)).toEqual([]);
+      });
+
       it('may be restarted', async () => {
         await target.deploy(write(1));
         await target.setWeight(shift(2, 50, 0));
@@ -151,6 +177,38 @@ describeWithApiServer(
 
         expect(said).toContain(told(' before that'));
         expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
+      });
+
+      it('is not waited for where traffic is taken from it', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await setEnv('debug');
+        await controller.stop();
+        const said = await target.setWeight({ ...shift(3, 5, 50), signal: AbortSignal.timeout(20_000) });
+
+        expect(said).toContain(told(''));
+        expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
+        expect((await routing())[`${NGINX}/canary-weight`]).toBe('5');
+      });
+
+      it('keeps no traffic where it is that is taken from it, whatever refuses it', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await setEnv('debug');
+        target = targetOf(refusing(cluster, 'checkout-canary'));
+        const said = await target.setWeight(shift(3, 5, 50));
+
+        expect(said).toMatch(/at spec\/containers\/0\/env, and could not be given its own yet: denied by policy/);
+        expect((await routing())[`${NGINX}/canary-weight`]).toBe('5');
+      });
+
+      it('is waited for where a header is to lead to it, at a lower weight', async () => {
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await setEnv('debug');
+        const said = await target.setWeight(shift(3, 5, 50, [{ kind: 'header', name: 'x-canary', value: 'true' }]));
+
+        expect(said).toContain(told(' before that'));
       });
 
       it('gets no more traffic where an edit of it is to end the release', async () => {
@@ -178,6 +236,22 @@ describeWithApiServer(
         expect(admitted.foreignEdits).toEqual([]);
         expect((await templateOf()).metadata.annotations).toEqual({ 'mesh.example/injected': 'true' });
         expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
+      });
+
+      it('is what admission has made of it, also where a worker ended before it could note that', async () => {
+        target = targetOf(injecting(cluster));
+        await target.deploy(write(1));
+        await target.setWeight(shift(2, 50, 0));
+        await hand.delete(deploymentRef('checkout-canary'), { signal });
+        await failureOf(targetOf(refusing(injecting(cluster), 'checkout-canary')).reassert(look(3, 50)));
+        const admitted = await target.reassert(look(4, 50));
+        await target.setWeight(shift(5, 100, 50));
+        await setEnv('debug');
+        const edited = await target.reassert(look(6, 100));
+
+        expect(admitted.foreignEdits).toEqual([]);
+        expect(edited.foreignEdits).toEqual([told('')]);
+        expect((await templateOf()).metadata.annotations).toEqual({ 'mesh.example/injected': 'true' });
       });
 
       it('of a Deployment of the user’s own is put back to what it was when the release took it', async () => {

@@ -31,7 +31,7 @@ function view(changes: Made = {}): DeploymentView {
 /** What the release gave a Deployment whose note it wrote together with this template. */
 function given(changes: Made = {}, by: TargetWrite = write) {
   const object = withFence(deploymentObject({ template: template(changes) }), fence);
-  return givenPods(noting(object, note), 'web', by);
+  return givenPods(noting(object, note, template(changes)), 'web', by);
 }
 
 describe('what a release gave a Deployment', () => {

@@ -6,7 +6,7 @@ import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { DeploymentController } from './deployment-controller';
-import { mirroring } from './mirroring';
+import { keeping, mirroring, rollsOutAnEdit } from './mirroring';
 import { targetPlan } from './target-plans';
 import { failureOf } from '../failure-of';
 import { namespaceObject, shopDeployment, shopService } from './shop-objects';
@@ -194,6 +194,40 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
       expect(said).toContain(`checkout-green had ${places}, and was given its own again before that.`);
       expect(await envOf('green')).toBeUndefined();
       expect(await state()).toEqual({ serves: 'green', blue: [V1, 3], green: [V2, 3] });
+    });
+
+    it('is put back before a new one rolls out again that somebody has paused', async () => {
+      const kept: KubernetesObject[] = [];
+      target = targetOf({}, keeping(cluster, kept));
+      await target.deploy(write(1));
+      await patch('Deployment', 'checkout-green', { spec: { paused: true } });
+      await setEnv('green', 'debug');
+      const said = await target.setWeight(shift(2, 100, 0));
+      await patch('Deployment', 'checkout-green', { spec: { paused: true } });
+      await setEnv('green', 'debug');
+      const { foreignEdits } = await target.reassert(look(3, 100));
+
+      const shown = `Deployment ${namespace}/checkout-green`;
+      expect(said).toContain(`${shown} was paused, and was resumed before that.`);
+      expect(foreignEdits).toEqual([
+        `${shown} was paused, and was resumed.`,
+        `${shown} had ${places}, and was given its own again.`,
+      ]);
+      expect(await specOf('Deployment', 'checkout-green')).not.toHaveProperty('paused');
+      expect(kept.filter(rollsOutAnEdit)).toEqual([]);
+    });
+
+    it('is not waited for where traffic is taken from it', async () => {
+      target = splitting();
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      await setEnv('green', 'debug');
+      await controller.stop();
+      const said = await target.setWeight({ ...shift(3, 5, 50), signal: AbortSignal.timeout(20_000) });
+
+      expect(said).toContain(`checkout-green had ${places}, and was given its own again.`);
+      expect(said).toContain('is 5 %, and it is in force');
+      expect(await envOf('green')).toBeUndefined();
     });
 
     it('is not promoted', async () => {

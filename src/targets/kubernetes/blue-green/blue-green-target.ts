@@ -26,8 +26,9 @@ import {
   imageIn,
   imageOf,
   noting,
+  notingOwn,
   ownNote,
-  withTemplate,
+  rollingOut,
 } from '../given-pods';
 import type { GivenPods, PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
@@ -38,11 +39,14 @@ import { rememberReads } from '../remembered-reads';
 import { confirm, describeGone, describeMet, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withoutTargetNote } from '../target-note';
 import {
+  admittedNote,
   adopted,
   CONFIRM_BACK_MS,
   CONFIRM_MS,
   differs,
+  failureInTheWayDown,
   failureOfPods,
+  isMore,
   keepUntilFollowed,
   lacksPods,
   noteAdmitted,
@@ -497,17 +501,22 @@ class BlueGreenTarget implements Target {
     const { view } = pair.next;
     const { template } = this.#givenTo(pair, write);
     const given = view === null || template === null ? null : givenAgain(template, view.template);
-    await this.#makeNext(pair, write, { size, given });
+    await this.#makeNext(pair, write, { size, given, resumes: true });
   }
 
   /**
-   * The new version on the idle colour, at a size; `given` is the template that the release has given it before. Answers
-   * what people should know about it, or nothing.
+   * The new version on the idle colour, at a size; `given` is the template that the release has given it before. One
+   * that somebody has paused rolls out by the same write where that `resumes` it. Answers what people should know about it,
+   * or nothing.
    */
   async #makeNext(
     pair: PairView,
     write: TargetWrite,
-    { size, given = null }: { readonly size: number; readonly given?: PodTemplate | null },
+    {
+      size,
+      given = null,
+      resumes = false,
+    }: { readonly size: number; readonly given?: PodTemplate | null; readonly resumes?: boolean },
   ): Promise<string> {
     const { old, next, container, roles } = pair;
     const change = { container: container.name, image: imageOf(write) };
@@ -535,23 +544,27 @@ class BlueGreenTarget implements Target {
       },
     );
     const selecting = next.view === null ? made : withSelector(made, next.view.selector);
-    const wanted = noting(withTemplate(selecting, given), note);
+    const going = resumes ? rollingOut : (live: KubernetesObject): KubernetesObject => live;
+    const wanted = noting(going(selecting), note, given);
     const { object } = await ensure(this.#cluster, wanted, write, (live) =>
-      noting(withTemplate(relabelled(adopted(live, { ...change, replicas: size }), next.labels), given), note),
+      noting(going(relabelled(adopted(live, { ...change, replicas: size }), next.labels)), note, given),
     );
-    if (given === null) {
-      await noteAdmitted(this.#cluster, { before: next.object, after: object, container: container.name }, write);
-    }
+    const answered = { before: next.object, after: object, container: container.name };
+    if (next.view !== null && given === null) await noteAdmitted(this.#cluster, answered, write);
     if (next.view === null) {
       // It is made whatever happened in between: it gets pods only if nobody later has come by now.
       refuseLate(await pair.active.observe({ signal: write.signal, fresh: true }), write, this.#plan);
-      await resize(this.#cluster, this.#refOf(next), size, write);
+      await resize(this.#cluster, this.#refOf(next), size, write, admittedNote(answered, write) ?? undefined);
     }
     return isMade(object) ? '' : differencesFrom(like, object, next);
   }
 
+  #resizeNext({ next, container }: PairView, replicas: number, write: TargetWrite): Promise<void> {
+    return resize(this.#cluster, this.#refOf(next), replicas, write, (live) => notingOwn(live, container.name, write));
+  }
+
   /**
-   * The pods a weight needs, there and available, before it is given: for all of the traffic as many as the old one has.
+   * The pods a weight needs, there and available, before more is given: for all of the traffic as many as the old one has.
    * What somebody else had made of them, in sentences.
    *
    * @throws TargetFailure `invalidTarget` where they do not stay what was tested; `guardTripped` where an edit is to end the
@@ -569,17 +582,24 @@ class BlueGreenTarget implements Target {
     if (next.view !== null && this.#plan.onForeignEdit === 'rollback') {
       refuseUntested(next.view, given, { ends: true });
     } else if (next.view?.paused === true) {
-      await resume(this.#cluster, this.#refOf(next), write);
+      if (edit === null) await resume(this.#cluster, this.#refOf(next), write);
       edits.push(`${shown} was paused, and was resumed before that.`);
     }
-    if (next.view === null || isEdited) {
-      await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
-    } else if (next.view.replicas < needed) await resize(this.#cluster, this.#refOf(next), needed, write);
+    const put = async (): Promise<void> => {
+      if (next.view === null || isEdited) {
+        await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
+      } else if (next.view.replicas < needed) await this.#resizeNext(pair, needed, write);
+    };
     const { signal } = write;
     const at = { namespace: this.#plan.namespace, name: next.name };
     const known = next.view !== null && !isEdited && next.view.replicas >= needed;
     const seen = known && next.view !== null && readinessOf(next.view, needed).kind === 'ready';
-    if (!seen || !(await isReadyNow(this.#cluster, at, { needed, signal }))) {
+    const isReady = seen && (await isReadyNow(this.#cluster, at, { needed, signal }));
+    const isRaised = isReady || (await this.#isRaised(pair, write));
+    // What takes traffic from it waits for none of its pods.
+    const failed = isRaised ? null : await failureInTheWayDown(put);
+    if (!isReady && isRaised) {
+      await put();
       const refuse = (view: DeploymentView): void => refuseUntested(view, given);
       const wait = { needed, complete: isEdited, timeoutMs: PODS_MS, signal, justChanged: isEdited };
       // A note that does not say the template may not say either what admission makes of the image.
@@ -588,8 +608,25 @@ class BlueGreenTarget implements Target {
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);
     else await this.#refuseUntilFollowed(pair, write);
-    if (edit !== null) edits.push(`${shown} had ${edit.found}, and was given ${edit.given} again before that.`);
+    if (edit !== null) {
+      const again = `was given ${edit.given} again${isRaised ? ' before that' : ''}.`;
+      const how = failed === null ? again : `could not be given ${edit.given} yet: ${failed}`;
+      edits.push(`${shown} had ${edit.found}, and ${how}`);
+    } else if (failed !== null) edits.push(`${shown} lacks pods: ${failed}`);
     return edits;
+  }
+
+  /** False where a write only takes traffic from the new version, or leaves it what it has. */
+  async #isRaised(
+    { old, serving, split }: PairView,
+    write: WeightWrite & { previousWeight: number },
+  ): Promise<boolean> {
+    const { weight, previousWeight, match, signal } = write;
+    if (weight > previousWeight) return true;
+    // Whoever has all of it has more than any split.
+    if (!serving.includes(old)) return false;
+    // Somebody else may have taken more from it already.
+    return split === null || isMore({ weight, match }, await split.observe({ signal }));
   }
 
   /** Of pods that may be newer than an outage; the old one's have been there all the time. */
@@ -718,7 +755,7 @@ class BlueGreenTarget implements Target {
     const edit = this.#editOfNext(pair, write);
     if (next.view?.paused === true) {
       edits.push(`${shown(next)} was paused, and was resumed.`);
-      await resume(this.#cluster, this.#refOf(next), write);
+      if (edit === null) await resume(this.#cluster, this.#refOf(next), write);
     }
     if (next.view === null) {
       edits.push(`${shown(next)} was gone, and was made again.`);
@@ -728,7 +765,7 @@ class BlueGreenTarget implements Target {
       await this.#ensureNext(pair, write, Math.max(size, next.view.replicas));
     } else if (next.view.replicas === 0) {
       edits.push(`${shown(next)} was scaled to 0, and was given its pods again.`);
-      await resize(this.#cluster, this.#refOf(next), size, write);
+      await this.#resizeNext(pair, size, write);
     }
     if (old.view === null) return [...edits, `${shown(old)} is gone: there is no way back to its version.`];
     const before = await this.#giveOldItsImage(pair, write);

@@ -18,7 +18,17 @@ import type { ConfigOwner } from '../config-snapshot';
 import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
-import { editOfPods, givenAgain, givenPods, imageIn, imageOf, noting, ownNote, withTemplate } from '../given-pods';
+import {
+  editOfPods,
+  givenAgain,
+  givenPods,
+  imageIn,
+  imageOf,
+  noting,
+  notingOwn,
+  ownNote,
+  rollingOut,
+} from '../given-pods';
 import type { PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
 import { copiesIn, withCopies, withOriginals } from '../pod-config';
@@ -33,7 +43,9 @@ import {
   CONFIRM_BACK_MS,
   CONFIRM_MS,
   differs,
+  failureInTheWayDown,
   failureOfPods,
+  isMore,
   keepUntilFollowed,
   noteAdmitted,
   PODS_MS,
@@ -187,7 +199,7 @@ class CanaryTarget implements Target {
       if (weight === 0 && document.match.length === 0) return this.#takeBack(tracks, write);
       await this.#putServiceRight(tracks, write);
       const edits = await this.#putPodsRight(tracks, write);
-      if (!sharesByReplicas(this.#plan)) await this.#ensurePods(tracks, write);
+      if (!sharesByReplicas(this.#plan)) edits.push(...(await this.#ensurePods(tracks, write)));
       // What stable is to have must be there, too: above all when a promotion has just made its pods anew.
       if (weight < previousWeight) {
         refuseUndone(tracks, write);
@@ -221,7 +233,9 @@ class CanaryTarget implements Target {
       const isPromoted = isBeingPromoted(tracks.stableObject, fence.release);
       if (!isPromoted && this.#carriers.isScaledDown(tracks, write)) await this.#giveStableItsPods(tracks, write);
       foreignEdits.push(...(await this.#putServiceRight(tracks, write)));
-      if (tracks.canary?.paused === true) await this.#resume(tracks, write);
+      if (tracks.canary?.paused === true && this.#editOfCanary(tracks, write) === null) {
+        await this.#resume(tracks, write);
+      }
       if (sharesByReplicas(this.#plan)) await this.#keepVersion(tracks, write);
       else guardTripped = await this.#keepPods(tracks, write);
       // At 100 the promotion gives it the proven version again; below, users are at stable by now.
@@ -548,12 +562,12 @@ class CanaryTarget implements Target {
   }
 
   /**
-   * Nobody looks while a person decides: before any more traffic comes to it, the canary is what was tested again. What
-   * somebody else had made of it, in sentences.
+   * Nobody looks while a person decides: before any more traffic comes to it, the canary is what was tested again. Traffic
+   * that is taken from it waits for none of that. What somebody else had made of it, in sentences.
    *
    * @throws TargetFailure `invalidTarget` where it does not stay that; `guardTripped` where an edit is to end the release.
    */
-  async #putPodsRight(tracks: TracksView, write: WeightWrite): Promise<string[]> {
+  async #putPodsRight(tracks: TracksView, write: WeightWrite & { previousWeight: number }): Promise<string[]> {
     const { canary, canaryObject, canaryName, container } = tracks;
     const edit = this.#editOfCanary(tracks, write);
     if (canary === null) return [];
@@ -563,31 +577,59 @@ class CanaryTarget implements Target {
     const edits: string[] = [];
     if (onForeignEdit === 'rollback') refuseUntested(canary, given, { ends: true });
     else if (canary.paused) {
-      await this.#resume(tracks, write);
+      if (edit === null) await this.#resume(tracks, write);
       edits.push(`${shown} was paused, and was resumed before that.`);
     }
     if (edit === null) return edits;
-    await this.#ensureCanary(tracks, write, canary.replicas);
+    const put = (): Promise<void> => this.#ensureCanary(tracks, write, canary.replicas);
+    const told = `${shown} had ${edit.found}, and`;
+    if (!(await this.#isRaised(tracks, write))) {
+      const failed = await failureInTheWayDown(put);
+      const how =
+        failed === null ? `was given ${edit.given} again.` : `could not be given ${edit.given} yet: ${failed}`;
+      return [...edits, `${told} ${how}`];
+    }
+    await put();
     const at = { namespace, name: canaryName };
     const wait = { needed: canary.replicas, complete: true, mayShrink: true, timeoutMs: PODS_MS, signal: write.signal };
     const refuse = (view: DeploymentView): void => refuseUntested(view, given);
     // A note that does not say the template may not say either what admission makes of the image.
     const sure = given.template === null ? {} : { refuse };
     await waitUntilReady(this.#cluster, at, { ...wait, justChanged: true, ...sure });
-    return [...edits, `${shown} had ${edit.found}, and was given ${edit.given} again before that.`];
+    return [...edits, `${told} was given ${edit.given} again before that.`];
   }
 
-  /** The canary's pods for a weight, there and available, before it gets it. */
-  async #ensurePods(tracks: TracksView, write: WeightWrite): Promise<void> {
+  /**
+   * False where a write only takes traffic from the canary, or leaves it what it has. Asked of the routing, too: somebody
+   * else may have taken more from it already.
+   */
+  async #isRaised({ traffic }: TracksView, write: WeightWrite & { previousWeight: number }): Promise<boolean> {
+    const { weight, previousWeight, match, signal } = write;
+    if (weight > previousWeight) return true;
+    // Where pods are the share, a share without available pods is seen as none.
+    if (sharesByReplicas(this.#plan)) return false;
+    const routed = await traffic.observe({ signal });
+    return isMore({ weight, match }, routed);
+  }
+
+  /** The canary's pods for a weight, there and available, before it gets more of it. What kept them away otherwise, in sentences. */
+  async #ensurePods(tracks: TracksView, write: WeightWrite & { previousWeight: number }): Promise<string[]> {
     const { signal } = write;
     const { namespace } = this.#plan;
-    if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
     const needed = replicasFor(write.weight, sizeOf(tracks, write));
     const at = { namespace, name: tracks.canaryName };
     const seen = tracks.canary !== null && readinessOf(tracks.canary, needed).kind === 'ready';
-    if (seen && (await isReadyNow(this.#cluster, at, { needed, signal }))) return;
+    if (seen && (await isReadyNow(this.#cluster, at, { needed, signal }))) return [];
     const more = (tracks.canary?.replicas ?? 0) < needed;
-    if (more) await resize(this.#cluster, deploymentRef(namespace, tracks.canaryName), needed, write);
+    const put = async (): Promise<void> => {
+      if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
+      if (more) await this.#resizeCanary(tracks, needed, write);
+    };
+    if (!(await this.#isRaised(tracks, write))) {
+      const failed = await failureInTheWayDown(put);
+      return failed === null ? [] : [`Deployment ${namespace}/${tracks.canaryName} lacks pods: ${failed}`];
+    }
+    await put();
     await waitUntilReady(this.#cluster, at, {
       needed,
       complete: false,
@@ -595,6 +637,12 @@ class CanaryTarget implements Target {
       signal,
       justChanged: more || tracks.canary === null,
     });
+    return [];
+  }
+
+  #resizeCanary({ canaryName, container }: TracksView, replicas: number, write: TargetWrite): Promise<void> {
+    const ref = deploymentRef(this.#plan.namespace, canaryName);
+    return resize(this.#cluster, ref, replicas, write, (live) => notingOwn(live, container.name, write));
   }
 
   /** While a weight is held: as many pods as it needs, by what stable is asked to have now. The sentence of what ends it. */
@@ -606,7 +654,7 @@ class CanaryTarget implements Target {
       await this.#ensureCanary(tracks, write, needed);
       return null;
     }
-    if (canary.replicas < needed) await resize(this.#cluster, deploymentRef(namespace, canaryName), needed, write);
+    if (canary.replicas < needed) await this.#resizeCanary(tracks, needed, write);
     if (canary.availableReplicas >= Math.min(needed, canary.replicas)) return null;
     return failureOfPods(this.#cluster, { namespace, name: canaryName }, { needed, signal: write.signal });
   }
@@ -728,12 +776,12 @@ class CanaryTarget implements Target {
     const { canary, canaryObject, container } = tracks;
     const { template } = givenPods(canaryObject, container.name, write);
     const given = canary === null || template === null ? null : givenAgain(template, canary.template);
-    return this.#makeCanary(tracks, write, { replicas, given });
+    return this.#makeCanary(tracks, write, { replicas, given, resumes: true });
   }
 
   /**
    * `given`: the template that the release has given it before. `carries`: it has the traffic, so it is taken over as it
-   * is, and no pod of it is made anew.
+   * is, and no pod of it is made anew. `resumes`: one that somebody has paused rolls out by the same write.
    */
   async #makeCanary(
     tracks: TracksView,
@@ -742,7 +790,13 @@ class CanaryTarget implements Target {
       replicas,
       given = null,
       carries = false,
-    }: { readonly replicas: number; readonly given?: PodTemplate | null; readonly carries?: boolean },
+      resumes = false,
+    }: {
+      readonly replicas: number;
+      readonly given?: PodTemplate | null;
+      readonly carries?: boolean;
+      readonly resumes?: boolean;
+    },
   ): Promise<void> {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
@@ -767,16 +821,17 @@ class CanaryTarget implements Target {
       ...change,
     });
     const spec = carries && canaryObject !== null ? { spec: canaryObject['spec'] } : {};
-    const wanted = noting(withTemplate({ ...namingCopies(made, copies), ...spec }, given), note);
+    const going = resumes ? rollingOut : (object: KubernetesObject): KubernetesObject => object;
+    const wanted = noting(going({ ...namingCopies(made, copies), ...spec }), note, given);
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
     const adopt = (live: KubernetesObject): KubernetesObject => {
       const has = readDeployment(live).replicas;
       const named = namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, has) }), copies);
-      return noting(withTemplate(named, given), { ...note, ownReplicas: ownReplicas(live, has) });
+      return noting(going(named), { ...note, ownReplicas: ownReplicas(live, has) }, given);
     };
     try {
       const after = await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
-      if (!carries && given === null)
+      if (given === null)
         await noteAdmitted(this.#cluster, { before: canaryObject, after, container: container.name }, write);
     } catch (error) {
       // The copies were made for a canary that is not to be.
