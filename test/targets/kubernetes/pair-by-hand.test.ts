@@ -246,7 +246,7 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     ])('gets no traffic where %s', async (_, changes, undoes) => {
       await target.deploy(write(1));
       await setEnv('green', 'debug');
-      target = targetOf(changes, undoes ? keeping(cluster, 'checkout-green') : cluster);
+      target = targetOf(changes, undoes ? undoing(cluster, 'checkout-green') : cluster);
       const failure = await failureOf(target.setWeight(shift(2, 100, 0)));
 
       expect(failure.message).toContain(`checkout-green has ${places} in place of its own: somebody else`);
@@ -470,7 +470,7 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
 });
 
 /** The cluster as one whose admission controller lets nobody change the containers of a Deployment. */
-function keeping(cluster: Cluster, name: string): Cluster {
+function undoing(cluster: Cluster, name: string): Cluster {
   return new Proxy(cluster, {
     get: (from, key: keyof Cluster) => {
       const value = from[key];
