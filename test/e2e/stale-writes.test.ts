@@ -118,14 +118,15 @@ describeWithLab('what is written after its release was rolled back', (lab) => {
         });
         type Common = typeof common;
         const common = { version, artifact, signal: AbortSignal.timeout(60_000) };
+        // One after another: each is a worker's only one, and what one makes another one would find.
         for (const attempt of [
-          late.setWeight({ ...write(20), weight: 100, previousWeight: 50, match: [] }),
-          late.reassert({ ...write(21), weight: 50, match: [] }),
-          late.deploy({ ...write(22), timeoutMs: 10_000 }),
-          late.promote({ ...write(23), release: fence.release, smokeTest: null, timeoutMs: 10_000 }),
-          late.removeCanary(write(24)),
+          () => late.setWeight({ ...write(20), weight: 100, previousWeight: 50, match: [] }),
+          () => late.reassert({ ...write(21), weight: 50, match: [] }),
+          () => late.deploy({ ...write(22), timeoutMs: 10_000 }),
+          () => late.promote({ ...write(23), release: fence.release, smokeTest: null, timeoutMs: 10_000 }),
+          () => late.removeCanary(write(24)),
         ]) {
-          const error: unknown = await attempt.catch((caught: unknown) => caught);
+          const error: unknown = await attempt().catch((caught: unknown) => caught);
           expect(error instanceof TargetFailure ? error.kind : error).toBe('fenceLost');
         }
         await one.expectAllOld(status);
