@@ -1,15 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Load } from '../test/e2e/load';
 import { requireLab } from '../test/lab/lab';
-import { makeShop, removeShop, shopImage } from '../test/lab/shop';
+import { ask, makeShop, removeShop, shopImage } from '../test/lab/shop';
 import { ensureArgoRollouts } from './kubernetes/argo-build';
+import type { Served } from '../test/e2e/load';
 import type { ArgoParts } from './kubernetes/argo-build';
-import { argoContender, installArgoDefinitions, startArgo } from './kubernetes/argo-side';
+import { areHeld, argoContender, installArgoDefinitions, startArgo } from './kubernetes/argo-side';
 import type { ArgoController } from './kubernetes/argo-side';
 import { BenchCluster } from './kubernetes/bench-cluster';
 import { COURSE } from './kubernetes/contender';
 import type { Contender } from './kubernetes/contender';
-import { deploymentObjects } from './kubernetes/manifests';
+import { deploymentObjects, gatewayHost, gatewayRolloutObjects, heldRolloutObjects } from './kubernetes/manifests';
 import { coursePlan, gatewayPlan, sluiceContender, SluiceStack } from './kubernetes/sluice-side';
 import { WeightWatch } from './kubernetes/weight-watch';
 import { BENCH_ACTOR, eventually, memoryOf } from './lib/stack';
@@ -27,6 +28,8 @@ const AT_ONCE = 20;
 const ROUNDS = 2;
 const GATEWAY_SAMPLES = 4;
 const KILLS = 3;
+/** A canary that has served nothing for so long serves no more: a gateway takes a changed configuration every two seconds. */
+const QUIET_MS = 6_000;
 const IN_PROGRESS = 100;
 const LOOK_S = 5;
 
@@ -43,9 +46,11 @@ const PARTS = {
   sluice: ({ stack, cluster }) => sluiceAlone(stack, cluster),
   argo: async ({ cluster, argo }) => argoAlone(cluster, await argo()),
   gateway: ({ stack, cluster }) => atTheGateway(stack, cluster),
+  'argo-gateway': async ({ cluster, argo }) => argoAtTheGateway(cluster, await argo()),
   'worker-killed': ({ stack, cluster }) => workerKilled(stack, cluster),
   'leader-killed': async ({ cluster, argo }) => leaderKilled(cluster, await argo()),
   memory: ({ stack, cluster }) => manyInProgress(stack, cluster),
+  'argo-memory': async ({ cluster, argo }) => argoManyInProgress(cluster, await argo()),
 } as const satisfies Record<string, (bench: Bench) => Promise<readonly Figure[]>>;
 
 interface Bench {
@@ -67,7 +72,7 @@ export async function kubernetes(only: readonly string[]): Promise<BenchResult> 
   const lab = await requireLab();
   const argo = (): Promise<ArgoParts> => ensureArgoRollouts((line) => process.stderr.write(`${line}\n`));
   // A build is no part of what is measured.
-  if (only.some((name) => name === 'argo' || name === 'leader-killed')) await argo();
+  if (only.some((name) => name === 'argo' || name.startsWith('argo-') || name === 'leader-killed')) await argo();
   const started = performance.now();
   const limit = AbortSignal.timeout(LIMIT_MS);
   const cluster = new BenchCluster(lab, limit);
@@ -237,8 +242,7 @@ async function atTheGateway(stack: SluiceStack, cluster: BenchCluster): Promise<
         await stack.client.rollback(ref, { actor: BENCH_ACTOR });
         await eventually('the release to end', async () => (await stack.client.status(ref)).outcome !== null);
         const served = await load.stop();
-        const canary = served.filter(({ at, version }) => version === 'v2' && at >= asked);
-        lastMs.push((canary.at(-1)?.at ?? asked) - asked);
+        lastMs.push(lastOfCanary(served, asked) - asked);
         lost += served.filter(({ status }) => status !== 200).length;
       } finally {
         await load.stop();
@@ -251,6 +255,56 @@ async function atTheGateway(stack: SluiceStack, cluster: BenchCluster): Promise<
     told('Sluice: abort to the last request of the canary at the gateway, p50', percentile(lastMs, 50), 'ms'),
     told('Sluice: the same, highest', max(lastMs), 'ms'),
     told('Sluice: failed requests meanwhile', lost, ''),
+  ];
+}
+
+/** When the canary served last, of the requests since a moment; that moment where it served none. */
+function lastOfCanary(served: readonly Served[], since: number): number {
+  return Math.max(since, ...served.filter(({ version }) => version === 'v2').map(({ at }) => at));
+}
+
+/** The same of Argo, by a TraefikService at the same gateway: of the Gateway API it knows nothing without a plugin. */
+async function argoAtTheGateway(cluster: BenchCluster, parts: ArgoParts): Promise<readonly Figure[]> {
+  const { lab } = cluster;
+  const namespace = await cluster.namespace(`bench-argo-gateway-${process.pid}`);
+  const service = { namespace, name: 'shop' };
+  await installArgoDefinitions(cluster, parts);
+  const controller = await startArgo(cluster, parts, { namespace, leaderElect: false });
+  const contender = argoContender(cluster, [controller], { namespace, objectsOf: gatewayRolloutObjects });
+  const lastMs: number[] = [];
+  let lost = 0;
+  try {
+    await contender.prepare([service.name]);
+    const host = gatewayHost(service);
+    await eventually('the gateway to lead to it', async () => (await ask(lab, host)).version === 'v1');
+    for (let sample = 0; sample < GATEWAY_SAMPLES; sample += 1) {
+      const load = new Load(lab.gatewayUrl, host, { perSecond: 100 });
+      try {
+        await contender.start(service.name);
+        await eventually('the canary to serve', () =>
+          Promise.resolve(load.served.filter(({ version }) => version === 'v2').length >= 20),
+        );
+        const asked = Date.now();
+        await contender.abort(service.name);
+        await eventually('the canary to serve no more', () =>
+          Promise.resolve(Date.now() - lastOfCanary(load.served, asked) > QUIET_MS),
+        );
+        const served = await load.stop();
+        lastMs.push(lastOfCanary(served, asked) - asked);
+        lost += served.filter(({ status }) => status !== 200).length;
+        await contender.settle(service.name);
+      } finally {
+        await load.stop();
+      }
+    }
+  } finally {
+    await controller.kill();
+    await cluster.remove(namespace);
+  }
+  return [
+    told('Argo Rollouts: abort to the last request of the canary at the gateway, p50', percentile(lastMs, 50), 'ms'),
+    told('Argo Rollouts: the same, highest', max(lastMs), 'ms'),
+    told('Argo Rollouts: failed requests meanwhile', lost, ''),
   ];
 }
 
@@ -374,6 +428,34 @@ async function manyInProgress(stack: SluiceStack, cluster: BenchCluster): Promis
     told(`Sluice: worker's resident memory with ${IN_PROGRESS} releases in progress`, now, 'MB'),
     ...(peak === null ? [] : [told('Sluice: the same, highest', peak, 'MB')]),
   ];
+}
+
+/**
+ * As many of Argo's, held at their first weight until somebody goes on. It has no pods to look at but the stable ones, so
+ * that the node has room for all, and no metric.
+ */
+async function argoManyInProgress(cluster: BenchCluster, parts: ArgoParts): Promise<readonly Figure[]> {
+  const namespace = await cluster.namespace(`bench-argo-many-${process.pid}`);
+  await installArgoDefinitions(cluster, parts);
+  const controller = await startArgo(cluster, parts, { namespace, leaderElect: false });
+  try {
+    const contender = argoContender(cluster, [controller], { namespace, objectsOf: heldRolloutObjects });
+    const services = Array.from({ length: IN_PROGRESS }, (_, index) => `shop-${index}`);
+    await contender.prepare(services);
+    for (const service of services) await contender.start(service);
+    await eventually(`${IN_PROGRESS} Rollouts to be held`, () => areHeld(cluster, namespace, services), {
+      everyMs: 2_000,
+    });
+    await delay(4 * LOOK_S * 1_000);
+    const { now, peak } = memoryOf(controller.child);
+    return [
+      told(`Argo Rollouts: controller's resident memory with ${IN_PROGRESS} releases in progress`, now, 'MB'),
+      ...(peak === null ? [] : [told('Argo Rollouts: the same, highest', peak, 'MB')]),
+    ];
+  } finally {
+    await controller.kill();
+    await cluster.remove(namespace);
+  }
 }
 
 function nothingMeasured(): Measured {

@@ -78,10 +78,24 @@ export async function startArgo(
   return { child, metricsUrl: `http://127.0.0.1:${metrics}/metrics`, kill };
 }
 
+/** Whether each has come to a pause; those of a canary without pods write no weight. */
+export async function areHeld(cluster: BenchCluster, namespace: string, names: readonly string[]): Promise<boolean> {
+  for (const name of names) {
+    const ref: ObjectRef = { apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout', namespace, name };
+    const { status } = (await cluster.cluster.get(ref, cluster.signal)) as { status?: { phase?: string } };
+    if (status?.phase !== 'Paused') return false;
+  }
+  return true;
+}
+
 export function argoContender(
   cluster: BenchCluster,
   controllers: readonly ArgoController[],
-  { namespace, pauseS = COURSE.pauseS }: { readonly namespace: string; readonly pauseS?: number },
+  {
+    namespace,
+    pauseS = COURSE.pauseS,
+    objectsOf = rolloutObjects,
+  }: { readonly namespace: string; readonly pauseS?: number; readonly objectsOf?: typeof rolloutObjects },
 ): Contender {
   const images = { stable: shopImage(cluster.lab, 'v1'), canary: shopImage(cluster.lab, 'v2') };
   const ref = (name: string): ObjectRef => ({ apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout', namespace, name });
@@ -109,7 +123,7 @@ export function argoContender(
     namespace,
     prepare: async (services) => {
       const options = { image: images.stable, replicas: 1, weights: COURSE.weights, pauseS };
-      for (const name of services) await cluster.make(rolloutObjects({ namespace, name }, options));
+      for (const name of services) await cluster.make(objectsOf({ namespace, name }, options));
       for (const name of services) await healthy(name);
     },
     start: (service) => setImage(service, images.canary),

@@ -22,23 +22,78 @@ export function deploymentObjects(service: BenchService, pods: PodOptions): Kube
   return [deployment, serviceObject(service, service.name), ingressObject(service, service.name)];
 }
 
+interface Routing {
+  readonly trafficRouting: object;
+  readonly abortScaleDownDelaySeconds: number;
+}
+
+interface RolloutOptions extends PodOptions {
+  readonly weights: readonly number[];
+  readonly pauseS: number;
+}
+
 /** The same for Argo Rollouts: pauses of `pauseS` between the weights, and none after the last. */
 export function rolloutObjects(
   service: BenchService,
-  { weights, pauseS, ...pods }: PodOptions & { readonly weights: readonly number[]; readonly pauseS: number },
+  { weights, pauseS, ...pods }: RolloutOptions,
 ): KubernetesObject[] {
-  const { name } = service;
   const last = weights.length - 1;
   const steps = weights.flatMap((setWeight, index) => [
     { setWeight },
     { pause: index === last ? {} : { duration: `${pauseS}s` } },
   ]);
+  return rolloutOf(service, pods, steps);
+}
+
+/** Held at its first weight until somebody goes on, and without pods of its canary. */
+export function heldRolloutObjects(service: BenchService, { weights, ...pods }: RolloutOptions): KubernetesObject[] {
+  return rolloutOf(service, pods, [{ setCanaryScale: { replicas: 0 } }, { setWeight: weights[0] }, { pause: {} }]);
+}
+
+/** At a gateway that splits by a TraefikService: half, until somebody goes on. */
+export function gatewayRolloutObjects(
+  service: BenchService,
+  { weights: _, ...pods }: RolloutOptions,
+): KubernetesObject[] {
+  const { name } = service;
+  const apiVersion = 'traefik.io/v1alpha1';
+  const services = [name, `${name}-canary`].map((one) => ({ name: one, port: 80 }));
+  const routes = [
+    {
+      match: `Host(\`${gatewayHost(service)}\`)`,
+      kind: 'Rule',
+      services: [{ name, kind: 'TraefikService' }],
+    },
+  ];
+  // A gateway has heard of the abort by then.
+  const routing = { trafficRouting: { traefik: { weightedTraefikServiceName: name } }, abortScaleDownDelaySeconds: 10 };
+  return [
+    { apiVersion, kind: 'TraefikService', metadata: metadata(service), spec: { weighted: { services } } },
+    { apiVersion, kind: 'IngressRoute', metadata: metadata(service), spec: { entryPoints: ['web'], routes } },
+    ...rolloutOf(service, pods, [{ setWeight: 50 }, { pause: {} }], routing).filter(({ kind }) => kind !== 'Ingress'),
+  ];
+}
+
+export function gatewayHost({ namespace, name }: BenchService): string {
+  return `${name}.${namespace}.example`;
+}
+
+function rolloutOf(
+  service: BenchService,
+  pods: PodOptions,
+  steps: readonly object[],
+  // Its pods go at once after an abort, so that the next start has to make them anew.
+  {
+    trafficRouting = { nginx: { stableIngress: service.name } },
+    abortScaleDownDelaySeconds = 1,
+  }: Partial<Routing> = {},
+): KubernetesObject[] {
+  const { name } = service;
   const canary = {
     stableService: name,
     canaryService: `${name}-canary`,
-    // Its pods go at once, so that the next start has to make them anew.
-    abortScaleDownDelaySeconds: 1,
-    trafficRouting: { nginx: { stableIngress: name } },
+    abortScaleDownDelaySeconds,
+    trafficRouting,
     steps,
   };
   const rollout = {
