@@ -235,18 +235,10 @@ it('the way back waits a while for a controller that has said nothing since befo
     metadata: { ...live.metadata, generation: 7 },
     status: { parents: [says('old/gone', 5), says('x/new', 7)] },
   });
-  const clock = jest.spyOn(performance, 'now');
 
-  try {
-    clock.mockReturnValue(1_000);
-    const first = await router.verify({ document: at(0), signal });
-    clock.mockReturnValue(1_000 + 5_000);
-    const last = await router.verify({ document: at(0), signal });
+  const { first, last } = await fiveSecondsApart(() => router.verify({ document: at(0), signal }));
 
-    expect([first.kind, last.kind]).toEqual(['pending', 'confirmed']);
-  } finally {
-    clock.mockRestore();
-  }
+  expect([first.kind, last.kind]).toEqual(['pending', 'confirmed']);
 });
 
 describe('the way back by a TraefikService that is no weighted one any more', () => {
@@ -338,20 +330,25 @@ it.each([
   const router = createTrafficRouter(cluster, services, settings);
   await router.apply({ document: at(50), fence: fence(1), signal });
   await router.apply({ document: at(0), fence: fence(2), signal });
-  const clock = jest.spyOn(performance, 'now');
 
+  const { first, last } = await fiveSecondsApart(() => router.verify({ document: at(0), signal }));
+
+  expect(first.kind).toBe('pending');
+  expect(last).toEqual({
+    kind: 'confirmed',
+    evidence: ['no controller says anything about HTTPRoute shop/web on Gateway shop/public'],
+  });
+});
+
+/** What is answered twice, with a clock that has gone on by 5 s in between. */
+async function fiveSecondsApart<Answer>(ask: () => Promise<Answer>): Promise<{ first: Answer; last: Answer }> {
+  const clock = jest.spyOn(performance, 'now');
   try {
     clock.mockReturnValue(1_000);
-    const first = await router.verify({ document: at(0), signal });
+    const first = await ask();
     clock.mockReturnValue(1_000 + 5_000);
-    const last = await router.verify({ document: at(0), signal });
-
-    expect(first.kind).toBe('pending');
-    expect(last).toEqual({
-      kind: 'confirmed',
-      evidence: ['no controller says anything about HTTPRoute shop/web on Gateway shop/public'],
-    });
+    return { first, last: await ask() };
   } finally {
     clock.mockRestore();
   }
-});
+}

@@ -66,6 +66,21 @@ export function givenAgain(template: PodTemplate, live: PodTemplate): PodTemplat
   return { ...own, metadata: { ...metadata, annotations: { ...annotationsOf(own), [RESTARTED]: restarted } } };
 }
 
+/** The template to be given again to a Deployment that is there; null for none, and where no note says it. */
+export function toBeGivenAgain({ template }: GivenPods, live: DeploymentView | null): PodTemplate | null {
+  return live === null || template === null ? null : givenAgain(template, live.template);
+}
+
+/** What a note goes on saying with a template that is given again: what admission controllers make of the image. */
+export function admittedAgain(
+  object: KubernetesObject | null,
+  write: TargetWrite,
+  given: PodTemplate | null,
+): Pick<TargetNote, 'admitted'> {
+  const admitted = given === null ? undefined : ownNote(object, write)?.admitted;
+  return admitted === undefined ? {} : { admitted };
+}
+
 /**
  * A Deployment with the note that goes with it. A template that the release has given it before is given again, and noted;
  * what the server makes of a new one is known, and noted, only when it has answered.
@@ -76,10 +91,11 @@ export function noting(object: KubernetesObject, note: TargetNote, given: PodTem
 }
 
 /**
- * A Deployment that rolls out. Of a paused one that has another template that is said by the write that gives it its own:
+ * A Deployment that rolls out, where that is meant. Of a paused one that has another template that is said by the write that gives it its own:
  * resumed before, it would roll out the other one.
  */
-export function rollingOut(object: KubernetesObject): KubernetesObject {
+export function rollingOut(object: KubernetesObject, resumes: boolean): KubernetesObject {
+  if (!resumes) return object;
   return { ...object, spec: { ...(object['spec'] as object), paused: false } };
 }
 

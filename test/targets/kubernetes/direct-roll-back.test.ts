@@ -16,6 +16,7 @@ import { describeWithApiServer, installDefinitions, until } from './api-server';
 import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
 import { GatewayController } from './gateway-controller';
+import { nginxIngress } from './shop-objects';
 import { targetPlan } from './target-plans';
 
 const V1 = 'registry.example/shop:v1';
@@ -31,17 +32,6 @@ function write(step: number): TargetWrite & { timeoutMs: number } {
 
 function shift(step: number, weight: number): Parameters<Target['setWeight']>[0] {
   return { ...write(step), weight, previousWeight: 0, match: [] };
-}
-
-function ingress(name: string): KubernetesObject {
-  const service = { name: 'checkout', port: { number: 80 } };
-  const paths = [{ path: '/', pathType: 'Prefix', backend: { service } }];
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'Ingress',
-    metadata: { name },
-    spec: { ingressClassName: 'nginx', rules: [{ host: `${name}.example`, http: { paths } }] },
-  };
 }
 
 const NGINX_PLAN: TrafficPlan = { kind: 'nginx', ingresses: ['shop', 'admin'] };
@@ -91,7 +81,7 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
     await installDefinitions(cluster, ['httproutes', 'grpcroutes']);
   }, 300_000);
 
-  beforeEach(() => release(`direct-${(count += 1)}`, NGINX_PLAN, [ingress('shop'), ingress('admin')]));
+  beforeEach(() => release(`direct-${(count += 1)}`, NGINX_PLAN, [nginxIngress('shop'), nginxIngress('admin')]));
 
   afterEach(async () => {
     await Promise.all([...controllers, ...gateways].map((one) => one.stop()));

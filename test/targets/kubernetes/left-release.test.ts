@@ -7,6 +7,7 @@ import type { Target, TargetWrite } from '../../../src/targets/target';
 import { connectAs, describeWithApiServer, installDefinitions } from './api-server';
 import { DeploymentController } from './deployment-controller';
 import { GatewayController } from './gateway-controller';
+import { nginxIngress } from './shop-objects';
 import { targetPlan } from './target-plans';
 import { failureOf } from '../failure-of';
 
@@ -42,17 +43,6 @@ function route(kind: 'HTTPRoute' | 'GRPCRoute'): KubernetesObject {
   };
 }
 
-function ingress(name: string): KubernetesObject {
-  const service = { name: 'checkout', port: { number: 80 } };
-  const paths = [{ path: '/', pathType: 'Prefix', backend: { service } }];
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'Ingress',
-    metadata: { name },
-    spec: { ingressClassName: 'nginx', rules: [{ host: `${name}.example`, http: { paths } }] },
-  };
-}
-
 const TRAEFIK: KubernetesObject = {
   apiVersion: 'traefik.io/v1alpha1',
   kind: 'TraefikService',
@@ -81,7 +71,7 @@ const SPLITTERS: Readonly<Record<string, Splitter>> = {
   },
   Ingresses: {
     traffic: { kind: 'nginx', ingresses: ['shop', 'admin'] },
-    objects: [ingress('shop'), ingress('admin')],
+    objects: [nginxIngress('shop'), nginxIngress('admin')],
     weight: 50,
   },
   'a TraefikService': { traffic: { kind: 'traefik', traefikService: 'split' }, objects: [TRAEFIK], weight: 50 },
@@ -140,7 +130,7 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
     rollBackDirectly(through, { namespace, name: 'checkout' }, { signal });
   /** Everything that says who gets what, and how many pods there are. */
   const routing = async (): Promise<unknown> => {
-    const kinds = [DEPLOYMENT, SERVICE, route('HTTPRoute'), route('GRPCRoute'), ingress(''), TRAEFIK, ISTIO];
+    const kinds = [DEPLOYMENT, SERVICE, route('HTTPRoute'), route('GRPCRoute'), nginxIngress(''), TRAEFIK, ISTIO];
     const found = await Promise.all(
       kinds.map(({ apiVersion, kind }) => cluster.list({ apiVersion, kind, namespace }, { signal })),
     );

@@ -2,26 +2,27 @@ import type { Cluster } from '../../../src/targets/kubernetes/cluster';
 import { ClusterFailure } from '../../../src/targets/kubernetes/cluster-failure';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 
-/** The cluster as one whose admission controller has all images from a mirror. */
-export function mirroring(cluster: Cluster): Cluster {
+/** The cluster with some methods of the test's own. */
+export function withOwn(cluster: Cluster, own: Partial<Cluster>): Cluster {
   return new Proxy(cluster, {
     get: (from, key: keyof Cluster) => {
+      if (own[key] !== undefined) return own[key];
       const value = from[key];
-      if (typeof value !== 'function') return value;
-      if (key === 'create') {
-        const create: Cluster['create'] = (object, ...more) =>
-          from.create(object.kind === 'Deployment' ? mirrored(object) : object, ...more);
-        return create;
-      }
-      if (key !== 'patch') return value.bind(from);
-      const patch: Cluster['patch'] = (ref, body, ...more) => {
-        const text = JSON.stringify(body).replace(
-          /("path":"[^"]*\/image","value":")registry\.example/g,
-          '$1mirror.example',
-        );
-        return from.patch(ref, JSON.parse(text) as typeof body, ...more);
-      };
-      return patch;
+      return typeof value === 'function' ? value.bind(from) : value;
+    },
+  });
+}
+
+/** The cluster as one whose admission controller has all images from a mirror. */
+export function mirroring(cluster: Cluster): Cluster {
+  return withOwn(cluster, {
+    create: (object, ...more) => cluster.create(object.kind === 'Deployment' ? mirrored(object) : object, ...more),
+    patch: (ref, body, ...more) => {
+      const text = JSON.stringify(body).replace(
+        /("path":"[^"]*\/image","value":")registry\.example/g,
+        '$1mirror.example',
+      );
+      return cluster.patch(ref, JSON.parse(text) as typeof body, ...more);
     },
   });
 }
@@ -34,15 +35,8 @@ function mirrored(object: KubernetesObject): KubernetesObject {
 
 /** The cluster as one whose admission controller adds something to the pods of each Deployment that is made. */
 export function injecting(cluster: Cluster): Cluster {
-  return new Proxy(cluster, {
-    get: (from, key: keyof Cluster) => {
-      const value = from[key];
-      if (typeof value !== 'function') return value;
-      if (key !== 'create') return value.bind(from);
-      const create: Cluster['create'] = (object, ...more) =>
-        from.create(object.kind === 'Deployment' ? injected(object) : object, ...more);
-      return create;
-    },
+  return withOwn(cluster, {
+    create: (object, ...more) => cluster.create(object.kind === 'Deployment' ? injected(object) : object, ...more),
   });
 }
 
@@ -54,33 +48,21 @@ function injected(object: KubernetesObject): KubernetesObject {
 
 /** The cluster as one whose admission controller takes no write to a Deployment. */
 export function refusing(cluster: Cluster, name: string): Cluster {
-  return new Proxy(cluster, {
-    get: (from, key: keyof Cluster) => {
-      const value = from[key];
-      if (typeof value !== 'function') return value;
-      if (key !== 'patch') return value.bind(from);
-      const patch: Cluster['patch'] = (ref, ...more) =>
-        ref.kind === 'Deployment' && ref.name === name
-          ? Promise.reject(new ClusterFailure('invalid', 'denied by policy'))
-          : from.patch(ref, ...more);
-      return patch;
-    },
+  return withOwn(cluster, {
+    patch: (ref, ...more) =>
+      ref.kind === 'Deployment' && ref.name === name
+        ? Promise.reject(new ClusterFailure('invalid', 'denied by policy'))
+        : cluster.patch(ref, ...more),
   });
 }
 
 /** The cluster as one that keeps what each write to a Deployment has made of it. */
 export function keeping(cluster: Cluster, kept: KubernetesObject[]): Cluster {
-  return new Proxy(cluster, {
-    get: (from, key: keyof Cluster) => {
-      const value = from[key];
-      if (typeof value !== 'function') return value;
-      if (key !== 'patch') return value.bind(from);
-      const patch: Cluster['patch'] = async (ref, ...more) => {
-        const after = await from.patch(ref, ...more);
-        if (ref.kind === 'Deployment') kept.push(after);
-        return after;
-      };
-      return patch;
+  return withOwn(cluster, {
+    patch: async (ref, ...more) => {
+      const after = await cluster.patch(ref, ...more);
+      if (ref.kind === 'Deployment') kept.push(after);
+      return after;
     },
   });
 }

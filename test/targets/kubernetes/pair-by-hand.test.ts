@@ -6,7 +6,7 @@ import { lookAtService } from '../../../src/targets/kubernetes/service-look';
 import type { Target, TargetWrite } from '../../../src/targets/target';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { DeploymentController } from './deployment-controller';
-import { keeping, mirroring, rollsOutAnEdit } from './mirroring';
+import { keeping, mirroring, rollsOutAnEdit, withOwn } from './mirroring';
 import { targetPlan } from './target-plans';
 import { failureOf } from '../failure-of';
 import { namespaceObject, shopDeployment, shopService } from './shop-objects';
@@ -471,17 +471,11 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
 
 /** The cluster as one whose admission controller lets nobody change the containers of a Deployment. */
 function undoing(cluster: Cluster, name: string): Cluster {
-  return new Proxy(cluster, {
-    get: (from, key: keyof Cluster) => {
-      const value = from[key];
-      if (typeof value !== 'function') return value;
-      if (key !== 'patch') return value.bind(from);
-      const patch: Cluster['patch'] = (ref, body, ...more) => {
-        if (ref.name !== name || body.type !== 'json') return from.patch(ref, body, ...more);
-        const operations = body.operations.filter(({ path }) => !path.startsWith('/spec/template/spec/containers'));
-        return from.patch(ref, { ...body, operations }, ...more);
-      };
-      return patch;
+  return withOwn(cluster, {
+    patch: (ref, body, ...more) => {
+      if (ref.name !== name || body.type !== 'json') return cluster.patch(ref, body, ...more);
+      const operations = body.operations.filter(({ path }) => !path.startsWith('/spec/template/spec/containers'));
+      return cluster.patch(ref, { ...body, operations }, ...more);
     },
   });
 }

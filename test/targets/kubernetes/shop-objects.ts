@@ -54,3 +54,15 @@ export function shopIngress({ namespace, name }: Named): KubernetesObject {
     spec: { rules: [{ host: 'shop.example', http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }] },
   };
 }
+
+/** One of NGINX's that leads to the Service `checkout`; who creates it says in which namespace. */
+export function nginxIngress(name: string): KubernetesObject {
+  const service = { name: 'checkout', port: { number: 80 } };
+  const paths = [{ path: '/', pathType: 'Prefix', backend: { service } }];
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name },
+    spec: { ingressClassName: 'nginx', rules: [{ host: `${name}.example`, http: { paths } }] },
+  };
+}

@@ -19,16 +19,16 @@ import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import {
+  admittedAgain,
   describePlaces,
   editOfPods,
-  givenAgain,
   givenPods,
   imageIn,
   imageOf,
   noting,
   notingOwn,
-  ownNote,
   rollingOut,
+  toBeGivenAgain,
 } from '../given-pods';
 import type { GivenPods, PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
@@ -498,9 +498,7 @@ class BlueGreenTarget implements Target {
 
   /** The new version as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
   async #ensureNext(pair: PairView, write: TargetWrite, size: number): Promise<void> {
-    const { view } = pair.next;
-    const { template } = this.#givenTo(pair, write);
-    const given = view === null || template === null ? null : givenAgain(template, view.template);
+    const given = toBeGivenAgain(this.#givenTo(pair, write), pair.next.view);
     await this.#makeNext(pair, write, { size, given, resumes: true });
   }
 
@@ -520,12 +518,11 @@ class BlueGreenTarget implements Target {
   ): Promise<string> {
     const { old, next, container, roles } = pair;
     const change = { container: container.name, image: imageOf(write) };
-    const admitted = given === null ? undefined : ownNote(next.object, write)?.admitted;
     const note = {
       version: write.version,
       plan: this.#plan,
       ...(roles === null ? {} : { roles }),
-      ...(admitted === undefined ? {} : { admitted }),
+      ...admittedAgain(next.object, write, given),
     };
     const like = there(old);
     const made = trackDeployment(
@@ -544,10 +541,9 @@ class BlueGreenTarget implements Target {
       },
     );
     const selecting = next.view === null ? made : withSelector(made, next.view.selector);
-    const going = resumes ? rollingOut : (live: KubernetesObject): KubernetesObject => live;
-    const wanted = noting(going(selecting), note, given);
+    const wanted = noting(rollingOut(selecting, resumes), note, given);
     const { object } = await ensure(this.#cluster, wanted, write, (live) =>
-      noting(going(relabelled(adopted(live, { ...change, replicas: size }), next.labels)), note, given),
+      noting(rollingOut(relabelled(adopted(live, { ...change, replicas: size }), next.labels), resumes), note, given),
     );
     const answered = { before: next.object, after: object, container: container.name };
     if (next.view !== null && given === null) await noteAdmitted(this.#cluster, answered, write);

@@ -19,15 +19,15 @@ import { readDeployment } from '../deployment-view';
 import type { DeploymentView } from '../deployment-view';
 import { asTargetFailure } from '../failures';
 import {
+  admittedAgain,
   editOfPods,
-  givenAgain,
   givenPods,
   imageIn,
   imageOf,
   noting,
   notingOwn,
-  ownNote,
   rollingOut,
+  toBeGivenAgain,
 } from '../given-pods';
 import type { PodsEdit } from '../given-pods';
 import type { KubernetesObject } from '../objects';
@@ -774,8 +774,7 @@ class CanaryTarget implements Target {
   /** The canary as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
   #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
     const { canary, canaryObject, container } = tracks;
-    const { template } = givenPods(canaryObject, container.name, write);
-    const given = canary === null || template === null ? null : givenAgain(template, canary.template);
+    const given = toBeGivenAgain(givenPods(canaryObject, container.name, write), canary);
     return this.#makeCanary(tracks, write, { replicas, given, resumes: true });
   }
 
@@ -801,12 +800,11 @@ class CanaryTarget implements Target {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
     const noted = notedStable(tracks, write) ?? notedAnew(tracks, carries);
-    const admitted = given === null ? undefined : ownNote(canaryObject, write)?.admitted;
     const note = {
       version: write.version,
       plan: this.#plan,
       stable: noted,
-      ...(admitted === undefined ? {} : { admitted }),
+      ...admittedAgain(canaryObject, write, given),
     };
     const copies = carries || given !== null ? null : await this.#copies(tracks, write);
     const original = { ...stable, template: copies === null ? stable.template : withOriginals(stable.template) };
@@ -821,13 +819,12 @@ class CanaryTarget implements Target {
       ...change,
     });
     const spec = carries && canaryObject !== null ? { spec: canaryObject['spec'] } : {};
-    const going = resumes ? rollingOut : (object: KubernetesObject): KubernetesObject => object;
-    const wanted = noting(going({ ...namingCopies(made, copies), ...spec }), note, given);
+    const wanted = noting(rollingOut({ ...namingCopies(made, copies), ...spec }, resumes), note, given);
     if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, tracks.labels));
     const adopt = (live: KubernetesObject): KubernetesObject => {
       const has = readDeployment(live).replicas;
       const named = namingCopies(adopted(live, { ...change, replicas: Math.max(replicas, has) }), copies);
-      return noting(going(named), { ...note, ownReplicas: ownReplicas(live, has) }, given);
+      return noting(rollingOut(named, resumes), { ...note, ownReplicas: ownReplicas(live, has) }, given);
     };
     try {
       const after = await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
