@@ -1,15 +1,12 @@
 import { get } from 'node:http';
-import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import { describeWithLab } from '../lab/describe-with-lab';
 import { ensureNginx } from '../lab/parts';
 import type { Nginx } from '../lab/parts';
 import { tell } from '../lab/tell';
-import { NginxPlane, readInput } from '../nginx/plane';
-import type { LabShop } from './lab-shop';
+import { byNginx } from './entrances';
 import { startReleaseStack } from './release-stack';
 import type { ReleaseStack } from './release-stack';
 import { Scenario, together } from './scenario';
-import type { ScenarioChoices } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(600_000);
@@ -18,14 +15,9 @@ jest.setTimeout(600_000);
 const INGRESSES = ['shop', 'shop-intern'] as const;
 const TRAFFIC = `{ nginx: { ingress: [${INGRESSES.join(', ')}] } }`;
 
-const hostOf = (ingress: string, { namespace }: Pick<LabShop, 'namespace'>): string =>
-  `${ingress}.${namespace}.example`;
-
 describeWithLab('canary annotations on a real cluster, with a real nginx that serves them', (lab) => {
   let nginx: Nginx;
   let stack: ReleaseStack;
-  /** By the namespace. */
-  const planes = new Map<string, NginxPlane>();
 
   beforeAll(async () => {
     nginx = await ensureNginx(tell);
@@ -33,38 +25,21 @@ describeWithLab('canary annotations on a real cluster, with a real nginx that se
   });
   afterAll(() => stack?.stop());
 
-  /** By a nginx of its own, which follows the namespace's Ingresses. */
-  const enter: ScenarioChoices['enter'] = async (shop) => {
-    const input = await readInput(stack.cluster, shop.namespace, AbortSignal.timeout(20_000));
-    const plane = await NginxPlane.start(nginx, input);
-    planes.set(shop.namespace, plane);
-    const stopFollowing = plane.follow(stack.cluster, shop.namespace);
-    return {
-      entrances: INGRESSES.map((name) => ({ url: plane.url, host: hostOf(name, shop) })),
-      leave: async () => {
-        await stopFollowing();
-        await plane.stop();
-      },
-    };
-  };
-  const prepare = async (shop: LabShop): Promise<void> => {
-    for (const name of INGRESSES) await shop.create(ingress(name, shop));
-  };
   const scenario =
     (play: (scenario: Scenario) => Promise<void>) =>
     (name: string): Promise<void> =>
-      Scenario.run(lab, stack, name, play, { prepare, enter });
+      Scenario.run(lab, stack, name, play, byNginx(nginx, stack.cluster, INGRESSES));
 
   /** The version that serves one request. */
   function ask(
-    { shop }: Scenario,
+    { entrances }: Scenario,
     headers: Readonly<Record<string, string>> = {},
-    name: string = INGRESSES[0],
+    name: (typeof INGRESSES)[number] = INGRESSES[0],
   ): Promise<string> {
-    const url = planes.get(shop.namespace)?.url ?? '';
+    const { url = '', host } = entrances[INGRESSES.indexOf(name)] ?? {};
     return new Promise((resolve, reject) => {
       // fetch does not let the Host header be set.
-      get(url, { headers: { host: hostOf(name, shop), ...headers } }, (response) => {
+      get(url, { headers: { host, ...headers } }, (response) => {
         response.resume();
         response.once('end', () => resolve(String(response.headers['x-version'] ?? response.statusCode)));
       }).once('error', reject);
@@ -72,7 +47,11 @@ describeWithLab('canary annotations on a real cluster, with a real nginx that se
   }
 
   /** The canary serves such requests: also the workers that nginx replaces at each change have gone. */
-  async function served(one: Scenario, headers: Readonly<Record<string, string>>, name: string): Promise<void> {
+  async function served(
+    one: Scenario,
+    headers: Readonly<Record<string, string>>,
+    name: (typeof INGRESSES)[number],
+  ): Promise<void> {
     for (let inARow = 0; inARow < 10;) inARow = (await ask(one, headers, name)) === 'v2' ? inARow + 1 : 0;
   }
 
@@ -158,16 +137,3 @@ describeWithLab('canary annotations on a real cluster, with a real nginx that se
     }),
   });
 });
-
-function ingress(name: string, shop: LabShop): KubernetesObject {
-  const backend = { service: { name: 'shop', port: { number: 80 } } };
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'Ingress',
-    metadata: { name },
-    spec: {
-      ingressClassName: 'nginx',
-      rules: [{ host: hostOf(name, shop), http: { paths: [{ path: '/', pathType: 'Prefix', backend }] } }],
-    },
-  };
-}

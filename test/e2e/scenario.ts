@@ -8,6 +8,7 @@ import type { ReleaseStatus } from '../../src/workflows/api';
 import type { Lab } from '../lab/lab';
 import { shopHost } from '../lab/shop-manifests';
 import type { ShopVersion } from '../lab/shop-images';
+import type { Entrance, Way } from './entrances';
 import { eventually } from './eventually';
 import { LabShop } from './lab-shop';
 import { Load } from './load';
@@ -18,20 +19,13 @@ import type { ReleaseStack, SpecChoices } from './release-stack';
 
 let count = 0;
 
-/** Where requests come in. */
-export interface Entrance {
-  readonly url: string;
-  /** The Host header that leads to the shop. */
-  readonly host: string;
-}
-
 export interface ScenarioChoices {
   readonly replicas?: number;
   readonly prepare?: (shop: LabShop) => Promise<void>;
   /** A pair of Deployments, of which blue has the traffic, in the place of one. */
   readonly pair?: boolean;
   /** In the place of the gateway by the shop's HTTPRoute; `leave` when the scenario is over. */
-  readonly enter?: (shop: LabShop) => Promise<{ entrances: readonly Entrance[]; leave: () => Promise<void> }>;
+  readonly enter?: Way['enter'];
   /** Objects from before, by `kind/name`, whose spec is meant to be another one at the end: the test looks itself. */
   readonly changing?: readonly string[];
 }
@@ -40,6 +34,7 @@ interface Parts {
   readonly lab: Lab;
   readonly client: SluiceClient;
   readonly shop: LabShop;
+  readonly entrances: readonly Entrance[];
   readonly loads: readonly Load[];
   readonly before: ReadonlyMap<string, KubernetesObject>;
 }
@@ -50,6 +45,7 @@ interface Parts {
  */
 export class Scenario {
   readonly shop: LabShop;
+  readonly entrances: readonly Entrance[];
   readonly loads: readonly Load[];
   /** Through the first entrance: the only one, unless the scenario has others made. */
   readonly load: Load;
@@ -67,6 +63,7 @@ export class Scenario {
     this.#lab = parts.lab;
     this.#client = parts.client;
     this.shop = parts.shop;
+    this.entrances = parts.entrances;
     this.loads = parts.loads;
     this.load = load;
     this.#before = parts.before;
@@ -87,11 +84,15 @@ export class Scenario {
     try {
       if (pair) await becomeBlue(lab, shop);
       await prepare?.(shop);
-      const usual = { entrances: [{ url: lab.gatewayUrl, host: shopHost(shop.namespace) }], leave: () => undefined };
+      const usual = {
+        entrances: [{ url: lab.gatewayUrl, host: shopHost(shop.namespace) }],
+        leave: () => Promise.resolve(),
+      };
       const { entrances, leave } = (await enter?.(shop)) ?? usual;
       const loads = entrances.map(({ url, host }) => new Load(url, host, { perSecond: 20 }));
       try {
-        await play(new Scenario(name, { lab, client, shop, loads, before: await shop.found() }, choices));
+        const before = await shop.found();
+        await play(new Scenario(name, { lab, client, shop, entrances, loads, before }, choices));
       } finally {
         await Promise.all(loads.map((load) => load.stop()));
         await leave();

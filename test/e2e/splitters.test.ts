@@ -1,8 +1,5 @@
 import { describeWithLab } from '../lab/describe-with-lab';
-import { ask } from '../lab/shop';
-import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
-import { eventually } from './eventually';
-import type { LabShop } from './lab-shop';
+import { byTraefik, servesLonger } from './entrances';
 import { ADA, startReleaseStack } from './release-stack';
 import type { ReleaseStack, SpecChoices } from './release-stack';
 import { Scenario, together } from './scenario';
@@ -35,21 +32,9 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
     (status: { phase: string; weight: number }): boolean =>
       status.phase === 'soaking' && status.weight === weight;
 
-  /** By Traefik's own kinds, beside the shop's HTTPRoute. */
-  const byTraefik: ScenarioChoices = {
-    prepare: async (shop) => {
-      for (const object of traefikObjects(shop)) await shop.create(object);
-    },
-    enter: async (shop) => {
-      const host = traefikHost(shop);
-      await eventually(async () => (await ask(lab, host)).version === 'v1', 'the IngressRoute leads to the shop');
-      return { entrances: [{ url: lab.gatewayUrl, host }], leave: () => Promise.resolve() };
-    },
-  };
-
   together({
     'a TraefikService is split as it was asked to, and promoted with not one failed request': scenario(
-      byTraefik,
+      byTraefik(lab),
       async (one) => {
         await one.release('v2', { ...TRAEFIK, ...first(30) });
         await one.until(soaks(30));
@@ -60,7 +45,7 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
       },
     ),
 
-    'a TraefikService takes a failing version back': scenario(byTraefik, async (one) => {
+    'a TraefikService takes a failing version back': scenario(byTraefik(lab), async (one) => {
       await one.release('v3', TRAEFIK);
       const status = await one.ended();
 
@@ -112,44 +97,3 @@ describeWithLab('those who split beside HTTPRoutes and Ingresses, with real traf
     }),
   });
 });
-
-/**
- * Here pods are taken away that get traffic to the last moment: they serve until the gateway, which may have much to do,
- * has heard of it.
- */
-async function servesLonger(shop: LabShop): Promise<void> {
-  const env = [{ name: 'SHOP_DRAIN_S', value: '12' }];
-  await shop.patch('Deployment', [{ op: 'add', path: '/spec/template/spec/containers/0/env', value: env }]);
-  await shop.settled();
-}
-
-function traefikHost({ namespace }: LabShop): string {
-  return `traefik.${namespace}.example`;
-}
-
-function traefikObjects(shop: LabShop): KubernetesObject[] {
-  const apiVersion = 'traefik.io/v1alpha1';
-  return [
-    {
-      apiVersion,
-      kind: 'TraefikService',
-      metadata: { name: 'shop' },
-      spec: { weighted: { services: [{ name: 'shop', port: 80, weight: 1 }] } },
-    },
-    {
-      apiVersion,
-      kind: 'IngressRoute',
-      metadata: { name: 'shop' },
-      spec: {
-        entryPoints: ['web'],
-        routes: [
-          {
-            match: `Host(\`${traefikHost(shop)}\`)`,
-            kind: 'Rule',
-            services: [{ name: 'shop', kind: 'TraefikService' }],
-          },
-        ],
-      },
-    },
-  ];
-}

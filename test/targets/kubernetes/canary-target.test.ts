@@ -1165,6 +1165,26 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       expect(await imageOf('checkout')).toBe(V2);
     });
 
+    it('is not asserted again where somebody has taken the traffic with a later fence first', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      controller.hold.add('checkout');
+      const making = failureOf(target.promote({ ...write(4), ...promotion }));
+      await eventually(async () => (await imageOf('checkout')) === V2, 'stable is being made anew');
+      const { fence } = write(1);
+      const byHand = { release: 'by-hand', epoch: fence.epoch + 1, step: 1, attempt: 1 };
+      await target.setWeight({ ...shift(1, 100, 100), fence: byHand });
+      await putBack();
+      const lost = await making;
+      controller.hold.delete('checkout');
+
+      expect(lost).toMatchObject({
+        kind: 'fenceLost',
+        message: `The traffic of ${namespace}/checkout is held by a later write: release by-hand, step 1.`,
+      });
+      expect(await imageOf('checkout')).toBe(V1);
+    });
+
     it('ends in the words of what stable has when it is undone again and again, and goes back', async () => {
       await target.deploy(write(1));
       await target.setWeight(shift(2, 100, 0));

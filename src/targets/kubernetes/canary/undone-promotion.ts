@@ -35,7 +35,8 @@ export async function againWhileUndone(
     } catch (error) {
       if (!(error instanceof TargetFailure)) throw error;
       if (!(error instanceof Undone)) {
-        if (undone.length === 0) throw error;
+        // Who writes later has undone it by right, and it was not done again.
+        if (undone.length === 0 || error.kind === 'fenceLost') throw error;
         const { retryAfterMs } = error;
         const options = { cause: error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
         throw new TargetFailure(error.kind, `${error.message}${describeUndone(undone)}`, options);
