@@ -194,12 +194,17 @@ export class Scenario {
     expect(this.lost(failing, since)).toEqual([]);
   }
 
-  /** The requests that got no 200, and how many there were of all; said, so that a run shows its numbers. */
+  /**
+   * The requests that got no 200, but for those that the failing version answered so itself, which is its fault and what
+   * the release is about; both numbers are said, beside that of all, so that a run shows them.
+   */
   lost(failing?: ShopVersion, since = 0, until = Infinity): readonly Served[] {
     const served = this.loads.flatMap((load) => load.served).filter(({ at }) => at >= since && at <= until);
-    const lost = served.filter((one) => one.status !== 200 && (failing === undefined || one.version !== failing));
+    const failed = served.filter(({ status }) => status !== 200);
+    const lost = failed.filter(({ version }) => failing === undefined || version !== failing);
     const line = `${this.#name}: ${served.length} requests, ${lost.length} lost`;
-    process.stderr.write(`e2e: ${line}${failing === undefined ? '' : `, those of ${failing} itself apart`}\n`);
+    const own = failing === undefined ? '' : `, ${failed.length - lost.length} failed by ${failing} itself`;
+    process.stderr.write(`e2e: ${line}${own}\n`);
     return lost;
   }
 
