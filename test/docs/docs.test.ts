@@ -101,8 +101,8 @@ it('docs/kubernetes.md says how long pods may be without a node, or refused by a
   const page = read('docs/kubernetes.md').replace(/\s+/gu, ' ');
   const [node, quota] = [FAULT_GRACES.unschedulableMs / 1000, FAULT_GRACES.refusedMs / 1000];
 
-  expect(page).toContain(`pods that no node takes do after ${node} s`);
-  expect(page).toContain(`**Pods that no node takes** have ${node} s, because a cluster autoscaler`);
+  expect(page).toContain(`on Events: it fails after ${node} s`);
+  expect(page).toContain(`once nothing has moved for ${node} s`);
   expect(page).toContain(`Pods that a quota refuses have ${quota} s`);
 });
 

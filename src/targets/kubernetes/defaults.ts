@@ -92,6 +92,8 @@ export const READY_DEFAULTS = {
   betweenPodsMs: 3_000,
   /** How long a deadline that was exceeded before the wait began is not taken for this version's. */
   staleDeadlineMs: 10_000,
+  /** Pods whose events are read in one look, of those that no node takes: they have one template, and mostly one reason. */
+  podsAskedAbout: 5,
   /** For the last look at pods and their events, when the time is up. */
   lastLookMs: 5_000,
 } as const;

@@ -1,5 +1,8 @@
 import { shorten } from './cluster-failure';
 import type { DeploymentView } from './deployment-view';
+import { nodeNewsOf } from './node-news';
+import type { NodeNewsOfPods } from './node-news';
+import { isUnschedulable, notScheduled } from './pod-view';
 import type { ContainerState, ObjectCondition, PodView, ReplicaSetView } from './pod-view';
 import { judgePull } from './pull-failure';
 import type { PullHistory } from './pull-history';
@@ -35,8 +38,9 @@ type Finding = Omit<PodFault, 'pod'>;
 
 export interface FaultGraces {
   /**
-   * How long nobody may find room for a pod. A cluster autoscaler notices within 10 s and asks for a node at once; one
-   * that has not come within a minute may come later, but traffic is not kept waiting for it.
+   * How long nobody may find room for a pod while no node is said to be coming. Pods that end leave theirs within the 30 s
+   * that they get by default; the cluster-autoscaler scans every 10 s and Karpenter gathers pods for 10 s at most, so by
+   * then either has spoken.
    */
   readonly unschedulableMs: number;
   /**
@@ -46,7 +50,7 @@ export interface FaultGraces {
   readonly refusedMs: number;
 }
 
-export const FAULT_GRACES: FaultGraces = { unschedulableMs: 60_000, refusedMs: 45_000 };
+export const FAULT_GRACES: FaultGraces = { unschedulableMs: 30_000, refusedMs: 45_000 };
 
 /** Back-offs of a passing pull failure before it counts as lasting: the registry had its second chance. */
 const PULL_BACK_OFFS = 2;
@@ -61,8 +65,17 @@ export interface PodLook {
   /** Of that ReplicaSet. */
   readonly pods: readonly PodView[];
   readonly pulls: PullHistory;
+  /** Of those that find no node. */
+  readonly nodeNews: NodeNewsOfPods;
+  /** Pods of older templates were seen to go in a rolling update: they leave room, though no node comes. */
+  readonly olderGo: boolean;
   /** Milliseconds since 1970, compared with the cluster's own times. */
   readonly now: number;
+}
+
+interface Judging {
+  readonly look: PodLook;
+  readonly graces: FaultGraces;
 }
 
 /** Everything that is wrong with the newest version's pods, the most telling first. */
@@ -78,21 +91,42 @@ function faultsOf(pod: PodView, look: PodLook, graces: FaultGraces): readonly Fi
   if (pod.phase === 'Failed') {
     return [hint('evicted', `${shown} failed${reasonAndWords(pod.reason, pod.message)}.`)];
   }
-  const scheduled = pod.conditions.find(({ type, status }) => type === 'PodScheduled' && status === 'False');
-  if (scheduled !== undefined) return [unscheduled(shown, scheduled, look.now, graces)];
+  const condition = notScheduled(pod);
+  if (condition !== null) {
+    return [
+      isUnschedulable(condition) ? noNode(shown, pod, condition, { look, graces }) : notYetScheduled(shown, condition),
+    ];
+  }
   return pod.containers.flatMap((container) => containerFault(shown, pod, container, look));
 }
 
-function unscheduled(shown: string, condition: ObjectCondition, now: number, graces: FaultGraces): Finding {
-  if (condition.reason !== 'Unschedulable') {
-    return hint('unschedulable', `${shown} is not scheduled${reasonAndWords(condition.reason, condition.message)}.`);
-  }
-  const seconds = Math.max(0, Math.round(ageMs(condition, now) / 1000));
-  return {
+function notYetScheduled(shown: string, { reason, message }: ObjectCondition): Finding {
+  return hint('unschedulable', `${shown} is not scheduled${reasonAndWords(reason, message)}.`);
+}
+
+function noNode(shown: string, pod: PodView, condition: ObjectCondition, { look, graces }: Judging): Finding {
+  const sinceMs = ageMs(condition, look.now);
+  const seconds = Math.max(0, Math.round(sinceMs / 1000));
+  const told = (lasting: boolean, more = ''): Finding => ({
     kind: 'unschedulable',
-    lasting: ageMs(condition, now) >= graces.unschedulableMs,
-    sentence: `${shown} finds no node for ${seconds} s${quoted(condition.message)}.`,
-  };
+    lasting,
+    sentence: `${shown} finds no node for ${seconds} s${quoted(condition.message)}.${more}`,
+  });
+  const standingMs = look.olderGo ? Math.min(sinceMs, sinceProgressMs(look)) : sinceMs;
+  const tooLong = standingMs >= graces.unschedulableMs;
+  const news = nodeNewsOf(pod.name, look.nodeNews);
+  switch (news) {
+    case undefined: // others of the version were asked about, and decide
+      return told(false);
+    case 'silent':
+      return told(tooLong);
+    case 'unread':
+      return told(tooLong, ' Whether a node is coming is not known: the permission to list its events is missing.');
+    default:
+      return news.coming
+        ? told(false, ` A node was asked for (${news.by})${quoted(news.message)}.`)
+        : told(tooLong || !look.olderGo, ` No node is coming (${news.by})${quoted(news.message)}.`);
+  }
 }
 
 function containerFault(shown: string, pod: PodView, container: ContainerState, look: PodLook): readonly Finding[] {

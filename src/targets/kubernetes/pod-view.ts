@@ -49,11 +49,13 @@ const Status = z
   })
   .nullish();
 
-const Warning = z.object({
+const Event = z.object({
   reason: text,
-  message: z.string(),
+  message: text,
   lastTimestamp: text,
   eventTime: text,
+  reportingComponent: text,
+  source: z.object({ component: text }).nullish(),
   metadata: z.object({ creationTimestamp: text }),
 });
 
@@ -89,9 +91,11 @@ export interface ReplicaSetView {
 }
 
 /** What the kubelet or a controller told about an object. */
-export interface ObjectWarning {
+export interface ObjectEvent {
   readonly reason: string;
   readonly message: string;
+  /** The component that told it. */
+  readonly by: string;
 }
 
 export const TEMPLATE_HASH = 'pod-template-hash';
@@ -124,18 +128,34 @@ export function podsOf(pods: readonly KubernetesObject[], replicaSet: ReplicaSet
     .map(readPod);
 }
 
-/** The newest of these Events; null for none. */
-export function lastWarning(events: readonly KubernetesObject[]): ObjectWarning | null {
-  const warnings = events.flatMap((event) => {
-    const parsed = Warning.safeParse(event);
-    return parsed.success ? [parsed.data] : [];
-  });
-  const newest = warnings.sort((a, b) => Date.parse(timeOf(a)) - Date.parse(timeOf(b))).at(-1);
-  return newest === undefined ? null : { reason: newest.reason, message: newest.message };
+/** These Events, the newest last; what is not understood is left out. */
+export function readEvents(events: readonly KubernetesObject[]): readonly ObjectEvent[] {
+  return events
+    .flatMap((event) => {
+      const parsed = Event.safeParse(event);
+      return parsed.success ? [parsed.data] : [];
+    })
+    .sort((a, b) => Date.parse(timeOf(a)) - Date.parse(timeOf(b)))
+    .map(({ reason, message, reportingComponent, source }) => ({
+      reason,
+      message,
+      by: reportingComponent || (source?.component ?? ''),
+    }));
 }
 
-function timeOf({ lastTimestamp, eventTime, metadata }: z.infer<typeof Warning>): string {
+function timeOf({ lastTimestamp, eventTime, metadata }: z.infer<typeof Event>): string {
   return lastTimestamp || eventTime || metadata.creationTimestamp;
+}
+
+/** The word that no node has taken the pod; null where one has, or nobody has looked for one yet. */
+export function notScheduled(pod: PodView): ObjectCondition | null {
+  if (pod.phase === 'Failed') return null;
+  return pod.conditions.find(({ type, status }) => type === 'PodScheduled' && status === 'False') ?? null;
+}
+
+/** True where the scheduler has looked, and found no node. */
+export function isUnschedulable(condition: ObjectCondition | null): boolean {
+  return condition?.reason === 'Unschedulable';
 }
 
 function readPod(pod: KubernetesObject): PodView {

@@ -7,9 +7,11 @@ import { readDeployment } from './deployment-view';
 import type { DeploymentCondition, DeploymentView } from './deployment-view';
 import { FAULT_GRACES, findPodFaults } from './pod-faults';
 import type { FaultGraces, PodFault } from './pod-faults';
-import type { ObjectRef } from './objects';
-import { lastWarning, newestReplicaSet, podsOf, TEMPLATE_HASH } from './pod-view';
-import type { ReplicaSetView } from './pod-view';
+import { readNodeNews } from './node-news';
+import type { NodeNews, NodeNewsOfPods } from './node-news';
+import type { KubernetesObject, ObjectRef } from './objects';
+import { isUnschedulable, newestReplicaSet, notScheduled, podsOf, readEvents, TEMPLATE_HASH } from './pod-view';
+import type { PodView, ReplicaSetView } from './pod-view';
 import { NO_PULLS, notePulls } from './pull-history';
 import { readinessOf } from './readiness';
 import type { Readiness } from './readiness';
@@ -163,6 +165,7 @@ class ReadyWatch {
   #last: { readonly view: DeploymentView; readonly sentence: string } | null = null;
   #faults: readonly PodFault[] = [];
   #away: ClusterFailure | null = null;
+  #olderGo = false;
 
   constructor(
     cluster: Cluster,
@@ -235,10 +238,9 @@ class ReadyWatch {
   /** The last warning about a pod: a probe's answer, a volume that is missing. Empty without the right to read Events. */
   async #heardOf(pod: string, signal: AbortSignal): Promise<string> {
     const last = AbortSignal.any([signal, AbortSignal.timeout(READY_DEFAULTS.lastLookMs)]);
-    const fieldSelector = `involvedObject.kind=Pod,involvedObject.name=${pod},type=Warning`;
     try {
-      const warning = lastWarning(await this.#list('v1', 'Event', { signal: last, fieldSelector }));
-      return warning === null ? '' : ` Last warning about it (${warning.reason}): ${shorten(warning.message)}.`;
+      const warning = readEvents(await this.#eventsOf(pod, last, 'type=Warning')).at(-1);
+      return warning === undefined ? '' : ` Last warning about it (${warning.reason}): ${shorten(warning.message)}.`;
     } catch (error) {
       if (!(error instanceof ClusterFailure)) throw error;
       return ''; // the release fails all the same; this would only have said more
@@ -272,6 +274,7 @@ class ReadyWatch {
     this.#options.refuse?.(view);
     const readiness = this.#readinessOf(view);
     this.#last = { view, sentence: readiness.sentence };
+    this.#olderGo ||= view.totalReplicas > view.updatedReplicas;
     const stale = readiness.kind === 'deadline' && this.#stoodBefore(readiness.condition, elapsedMs);
     if (this.#oldDeadline === undefined) {
       this.#oldDeadline = readiness.kind === 'deadline' ? readiness.condition : null;
@@ -309,10 +312,35 @@ class ReadyWatch {
         ? []
         : podsOf(await this.#list('v1', 'Pod', { signal, labelSelector: selectorOf(selection) }), replicaSet);
     this.#pulls = notePulls(this.#pulls, pods);
-    const look = { deployment, replicaSet, pods, pulls: this.#pulls, now: this.#now() };
+    const nodeNews = await this.#nodeNewsOf(pods, signal);
+    const [pulls, olderGo, now] = [this.#pulls, this.#olderGo, this.#now()];
+    const look = { deployment, replicaSet, pods, pulls, nodeNews, olderGo, now };
     this.#faults = findPodFaults(look, this.#options.graces ?? FAULT_GRACES);
     const [worst] = this.#faults;
     if (worst?.lasting === true) throw failed(`${this.shown} does not come up. ${worst.sentence}`);
+  }
+
+  /** Asked only about pods that the scheduler found no node for: every other look at pods takes no request for it. */
+  async #nodeNewsOf(pods: readonly PodView[], signal: AbortSignal): Promise<NodeNewsOfPods> {
+    const waiting = pods.filter((pod) => isUnschedulable(notScheduled(pod))).slice(0, READY_DEFAULTS.podsAskedAbout);
+    return new Map(
+      await Promise.all(waiting.map(async ({ name }) => [name, await this.#nodeNews(name, signal)] as const)),
+    );
+  }
+
+  async #nodeNews(pod: string, signal: AbortSignal): Promise<NodeNews> {
+    try {
+      return readNodeNews(await this.#eventsOf(pod, signal));
+    } catch (error) {
+      // A Role that lacks the right is nothing against the version: it is judged as if nobody had said anything.
+      if (error instanceof ClusterFailure && error.kind === 'forbidden') return 'unread';
+      throw error;
+    }
+  }
+
+  #eventsOf(pod: string, signal: AbortSignal, ...more: readonly string[]): Promise<readonly KubernetesObject[]> {
+    const fields = ['involvedObject.kind=Pod', `involvedObject.name=${pod}`, ...more];
+    return this.#list('v1', 'Event', { signal, fieldSelector: fields.join(',') });
   }
 
   /** Asked for once a generation; again while its controller says that it cannot make pods. */

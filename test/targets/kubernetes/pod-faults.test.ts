@@ -1,14 +1,25 @@
 import fc from 'fast-check';
 import { readDeployment } from '../../../src/targets/kubernetes/deployment-view';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
+import { readNodeNews } from '../../../src/targets/kubernetes/node-news';
+import type { NodeNews } from '../../../src/targets/kubernetes/node-news';
 import { findPodFaults } from '../../../src/targets/kubernetes/pod-faults';
 import type { PodFault } from '../../../src/targets/kubernetes/pod-faults';
-import { lastWarning, newestReplicaSet, podsOf } from '../../../src/targets/kubernetes/pod-view';
+import { newestReplicaSet, podsOf, readEvents } from '../../../src/targets/kubernetes/pod-view';
 import { NO_PULLS, notePulls } from '../../../src/targets/kubernetes/pull-history';
 import { TargetFailure } from '../../../src/targets/target';
 import { deploymentObject } from './deployment-objects';
 import type { DeploymentStatus } from './deployment-objects';
-import { containerStatus, ended, podObject, replicaSetObject, RUNNING, unscheduled, waiting } from './pod-objects';
+import {
+  containerStatus,
+  ended,
+  podEvent,
+  podObject,
+  replicaSetObject,
+  RUNNING,
+  unscheduled,
+  waiting,
+} from './pod-objects';
 
 const NOW = Date.parse('2026-01-01T00:10:00Z');
 const owner = 'uid-of-checkout';
@@ -17,6 +28,8 @@ interface World {
   readonly status?: DeploymentStatus;
   readonly replicaSets?: readonly KubernetesObject[];
   readonly pods?: readonly KubernetesObject[];
+  readonly nodeNews?: Readonly<Record<string, NodeNews>>;
+  readonly olderGo?: boolean;
 }
 
 function faultsOf(world: World, earlier: readonly (readonly KubernetesObject[])[] = []): readonly PodFault[] {
@@ -25,7 +38,9 @@ function faultsOf(world: World, earlier: readonly (readonly KubernetesObject[])[
   const read = (objects: readonly KubernetesObject[]) => (replicaSet === null ? [] : podsOf(objects, replicaSet));
   const pulls = [...earlier, pods].reduce((history, objects) => notePulls(history, read(objects)), NO_PULLS);
   const deployment = readDeployment(deploymentObject({}, status));
-  return findPodFaults({ deployment, replicaSet, pods: read(pods), pulls, now: NOW });
+  const nodeNews = new Map(Object.entries(world.nodeNews ?? {}));
+  const { olderGo = false } = world;
+  return findPodFaults({ deployment, replicaSet, pods: read(pods), pulls, nodeNews, olderGo, now: NOW });
 }
 
 function pod(state: Readonly<Record<string, unknown>>, more: Readonly<Record<string, unknown>> = {}): KubernetesObject {
@@ -247,14 +262,133 @@ describe('configuration', () => {
 
 describe('places', () => {
   const message = '0/3 nodes are available: 3 Insufficient cpu.';
+  const justNow = '2026-01-01T00:09:58Z';
+  const longAgo = '2026-01-01T00:02:00Z';
+  const unplaced = (since: string, name = 'checkout-new-1'): KubernetesObject =>
+    podObject(name, 'new', unscheduled(message, since));
+
+  type Told = readonly [by: string, reason: string, message: string];
+  const heard = (...told: readonly Told[]): NodeNews =>
+    readNodeNews(
+      told.map(([by, reason, words], index) => ({
+        apiVersion: 'v1',
+        kind: 'Event',
+        metadata: { name: `e${index}`, creationTimestamp: longAgo },
+        ...podEvent('checkout-new-1', by, [reason, words], `2026-01-01T00:03:0${index}Z`),
+      })),
+    );
+
+  const asked: Told = [
+    ...(['cluster-autoscaler', 'TriggeredScaleUp'] as const),
+    'pod triggered scale-up: [{pool-a 1->2 (max: 4)}]',
+  ];
+  const full: Told = [
+    ...(['cluster-autoscaler', 'NotTriggerScaleUp'] as const),
+    "pod didn't trigger scale-up: 2 max node group size reached",
+  ];
+  const nominated: Told = ['karpenter', 'Nominated', 'Pod should schedule on: nodeclaim/default-tn8fg'];
+  const limited: Told = [
+    ...(['karpenter', 'FailedScheduling'] as const),
+    'Failed to schedule pod, all available instance types exceed limits for nodepool: "default"',
+  ];
+  const scheduler: Told = ['default-scheduler', 'FailedScheduling', message];
+
+  it.each<[string, readonly Told[], string]>([
+    ['the autoscaler', [scheduler, asked, scheduler], `cluster-autoscaler): ${asked[2]}`],
+    ['the autoscaler, after a refusal', [full, asked], `cluster-autoscaler): ${asked[2]}`],
+    ['Karpenter', [nominated, scheduler], `karpenter): ${nominated[2]}`],
+    [
+      'Karpenter as EKS runs it',
+      [['eks-auto-mode/compute', nominated[1], nominated[2]]],
+      `eks-auto-mode/compute): ${nominated[2]}`,
+    ],
+    ['one of two, whatever the other says', [nominated, full], `karpenter): ${nominated[2]}`],
+  ])('a node that %s asked for is waited for', (_, told, words) => {
+    const fault = faultsOf({ pods: [unplaced(longAgo)], nodeNews: { 'checkout-new-1': heard(...told) } })[0];
+
+    expect(fault).toEqual({
+      kind: 'unschedulable',
+      lasting: false,
+      pod: 'checkout-new-1',
+      sentence: `Pod shop/checkout-new-1 finds no node for 480 s: ${message} A node was asked for (${words}.`,
+    });
+  });
+
+  it.each<[string, readonly Told[], string]>([
+    ['the autoscaler', [full, scheduler], `cluster-autoscaler): ${full[2]}`],
+    ['the autoscaler, after it had asked', [asked, full], `cluster-autoscaler): ${full[2]}`],
+    ['Karpenter', [nominated, limited, scheduler], `karpenter): ${limited[2]}`],
+  ])('a node that %s does not bring is not waited for', (_, told, words) => {
+    const fault = faultsOf({ pods: [unplaced(justNow)], nodeNews: { 'checkout-new-1': heard(...told) } })[0];
+
+    expect(fault).toEqual({
+      kind: 'unschedulable',
+      lasting: true,
+      pod: 'checkout-new-1',
+      sentence: `Pod shop/checkout-new-1 finds no node for 2 s: ${message} No node is coming (${words}.`,
+    });
+  });
+
+  it('what others say of a pod is no word about a node', () => {
+    const others: readonly Told[] = [
+      scheduler,
+      ['someone', 'TriggeredScaleUp', 'x'],
+      ['cluster-autoscaler', 'ScaleDown', 'deleting pod for node scale down'],
+    ];
+
+    expect(heard(...others)).toBe('silent');
+  });
+
+  it('a node that was asked for another pod of the version may be for this one, of which nobody speaks', () => {
+    const pods = [unplaced(longAgo), unplaced(longAgo, 'checkout-new-2')];
+    const both = (first: NodeNews) =>
+      faultsOf({ pods, nodeNews: { 'checkout-new-1': first, 'checkout-new-2': heard(asked) } })[0];
+
+    expect(both('silent')).toMatchObject({ lasting: false });
+    expect(both(heard(full))).toMatchObject({ lasting: true, pod: 'checkout-new-1' });
+  });
+
+  it('a pod that was not asked about is left to those that were', () => {
+    expect(faultsOf({ pods: [unplaced(longAgo)] })[0]).toMatchObject({ kind: 'unschedulable', lasting: false });
+  });
+
+  it('without the right to read its events a pod is judged as if nobody had spoken, and says so', () => {
+    const unread = (since: string) =>
+      faultsOf({ pods: [unplaced(since)], nodeNews: { 'checkout-new-1': 'unread' } })[0];
+
+    expect(unread(justNow)?.lasting).toBe(false);
+    expect(unread(longAgo)).toMatchObject({
+      lasting: true,
+      sentence: expect.stringMatching(
+        /Insufficient cpu\. Whether a node is coming is not known: the permission to list its events is missing\.$/,
+      ) as string,
+    });
+  });
+
+  it.each<[NodeNews, string, boolean]>([
+    ['silent', justNow, false],
+    ['silent', '2026-01-01T00:09:30Z', true],
+    [heard(full), justNow, false],
+    [heard(full), '2026-01-01T00:09:30Z', true],
+  ])('the old pods of a rolling update leave room while it moves: %j, moved at %s', (news, moved, lasting) => {
+    const progress = { type: 'Progressing', status: 'True', reason: 'ReplicaSetUpdated', message: '' };
+    const fault = faultsOf({
+      status: { conditions: [{ ...progress, lastUpdateTime: moved }] },
+      pods: [unplaced(longAgo)],
+      nodeNews: { 'checkout-new-1': news },
+      olderGo: true,
+    })[0];
+
+    expect(fault).toMatchObject({ kind: 'unschedulable', lasting });
+  });
 
   it.each([
-    ['2026-01-01T00:09:30Z', false, '30 s'],
-    ['2026-01-01T00:09:00Z', true, '60 s'],
+    ['2026-01-01T00:09:31Z', false, '29 s'],
+    ['2026-01-01T00:09:30Z', true, '30 s'],
     // The cluster's clock is ahead of ours.
     ['2026-01-01T00:10:07Z', false, '0 s'],
-  ])('no node since %s lasts: %s', (since, lasting, shown) => {
-    const fault = faultsOf({ pods: [podObject('checkout-new-1', 'new', unscheduled(message, since))] })[0];
+  ])('no node since %s, and no word of one, lasts: %s', (since, lasting, shown) => {
+    const fault = faultsOf({ pods: [unplaced(since)], nodeNews: { 'checkout-new-1': 'silent' } })[0];
 
     expect(fault).toEqual({
       kind: 'unschedulable',
@@ -485,7 +619,7 @@ describe('the order', () => {
   });
 });
 
-describe('warnings about a pod', () => {
+describe('events of a pod', () => {
   const event = (message: string, lastTimestamp: string | null, eventTime: string | null = null): KubernetesObject => ({
     apiVersion: 'v1',
     kind: 'Event',
@@ -496,14 +630,13 @@ describe('warnings about a pod', () => {
     eventTime,
   });
 
-  it('the newest is told, by whichever time it carries', () => {
+  it('the newest is last, by whichever time it carries', () => {
     const events = [
       event('b', null, '2026-01-01T00:00:09.123456Z'),
       event('a', '2026-01-01T00:00:05Z'),
       event('c', null),
     ];
 
-    expect(lastWarning(events)).toEqual({ reason: 'Unhealthy', message: 'b' });
-    expect(lastWarning([])).toBeNull();
+    expect(readEvents(events).map(({ message }) => message)).toEqual(['c', 'a', 'b']);
   });
 });

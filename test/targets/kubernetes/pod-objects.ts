@@ -67,6 +67,19 @@ export function ended(exitCode: number, reason = 'Error', message?: string): Fie
 
 export const RUNNING: Fields = { running: { startedAt: '2026-01-01T00:00:00Z' } };
 
+/** What a component told about the pod, as client-go records it. */
+export function podEvent(pod: string, by: string, [reason, message]: readonly [string, string], at: string): Fields {
+  return {
+    involvedObject: { apiVersion: 'v1', kind: 'Pod', name: pod, namespace: 'shop' },
+    type: 'Normal',
+    source: { component: by },
+    reportingComponent: by,
+    reason,
+    message,
+    lastTimestamp: at,
+  };
+}
+
 export function unscheduled(message: string, since: string, reason = 'Unschedulable'): Fields {
   return { conditions: [{ type: 'PodScheduled', status: 'False', reason, message, lastTransitionTime: since }] };
 }

@@ -6,11 +6,20 @@ import { RequestCounter } from '../../../src/targets/kubernetes/request-counter'
 import { waitUntilReady } from '../../../src/targets/kubernetes/wait-ready';
 import type { WaitReadyOptions } from '../../../src/targets/kubernetes/wait-ready';
 import { TargetFailure } from '../../../src/targets/target';
-import { describeWithApiServer, until } from './api-server';
+import { connectAs, describeWithApiServer, until } from './api-server';
 import { DEADLINE_EXCEEDED, deploymentObject, templateOf } from './deployment-objects';
 import type { DeploymentStatus } from './deployment-objects';
 import { answer, FakeApi, hang, reset, status } from './fake-api';
-import { containerStatus, ended, podObject, replicaSetObject, RUNNING, unscheduled, waiting } from './pod-objects';
+import {
+  containerStatus,
+  ended,
+  podEvent,
+  podObject,
+  replicaSetObject,
+  RUNNING,
+  unscheduled,
+  waiting,
+} from './pod-objects';
 
 const namespace = 'shop';
 const signal = AbortSignal.timeout(10 * 60_000);
@@ -39,6 +48,7 @@ class World {
   readonly cluster: Cluster;
   readonly #connect: (counter: RequestCounter) => Cluster;
   #uid = '';
+  #told = 0;
 
   constructor(name: string, connect: (counter: RequestCounter) => Cluster) {
     this.name = name;
@@ -97,16 +107,15 @@ class World {
     return name;
   }
 
-  async warn(pod: string, reason: string, message: string): Promise<void> {
+  /** What a component told about a pod; of several, the last one is the newest. */
+  async tell(pod: string, by: string, told: readonly [reason: string, message: string], type = 'Normal') {
+    this.#told += 1;
     const event = {
       apiVersion: 'v1',
       kind: 'Event',
-      metadata: { name: `${pod}.1`, namespace },
-      involvedObject: { apiVersion: 'v1', kind: 'Pod', name: pod, namespace },
-      type: 'Warning',
-      reason,
-      message,
-      lastTimestamp: '2026-01-01T00:00:00Z',
+      metadata: { name: `${pod}.${this.#told}`, namespace },
+      ...podEvent(pod, by, told, `2026-01-01T00:00:0${this.#told}Z`),
+      type,
     };
     await this.#hand((hand) => hand.create(event, { signal }));
   }
@@ -193,6 +202,7 @@ describeWithApiServer('waiting for a Deployment, on a real API server', (server)
 
     expect((await waiting).availableReplicas).toBe(2);
     expect(slow.requests('list', 'replicasets.apps')).toBe(1);
+    expect(slow.requests('list', 'events')).toBe(0);
     expect(slow.requests('list', 'pods')).toBeLessThan(slow.requests('get', 'deployments.apps'));
   });
 
@@ -247,6 +257,95 @@ describeWithApiServer('waiting for a Deployment, on a real API server', (server)
     expect(failure.message.endsWith(words)).toBe(true);
   });
 
+  it('waits for a node that was asked for, and no longer when it does not come', async () => {
+    const growing = await world();
+    const owner = await growing.replicaSet('n1', 1);
+    await growing.status({ replicas: 1, updatedReplicas: 1 });
+    const pod = await growing.pod('n1', owner, unscheduled('0/1 nodes are available.', '2026-01-01T00:00:00Z'));
+    await growing.tell(pod, 'cluster-autoscaler', ['TriggeredScaleUp', 'pod triggered scale-up: [{a 1->2 (max: 2)}]']);
+
+    const wait = failureOf(TargetFailure, growing.wait());
+    await until(() => Promise.resolve(growing.requests('list', 'events') >= 2));
+    const refusal = "pod didn't trigger scale-up: 1 in backoff after failed scale-up";
+    await growing.tell(pod, 'cluster-autoscaler', ['NotTriggerScaleUp', refusal]);
+    const failure = await wait;
+
+    expect(failure.message).toMatch(
+      new RegExp(`s: 0/1 nodes are available\\. No node is coming \\(cluster-autoscaler\\): ${refusal}\\.$`),
+    );
+  });
+
+  it('fails at once where no node is coming, and says at the end of its time which one was', async () => {
+    const [full, growing] = [await world(), await world()];
+    const justNow = new Date().toISOString();
+    for (const [each, word] of [
+      [full, ['FailedScheduling', 'Failed to schedule pod, no instance type has enough resources']],
+      [growing, ['Nominated', 'Pod should schedule on: nodeclaim/default-tn8fg']],
+    ] as const) {
+      const owner = await each.replicaSet('k1', 1);
+      await each.status({ replicas: 1, updatedReplicas: 1 });
+      const pod = await each.pod('k1', owner, unscheduled('0/1 nodes are available.', justNow));
+      await each.tell(pod, 'karpenter', word);
+    }
+
+    const refused = await failureOf(TargetFailure, full.wait());
+    const late = await failureOf(TargetFailure, growing.wait({ timeoutMs: 3_000 }));
+
+    expect(refused.message).toMatch(
+      / does not come up\. .*No node is coming \(karpenter\): Failed to schedule pod, no /,
+    );
+    expect(late.message).toMatch(/^Not ready within 3 s: .*A node was asked for \(karpenter\): .*default-tn8fg\.$/);
+  });
+
+  it('lets the old pods of a rolling update leave room, though no node is coming', async () => {
+    const rolling = await world({ replicas: 2 });
+    const owner = await rolling.replicaSet('r2', 2);
+    const progress = { type: 'Progressing', status: 'True', reason: 'ReplicaSetUpdated', message: '' };
+    const conditions = [{ ...progress, lastUpdateTime: new Date().toISOString() }];
+    await rolling.status({ replicas: 2, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1, conditions });
+    const pod = await rolling.pod('r2', owner, unscheduled('0/1 nodes are available.', '2026-01-01T00:00:00Z'));
+    await rolling.tell(pod, 'cluster-autoscaler', ['NotTriggerScaleUp', "pod didn't trigger scale-up: "]);
+
+    const wait = rolling.wait({ needed: 2, complete: true });
+    await until(() => Promise.resolve(rolling.requests('list', 'events') >= 1));
+    await rolling.status({ replicas: 2, updatedReplicas: 2, readyReplicas: 2, availableReplicas: 2 });
+
+    expect((await wait).availableReplicas).toBe(2);
+  });
+
+  it('goes on without the right to read events, and says that it lacks it', async () => {
+    const blind = await world();
+    const owner = await blind.replicaSet('f1', 1);
+    await blind.status({ replicas: 1, updatedReplicas: 1 });
+    await blind.pod('f1', owner, unscheduled('0/1 nodes are available.', '2026-01-01T00:00:00Z'));
+    const admin = server().connect();
+    const [role, user] = ['without-events', 'worker-without-events'];
+    const rbac = { apiVersion: 'rbac.authorization.k8s.io/v1', metadata: { name: role, namespace } };
+    const rules = [
+      { apiGroups: ['apps'], resources: ['deployments', 'replicasets'], verbs: ['get', 'list'] },
+      { apiGroups: [''], resources: ['pods'], verbs: ['list'] },
+    ];
+    const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: role };
+    await admin.create({ ...rbac, kind: 'Role', rules }, { signal });
+    await admin.create(
+      { ...rbac, kind: 'RoleBinding', roleRef, subjects: [{ ...roleRef, kind: 'User', name: user }] },
+      { signal },
+    );
+    admin.close();
+    const worker = connectAs(server(), user);
+    const pods = { verb: 'list', group: '', resource: 'pods', namespace };
+    await until(async () => (await worker.mayI(pods, { signal })).allowed);
+
+    const failure = await failureOf(
+      TargetFailure,
+      waitUntilReady(worker, { namespace, name: blind.name }, wanted({ needed: 1 })),
+    );
+    worker.close();
+
+    expect(failure.kind).toBe('deployFailed');
+    expect(failure.message).toMatch(/ finds no node for .*: the permission to list its events is missing\.$/);
+  });
+
   it('counts the back-offs of a pull over its looks', async () => {
     const pulling = await world();
     const owner = await pulling.replicaSet('p1', 1);
@@ -280,7 +379,8 @@ describeWithApiServer('waiting for a Deployment, on a real API server', (server)
     const crash = containerStatus(waiting('CrashLoopBackOff'), { restartCount: 9, lastState: ended(1) });
     await rolling.pod('c1', before, { containerStatuses: [crash] });
     const pod = await rolling.pod('c2', after, { containerStatuses: [containerStatus(RUNNING)] });
-    await rolling.warn(pod, 'Unhealthy', 'Readiness probe failed: HTTP probe failed with statuscode: 503');
+    const unhealthy = ['Unhealthy', 'Readiness probe failed: HTTP probe failed with statuscode: 503'] as const;
+    await rolling.tell(pod, 'kubelet', unhealthy, 'Warning');
 
     const failure = await failureOf(TargetFailure, rolling.wait({ timeoutMs: 2_000 }));
 
