@@ -46,6 +46,10 @@ function hintFor(error: unknown): string | undefined {
   const failure = error instanceof TargetFailure ? error.cause : error;
   if (!(failure instanceof ClusterFailure)) return undefined;
   switch (failure.kind) {
+    case 'config':
+      // One that says that there is no kubeconfig at all says this itself.
+      if (failure.message.includes('KUBECONFIG')) return undefined;
+      return 'Let KUBECONFIG name the file that kubectl uses; kubectl config get-contexts shows its contexts, and kubectl config use-context NAME chooses one.';
     case 'forbidden':
       return '`sluice rbac SPEC` prints a Role that has all that is needed.';
     case 'unreachable':

@@ -24,8 +24,8 @@ export function createCli(env: NodeJS.ProcessEnv = process.env): Cli {
       return lazy.connect().connect({ ...resolved, env, timeoutMs: CONNECT_TIMEOUT_MS, assumed: origin === 'default' });
     },
     async startWorker(choice) {
-      const { origin: _, ...resolved } = await resolveConnection(choice, choice.env ?? env);
-      return lazy.startWorker().startWorker({ env, ...choice, ...resolved });
+      const { origin, ...resolved } = await resolveConnection(choice, choice.env ?? env);
+      return lazy.startWorker().startWorker({ env, ...choice, ...resolved, assumed: origin === 'default' });
     },
     findTemporal: (onProgress) => lazy.findTemporal().findTemporalCli({ onProgress }),
     startTemporal: (options) => lazy.startTemporal().startTemporal(options),

@@ -1,9 +1,11 @@
 import { ReleaseError } from '../errors';
-import type { DirectNews, DirectRollBack } from '../targets/kubernetes/direct-roll-back';
+import type { DirectNews, DirectRollBack, DirectStep, DirectWrite } from '../targets/kubernetes/direct-roll-back';
+import type { InterruptSignal } from './cli';
 import { asReleaseError } from './cluster-errors';
 import { confirm, requireConfirmable } from './confirm';
 import { EXIT } from './exit-codes';
 import type { ExitCode } from './exit-codes';
+import { listenForInterrupt } from './interrupt';
 import { lazy } from './lazy';
 import { API_VERSION } from './output';
 import { refName, resolveServiceRef } from './service-ref';
@@ -33,16 +35,22 @@ export async function rollBackDirect(
     session.warn('Nothing was done.');
     return answer === 'interrupted' ? EXIT.interrupted : EXIT.error;
   }
-  const signal = AbortSignal.timeout(DIRECT_TIMEOUT_MS);
+  const timeout = AbortSignal.timeout(DIRECT_TIMEOUT_MS);
+  const interruption = listenForInterrupt(cli);
+  const signal = AbortSignal.any([timeout, interruption.signal]);
   const began = performance.now();
-  const onNews = (news: DirectNews): void => session.note(describeNews(news));
+  const soFar: SoFar = { failedStep: null, steps: [], writes: [] };
+  const onNews = (news: DirectNews): void => {
+    keep(soFar, news);
+    session.note(describeNews(news));
+  };
   // The client itself tries again what the API server did not answer, and knows nothing of steps.
   const onWait = (sentence: string): void =>
     onNews({ kind: 'wait', sentence, atMs: performance.now() - began, between: false });
+  const where = { namespace: ref.namespace, name: ref.service };
   try {
     const cluster = lazy.cluster().connectCluster({ env: cli.env, onWait });
     try {
-      const where = { namespace: ref.namespace, name: ref.service };
       const done = await lazy.directRollBack().rollBackDirectly(cluster, where, { signal, onNews });
       const document = { apiVersion: API_VERSION, kind: 'DirectRollBack', ...where, ...done };
       session.result(document, () => [
@@ -53,8 +61,49 @@ export async function rollBackDirect(
       cluster.close();
     }
   } catch (error) {
-    throw asReleaseError(error);
+    const cut = signal.aborted ? cutShort(refName(ref), { failedStep: soFar.failedStep, by: interruption.by }) : null;
+    const code = session.fail(cut ?? asReleaseError(error), { ...where, ...soFar, totalMs: performance.now() - began });
+    if (interruption.by === null) return code;
+    return interruption.by === 'SIGINT' ? EXIT.interrupted : EXIT.terminated;
+  } finally {
+    interruption.stopListening();
   }
+}
+
+/** What was done, kept for a roll back that fails: who has to go on from there needs to know what is written. */
+interface SoFar {
+  /** The step that was under way. */
+  failedStep: string | null;
+  readonly steps: DirectStep[];
+  readonly writes: DirectWrite[];
+}
+
+function keep(soFar: SoFar, news: DirectNews): void {
+  switch (news.kind) {
+    case 'step':
+      soFar.failedStep = news.sentence;
+      return;
+    case 'write':
+      soFar.writes.push(news.write);
+      return;
+    case 'done':
+      soFar.failedStep = null;
+      soFar.steps.push(news.step);
+      return;
+    case 'wait':
+      return;
+  }
+}
+
+function cutShort(
+  name: string,
+  { failedStep, by }: { readonly failedStep: string | null; readonly by: InterruptSignal | null },
+): ReleaseError {
+  const why = by === null ? `took longer than ${DIRECT_TIMEOUT_MS / 60_000} minutes` : 'was interrupted';
+  const at = failedStep === null ? 'between two steps' : `at the step "${failedStep}"`;
+  return new ReleaseError('timeout', `The roll back of ${name} ${why}, and stopped ${at}; what is written stays.`, {
+    hint: 'The same command again goes on from there.',
+  });
 }
 
 function describeNews(news: DirectNews): string {

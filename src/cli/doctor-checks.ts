@@ -42,13 +42,7 @@ async function* temporalChecks(session: Session): AsyncGenerator<Check> {
     return;
   }
   yield ok('Temporal', `reached at ${client.where}.`);
-  try {
-    // A query over a search attribute of ours: it fails unless namespace and search attributes are there.
-    await client.list({ namespace: 'sluice-doctor', limit: 1 });
-    yield ok('namespace and search attributes', 'are there.');
-  } catch (error) {
-    yield bad('namespace and search attributes', error, 'A worker registers them when it starts: `sluice worker`.');
-  }
+  yield await namespaceCheck(client);
   try {
     const workers = await client.workers();
     yield workers.length > 0
@@ -60,6 +54,25 @@ async function* temporalChecks(session: Session): AsyncGenerator<Check> {
         );
   } catch (error) {
     yield bad('worker', error, 'Start one with `sluice worker` or `sluice dev`.');
+  }
+}
+
+async function namespaceCheck(client: SluiceClient): Promise<Check> {
+  const name = 'namespace and search attributes';
+  try {
+    // A list fails without the namespace alone: where there are no search attributes, there are no releases.
+    await client.list({ namespace: 'sluice-doctor', limit: 1 });
+    const missing = await client.missingSearchAttributes();
+    if (missing === null) {
+      const sentence =
+        'the namespace is there; whether the search attributes are cannot be seen with these permissions.';
+      return { name, state: 'warn', sentence, hint: null };
+    }
+    if (missing.length === 0) return ok(name, 'are there.');
+    const problem = `the namespace is there, and without the search attributes ${missing.join(', ')}.`;
+    return bad(name, problem, 'A worker registers them when it starts: `sluice worker`.');
+  } catch (error) {
+    return bad(name, error, null);
   }
 }
 

@@ -22,7 +22,7 @@ export interface FrameOptions extends Look {
   readonly now: number;
 }
 
-/** A piece of a line; the frame is cut to its width before it is coloured. */
+/** A piece of a line; on a terminal the frame is cut to its width before it is coloured. */
 interface Span {
   readonly text: string;
   readonly tone: Tone | null;
@@ -33,7 +33,7 @@ const LABEL_COLUMNS = 9;
 /** The name column of steps and metrics. */
 const NAME_COLUMNS = 18;
 
-/** The whole frame, one string a line, none wider than asked for. */
+/** The whole frame, one string a line, none wider than a terminal is. */
 export function renderFrame(status: ReleaseStatus, options: FrameOptions): string[] {
   const g = glyphs(options);
   const lines: Line[] = [
@@ -52,8 +52,8 @@ function headLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
     [label('Status'), ...statusSpans(status, options, g)],
     [
       label('Version'),
-      span(`${shortDigest(safeText(status.version.from ?? 'unknown'))} ${g.arrow} `, null),
-      span(shortDigest(safeText(status.version.to)), 'strong'),
+      span(`${shortDigest(safeText(status.version.from ?? 'unknown'), options)} ${g.arrow} `, null),
+      span(shortDigest(safeText(status.version.to), options), 'strong'),
     ],
     [label('Weight'), ...weightSpans(status, options, g)],
     [label('By'), span(byline(status), null)],
@@ -195,19 +195,20 @@ function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
     ]);
   }
   const tone = status.endedAt === null ? null : phaseLook(status, g).tone;
-  for (const line of wrap(safeText(status.message), options.width)) lines.push([span(line, tone)]);
-  const next = nextSentence(status, options.now);
+  for (const line of wrap(safeText(status.message), room(options))) lines.push([span(line, tone)]);
+  const next = nextSentence(status, options);
   if (next !== null) lines.push([span(`Next: ${next}`, 'dim')]);
   return lines;
 }
 
 /** What happens next without anybody's help, or whose help it waits for; null once the release has ended. */
-export function nextSentence(status: ReleaseStatus, now: number): string | null {
+function nextSentence(status: ReleaseStatus, options: FrameOptions): string | null {
+  const { now } = options;
   if (status.endedAt !== null) return null;
   const name = `${safeText(status.namespace)}/${safeText(status.service)}`;
   if (status.keepOld) {
     const left = formatDuration(Math.max(0, status.keepOld.until - now));
-    return `${shortDigest(safeText(status.keepOld.version))} is scaled down in ${left}; \`sluice rollback ${name}\` goes back to it in one write until then`;
+    return `${shortDigest(safeText(status.keepOld.version), options)} is scaled down in ${left}; \`sluice rollback ${name}\` goes back to it in one write until then`;
   }
   if (status.paused !== null) {
     const first = ['deploying', 'smokeTesting', 'shifting'].includes(status.phase) ? 'once this is done, ' : '';
@@ -411,8 +412,8 @@ function label(text: string): Span {
 
 /** Two texts at both ends of a line; the right one goes when there is no room. */
 function spread(left: Line, right: Line, width: number): Line {
-  const room = width - lineWidth(left) - lineWidth(right);
-  return room < 2 ? left : [...left, span(' '.repeat(room), null), ...right];
+  const gap = width - lineWidth(left) - lineWidth(right);
+  return gap < 2 ? left : [...left, span(' '.repeat(gap), null), ...right];
 }
 
 function lineWidth(line: Line): number {
@@ -421,8 +422,13 @@ function lineWidth(line: Line): number {
   return width;
 }
 
+/** Only a terminal has a width to be kept to. */
+function room({ isTerminal, width }: Look): number {
+  return isTerminal ? width : Number.POSITIVE_INFINITY;
+}
+
 function paintLine(line: Line, look: Look, g: Glyphs): string {
-  let left = look.width;
+  let left = room(look);
   const cut: Span[] = [];
   for (const part of line) {
     if (left <= 0) break;

@@ -48,7 +48,7 @@ export function errorDocument(error: unknown): ErrorDocument {
   };
 }
 
-/** Columns under their headings, two spaces apart; the last column is cut to the width there is. */
+/** Columns under their headings, two spaces apart; on a terminal the last column is cut to the width there is. */
 export function renderTable(headings: readonly string[], rows: readonly (readonly string[])[], look: Look): string[] {
   const widths = headings.map((heading, column) =>
     Math.max(displayWidth(heading), ...rows.map((row) => displayWidth(row[column] ?? ''))),
@@ -59,6 +59,6 @@ export function renderTable(headings: readonly string[], rows: readonly (readonl
       .map((width, column) => padEnd(row[column] ?? '', width))
       .join('  ')
       .trimEnd();
-    return truncate(line, look.width, mark);
+    return look.isTerminal ? truncate(line, look.width, mark) : line;
   });
 }

@@ -102,7 +102,7 @@ function clusterLines({ strategy, tracks, traffic, fence, leftovers }: ServiceLo
       : `Fence    ${safeText(fence.release)}, step ${fence.step}, of ${formatDate(fence.epoch)}`,
     ...renderTable(
       ['TRACK', 'READY', 'DEPLOYMENT', 'IMAGE'],
-      tracks.map((track) => trackRow(track, strategy === 'blueGreen')),
+      tracks.map((track) => trackRow(track, strategy === 'blueGreen', look)),
       look,
     ),
   ];
@@ -112,12 +112,12 @@ function clusterLines({ strategy, tracks, traffic, fence, leftovers }: ServiceLo
   return lines;
 }
 
-function trackRow({ name, active, deployment, runs }: TrackLook, colours: boolean): string[] {
+function trackRow({ name, active, deployment, runs }: TrackLook, colours: boolean, look: Look): string[] {
   const shown = colours && active ? `${name} (active)` : name;
   if (runs === null) return [shown, '-', `${deployment} (is not there)`, '-'];
   const { replicas, image, digest } = runs;
   const whole = digest === null || image.includes(digest) ? image : `${image} (${digest})`;
-  return [shown, `${replicas.ready}/${replicas.desired}`, deployment, shortDigest(safeText(whole))];
+  return [shown, `${replicas.ready}/${replicas.desired}`, deployment, shortDigest(safeText(whole), look)];
 }
 
 function instanceLines(instances: readonly InstanceAnswer[], look: Look): string[] {

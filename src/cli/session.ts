@@ -112,8 +112,9 @@ export class Session {
     return this.#simulated ? SIMULATED_MARK + line : line;
   }
 
-  fail(error: unknown): ExitCode {
-    return reportError(this.cli, error, { format: this.format, look: this.noteLook });
+  /** `done`: what was done until then, for the document of a command that had begun to write. */
+  fail(error: unknown, done: object = {}): ExitCode {
+    return reportError(this.cli, error, { format: this.format, look: this.noteLook, done });
   }
 
   async close(): Promise<void> {
@@ -153,9 +154,9 @@ export async function runSession(
 export function reportError(
   cli: Pick<Cli, 'stdout' | 'stderr'>,
   error: unknown,
-  { format, look }: { format: Format; look: Look },
+  { format, look, done = {} }: { format: Format; look: Look; done?: object },
 ): ExitCode {
-  if (format !== 'table') cli.stdout.write(formatDocument(errorDocument(error), format));
+  if (format !== 'table') cli.stdout.write(formatDocument({ ...errorDocument(error), ...done }, format));
   if (error instanceof ReleaseError) {
     cli.stderr.write(`${paint('Error:', 'bad', look)} ${error.message}\n`);
     if (error.hint !== undefined) cli.stderr.write(`${indent(error.hint)}\n`);

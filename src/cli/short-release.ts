@@ -83,12 +83,13 @@ export async function startShort(
 ): Promise<ExitCode> {
   const { cli, look } = session;
   await checkStartOptions(options);
-  if (options.dryRun !== true) requireConfirmable(cli, options.yes === true);
+  // Before what is asked of a person: with that alone the next try would fail as well.
   if (file === undefined) {
     throw new ReleaseError('usage', 'It is not said which service is meant.', {
       hint: 'Give its spec: -f release.yaml.',
     });
   }
+  if (options.dryRun !== true) requireConfirmable(cli, options.yes === true);
   const plan = await planShort(session, file, wish);
   if (options.dryRun === true) {
     session.result(plan, () => planLines(plan, cli.spec.describe(plan), look));

@@ -7,6 +7,8 @@ export interface Look {
   readonly ascii: boolean;
   /** Columns. */
   readonly width: number;
+  /** Whether it is a terminal. Only there is text cut or shortened: machines and `grep` get the whole. */
+  readonly isTerminal: boolean;
 }
 
 export type Tone = 'good' | 'bad' | 'warn' | 'busy' | 'dim' | 'strong';
@@ -97,6 +99,7 @@ export function decideLook(request: LookRequest): Look {
     color: decideColor(request),
     ascii: decideAscii(request),
     width: Math.max(40, request.columns || Number(request.env['COLUMNS']) || DEFAULT_COLUMNS),
+    isTerminal: request.isTTY,
   };
 }
 

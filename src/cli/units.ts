@@ -19,14 +19,15 @@ export function parsePercentArgument(text: string, what: string): number {
   });
 }
 
-/** A weight as people type it: `25` or `25%`, a whole number from 0 to 100. */
-export function parseWeightArgument(text: string): number {
+/** A weight as people type it: `25` or `25%`, a whole number from 0 to 100. The hint says how it is written. */
+export function parseWeightArgument(
+  text: string,
+  hint = 'Write a whole number from 0 to 100: sluice traffic checkout 25.',
+): number {
   const match = /^(\d{1,3})\s*%?$/u.exec(text.trim());
   const value = match === null ? Number.NaN : Number(match[1]);
   if (!(value <= 100)) {
-    throw new ReleaseError('usage', `The weight is ${JSON.stringify(text)}, which is no whole percentage.`, {
-      hint: 'Write a whole number from 0 to 100: sluice traffic checkout 25.',
-    });
+    throw new ReleaseError('usage', `The weight is ${JSON.stringify(text)}, which is no whole percentage.`, { hint });
   }
   return value;
 }

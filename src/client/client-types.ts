@@ -41,6 +41,8 @@ export interface SluiceClient {
   skipSoak(service: ServiceRef, message: MessageBase, options?: MessageOptions): Promise<MessageAck>;
   /** Who polls the task queue; empty when nobody does. */
   workers(): Promise<WorkerInfo[]>;
+  /** Names of Sluice's search attributes that the namespace does not know; null where the caller may not look. */
+  missingSearchAttributes(): Promise<readonly string[] | null>;
   /**
    * Whether this is most likely another program's Temporal: nobody has chosen the address, no worker of Sluice polls
    * there, and not one of its search attributes is registered. Nothing should be written to such a one.

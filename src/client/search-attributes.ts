@@ -25,20 +25,20 @@ export async function missingSearchAttributes(connection: Connection, namespace:
 }
 
 /**
- * Registers what is missing. Where the caller may not even look, it is left to the start of a release to find out.
+ * Registers what is missing, and answers its names. Where the caller may not even look, it is left to the start of a release to find out.
  *
  * @throws ReleaseError `forbidden`, with the command for an administrator, where something is missing and the caller may
  * not add it; other failures of Temporal as they are.
  */
-export async function ensureSearchAttributes(connection: Connection, namespace: string): Promise<void> {
+export async function ensureSearchAttributes(connection: Connection, namespace: string): Promise<readonly string[]> {
   let missing: string[];
   try {
     missing = await missingSearchAttributes(connection, namespace);
   } catch (error) {
-    if (isRefusedByTemporal(error)) return;
+    if (isRefusedByTemporal(error)) return [];
     throw error;
   }
-  if (missing.length === 0) return;
+  if (missing.length === 0) return [];
   try {
     await connection.operatorService.addSearchAttributes({
       namespace,
@@ -48,9 +48,10 @@ export async function ensureSearchAttributes(connection: Connection, namespace: 
           .map(([name, type]) => [name, TYPES[type]]),
       ),
     });
+    return missing;
   } catch (cause) {
     // Two workers that start at once both add them; the second is told that they are there.
-    if (/already exist/i.test(messageOf(cause))) return;
+    if (/already exist/i.test(messageOf(cause))) return [];
     if (!isRefusedByTemporal(cause)) throw cause;
     throw searchAttributesMissing(namespace, missing, cause);
   }

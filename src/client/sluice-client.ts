@@ -556,18 +556,20 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
       return [...seen].map(([identity, lastSeen]) => ({ identity, lastSeen }));
     },
 
-    async isStranger(): Promise<boolean> {
-      if (parts.assumed !== true || (await sluice.workers()).length > 0) return false;
-      return askTemporal(`the namespace ${namespace}`, async () => {
+    missingSearchAttributes: () =>
+      askTemporal(`the namespace ${namespace}`, async () => {
         try {
-          const missing = await missingSearchAttributes(connection, namespace);
-          return missing.length === Object.keys(SEARCH_ATTRIBUTES).length;
+          return await missingSearchAttributes(connection, namespace);
         } catch (error) {
-          // One with permissions is no program's own; what may be done there it says itself.
-          if (isRefusedByTemporal(error)) return false;
+          if (isRefusedByTemporal(error)) return null;
           throw error;
         }
-      });
+      }),
+
+    async isStranger(): Promise<boolean> {
+      if (parts.assumed !== true || (await sluice.workers()).length > 0) return false;
+      // One with permissions is no program's own; what may be done there it says itself.
+      return (await sluice.missingSearchAttributes())?.length === Object.keys(SEARCH_ATTRIBUTES).length;
     },
 
     close: async () => {

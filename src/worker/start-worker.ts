@@ -24,6 +24,8 @@ import { PRELOADED_MODULES } from './workflow-bundle';
 
 export interface StartWorkerOptions extends ConnectionSettings {
   readonly taskQueue?: string;
+  /** Nobody has said where Temporal is: what is written to the one that is found is a warning in the log. */
+  readonly assumed?: boolean;
   /** Port of the health and metrics endpoints on 127.0.0.1 (or `healthHost`); 0 for a free one, null for none. */
   readonly healthPort?: number | null;
   readonly healthHost?: string;
@@ -47,6 +49,10 @@ const SHUTDOWN_GRACE = '10s';
 const SHUTDOWN_FORCE = '20s';
 
 const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Other commands write nothing there; a worker is how it becomes Sluice's, and says so. */
+const REGISTERED_AT_DEFAULT =
+  'search attributes registered at the default address, because no address is set and no sluice dev runs';
 
 /** Releases under way rest between measurements; what runs at once is a fraction of them. */
 const CONCURRENT_ACTIVITIES = 200;
@@ -76,7 +82,7 @@ const HEARTBEAT_THROTTLE = '1s';
  * cannot be registered from here.
  */
 export async function startWorker(options: StartWorkerOptions = {}): Promise<RunningWorker> {
-  const { namespace, options: connectionOptions } = resolveConnection(options);
+  const { address, namespace, options: connectionOptions } = resolveConnection(options);
   const env = options.env ?? process.env;
   const keepsStacks = readStacksSetting(env);
   const tracing = openTracing(env);
@@ -84,7 +90,12 @@ export async function startWorker(options: StartWorkerOptions = {}): Promise<Run
     ...(options.logger === undefined ? {} : { logger: options.logger }),
     metrics: typeof options.healthPort === 'number',
   });
-  await prepareNamespace(connectionOptions, namespace);
+  const registered = await prepareNamespace(connectionOptions, namespace);
+  if (registered.length > 0) {
+    const what = { address, temporalNamespace: namespace, searchAttributes: registered };
+    if (options.assumed === true) options.logger?.warn(what, REGISTERED_AT_DEFAULT);
+    else options.logger?.info(what, 'search attributes registered');
+  }
 
   const connection = await NativeConnection.connect(connectionOptions);
   const owned = createDeps(env);
@@ -177,10 +188,10 @@ function openTracing(env: Readonly<Record<string, string | undefined>>): Tracing
   return createTracing(env);
 }
 
-async function prepareNamespace(access: TemporalAccess, namespace: string): Promise<void> {
+async function prepareNamespace(access: TemporalAccess, namespace: string): Promise<readonly string[]> {
   const connection = await openConnection(access, CONNECT_TIMEOUT_MS);
   try {
-    await ensureSearchAttributes(connection, namespace);
+    return await ensureSearchAttributes(connection, namespace);
   } finally {
     await connection.close();
   }

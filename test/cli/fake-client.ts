@@ -40,6 +40,7 @@ export class FakeSluice implements SluiceClient {
   readonly plans: Plan[] = [];
   pollers: WorkerInfo[] = [{ identity: 'worker-1', lastSeen: START }];
   stranger = false;
+  missing: readonly string[] | null = [];
   closed = false;
   readonly #releases: ReleaseStatus[] = [];
   readonly #waiting = new Map<string, WaitingRelease[]>();
@@ -234,6 +235,10 @@ export class FakeSluice implements SluiceClient {
 
   workers(): Promise<WorkerInfo[]> {
     return Promise.resolve(this.pollers);
+  }
+
+  missingSearchAttributes(): Promise<readonly string[] | null> {
+    return Promise.resolve(this.missing);
   }
 
   isStranger(): Promise<boolean> {

@@ -5,7 +5,7 @@ import type { Look } from '../../src/cli/style';
 import { anEvent, aRolledBackStatus, aStatus, MEASUREMENT, START } from './statuses';
 
 const NOW = START + 191_000;
-const PLAIN: Look = { color: false, ascii: false, width: 100 };
+const PLAIN: Look = { color: false, ascii: false, width: 100, isTerminal: true };
 
 function frame(look: Partial<Look>, status = aStatus()): string[] {
   return renderFrame(status, { ...PLAIN, ...look, now: NOW });

@@ -189,18 +189,20 @@ describe('sluice list', () => {
     expect((JSON.parse(one.out) as { items: unknown[] }).items).toHaveLength(1);
   });
 
-  it('shortens a digest on a terminal, where it would hide the rest, and nowhere else', async () => {
+  it('shortens a digest on a terminal, where it would hide the rest, and neither that nor a sentence elsewhere', async () => {
     const image = `ghcr.io/acme/checkout@sha256:${'0123456789abcdef'.repeat(4)}`;
-    const client = new FakeSluice(aStatus({ version: { from: null, to: image, artifact: null } }));
+    const message = `The canary of ${image} holds 25 % and is analysed, for as long as ${'very '.repeat(30)}long.`;
+    const client = new FakeSluice(aStatus({ version: { from: image, to: image, artifact: null }, message }));
 
     const terminal = await run(['list'], { client, tty: 160 });
     const status = await run(['status', 'shop/checkout'], { client, tty: 160 });
 
-    for (const { out } of [terminal, status]) {
-      expect(out).toContain('ghcr.io/acme/checkout@sha256:0123456789ab…');
-      expect(out).not.toContain('0123456789abc');
-    }
+    for (const { out } of [terminal, status]) expect(out).toContain('ghcr.io/acme/checkout@sha256:0123456789ab…');
+    expect(terminal.out).not.toContain('0123456789abc');
     expect((await run(['list'], { client })).out).toContain(image);
+    const piped = (await run(['status', 'shop/checkout'], { client })).out;
+    expect(piped).toContain(`\nVersion  ${image} → ${image}\n`);
+    expect(piped).toContain(`\n${message}\n`);
     expect((await run(['list', '-o', 'json'], { client, tty: 160 })).out).toContain(image);
     expect((await run(['status', 'shop/checkout', '-o', 'json'], { client, tty: 160 })).out).toContain(image);
   });

@@ -1,6 +1,6 @@
 import { createReadableLogger, readableLine } from '../../src/cli/readable-log';
 
-const LOOK = { color: false, ascii: false, width: 100 };
+const LOOK = { color: false, ascii: false, width: 100, isTerminal: false };
 const AT = Date.UTC(2026, 10, 21, 14, 3, 7);
 
 describe('the log for people', () => {

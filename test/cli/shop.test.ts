@@ -469,6 +469,23 @@ describe('sluice doctor', () => {
     expect(checks.find(({ name }) => name === 'metric error-rate')?.state).toBe('warn');
   });
 
+  it.each<[state: string, missing: readonly string[] | null, sentence: string]>([
+    ['bad', ['SluicePhase', 'SluiceWeight'], 'without the search attributes SluicePhase, SluiceWeight.'],
+    ['warn', null, 'whether the search attributes are cannot be seen with these permissions.'],
+  ])('is %s where search attributes are %j, though a list answers', async (state, missing, sentence) => {
+    const client = new FakeSluice();
+    client.missing = missing;
+
+    const ran = await run(['doctor', '--json'], { client, env: {} });
+
+    const { checks } = JSON.parse(ran.out) as { checks: { name: string; state: string; sentence: string }[] };
+    expect(checks.find(({ name }) => name === 'namespace and search attributes')).toMatchObject({
+      state,
+      sentence: expect.stringContaining(sentence),
+    });
+    expect(ran.code).toBe(state === 'bad' ? 1 : 0);
+  });
+
   it('says when instances do not answer, or answer something else', async () => {
     const odd: Server = createServer((_request, response) => response.end('<html>'));
     await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve));

@@ -227,7 +227,7 @@ describe('sluice traffic and sluice promote without a release in progress', () =
     const ran = await sluice(['traffic', 'shop/checkout', '5', '-f', fileOf('canary'), '--dry-run'], client);
 
     expect(ran.code).toBe(0);
-    expect(ran.out).toMatch(/deploy +up to 10m +take up example\.test\/checkout@sha256:a+…$/mu);
+    expect(ran.out).toMatch(/deploy +up to 10m +take up example\.test\/checkout@sha256:a{64}/mu);
     expect(ran.out).toMatch(/promote or back +up to 1d +wait for anyone/u);
     expect(client.plans).toEqual([]);
   });
@@ -441,11 +441,42 @@ describe('what is refused', () => {
     expect(client.plans).toEqual([]);
   });
 
-  it('a command that names no service but by its spec, without one', async () => {
-    const ran = await sluice(['switch', 'green', '--yes']);
+  it.each([
+    [['switch', 'green', '--yes']],
+    [['cleanup', 'canary', '--yes']],
+    // Not first that it needs --yes, and then, with that, that it needs the spec, too.
+    [['switch', 'green']],
+    [['cleanup', 'canary']],
+  ])('a command that names no service but by its spec, without one: %j', async (args) => {
+    const ran = await sluice(args);
 
     expect(ran).toMatchObject({ code: 2 });
     expect(ran.err).toBe('Error: It is not said which service is meant.\n       Give its spec: -f release.yaml.\n');
+  });
+
+  it.each<[string[], string]>([
+    [['switch', 'shop/checkout', 'green'], 'The service is named by its spec: sluice switch green -f release.yaml.'],
+    [['cleanup', 'shop/checkout'], 'The service is named by its spec: sluice cleanup canary -f release.yaml.'],
+    [['cleanup', 'shop/checkout', 'canary'], 'Usage: sluice cleanup [options] <track> -f <release.yaml>'],
+    [['switch', 'green', 'half'], 'a whole number from 1 to 100, or nothing for all: sluice switch green 25 -f'],
+  ])('an argument that belongs to another command, with the command that is meant: %j', async (args, hint) => {
+    const ran = await sluice([...args, '--yes']);
+
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err).toContain(hint);
+  });
+
+  it('a kubeconfig that cannot be used, with what to do', async () => {
+    const args = ['switch', 'green', '-f', fileOf('colours'), '--yes'];
+
+    const absent = await run(args, { client: new FakeSluice(), env: { KUBECONFIG: '/nonexistent/config' } });
+    const none = await run(args, { client: new FakeSluice(), env: {} });
+
+    expect(absent.err).toMatch(
+      /^Error: The kubeconfig \/nonexistent\/config does not exist\.\n +Let KUBECONFIG name the file that kubectl uses;/u,
+    );
+    expect(none.err).toMatch(/^Error: No cluster is configured: .* let KUBECONFIG name the file .*\.\n$/u);
+    expect([absent.code, none.code]).toEqual([2, 2]);
   });
 
   it('a promotion without a release and without a spec, which says how one is started', async () => {

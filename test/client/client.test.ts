@@ -10,7 +10,13 @@ import { newReleaseId } from '../../src/client/release-id';
 import { createSluiceClient } from '../../src/client/sluice-client';
 import { ReleaseError } from '../../src/errors';
 import type { Plan } from '../../src/spec/plan-types';
-import { RELEASE_QUEUE_WORKFLOW, RELEASE_WORKFLOW, releaseQueueWorkflowId, TASK_QUEUE } from '../../src/workflows/api';
+import {
+  RELEASE_QUEUE_WORKFLOW,
+  RELEASE_WORKFLOW,
+  releaseQueueWorkflowId,
+  SEARCH_ATTRIBUTES,
+  TASK_QUEUE,
+} from '../../src/workflows/api';
 import type { Actor, MessageAck, QueueStatus, ReleaseInput, ReleaseStatus } from '../../src/workflows/api';
 import { releaseStartOptions } from '../../src/workflows/start-options';
 import { FakeSource, FakeTarget } from '../activities/fakes';
@@ -815,11 +821,14 @@ describe('the client', () => {
       expect(failure.message).toContain(`Nothing of Sluice is at ${address}, namespace ${theirs}, where Temporal was`);
       expect(Object.keys(known.customAttributes ?? {}).filter((name) => name.startsWith('Sluice'))).toEqual([]);
       expect(await chosen.isStranger()).toBe(false);
+      expect(await chosen.list()).toEqual([]);
+      expect(await chosen.missingSearchAttributes()).toEqual(Object.keys(SEARCH_ATTRIBUTES));
       await eventually(async () => {
         await chosen.deploy(long(theirs), { actor: ada });
         return true;
       }, 'a release starts where the address was chosen');
       expect(await found.isStranger()).toBe(false);
+      expect(await chosen.missingSearchAttributes()).toEqual([]);
     });
 
     it('does not carry out a message that nobody was there to take in time, when a worker comes', async () => {

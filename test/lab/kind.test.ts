@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -42,6 +42,8 @@ class FakeDocker {
   readonly pushed: string[] = [];
   /** A command that is done and then fails, once. */
   breaks: string | null = null;
+  /** No engine answers: neither docker nor kind gets anything done. */
+  stopped = false;
   /** What `kind create` was given. */
   readonly configs: ClusterConfig[] = [];
   readonly #server: Server;
@@ -90,6 +92,7 @@ class FakeDocker {
   async #answer(call: Call): Promise<Answer> {
     this.calls.push(call);
     const { program, args } = call;
+    if (this.stopped && program !== 'kubectl') return { code: 1, output: 'Cannot connect to the Docker daemon' };
     const answer = await this.#do(program, args);
     if (this.breaks === null || !`${program} ${args.join(' ')}`.includes(this.breaks)) return answer;
     this.breaks = null;
@@ -296,6 +299,37 @@ describe('the lab by kind, with programs that stand for Docker, kind and kubectl
     await kindDown();
 
     expect(begun).toBe(true);
+    expect([...docker.clusters.keys(), ...docker.containers.keys()]).toEqual(['of-mine', `${REGISTRY}-of-mine`]);
+    expect(isKindBegun()).toBe(false);
+  });
+
+  it.each([
+    ['kind has gone', 'there is no kind on the PATH', 'kind'],
+    ['Docker has gone', 'there is no docker on the PATH', 'docker'],
+    ['the engine has stopped', 'no Docker engine answers (docker info)', null],
+  ])('of which nothing can be taken away, because %s, says so and holds up nothing', async (_, lack, program) => {
+    docker.breaks = 'crd --all';
+    await expect(kindUp()).rejects.toThrow(/it was interrupted/);
+    // What the machine itself has of these programs is not to stand in.
+    process.env['PATH'] = folder;
+    const hidden = join(folder, 'hidden');
+    if (program === null) docker.stopped = true;
+    else renameSync(join(folder, program), hidden);
+
+    const failure = await kindDown().catch((error: unknown) => error);
+    const usable = await canUseKind();
+    const [lab, begun] = [findKindLab(), isKindBegun()];
+    if (program === null) docker.stopped = false;
+    else renameSync(hidden, join(folder, program));
+    await kindDown();
+
+    expect(failure).toMatchObject({
+      code: 'unreachable',
+      message: `What kind made for the lab cannot be taken away: ${lack}.`,
+      hint: expect.stringContaining(`docker rm --force --volumes ${CLUSTER}-control-plane ${REGISTRY}`) as string,
+    });
+    // So `up` goes the other way, nothing takes this for a lab, and `down` knows that there is something left.
+    expect([usable, lab, begun]).toEqual([false, undefined, true]);
     expect([...docker.clusters.keys(), ...docker.containers.keys()]).toEqual(['of-mine', `${REGISTRY}-of-mine`]);
     expect(isKindBegun()).toBe(false);
   });

@@ -5,6 +5,7 @@ import { cacheDirectory } from '../../src/devserver/cache-directory';
 import { findExecutables } from '../../src/devserver/find-executable';
 import { freePort } from '../../src/devserver/free-port';
 import { runCommand } from '../../src/devserver/run-command';
+import { ReleaseError } from '../../src/errors';
 import type { Lab } from './lab';
 import { KindPorts, kindManifests } from './kind-manifests';
 import { buildShop, ensureDefinitions } from './parts';
@@ -45,10 +46,16 @@ export function isKindBegun(): boolean {
 
 /** Whether there are a Docker engine that answers, kind and kubectl. */
 export async function canUseKind(): Promise<boolean> {
-  for (const program of ['docker', 'kind', 'kubectl']) {
-    if ((await findExecutables(program, process.env)).length === 0) return false;
+  return (await whatKindLacks(['docker', 'kind', 'kubectl'])) === null;
+}
+
+/** Why nothing can be made or taken away with these programs, as a clause; null where it can. */
+async function whatKindLacks(programs: readonly string[]): Promise<string | null> {
+  for (const program of programs) {
+    if ((await findExecutables(program, process.env)).length === 0) return `there is no ${program} on the PATH`;
   }
-  return (await runCommand('docker', ['info'], { timeoutMs: 15_000 })).code === 0;
+  const engine = await runCommand('docker', ['info'], { timeoutMs: 15_000 });
+  return engine.code === 0 ? null : 'no Docker engine answers (docker info)';
 }
 
 export async function kindUp(): Promise<Lab> {
@@ -78,13 +85,32 @@ export async function kindUp(): Promise<Lab> {
   return lab;
 }
 
+/**
+ * Takes away what `kindUp` made, also half of it.
+ *
+ * @throws ReleaseError `unreachable` where Docker or kind have gone from the machine. There is no lab to be found then, and
+ * the folder stays: it says that something is left.
+ */
 export async function kindDown(): Promise<void> {
   rmSync(note(), { force: true });
+  try {
+    await removeCluster();
+  } catch (cause) {
+    const lack = await whatKindLacks(['docker', 'kind']);
+    if (lack === null) throw cause;
+    throw new ReleaseError('unreachable', `What kind made for the lab cannot be taken away: ${lack}.`, {
+      hint: `Bring it back and run scripts/lab down again, or take the containers away (docker rm --force --volumes ${CLUSTER}-control-plane ${REGISTRY}) and then ${folder()} (rm -r). Without Docker and kind, scripts/lab up makes the other kind of lab meanwhile.`,
+      cause,
+    });
+  }
+  rmSync(folder(), { recursive: true, force: true });
+}
+
+async function removeCluster(): Promise<void> {
   // With the lab's own kubeconfig: without one kind goes through the user's.
   await execute('kind', ['delete', 'cluster', '--name', CLUSTER, '--kubeconfig', kubeconfig()]);
   const registry = await execute('docker', ['ps', '--all', '--quiet', '--filter', `name=^${REGISTRY}$`]);
   if (registry !== '') await execute('docker', ['rm', '--force', '--volumes', REGISTRY]);
-  rmSync(folder(), { recursive: true, force: true });
 }
 
 async function makeCluster(lab: Lab, gatewayPort: number, prometheusPort: number): Promise<void> {

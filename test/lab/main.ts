@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { constants } from 'node:os';
 import path from 'node:path';
 import { isAlive as isProcessAlive } from '../../src/devserver/process-identity';
@@ -12,7 +12,7 @@ import { readableState, remains, takeDown } from './down';
 import { canUseKind, isKindBegun, kindDown, kindUp } from './kind';
 import { labEnvironment, labOf, requireLab } from './lab';
 import type { Lab } from './lab';
-import { COMPONENTS, Paths } from './layout';
+import { COMPONENTS, LAB_HOME, Paths } from './layout';
 import type { ComponentName } from './layout';
 import { ensureApiServerParts, ensureLabParts } from './parts';
 import { checkMachine } from './machine';
@@ -89,10 +89,19 @@ async function up(): Promise<number> {
 }
 
 async function down(): Promise<number> {
-  if (isKindBegun()) {
+  if (!isKindBegun()) return downHere();
+  try {
     await kindDown();
     return 0;
+  } catch (error) {
+    const code = explain(error);
+    // Where Docker has gone, `up` may have made the other kind of lab since: that one is taken down all the same.
+    if (existsSync(LAB_HOME)) await downHere();
+    return code;
   }
+}
+
+async function downHere(): Promise<number> {
   checkMachine();
   return locked(async () => {
     const state = readableState();

@@ -1,7 +1,10 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
+import { Connection } from '@temporalio/client';
+import { msToTs } from '@temporalio/common/lib/time';
 import { pino } from 'pino';
+import type { Logger } from 'pino';
 import { startShop } from '../integration/shop';
 import type { Shop } from '../integration/shop';
 import { ended, planOf, shopSpec, startStack } from '../integration/stack';
@@ -9,6 +12,7 @@ import type { Stack } from '../integration/stack';
 import { eventually } from '../targets/instance';
 import { startWorker } from '../../src/worker/start-worker';
 import type { RunningWorker } from '../../src/worker/start-worker';
+import { SEARCH_ATTRIBUTES } from '../../src/workflows/api';
 
 const ada = { name: 'ada', via: 'cli' } as const;
 
@@ -18,6 +22,7 @@ describe('a worker', () => {
   let stack: Stack;
   let shop: Shop;
   let worker: RunningWorker;
+  let logger: Logger;
   let collector: Collector;
 
   beforeAll(async () => {
@@ -25,7 +30,7 @@ describe('a worker', () => {
     process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = collector.url;
     stack = await startStack();
     shop = await startShop();
-    const logger = pino(
+    logger = pino(
       { level: 'info' },
       new Writable({
         write(chunk: Buffer, _encoding, done) {
@@ -83,6 +88,32 @@ describe('a worker', () => {
     expect(metrics).toMatch(/^temporal_worker_task_slots_available\{/m);
     expect(metrics).toMatch(/^temporal_activity_execution_latency/m);
     expect(metrics).toMatch(/^# TYPE sluice_kubernetes_requests_total counter$/m);
+  });
+
+  it.each([
+    [true, 40, /^search attributes registered at the default address, because no address is set/],
+    [false, 30, /^search attributes registered$/],
+  ])('says which search attributes it registers, where the address is assumed (%s)', async (assumed, level, msg) => {
+    const { address } = stack.temporal;
+    const theirs = `assumed-${assumed}`;
+    const connection = await Connection.connect({ address });
+    const workflowExecutionRetentionPeriod = msToTs('1 day');
+    await connection.workflowService.registerNamespace({ namespace: theirs, workflowExecutionRetentionPeriod });
+    const isKnown = (): Promise<boolean> =>
+      connection.workflowService.describeNamespace({ namespace: theirs }).then(
+        () => true,
+        () => false,
+      );
+    await eventually(isKnown, 'the namespace is there');
+    await connection.close();
+
+    const options = { address, namespace: theirs, assumed, logger, env: {} };
+    await (await startWorker(options)).stop();
+    await (await startWorker(options)).stop();
+
+    const told = lines.filter(({ temporalNamespace }) => temporalNamespace === theirs);
+    expect(told).toEqual([expect.objectContaining({ level, address, msg: expect.stringMatching(msg) })]);
+    expect(told[0]?.['searchAttributes']).toEqual(Object.keys(SEARCH_ATTRIBUTES));
   });
 
   it('refuses a setting it does not know', async () => {

@@ -15,16 +15,18 @@ export function addCleanupCommand(registry: Registry): void {
     'sluice cleanup blue -f release.yaml --yes --wait',
     'sluice cleanup canary -f release.yaml --dry-run',
   ]);
-  addShortOptions(command).action(async (track: string, options: ShortOptions) => {
-    await registry.run(command, async (session) =>
-      startShort(
-        session,
-        options.file,
-        { kind: 'cleanup', track: await parseTrack(session, track, options.file) },
-        options,
-      ),
-    );
-  });
+  addShortOptions(command.usage('[options] <track> -f <release.yaml>')).action(
+    async (track: string, options: ShortOptions) => {
+      await registry.run(command, async (session) =>
+        startShort(
+          session,
+          options.file,
+          { kind: 'cleanup', track: await parseTrack(session, track, options.file) },
+          options,
+        ),
+      );
+    },
+  );
 }
 
 async function parseTrack(session: Session, text: string, file: string | undefined): Promise<TrackName> {
@@ -33,7 +35,7 @@ async function parseTrack(session: Session, text: string, file: string | undefin
   throw new ReleaseError('usage', `There is no track ${JSON.stringify(text)} to clean up.`, {
     hint:
       file === undefined
-        ? 'Choose canary, or of the strategy blueGreen blue or green.'
+        ? 'Choose canary, or of the strategy blueGreen blue or green. The service is named by its spec: sluice cleanup canary -f release.yaml.'
         : await allowedBy(session, file),
   });
 }

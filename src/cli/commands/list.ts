@@ -43,22 +43,17 @@ export function addListCommand(registry: Registry): void {
           return;
         }
         const now = session.cli.now();
-        const mark = glyphs(session.look);
-        const isTerminal = session.cli.stdout.isTTY === true;
+        const { look } = session;
+        const mark = glyphs(look);
         session.result({ apiVersion: API_VERSION, kind: 'ReleaseList', items: releases }, () =>
           releases.length === 0
             ? []
             : renderTable(
                 ['SERVICE', 'VERSION', 'STATE', 'WEIGHT', 'RELEASE', 'STARTED', 'TOOK'],
                 releases.map((release) =>
-                  row(
-                    isTerminal ? { ...release, version: shortDigest(release.version) } : release,
-                    now,
-                    stateOf(release, mark),
-                  ),
+                  row({ ...release, version: shortDigest(release.version, look) }, now, stateOf(release, mark)),
                 ),
-                // Only a terminal has a width to be kept to.
-                isTerminal ? session.look : { ...session.look, width: Number.POSITIVE_INFINITY },
+                look,
               ),
         );
         if (releases.length === 0) session.note('There are no such releases.');

@@ -16,20 +16,25 @@ export function addSwitchCommand(registry: Registry): void {
       'sluice switch blue -f release.yaml --dry-run',
     ],
   );
-  addShortOptions(command)
+  addShortOptions(command.usage('[options] <colour> [percent] -f <release.yaml>'))
     .addOption(holdOption())
     .action(async (colour: string, percent: string | undefined, options: ShortOptions) => {
       await registry.run(command, (session) => {
-        const weight = percent === undefined ? 100 : parseWeightArgument(percent);
-        const wish = { kind: 'switch', colour: parseColour(colour), weight, holdMs: parseHold(options.hold) } as const;
+        const onto = parseColour(colour);
+        const weight = percent === undefined ? 100 : parseWeightArgument(percent, weightHint(onto));
+        const wish = { kind: 'switch', colour: onto, weight, holdMs: parseHold(options.hold) } as const;
         return startShort(session, options.file, wish, options);
       });
     });
 }
 
+function weightHint(colour: Colour): string {
+  return `Write a whole number from 1 to 100, or nothing for all: sluice switch ${colour} 25 -f release.yaml.`;
+}
+
 function parseColour(text: string): Colour {
   if (text === 'blue' || text === 'green') return text;
   throw new ReleaseError('usage', `There is no colour ${JSON.stringify(text)} to switch to.`, {
-    hint: 'Choose one of: blue, green.',
+    hint: 'Choose one of: blue, green. The service is named by its spec: sluice switch green -f release.yaml.',
   });
 }

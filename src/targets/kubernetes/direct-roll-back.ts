@@ -220,7 +220,7 @@ async function restoreAround(
   } catch (error) {
     // Of a promotion that somebody else has undone stable is not taken for what it was before it is restored.
     const isRefused = error instanceof TargetFailure && error.kind === 'invalidTarget';
-    if (!isUnreachable(error) && !isRefused) throw error;
+    if (signal.aborted || (!isUnreachable(error) && !isRefused)) throw error;
     course.waits(`${messageOf(error)} It is tried again when stable has its old template.`);
     await restore();
     await untilThere(toZero, course, signal);
@@ -235,7 +235,7 @@ async function untilThere(write: () => Promise<void>, course: Course, signal: Ab
       return await write();
     } catch (error) {
       const leftMs = OLD_PODS_MS - (performance.now() - started);
-      if (!isUnreachable(error) || leftMs < 0) throw error;
+      if (signal.aborted || !isUnreachable(error) || leftMs < 0) throw error;
       course.waits(`${messageOf(error)} It is tried again for up to ${Math.ceil(leftMs / 1000)} s.`);
     }
     await delay(POLL_MS, undefined, { signal });

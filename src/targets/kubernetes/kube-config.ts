@@ -61,19 +61,28 @@ function loadContext(options: KubeConfigOptions): KubeConfig {
   const config = load(options);
   if (options.context !== undefined) {
     if (config.getContextObject(options.context) === null) {
-      const known = config.getContexts().map((context) => context.name);
-      throw new ClusterFailure(
-        'config',
-        `The kubeconfig has no context ${options.context}; it has: ${known.length === 0 ? 'none' : known.join(', ')}.`,
-      );
+      throw new ClusterFailure('config', `The kubeconfig has no context ${options.context}; ${contextsOf(config)}.`);
     }
     config.setCurrentContext(options.context);
   }
   return config;
 }
 
+function contextsOf(config: KubeConfig): string {
+  const known = config.getContexts().map((context) => context.name);
+  return `it has: ${known.length === 0 ? 'none' : known.join(', ')}`;
+}
+
 /** The API server of a KubeConfig that was put together elsewhere. */
 export function apiServerOf(config: KubeConfig): ApiServer {
+  const current = config.getCurrentContext();
+  if (config.getContextObject(current) === null) {
+    const sentence =
+      (current ?? '') === ''
+        ? `The kubeconfig names no current context (current-context); ${contextsOf(config)}.`
+        : `The kubeconfig has no context ${current}, which is its current one (current-context); ${contextsOf(config)}.`;
+    throw new ClusterFailure('config', sentence);
+  }
   const cluster = config.getCurrentCluster();
   const url = cluster !== null && URL.canParse(cluster.server) ? new URL(cluster.server) : null;
   if (cluster === null || url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
@@ -88,7 +97,7 @@ export function apiServerOf(config: KubeConfig): ApiServer {
   const proxied = cluster.proxyUrl !== undefined && cluster.proxyUrl !== '';
   return {
     url: cluster.server,
-    namespace: config.getContextObject(config.getCurrentContext())?.namespace ?? 'default',
+    namespace: config.getContextObject(current)?.namespace ?? 'default',
     access: () => accessOf(config, proxied),
   };
 }

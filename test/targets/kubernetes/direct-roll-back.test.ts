@@ -265,6 +265,53 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
     expect(err).toContain('canary-weight = 0');
   });
 
+  it('to machines what was written until it was interrupted, and goes on from there', async () => {
+    const running = start(command('-o', 'json'), { env: env() });
+    await running.wrote('requests under way to end (drain)');
+    running.interrupt('SIGTERM');
+    const { code, out, err } = await running.ended;
+    const again = await run(command('-o', 'json'), { env: env() });
+
+    expect(code).toBe(143);
+    const document = JSON.parse(out) as Pick<DirectRollBack, 'steps' | 'writes' | 'totalMs'>;
+    expect(document).toMatchObject({
+      kind: 'Error',
+      error: { code: 'timeout', message: expect.stringMatching(/ was interrupted, and stopped between two steps; /) },
+      namespace,
+      name: 'checkout',
+      failedStep: null,
+    });
+    expect(document.steps.map(({ writes }) => writes)).toEqual([2, 1]);
+    expect(document.writes).toHaveLength(3);
+    expect(document.totalMs).toBeGreaterThan(document.steps.at(-1)?.atMs ?? Number.POSITIVE_INFINITY);
+    expect(err).not.toContain('defect');
+    expect(again.code).toBe(0);
+  });
+
+  it('to machines what was written until it failed, and at which step', async () => {
+    const stable = { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name: 'checkout' };
+    const { metadata } = await cluster.get(stable, { signal });
+    // Newer than anybody's clock: whoever writes next is overtaken.
+    const fence = JSON.stringify({ release: 'another', epoch: Date.now() + 86_400_000, step: 1, attempt: 1 });
+    const annotations = { ...metadata.annotations, 'sluice.dev/fence': fence };
+    await cluster.patch(stable, { type: 'merge', patch: { metadata: { annotations } } }, { signal });
+
+    const { code, out, err } = await run(command('-o', 'json'), { env: env() });
+
+    expect(code).toBe(1);
+    const { writes, ...rest } = JSON.parse(out) as Pick<DirectRollBack, 'writes'>;
+    expect(rest).toMatchObject({
+      kind: 'Error',
+      error: { code: 'conflict' },
+      name: 'checkout',
+      failedStep: 'Giving stable its old template back',
+      steps: [{ sentence: "The canary's share by nginx is 0 %.", writes: 2 }],
+      totalMs: expect.any(Number),
+    });
+    for (const { sentence } of writes) expect(err).toContain(sentence);
+    expect(writes.filter(({ changes }) => changes.includes(`${NGINX}/canary-weight = 0`))).toHaveLength(2);
+  });
+
   it('and of a gateway that has not taken the weight over yet', async () => {
     await release(`${namespace}-route`, ROUTE_PLAN, [ROUTE]);
     await Promise.all(gateways.map((one) => one.stop()));

@@ -168,6 +168,16 @@ it.each<[string, () => string, string]>([
     'names no API server by http or https',
   ],
   [
+    'names a context that it does not have',
+    () => write('x', config('x', {}).replace('"current-context":"x"', '"current-context":"y"')),
+    'The kubeconfig has no context y, which is its current one (current-context); it has: x.',
+  ],
+  [
+    'names no context',
+    () => write('x', config('x', {}).replace(',"current-context":"x"', '')),
+    'The kubeconfig names no current context (current-context); it has: x.',
+  ],
+  [
     'sends tokens in the clear',
     () => write('x', config('x', {}, { server: 'http://x.test' })),
     'insecure-skip-tls-verify',
