@@ -64,11 +64,30 @@ export async function actOrStart(
   { message, wish }: { readonly message: Act; readonly wish: ShortWish },
 ): Promise<ExitCode> {
   const { ref, file } = await resolveGivenService(session, service, options);
+  if (options.dryRun === true) requireShort(file, options);
   if (file === undefined) return actOn(session, ref, options, withHint(session, message, wish));
   if (options.release !== undefined || (options.dryRun !== true && (await inProgress(session, ref)))) {
     return actOn(session, ref, options, message);
   }
   return startShort(session, file, wish, options);
+}
+
+/** What would be a message has no plan to print, and must not be sent by who has asked for nothing to be done. */
+function requireShort(file: string | undefined, { release }: ActOptions): void {
+  if (file === undefined) {
+    throw new ReleaseError('usage', '--dry-run prints the plan of a short release, and no spec is given.', {
+      hint: 'Add -f release.yaml, or leave --dry-run out to tell the release in progress.',
+    });
+  }
+  if (release !== undefined) {
+    throw new ReleaseError(
+      'usage',
+      '--dry-run is about a release to be begun, and --release about one that is there.',
+      {
+        hint: 'Leave one of them out.',
+      },
+    );
+  }
 }
 
 /** Starts the short release of a wish, after a look at what is there. */

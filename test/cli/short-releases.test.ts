@@ -261,6 +261,20 @@ describe('sluice traffic and sluice promote without a release in progress', () =
     expect(client.plans).toEqual([]);
   });
 
+  it.each<[string, string[], string]>([
+    ['without a spec', [], '--dry-run prints the plan of a short release, and no spec is given.'],
+    ['of a certain release', ['-f', 'SPEC', '--release', 'x'], '--dry-run is about a release to be begun, and --rel'],
+  ])('send nothing with --dry-run %s', async (_, more, sentence) => {
+    const client = new FakeSluice(aStatus());
+    const args = ['promote', 'shop/checkout', ...more.map((arg) => (arg === 'SPEC' ? fileOf('canary') : arg))];
+
+    const ran = await sluice([...args, '--dry-run', '--yes'], client);
+
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err).toContain(sentence);
+    expect(client.sent).toEqual([]);
+  });
+
   it('ask on a terminal, and do nothing after a no', async () => {
     putCanaryShop();
     const client = new FakeSluice();
