@@ -28,9 +28,13 @@ export interface Act {
 
 /** Resolves the service, asks where that is due, sends one message and prints what was recorded. */
 export async function act(session: Session, service: string, options: ActOptions, what: Act): Promise<ExitCode> {
+  return actOn(session, await resolveServiceRef(service, session.cli.spec, options.release), options, what);
+}
+
+/** The same for a service that is known already, with the release that was asked for. */
+export async function actOn(session: Session, ref: ServiceRef, options: ActOptions, what: Act): Promise<ExitCode> {
   const { cli } = session;
   if (what.ask !== undefined) requireConfirmable(cli, options.yes === true);
-  const ref = await resolveServiceRef(service, cli.spec, options.release);
   const client = await session.client();
   await requireOurs(session, client);
   let release = options.release;

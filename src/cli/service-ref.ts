@@ -11,9 +11,14 @@ export const DEFAULT_NAMESPACE = 'default';
  * (anything that ends in .yaml or .yml).
  */
 export async function resolveServiceRef(text: string, spec: SpecTools, release?: string): Promise<ServiceRef> {
-  const { namespace, service } = /\.ya?ml$/iu.test(text) ? await identify(text, spec) : parse(text);
+  const { namespace, service } = isSpecPath(text) ? await identify(text, spec) : parse(text);
   const ref = { namespace, service };
   return release === undefined ? ref : { ...ref, release };
+}
+
+/** Whether a service is named by its release.yaml. */
+export function isSpecPath(text: string): boolean {
+  return /\.ya?ml$/iu.test(text);
 }
 
 /** Who has named a file that is of no use is told that the service's name would do, and what it is. */

@@ -6,7 +6,7 @@ import { BOUNDS, DEFAULTS } from '../spec/defaults';
 import type { KubernetesTargetPlan, Plan, TrackName } from '../spec/plan-types';
 import type { ShortWish } from '../spec/short-plans';
 import type { ServiceLook, TrackLook } from '../targets/kubernetes/service-look';
-import { act } from './act';
+import { actOn } from './act';
 import type { Act, ActOptions } from './act';
 import { lookAtCluster } from './cluster-look';
 import { confirm, requireConfirmable } from './confirm';
@@ -15,9 +15,9 @@ import { EXIT } from './exit-codes';
 import type { ExitCode } from './exit-codes';
 import { lazy } from './lazy';
 import { planLines } from './plan-lines';
-import { refName, resolveServiceRef } from './service-ref';
+import { refName } from './service-ref';
 import type { Session } from './session';
-import { fileOption, planAnyVersion, refuseOtherService } from './spec-file';
+import { fileOption, noServiceMeant, planAnyVersion, resolveGivenService } from './spec-file';
 import { addStartOptions, checkStartOptions, startRelease } from './start-release';
 import type { StartOptions } from './start-release';
 import { parseDurationArgument } from './units';
@@ -59,19 +59,35 @@ export function parseHold(text: string | undefined): number {
  */
 export async function actOrStart(
   session: Session,
-  service: string,
+  service: string | undefined,
   options: ShortOptions & ActOptions,
   { message, wish }: { readonly message: Act; readonly wish: ShortWish },
 ): Promise<ExitCode> {
-  const { cli } = session;
-  const { file } = options;
-  if (file === undefined) return act(session, service, options, withHint(session, message, wish));
-  const ref = await resolveServiceRef(service, cli.spec, options.release);
-  await refuseOtherService(session, ref, file);
+  const { ref, file } = await resolveGivenService(session, service, options);
+  if (options.dryRun === true) requireShort(file, options);
+  if (file === undefined) return actOn(session, ref, options, withHint(session, message, wish));
   if (options.release !== undefined || (options.dryRun !== true && (await inProgress(session, ref)))) {
-    return act(session, service, options, message);
+    return actOn(session, ref, options, message);
   }
   return startShort(session, file, wish, options);
+}
+
+/** What would be a message has no plan to print, and must not be sent by who has asked for nothing to be done. */
+function requireShort(file: string | undefined, { release }: ActOptions): void {
+  if (file === undefined) {
+    throw new ReleaseError('usage', '--dry-run prints the plan of a short release, and no spec is given.', {
+      hint: 'Add -f release.yaml, or leave --dry-run out to tell the release in progress.',
+    });
+  }
+  if (release !== undefined) {
+    throw new ReleaseError(
+      'usage',
+      '--dry-run is about a release to be begun, and --release about one that is there.',
+      {
+        hint: 'Leave one of them out.',
+      },
+    );
+  }
 }
 
 /** Starts the short release of a wish, after a look at what is there. */
@@ -84,11 +100,7 @@ export async function startShort(
   const { cli, look } = session;
   await checkStartOptions(options);
   // Before what is asked of a person: with that alone the next try would fail as well.
-  if (file === undefined) {
-    throw new ReleaseError('usage', 'It is not said which service is meant.', {
-      hint: 'Give its spec: -f release.yaml.',
-    });
-  }
+  if (file === undefined) throw noServiceMeant('Give its spec: -f release.yaml.');
   if (options.dryRun !== true) requireConfirmable(cli, options.yes === true);
   const plan = await planShort(session, file, wish);
   if (options.dryRun === true) {
@@ -132,7 +144,7 @@ function versionFor(seen: ServiceLook, target: KubernetesTargetPlan, wish: Short
     if (track.runs !== null) return imageToRelease(track.runs);
     if (seen.leftovers.length > 0) return stableImage(seen);
     throw new ReleaseError('not-found', `There is no ${shown}, and nothing else is left of ${track.name}.`, {
-      hint: 'See what there is: sluice status SERVICE -f release.yaml.',
+      hint: 'See what there is: sluice status -f release.yaml.',
     });
   }
   if (track.active) {

@@ -272,6 +272,32 @@ describe('sluice deploy', () => {
   });
 
   it.each([
+    ['Shop:v2', '"Shop:v2" is not an image reference: its name has capital letters, and small ones alone are allowed.'],
+    ['acme/shop', '"acme/shop" names neither a tag nor a digest.'],
+    ['shop@sha256:12', '"shop@sha256:12" has a digest that is not sha256: and 64 lower-case hex digits.'],
+  ])('refuses to deploy the image %s with code 2, before Temporal or a cluster is asked', async (image, why) => {
+    const file = path.join(directory, 'kubernetes.yaml');
+    const target = 'kubernetes: { deployment: checkout, service: checkout, traffic: { replicas: {} } }';
+    const analysis = '  analysis: { source: { prometheus: { url: "http://127.0.0.1:1" } }, preset: http }\n';
+    await writeFile(file, SPEC.replace(/router: .*/u, target) + analysis);
+    const connect = jest.fn(() => Promise.resolve(new FakeSluice()));
+
+    const ran = await run(['deploy', file, '--image', image], {
+      env: { KUBECONFIG: '/nonexistent/config' },
+      override: { connect },
+    });
+
+    expect(ran).toEqual({
+      code: 2,
+      out: '',
+      err:
+        `Error: A release to Kubernetes is of an image, and ${why}\n` +
+        '       Allowed for --image: an image with a tag or a digest, such as ghcr.io/acme/checkout:1.4.2 or ghcr.io/acme/checkout@sha256:<64 hex digits>.\n',
+    });
+    expect(connect).not.toHaveBeenCalled();
+  });
+
+  it.each([
     [[], "Missing required argument 'release.yaml'"],
     [['SPEC'], 'It is not said which version to release.'],
     [['SPEC', '--version', '1', '--image', '2'], "cannot be used with option '--version"],

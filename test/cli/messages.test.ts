@@ -183,7 +183,9 @@ describe('who may', () => {
 describe('bad input', () => {
   it.each([
     [['traffic', 'shop/checkout', '101', '--yes'], 'which is no whole percentage'],
-    [['traffic', 'shop/checkout', '--yes'], "Missing required argument 'percent'"],
+    [['traffic', 'shop/checkout', '--yes'], 'It is not said which weight is meant.'],
+    [['traffic', '--yes'], 'It is not said which weight is meant.'],
+    [['traffic', '101', '--yes'], 'which is no whole percentage'],
     [['rollback', 'Shop/Checkout', '--yes'], 'names no service'],
     [['rollback', 'a/b/c', '--yes'], 'names no service'],
     [['rollback', 'missing.yaml', '--yes'], 'missing.yaml does not exist'],

@@ -76,7 +76,7 @@ describe('sluice', () => {
   });
 
   it('answers wrong usage in JSON where JSON was asked for', async () => {
-    const ran = await run(['status', '--json']);
+    const ran = await run(['watch', '--json']);
 
     expect(ran.code).toBe(2);
     expect(JSON.parse(ran.out)).toEqual({
@@ -85,7 +85,7 @@ describe('sluice', () => {
       error: {
         code: 'usage',
         message: "Missing required argument 'service'.",
-        hint: 'Usage: sluice status [options] <service>\nExamples: sluice status --help',
+        hint: 'Usage: sluice watch [options] <service>\nExamples: sluice watch --help',
       },
     });
   });

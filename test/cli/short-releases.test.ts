@@ -196,6 +196,35 @@ describe('sluice traffic and sluice promote without a release in progress', () =
     expect(client.sent).toEqual([]);
   });
 
+  it.each<[string, (file: string) => string[]]>([
+    ['traffic', (file) => ['traffic', '25', '-f', file]],
+    ['traffic', (file) => ['traffic', file, '25%']],
+    ['promote', (file) => ['promote', '-f', file]],
+    ['promote', (file) => ['promote', file]],
+  ])('%s takes the service from its spec', async (short, args) => {
+    putCanaryShop();
+    const idle = new FakeSluice(aStatus(PROMOTED));
+    const busy = new FakeSluice(aStatus());
+
+    const started = await sluice([...args(fileOf('canary')), '--yes'], idle);
+    const told = await sluice([...args(fileOf('canary')), '--yes'], busy);
+
+    expect([started, told]).toMatchObject([
+      { code: 0, err: '' },
+      { code: 0, err: '' },
+    ]);
+    expect(idle.plans).toMatchObject([{ service: 'checkout', namespace: 'shop', short }]);
+    expect(busy.plans).toEqual([]);
+    expect(busy.sent).toMatchObject([{ name: short === 'traffic' ? 'setWeight' : 'promote' }]);
+  });
+
+  it('say in their usage that the service may be left out, and the weight not', async () => {
+    expect((await sluice(['traffic', '--help'])).out).toContain(
+      'Usage: sluice traffic [options] [service] <percent>\n',
+    );
+    expect((await sluice(['promote', '--help'])).out).toContain('Usage: sluice promote [options] [service]\n');
+  });
+
   it('waits behind another release by the same policies', async () => {
     putCanaryShop();
     const client = new FakeSluice(aStatus());
@@ -230,6 +259,20 @@ describe('sluice traffic and sluice promote without a release in progress', () =
     expect(ran.out).toMatch(/deploy +up to 10m +take up example\.test\/checkout@sha256:a{64}/mu);
     expect(ran.out).toMatch(/promote or back +up to 1d +wait for anyone/u);
     expect(client.plans).toEqual([]);
+  });
+
+  it.each<[string, string[], string]>([
+    ['without a spec', [], '--dry-run prints the plan of a short release, and no spec is given.'],
+    ['of a certain release', ['-f', 'SPEC', '--release', 'x'], '--dry-run is about a release to be begun, and --rel'],
+  ])('send nothing with --dry-run %s', async (_, more, sentence) => {
+    const client = new FakeSluice(aStatus());
+    const args = ['promote', 'shop/checkout', ...more.map((arg) => (arg === 'SPEC' ? fileOf('canary') : arg))];
+
+    const ran = await sluice([...args, '--dry-run', '--yes'], client);
+
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err).toContain(sentence);
+    expect(client.sent).toEqual([]);
   });
 
   it('ask on a terminal, and do nothing after a no', async () => {
@@ -479,6 +522,24 @@ describe('what is refused', () => {
     expect([absent.code, none.code]).toEqual([2, 2]);
   });
 
+  it.each([['promote'], ['traffic 10'], ['status']])(
+    '%s without a service and without a spec, and both ways out are said',
+    async (words) => {
+      const client = new FakeSluice(aStatus());
+
+      const ran = await sluice([...words.split(' '), ...(words === 'status' ? [] : ['--yes'])], client);
+
+      expect(ran).toEqual({
+        code: 2,
+        out: '',
+        err:
+          'Error: It is not said which service is meant.\n' +
+          '       Name it (shop/checkout), or give its spec: -f release.yaml.\n',
+      });
+      expect(client.sent).toEqual([]);
+    },
+  );
+
   it('a promotion without a release and without a spec, which says how one is started', async () => {
     const ran = await sluice(['promote', 'shop/checkout', '--yes']);
 
@@ -594,6 +655,38 @@ describe('sluice status without a release in progress', () => {
     expect(ran.err).toContain('The release is not known: Temporal does not answer at 127.0.0.1:1.');
     expect(ran.out).toContain('Release  not known, because Temporal does not answer');
     expect(ran.out).toContain('checkout-canary');
+  });
+
+  it.each<[string, (file: string) => string[]]>([
+    ['by its path in the place of the service', (file) => [file]],
+    ['without a name beside it', (file) => ['-f', file]],
+  ])('takes a spec %s, as it does with both', async (_, args) => {
+    putCanaryShop();
+    const file = fileOf('canary');
+    const connect = (): Promise<never> =>
+      Promise.reject(new ReleaseError('unreachable', 'Temporal does not answer at 127.0.0.1:1.'));
+    const status = (more: string[]): Promise<Ran>[] => [
+      sluice(['status', ...more]),
+      sluice(['status', ...more, '--json'], new FakeSluice(aStatus(PROMOTED))),
+      run(['status', ...more], { env, override: { connect } }),
+    ];
+
+    const ran = await Promise.all(status(args(file)));
+
+    expect(ran).toMatchObject([{ code: 0 }, { code: 0 }, { code: 0 }]);
+    expect(ran).toEqual(await Promise.all(status(['shop/checkout', '-f', file])));
+    for (const { out } of ran) expect(out).toContain('checkout-canary');
+  });
+
+  it('by a spec and without a cluster still shows how the last release ended', async () => {
+    const client = new FakeSluice(aStatus({ phase: 'rolledBack', outcome: 'rolledBack', endedAt: START + 1 }));
+    const args = ['status', fileOf('canary'), '--exit-code'];
+
+    const ran = await run(args, { client, env: { KUBECONFIG: '/nonexistent/config' } });
+
+    expect(ran.code).toBe(3);
+    expect(ran.out).toContain('Rolled back');
+    expect(ran.err).toContain('What there is now could not be seen: The kubeconfig /nonexistent/config does not ex');
   });
 
   it('without a spec goes by the plan of the last release', async () => {

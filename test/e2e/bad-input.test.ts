@@ -1,7 +1,9 @@
+import { BUILD_WITHIN_MS, builtSluice } from '../examples/built-sluice';
+import { Checkout } from '../examples/ci-jobs';
 import { describeWithLab } from '../lab/describe-with-lab';
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import type { LabShop } from './lab-shop';
-import { labPlan, startReleaseStack } from './release-stack';
+import { labSpec, startReleaseStack } from './release-stack';
 import type { ReleaseStack, SpecChoices } from './release-stack';
 import { Scenario, together } from './scenario';
 
@@ -10,6 +12,7 @@ jest.setTimeout(600_000);
 
 describeWithLab('a release that cannot be is refused in one clear sentence, before anything is changed', (lab) => {
   let stack: ReleaseStack;
+  beforeAll(() => builtSluice(), BUILD_WITHIN_MS);
   beforeAll(async () => {
     stack = await startReleaseStack(lab);
   });
@@ -69,16 +72,35 @@ describeWithLab('a release that cannot be is refused in one clear sentence, befo
         await shop.settled('shop-canary');
       },
     ),
-  });
+    'an image reference that is none': (name) =>
+      Scenario.run(
+        lab,
+        stack,
+        name,
+        async (one) => {
+          const before = specsOf(await one.shop.found());
+          const checkout = new Checkout({ SLUICE_ACTOR: 'ada' });
+          try {
+            checkout.write('release.yaml', labSpec(lab, one.namespace));
+            const env = { TEMPORAL_ADDRESS: stack.address, KUBECONFIG: lab.kubeconfig };
+            for (const [image, why] of [
+              ['Shop:v2', /^Error: .*"Shop:v2" is not an image reference: its name has capital letters.*\.$/m],
+              [`${lab.registry}/shop`, /^Error: .* names neither a tag nor a digest\.$/m],
+              [`${lab.registry}/shop@sha256:12`, /^Error: .* has a digest that is not sha256: and 64 .*\.$/m],
+            ] as const) {
+              const { code, log } = await checkout.run(`sluice deploy release.yaml --image ${image}`, env);
 
-  it('an image reference that is none', () => {
-    for (const [image, why] of [
-      ['Shop:v2', /is not an image reference/],
-      [`${lab.registry}/shop`, /names neither a tag nor a digest/],
-      [`${lab.registry}/shop@sha256:12`, /digest/],
-    ] as const) {
-      expect(() => labPlan(lab, 'default', image)).toThrow(why);
-    }
+              expect({ image, code, log }).toEqual({ image, code: 2, log: expect.stringMatching(why) as string });
+            }
+          } finally {
+            checkout.remove();
+          }
+          await expect(stack.client.status(one.ref)).rejects.toMatchObject({ code: 'not-found' });
+          expect(specsOf(await one.shop.found())).toEqual(before);
+          expect(one.lost()).toEqual([]);
+        },
+        { replicas: 1 },
+      ),
   });
 });
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { findNamedLab } from './lab';
 import { checkMachine, whyNoLab } from './machine';
 
 describe('where a lab can run', () => {
@@ -24,7 +25,23 @@ describe('where a lab can run', () => {
     jest.spyOn(process, 'getuid').mockReturnValue(1000);
 
     expect(whyNoLab()).toBe('The lab makes containers, cgroups and a bridge, which only root may do.');
-    expect(checkMachine).toThrow(expect.objectContaining({ hint: expect.stringContaining('KUBECONFIG') as string }));
+    expect(checkMachine).toThrow(expect.objectContaining({ hint: expect.stringContaining('kind') as string }));
+  });
+
+  it("names every variable without which a cluster of somebody's own is not found", () => {
+    Object.defineProperty(process, 'platform', { value: 'darwin' });
+    const env = {
+      KUBECONFIG: '/kubeconfig',
+      SLUICE_LAB_GATEWAY_URL: 'http://127.0.0.1:8000',
+      SLUICE_LAB_PROMETHEUS_URL: 'http://127.0.0.1:9090',
+      SLUICE_LAB_REGISTRY: '127.0.0.1:5000',
+    };
+
+    expect(findNamedLab(env)).toMatchObject({ kubeconfig: '/kubeconfig', listenerPort: 8000 });
+    for (const name of Object.keys(env)) {
+      expect(findNamedLab({ ...env, [name]: undefined })).toBeUndefined();
+      expect(checkMachine).toThrow(expect.objectContaining({ hint: expect.stringContaining(name) as string }));
+    }
   });
 
   it('names a program that is missing, and where it comes from', () => {

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path';
 import { ReleaseError } from '../../src/errors';
 
 const WAY_OUT =
-  'With Docker, kind and kubectl it runs anywhere; the end-to-end tests also take any cluster that KUBECONFIG names (docs/lab.md).';
+  'With Docker, kind and kubectl it runs anywhere; the end-to-end tests also take any cluster that is named by KUBECONFIG together with SLUICE_LAB_GATEWAY_URL, SLUICE_LAB_PROMETHEUS_URL and SLUICE_LAB_REGISTRY (docs/lab.md).';
 
 /** What the lab uses of the machine, and which package brings it. */
 const PROGRAMS = { ip: 'iproute2', umount: 'mount', tar: 'tar', 'apt-get': 'Debian, whose packages the lab unpacks' };

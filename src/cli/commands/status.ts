@@ -5,11 +5,10 @@ import type { ReleaseStatus } from '../../workflows/api';
 import { EXIT, exitCodeOfStatus } from '../exit-codes';
 import type { ExitCode } from '../exit-codes';
 import type { Registry } from '../registry';
-import { resolveServiceRef } from '../service-ref';
 import { lookAtTarget, nowLines, serviceLines, serviceStatus } from '../service-status';
 import type { ServiceNow } from '../service-status';
 import type { Session } from '../session';
-import { fileOption, planAnyVersion, refuseOtherService } from '../spec-file';
+import { fileOption, planAnyVersion, resolveGivenService } from '../spec-file';
 import { summaryLines } from '../summary';
 import { warnWithoutWorker } from '../workers';
 
@@ -22,38 +21,42 @@ interface StatusOptions {
 /** `sluice status`: the current or last release of a service, and where none is in progress what there is now. */
 export function addStatusCommand(registry: Registry): void {
   registry
-    .add('status <service>', 'How the current or last release of a service stands', [
+    .add('status [service]', 'How the current or last release of a service stands', [
       'sluice status checkout',
       'sluice status shop/checkout -o json',
-      'sluice status shop/checkout -f release.yaml   # and what the cluster has, also while Temporal is away',
-      'sluice status release.yaml --exit-code   # 0 promoted, 3 rolled back, 5 aborted, 8 in progress',
+      'sluice status release.yaml   # and what the cluster has, also while Temporal is away',
+      'sluice status -f release.yaml   # the same',
+      'sluice status checkout --exit-code   # 0 promoted, 3 rolled back, 5 aborted, 8 in progress',
     ])
     .addOption(fileOption())
     .option('--release <id>', 'a certain release instead of the newest')
     .option('--exit-code', 'end with the code that says how it stands')
-    .action(async (service: string, options: StatusOptions, command) => {
+    .action(async (service: string | undefined, options: StatusOptions, command) => {
       await registry.run(command, (session) => status(session, service, options));
     });
 }
 
-async function status(session: Session, service: string, options: StatusOptions): Promise<ExitCode> {
-  const { file } = options;
-  const ref = await resolveServiceRef(service, session.cli.spec, options.release);
-  if (file !== undefined) await refuseOtherService(session, ref, file);
+async function status(session: Session, service: string | undefined, options: StatusOptions): Promise<ExitCode> {
+  const { ref, file } = await resolveGivenService(session, service, options);
   const asked = await askTemporal(session, ref, file !== undefined);
   const { release } = asked;
   if (release?.simulated === true) session.markSimulated();
   if (release !== null && (release.outcome === null || options.release !== undefined)) printRelease(session, release);
-  else if (file !== undefined) {
-    const plan = await planAnyVersion(session, file);
-    const now = besides(release, await lookAtTarget(session, plan.target));
-    const document = serviceStatus(plan, { now, last: release, temporal: asked.temporal });
-    session.result(document, () => serviceLines(document, session.look));
-  } else if (release !== null) {
+  else if (file !== undefined) await printService(session, await planAnyVersion(session, file), asked);
+  else if (release !== null) {
     const now = await nowBy(session, asked.plan);
     printRelease(session, release, now === null ? null : besides(release, now));
   }
   return options.exitCode === true && release !== null ? exitCodeOfStatus(release) : EXIT.ok;
+}
+
+/** What there is now, by a spec. Where that cannot be seen, what is known of the last release is still worth its while. */
+async function printService(session: Session, plan: Plan, { release, temporal }: Asked): Promise<void> {
+  const now = release === null ? await lookAtTarget(session, plan.target) : await nowBy(session, plan);
+  if (now !== null) {
+    const document = serviceStatus(plan, { now: besides(release, now), last: release, temporal });
+    session.result(document, () => serviceLines(document, session.look));
+  } else if (release !== null) printRelease(session, release);
 }
 
 function printRelease(session: Session, release: ReleaseStatus, now: ServiceNow | null = null): void {
@@ -110,7 +113,7 @@ async function askTemporal(session: Session, ref: ServiceRef, withSpec: boolean)
   }
 }
 
-/** By the plan of the last release. Who may not look at the cluster still reads how the release ended. */
+/** By a plan: the spec's, or the last release's. Who may not look at the cluster still reads how the release ended. */
 async function nowBy(session: Session, plan: Plan | null): Promise<ServiceNow | null> {
   if (plan === null) return null;
   try {
