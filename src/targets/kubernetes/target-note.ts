@@ -6,6 +6,12 @@ import type { PodTemplate } from './pod-config';
 /** On the new version's Deployment while a release has it: how it was made, for a roll back that has nothing but the cluster. */
 const TARGET_ANNOTATION = 'sluice.dev/target';
 
+/**
+ * On the Service that a release has made for the new version's pods: what of that note they are made of, because a
+ * Deployment that somebody deletes takes its own note along.
+ */
+export const KEPT_ANNOTATION = 'sluice.dev/kept';
+
 export interface TargetNote {
   readonly version: string;
   readonly plan: KubernetesTargetPlan;

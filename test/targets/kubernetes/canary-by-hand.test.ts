@@ -132,6 +132,67 @@ describeWithApiServer(
         expect(untouched.foreignEdits).toEqual([]);
       });
 
+      describe('of a Deployment that somebody has deleted', () => {
+        const syncStable = async (): Promise<void> => {
+          const containers = [{ name: 'web', image: V1, env: [{ name: 'OF_STABLE', value: '1' }] }];
+          const patch = { spec: { template: { spec: { containers } } } };
+          await hand.patch(deploymentRef('checkout'), { type: 'merge', patch }, { signal });
+        };
+        const remove = () => hand.delete(deploymentRef('checkout-canary'), { signal });
+        const anew = `Deployment NS/checkout-canary was gone, and was made again`;
+        const saying = (sentence: string): string => sentence.replaceAll('NS', namespace);
+
+        it('is what was tested, also where stable has another one since', async () => {
+          await target.deploy(write(1));
+          await target.setWeight(shift(2, 50, 0));
+          const tested = await templateOf();
+          await syncStable();
+          await remove();
+          const gone = await target.reassert(look(3, 50));
+          const looked = await templateOf();
+          await remove();
+          const said = await target.setWeight(shift(4, 100, 50));
+          await setEnv('debug');
+          const edited = await target.reassert(look(5, 100));
+
+          expect(gone.foreignEdits).toEqual([saying(`${anew}.`)]);
+          expect([looked, await templateOf()]).toEqual([tested, tested]);
+          expect(said).toContain(saying(`${anew} before that.`));
+          expect(edited.foreignEdits).toEqual([told('')]);
+        });
+
+        it('is that of stable where its Service is gone, too, and that is told', async () => {
+          await target.deploy(write(1));
+          await target.setWeight(shift(2, 50, 0));
+          await syncStable();
+          await remove();
+          await hand.delete(serviceRef('checkout-canary'), { signal });
+          const { foreignEdits } = await target.reassert(look(3, 50));
+          const later = await target.reassert(look(4, 50));
+
+          expect(foreignEdits).toContain(
+            saying(`${anew} like Deployment NS/checkout is now, because what was tested is noted nowhere else.`),
+          );
+          expect((await templateOf()).spec.containers[0]?.env).toBeDefined();
+          expect(later.foreignEdits).toEqual([]);
+        });
+
+        it('is what it was in one of the user’s own, with labels by which it is found', async () => {
+          const labels = { app: 'own-canary' };
+          const own = shopDeployment({ namespace, name: 'checkout-canary' }, { image: V1, replicas: 0, labels });
+          await hand.create(own, { signal });
+          await annotate({ own: 'kept' });
+          await target.deploy(write(1));
+          await target.setWeight(shift(2, 50, 0));
+          await remove();
+          await target.reassert(look(3, 50));
+          const { metadata, spec } = await templateOf();
+
+          expect(metadata.annotations).toEqual({ own: 'kept' });
+          expect(spec.containers).toEqual([expect.objectContaining({ image: V2 })]);
+        });
+      });
+
       it('is put back before a canary rolls out again that somebody has paused', async () => {
         const kept: KubernetesObject[] = [];
         target = targetOf(keeping(cluster, kept));
@@ -242,6 +303,8 @@ describeWithApiServer(
         target = targetOf(injecting(cluster));
         await target.deploy(write(1));
         await target.setWeight(shift(2, 50, 0));
+        // With the Service goes what the release has kept there.
+        await hand.delete(serviceRef('checkout-canary'), { signal });
         await hand.delete(deploymentRef('checkout-canary'), { signal });
         await failureOf(targetOf(refusing(injecting(cluster), 'checkout-canary')).reassert(look(3, 50)));
         const admitted = await target.reassert(look(4, 50));

@@ -31,6 +31,8 @@ import {
   toBeGivenAgain,
 } from '../given-pods';
 import type { GivenPods, PodsEdit } from '../given-pods';
+import { describeMadeAgain, keepNote, keptNote, keptTemplate } from '../kept-note';
+import type { KeptNote } from '../kept-note';
 import type { KubernetesObject } from '../objects';
 import type { PodTemplate } from '../pod-config';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
@@ -61,7 +63,7 @@ import {
   refuseWithoutStable,
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
-import { trackDeployment, trackService, withImage } from '../track-manifest';
+import { canarySelector, trackDeployment, trackService, withImage } from '../track-manifest';
 import { describe, replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
@@ -498,13 +500,30 @@ class BlueGreenTarget implements Target {
 
   /** The new version as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
   async #ensureNext(pair: PairView, write: TargetWrite, size: number): Promise<void> {
-    const given = toBeGivenAgain(this.#givenTo(pair, write), pair.next.view);
-    await this.#makeNext(pair, write, { size, given, resumes: true });
+    const { next } = pair;
+    const kept = next.view === null ? await this.#kept(pair, write) : null;
+    const given =
+      kept === null
+        ? toBeGivenAgain(this.#givenTo(pair, write), next.view)
+        : keptTemplate(kept, { ...canarySelector(there(pair.old), next.labels), ...next.selector });
+    await this.#makeNext(pair, write, { size, given, kept, resumes: true });
+  }
+
+  /** What the release has noted on a Deployment of the new version that is gone; null where nothing has kept that. */
+  #kept({ next }: PairView, write: TargetWrite): Promise<KeptNote | null> {
+    return keptNote(this.#cluster, serviceRef(this.#plan.namespace, next.preview), write);
+  }
+
+  /** `Deployment … was gone, and was made again`, and of what. */
+  async #describeMadeAgain(pair: PairView, write: TargetWrite): Promise<string> {
+    const { old, next } = pair;
+    const like = { namespace: this.#plan.namespace, name: old.name };
+    return `Deployment ${this.#shown(next.name)} ${describeMadeAgain(await this.#kept(pair, write), like)}`;
   }
 
   /**
-   * The new version on the idle colour, at a size; `given` is the template that the release has given it before. One
-   * that somebody has paused rolls out by the same write where that `resumes` it. Answers what people should know about it,
+   * The new version on the idle colour, at a size; `given` is the template that the release has given it before, and `kept`
+   * the note of one that is gone. One that somebody has paused rolls out by the same write where that `resumes` it. Answers what people should know about it,
    * or nothing.
    */
   async #makeNext(
@@ -513,8 +532,14 @@ class BlueGreenTarget implements Target {
     {
       size,
       given = null,
+      kept = null,
       resumes = false,
-    }: { readonly size: number; readonly given?: PodTemplate | null; readonly resumes?: boolean },
+    }: {
+      readonly size: number;
+      readonly given?: PodTemplate | null;
+      readonly kept?: KeptNote | null;
+      readonly resumes?: boolean;
+    },
   ): Promise<string> {
     const { old, next, container, roles } = pair;
     const change = { container: container.name, image: imageOf(write) };
@@ -522,7 +547,7 @@ class BlueGreenTarget implements Target {
       version: write.version,
       plan: this.#plan,
       ...(roles === null ? {} : { roles }),
-      ...admittedAgain(next.object, write, given),
+      ...(kept?.admitted === undefined ? admittedAgain(next.object, write, given) : { admitted: kept.admitted }),
     };
     const like = there(old);
     const made = trackDeployment(
@@ -552,6 +577,8 @@ class BlueGreenTarget implements Target {
       refuseLate(await pair.active.observe({ signal: write.signal, fresh: true }), write, this.#plan);
       await resize(this.#cluster, this.#refOf(next), size, write, admittedNote(answered, write) ?? undefined);
     }
+    const refs = { of: this.#refOf(next), on: serviceRef(this.#plan.namespace, next.preview) };
+    await keepNote(this.#cluster, refs, write);
     return isMade(object) ? '' : differencesFrom(like, object, next);
   }
 
@@ -581,6 +608,7 @@ class BlueGreenTarget implements Target {
       if (edit === null) await resume(this.#cluster, this.#refOf(next), write);
       edits.push(`${shown} was paused, and was resumed before that.`);
     }
+    const anew = next.view === null ? await this.#describeMadeAgain(pair, write) : null;
     const put = async (): Promise<void> => {
       if (next.view === null || isEdited) {
         await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
@@ -609,6 +637,7 @@ class BlueGreenTarget implements Target {
       const how = failed === null ? again : `could not be given ${edit.given} yet: ${failed}`;
       edits.push(`${shown} had ${edit.found}, and ${how}`);
     } else if (failed !== null) edits.push(`${shown} lacks pods: ${failed}`);
+    else if (anew !== null) edits.push(`${anew} before that.`);
     return edits;
   }
 
@@ -754,7 +783,7 @@ class BlueGreenTarget implements Target {
       if (edit === null) await resume(this.#cluster, this.#refOf(next), write);
     }
     if (next.view === null) {
-      edits.push(`${shown(next)} was gone, and was made again.`);
+      edits.push(`${await this.#describeMadeAgain(pair, write)}.`);
       if (old.view !== null) await this.#ensureNext(pair, write, size);
     } else if (edit !== null) {
       edits.push(`${shown(next)} had ${edit.found}, and was given ${edit.given} again.`);
