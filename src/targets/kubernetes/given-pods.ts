@@ -5,6 +5,7 @@ import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject } from './objects';
 import type { PodTemplate } from './pod-config';
+import { withoutRestarts, withRestartsOf } from './restarts';
 import { targetNoteOn, withTargetNote, withTemplateNote } from './target-note';
 import type { TargetNote } from './target-note';
 
@@ -24,9 +25,6 @@ export interface PodsEdit {
   readonly found: string;
   readonly given: string;
 }
-
-/** What `kubectl rollout restart` sets: the same pods anew, and nobody's edit. */
-const RESTARTED = 'kubectl.kubernetes.io/restartedAt';
 
 const PLACES_TOLD = 3;
 
@@ -59,11 +57,7 @@ export function editOfPods(view: DeploymentView, { container, image, asked, temp
 
 /** The given template, for a Deployment that has another one now: pods that somebody has restarted are not made anew for it. */
 export function givenAgain(template: PodTemplate, live: PodTemplate): PodTemplate {
-  const { [RESTARTED]: restarted } = annotationsOf(live);
-  const own = withoutRestart(template);
-  if (restarted === undefined) return own;
-  const metadata = own['metadata'] as Readonly<Record<string, unknown>> | undefined;
-  return { ...own, metadata: { ...metadata, annotations: { ...annotationsOf(own), [RESTARTED]: restarted } } };
+  return withRestartsOf(template, live);
 }
 
 /** The template to be given again to a Deployment that is there; null for none, and where no note says it. */
@@ -113,24 +107,13 @@ export function notingOwn(object: KubernetesObject, container: string, write: Ta
 
 /** Where two templates differ, as paths without their first slash; restarts aside, and what says nothing. */
 export function otherPlaces(one: PodTemplate, other: PodTemplate): string[] {
-  return diff(spoken(withoutRestart(one)), spoken(withoutRestart(other))).map(({ path }) => path.slice(1));
+  return diff(spoken(withoutRestarts(one)), spoken(withoutRestarts(other))).map(({ path }) => path.slice(1));
 }
 
 /** ` at spec/containers/0/env, … and 2 more places` */
 export function describePlaces(places: readonly string[]): string {
   const more = places.length > PLACES_TOLD ? ` and ${places.length - PLACES_TOLD} more places` : '';
   return ` at ${places.slice(0, PLACES_TOLD).join(', ')}${more}`;
-}
-
-function annotationsOf(template: PodTemplate): Readonly<Record<string, string>> {
-  return (template['metadata'] as { annotations?: Readonly<Record<string, string>> } | undefined)?.annotations ?? {};
-}
-
-function withoutRestart(template: PodTemplate): PodTemplate {
-  const { [RESTARTED]: _, ...annotations } = annotationsOf(template);
-  const { annotations: __, ...metadata } = (template['metadata'] ?? {}) as Readonly<Record<string, unknown>>;
-  const kept = Object.keys(annotations).length === 0 ? metadata : { ...metadata, annotations };
-  return { ...template, metadata: kept };
 }
 
 /** API servers of before answer `creationTimestamp: null`, and who writes that back writes nothing. */
