@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { fenceOn } from '../../traffic/fence';
 import { diff } from '../../traffic/json-patch';
 import type { TargetWrite } from '../target';
@@ -8,6 +9,7 @@ import type { PodTemplate } from './pod-config';
 import { withoutRestarts, withRestartsOf } from './restarts';
 import { targetNoteOn, withTargetNote, withTemplateNote } from './target-note';
 import type { TargetNote } from './target-note';
+import { withImage } from './track-manifest';
 
 /** What the release gave a Deployment, as the server has had it since: this is what is tested. */
 export interface GivenPods {
@@ -27,6 +29,7 @@ export interface PodsEdit {
 }
 
 const PLACES_TOLD = 3;
+const DIGEST_LENGTH = 16;
 
 export function givenPods(object: KubernetesObject | null, container: string, write: TargetWrite): GivenPods {
   const note = ownNote(object, write);
@@ -103,6 +106,15 @@ export function notingOwn(object: KubernetesObject, container: string, write: Ta
   if (note === null || note.template !== undefined) return object;
   if (imageIn(view, container) !== givenPods(object, container, write).image) return object;
   return withTemplateNote(object, note, view.template);
+}
+
+/**
+ * All of a template but that container's image, in few characters: by this it is known, long after, that somebody has
+ * changed it, and not what. Restarts are none of it.
+ */
+export function settingsDigest(template: PodTemplate, container: string): string {
+  const settings = spoken(withoutRestarts(withImage(template, { container, image: '' })));
+  return createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, DIGEST_LENGTH);
 }
 
 /** Where two templates differ, as paths without their first slash; restarts aside, and what says nothing. */

@@ -32,6 +32,8 @@ export interface TargetNote {
 
 export interface NotedStable {
   readonly image: string;
+  /** The rest of its pods' template, as `settingsDigest` has it. Left out by workers of before. */
+  readonly settings?: string;
   /** Asked for; 0 for the first version of a service. */
   readonly replicas: number;
   /** The canary had its traffic before this release, and stable nobody to take it back to. */

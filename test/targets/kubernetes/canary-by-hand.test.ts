@@ -113,6 +113,8 @@ describeWithApiServer(
         const { spec } = await cluster.get(deploymentRef('checkout-canary'), { signal });
         return (spec as { template: Awaited<ReturnType<typeof templateOf>> }).template;
       };
+      const ofStable = (): string =>
+        `Deployment ${namespace}/checkout has another pod template than when the release began: the canary is compared with, and would be taken back to, other pods than before, and a promotion leaves stable this template with the new image.`;
       const told = (again: string): string =>
         `Deployment ${namespace}/checkout-canary had another pod template at spec/containers/0/env, and was given its own again${again}.`;
 
@@ -127,9 +129,9 @@ describeWithApiServer(
         const { spec } = await templateOf();
         const untouched = await target.reassert(look(4, 50));
 
-        expect(edited.foreignEdits).toEqual([told('')]);
+        expect(edited.foreignEdits).toEqual([told(''), ofStable()]);
         expect(spec.containers).toEqual([expect.not.objectContaining({ env: expect.anything() as unknown })]);
-        expect(untouched.foreignEdits).toEqual([]);
+        expect(untouched.foreignEdits).toEqual([ofStable()]);
       });
 
       describe('of a Deployment that somebody has deleted', () => {
@@ -150,15 +152,17 @@ describeWithApiServer(
           await remove();
           const gone = await target.reassert(look(3, 50));
           const looked = await templateOf();
+          const later = await target.reassert(look(4, 50));
           await remove();
-          const said = await target.setWeight(shift(4, 100, 50));
+          const said = await target.setWeight(shift(5, 100, 50));
           await setEnv('debug');
-          const edited = await target.reassert(look(5, 100));
+          const edited = await target.reassert(look(6, 100));
 
           expect(gone.foreignEdits).toEqual([saying(`${anew}.`)]);
+          expect(later.foreignEdits).toEqual([ofStable()]);
           expect([looked, await templateOf()]).toEqual([tested, tested]);
           expect(said).toContain(saying(`${anew} before that.`));
-          expect(edited.foreignEdits).toEqual([told('')]);
+          expect(edited.foreignEdits).toEqual([told(''), ofStable()]);
         });
 
         it('is that of stable where its Service is gone, too, and that is told', async () => {
@@ -331,6 +335,24 @@ describeWithApiServer(
         expect((await templateOf()).spec.containers).toEqual([expect.objectContaining({ image: V2 })]);
         expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
       });
+    });
+
+    it('a restart of stable is no edit of it, and another template of it is told, and left to whoever gave it that', async () => {
+      const patchStable = (template: Readonly<Record<string, unknown>>) =>
+        hand.patch(deploymentRef('checkout'), { type: 'merge', patch: { spec: { template } } }, { signal });
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      await patchStable({ metadata: { annotations: { 'kubectl.kubernetes.io/restartedAt': 'now' } } });
+      const restarted = await target.reassert(look(3, 50));
+      await patchStable({ metadata: { annotations: { 'checksum/config': 'f00' } } });
+      const edited = await target.reassert(look(4, 50));
+      const { spec } = await cluster.get(deploymentRef('checkout'), { signal });
+
+      expect(restarted.foreignEdits).toEqual([]);
+      expect(edited.foreignEdits).toEqual([
+        expect.stringMatching(/checkout has another pod template than when the release began/),
+      ]);
+      expect(spec).toMatchObject({ template: { metadata: { annotations: { 'checksum/config': 'f00' } } } });
     });
 
     it('a canary that somebody has paused is told and resumed, so that its pods are looked at', async () => {

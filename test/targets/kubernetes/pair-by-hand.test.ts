@@ -472,7 +472,10 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     const { metadata } = await cluster.get(refOf('Service', 'checkout-green'), { signal });
 
     const anew = `Deployment ${namespace}/checkout-green was gone, and was made again`;
-    expect(foreignEdits).toEqual([`${anew}.`]);
+    expect(foreignEdits).toEqual([
+      `${anew}.`,
+      `Deployment ${namespace}/checkout-blue has another pod template than when the release began: the way back is to other pods than before.`,
+    ]);
     expect(said).toContain(`${anew} before that.`);
     expect([looked, await templateOf()]).toEqual([tested, tested]);
     expect(annotated.metadata.annotations).toHaveProperty(['sluice.dev/kept']);

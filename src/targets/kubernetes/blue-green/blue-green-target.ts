@@ -28,6 +28,7 @@ import {
   noting,
   notingOwn,
   rollingOut,
+  settingsDigest,
   toBeGivenAgain,
 } from '../given-pods';
 import type { GivenPods, PodsEdit } from '../given-pods';
@@ -298,6 +299,7 @@ class BlueGreenTarget implements Target {
       this.#editOfNext(pair, write) === null &&
       !next.view.paused &&
       (roles === null || before === null || before === roles.image) &&
+      !this.#hasOtherSettings(pair) &&
       selected.foreignEdits.length === 0 &&
       selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
       (routing === undefined || (routing.foreignEdits.length === 0 && !differs(routing, documentOf(write))))
@@ -446,6 +448,12 @@ class BlueGreenTarget implements Target {
   #editOfNext(pair: PairView, write: TargetWrite): PodsEdit | null {
     const { view } = pair.next;
     return view === null ? null : editOfPods(view, this.#givenTo(pair, write));
+  }
+
+  /** Somebody has changed the old one's template beside its image: that is his, and is told. */
+  #hasOtherSettings({ old, roles, container }: PairView): boolean {
+    if (old.view === null || roles?.settings === undefined) return false;
+    return settingsDigest(old.view.template, container.name) !== roles.settings;
   }
 
   /** Somebody has given the old one another image: it gets its own again. A sentence for people, or null. */
@@ -795,6 +803,11 @@ class BlueGreenTarget implements Target {
     if (old.view === null) return [...edits, `${shown(old)} is gone: there is no way back to its version.`];
     const before = await this.#giveOldItsImage(pair, write);
     if (before !== null) edits.push(before);
+    if (this.#hasOtherSettings(pair)) {
+      edits.push(
+        `${shown(old)} has another pod template than when the release began: the way back is to other pods than before.`,
+      );
+    }
     // Its autoscaler may shrink it while it has no traffic; without any pods it would be no way back.
     if (old.view.replicas === 0 && roles?.replicas !== 0) {
       edits.push(`${shown(old)} was scaled to 0, and was given its pods again.`);
@@ -895,6 +908,7 @@ function rolesFor({ old, next, container }: PairView, { fence }: TargetWrite): R
     next: next.colour,
     selectors: { old: { ...old.selector }, next: { ...next.selector } },
     image: container.image,
+    settings: settingsDigest(there(old).template, container.name),
     replicas: there(old).replicas,
   };
 }

@@ -27,6 +27,7 @@ import {
   noting,
   notingOwn,
   rollingOut,
+  settingsDigest,
   toBeGivenAgain,
 } from '../given-pods';
 import type { PodsEdit } from '../given-pods';
@@ -715,9 +716,15 @@ class CanaryTarget implements Target {
     if (noted === null || isBeingPromoted(stableObject, write.fence.release)) return [];
     const shown = `Deployment ${stable.namespace}/${stable.name}`;
     if (this.#carriers.isScaledDown(tracks, write)) return [`${shown} was scaled to 0, and was given its pods again.`];
-    if (container.image === noted.image) return [];
+    const { image, settings } = noted;
+    if (container.image === image) {
+      if (settings === undefined || settings === settingsDigest(stable.template, container.name)) return [];
+      return [
+        `${shown} has another pod template than when the release began: the canary is compared with, and would be taken back to, other pods than before, and a promotion leaves stable this template with the new image.`,
+      ];
+    }
     return [
-      `${shown} has the image ${container.image}; when the release began it was ${noted.image}: the canary is compared with, and would be taken back to, another version than before.`,
+      `${shown} has the image ${container.image}; when the release began it was ${image}: the canary is compared with, and would be taken back to, another version than before.`,
     ];
   }
 
