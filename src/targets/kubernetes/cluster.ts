@@ -647,25 +647,22 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
   }
 
   async #resourceOf(ref: ObjectRef, signal: AbortSignal): Promise<Resource> {
-    const key = `${ref.apiVersion}/${ref.kind}`;
+    const { apiVersion, kind } = ref;
+    const key = `${apiVersion}/${kind}`;
     const known = this.#resources.get(key) ?? knownResource(ref);
     if (known !== null) return known;
-    const call: Call = {
-      verb: 'get',
-      resource: 'discovery',
-      namespace: undefined,
-      what: `API group ${ref.apiVersion}`,
-      method: 'GET',
-      path: groupPath(ref.apiVersion),
-      repeatable: true,
-      signal,
-    };
-    const answer = await this.#tryAll(call);
-    const found = answer.status === 404 ? null : findResource(expectSuccess(answer, call), ref.kind);
+    const path = groupPath(apiVersion);
+    const list = await this.#listAt(path, 'resources', signal);
+    // Of a version that it does not have the server answers the same page as a proxy in front of it may.
+    if (
+      list === null &&
+      (await this.#versionsIn(groupOf(apiVersion), { core: apiVersion, signal })).includes(apiVersion)
+    ) {
+      throw notListed('resources', path);
+    }
+    const found = list === null ? null : findResource(list, kind);
     if (found === null) {
-      throw new ClusterFailure('notFound', `The cluster knows no kind ${ref.kind} of ${ref.apiVersion}.`, {
-        status: 404,
-      });
+      throw new ClusterFailure('notFound', `The cluster knows no kind ${kind} of ${apiVersion}.`, { status: 404 });
     }
     this.#resources.set(key, found);
     return found;
@@ -699,19 +696,32 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
 
   /** Under which apiVersions of its group a kind is served, by the server's own word. */
   async #versionsServing({ apiVersion, kind }: CollectionRef, signal: AbortSignal): Promise<readonly string[]> {
-    const group = groupOf(apiVersion);
-    const versions = group === '' ? [apiVersion] : findVersions(await this.#discover('/apis', 'groups', signal), group);
     const serving: string[] = [];
-    for (const version of versions) {
+    for (const version of await this.#versionsIn(groupOf(apiVersion), { core: apiVersion, signal })) {
       const list = await this.#discover(groupPath(version), 'resources', signal);
       if (findResource(list, kind) !== null) serving.push(version);
     }
     return serving;
   }
 
+  /** The apiVersions of a group, by the server's own list; the core group, which is always there, is in none. */
+  async #versionsIn(
+    group: string,
+    { core, signal }: { readonly core: string; readonly signal: AbortSignal },
+  ): Promise<readonly string[]> {
+    return group === '' ? [core] : findVersions(await this.#discover('/apis', 'groups', signal), group);
+  }
+
   /** @throws ClusterFailure `unreachable` for whatever is not such a list: then nothing is known. */
-  async #discover(path: string, lists: 'groups' | 'resources', signal: AbortSignal): Promise<Json> {
-    const what = `the list of ${lists} at ${path}`;
+  async #discover(path: string, lists: Lists, signal: AbortSignal): Promise<Json> {
+    const found = await this.#listAt(path, lists, signal);
+    if (found === null) throw notListed(lists, path);
+    return found;
+  }
+
+  /** Null for a 404, whoever says it. */
+  async #listAt(path: string, lists: Lists, signal: AbortSignal): Promise<Json | null> {
+    const what = describeList(lists, path);
     const call: Call = {
       verb: 'get',
       resource: 'discovery',
@@ -723,9 +733,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
       signal,
     };
     const answer = await this.#tryAll(call);
-    if (answer.status === 404) {
-      throw new ClusterFailure('unreachable', `The API server does not answer with ${what} (404).`, { status: 404 });
-    }
+    if (answer.status === 404) return null;
     const found = expectSuccess(answer, call);
     if (!Array.isArray(found[lists])) throw notAnObject(what);
     return found;
@@ -920,6 +928,9 @@ function toClusterFailure(error: unknown): ClusterFailure {
   throw error;
 }
 
+/** What the server has of its own to find kinds by. */
+type Lists = 'groups' | 'resources';
+
 function expectSuccess(answer: ApiAnswer, call: Call): Json {
   if (answer.status < 200 || answer.status > 299) throw failureOfAnswer(answer, call);
   if (typeof answer.json !== 'object' || answer.json === null) throw notAnObject(call.what);
@@ -937,6 +948,16 @@ function toObject(json: Json, expected: ObjectRef): KubernetesObject {
     throw notAnObject(describeRef(expected));
   }
   return json as KubernetesObject;
+}
+
+function describeList(lists: Lists, path: string): string {
+  return `the list of ${lists} at ${path}`;
+}
+
+function notListed(lists: Lists, path: string): ClusterFailure {
+  return new ClusterFailure('unreachable', `The API server does not answer with ${describeList(lists, path)} (404).`, {
+    status: 404,
+  });
 }
 
 function notAnObject(what: string): ClusterFailure {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { fenceOn } from '../../traffic/fence';
 import { diff } from '../../traffic/json-patch';
 import type { TargetWrite } from '../target';
@@ -5,8 +6,10 @@ import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import type { KubernetesObject } from './objects';
 import type { PodTemplate } from './pod-config';
+import { withoutRestarts, withRestartsOf } from './restarts';
 import { targetNoteOn, withTargetNote, withTemplateNote } from './target-note';
 import type { TargetNote } from './target-note';
+import { withImage } from './track-manifest';
 
 /** What the release gave a Deployment, as the server has had it since: this is what is tested. */
 export interface GivenPods {
@@ -25,10 +28,8 @@ export interface PodsEdit {
   readonly given: string;
 }
 
-/** What `kubectl rollout restart` sets: the same pods anew, and nobody's edit. */
-const RESTARTED = 'kubectl.kubernetes.io/restartedAt';
-
 const PLACES_TOLD = 3;
+const DIGEST_LENGTH = 16;
 
 export function givenPods(object: KubernetesObject | null, container: string, write: TargetWrite): GivenPods {
   const note = ownNote(object, write);
@@ -59,11 +60,7 @@ export function editOfPods(view: DeploymentView, { container, image, asked, temp
 
 /** The given template, for a Deployment that has another one now: pods that somebody has restarted are not made anew for it. */
 export function givenAgain(template: PodTemplate, live: PodTemplate): PodTemplate {
-  const { [RESTARTED]: restarted } = annotationsOf(live);
-  const own = withoutRestart(template);
-  if (restarted === undefined) return own;
-  const metadata = own['metadata'] as Readonly<Record<string, unknown>> | undefined;
-  return { ...own, metadata: { ...metadata, annotations: { ...annotationsOf(own), [RESTARTED]: restarted } } };
+  return withRestartsOf(template, live);
 }
 
 /** The template to be given again to a Deployment that is there; null for none, and where no note says it. */
@@ -111,26 +108,24 @@ export function notingOwn(object: KubernetesObject, container: string, write: Ta
   return withTemplateNote(object, note, view.template);
 }
 
+/**
+ * All of a template but that container's image, in few characters: by this it is known, long after, that somebody has
+ * changed it, and not what. Restarts are none of it.
+ */
+export function settingsDigest(template: PodTemplate, container: string): string {
+  const settings = spoken(withoutRestarts(withImage(template, { container, image: '' })));
+  return createHash('sha256').update(JSON.stringify(settings)).digest('hex').slice(0, DIGEST_LENGTH);
+}
+
 /** Where two templates differ, as paths without their first slash; restarts aside, and what says nothing. */
 export function otherPlaces(one: PodTemplate, other: PodTemplate): string[] {
-  return diff(spoken(withoutRestart(one)), spoken(withoutRestart(other))).map(({ path }) => path.slice(1));
+  return diff(spoken(withoutRestarts(one)), spoken(withoutRestarts(other))).map(({ path }) => path.slice(1));
 }
 
 /** ` at spec/containers/0/env, … and 2 more places` */
 export function describePlaces(places: readonly string[]): string {
   const more = places.length > PLACES_TOLD ? ` and ${places.length - PLACES_TOLD} more places` : '';
   return ` at ${places.slice(0, PLACES_TOLD).join(', ')}${more}`;
-}
-
-function annotationsOf(template: PodTemplate): Readonly<Record<string, string>> {
-  return (template['metadata'] as { annotations?: Readonly<Record<string, string>> } | undefined)?.annotations ?? {};
-}
-
-function withoutRestart(template: PodTemplate): PodTemplate {
-  const { [RESTARTED]: _, ...annotations } = annotationsOf(template);
-  const { annotations: __, ...metadata } = (template['metadata'] ?? {}) as Readonly<Record<string, unknown>>;
-  const kept = Object.keys(annotations).length === 0 ? metadata : { ...metadata, annotations };
-  return { ...template, metadata: kept };
 }
 
 /** API servers of before answer `creationTimestamp: null`, and who writes that back writes nothing. */

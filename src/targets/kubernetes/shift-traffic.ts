@@ -16,8 +16,9 @@ const POLL_MS = 500;
 const GROWTH = 1.6;
 
 /**
- * Writes the document and waits until whoever serves it says so. A change that is never confirmed is taken back to
- * `previous`, under the next attempt's number, so that a late packet of it cannot land behind.
+ * Writes the document and waits until whoever serves it says so. A raise that is never confirmed is taken back to
+ * `previous`, under the next attempt's number, so that a late packet of it cannot land behind. A lowering stays written:
+ * of the two the lower weight is the safer one, and who serves it may only be slow to say so.
  *
  * @throws TargetFailure `unreachable` when it is not confirmed in `timeoutMs`, TrafficFailure.
  */
@@ -36,11 +37,15 @@ export async function shiftTraffic(
   };
   const why = await confirm(traffic, { document, signal, timeoutMs, ...(goesOn(traffic) ? { again } : {}) });
   if (why === null) return notes;
+  const written = `The weight ${document.weight} % was written, but it is not in force: ${why}`;
+  if (document.weight < previous.weight) {
+    throw new TargetFailure(
+      'unreachable',
+      `${written} It stays written, because it is less than ${previous.weight} %.`,
+    );
+  }
   await traffic.apply({ document: previous, fence: { ...fence, attempt: fence.attempt + 1 }, signal });
-  throw new TargetFailure(
-    'unreachable',
-    `The weight ${document.weight} % was written, but it is not in force: ${why} It was put back to ${previous.weight} %.`,
-  );
+  throw new TargetFailure('unreachable', `${written} It was put back to ${previous.weight} %.`);
 }
 
 /** What a way back says where somebody has deleted what splits the traffic; nothing otherwise. */

@@ -6,6 +6,12 @@ import type { PodTemplate } from './pod-config';
 /** On the new version's Deployment while a release has it: how it was made, for a roll back that has nothing but the cluster. */
 const TARGET_ANNOTATION = 'sluice.dev/target';
 
+/**
+ * On the Service that a release has made for the new version's pods: what of that note they are made of, because a
+ * Deployment that somebody deletes takes its own note along.
+ */
+export const KEPT_ANNOTATION = 'sluice.dev/kept';
+
 export interface TargetNote {
   readonly version: string;
   readonly plan: KubernetesTargetPlan;
@@ -26,6 +32,8 @@ export interface TargetNote {
 
 export interface NotedStable {
   readonly image: string;
+  /** The rest of its pods' template, as `settingsDigest` has it. Left out by workers of before. */
+  readonly settings?: string;
   /** Asked for; 0 for the first version of a service. */
   readonly replicas: number;
   /** The canary had its traffic before this release, and stable nobody to take it back to. */

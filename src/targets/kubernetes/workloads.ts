@@ -16,7 +16,7 @@ import type { Copies, PodTemplate } from './pod-config';
 import { describe, OWNER_LABEL } from './tracks';
 import type { Labels } from './tracks';
 import { withImage } from './track-manifest';
-import { targetNoteOn, withoutTargetNote } from './target-note';
+import { KEPT_ANNOTATION, targetNoteOn, withoutTargetNote } from './target-note';
 
 /**
  * On the stable Deployment while a promotion is under way: what it had before, images by container, and with
@@ -394,11 +394,17 @@ function hasLeft(object: KubernetesObject, fieldManager: string, fence: Fence): 
   return isHalfPromoted(object) || targetNoteOn(object) !== null || isOwned(object, fieldManager);
 }
 
-/** Gives back the fields of what a release made for good; an object of the user's own has none of them. */
+/** Gives back the fields of what a release made for good, without its note; an object of the user's own has none of them. */
 export async function giveBack(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
   const told = await cluster.find(ref, { signal: write.signal });
   const live = told ?? (await cluster.find(ref, { signal: write.signal, asked: true }));
-  if (live !== null && isMade(live)) await disown(cluster, ref, write);
+  if (live === null || !isMade(live)) return;
+  if (live.metadata.annotations?.[KEPT_ANNOTATION] !== undefined) {
+    await rewrite(cluster, ref, write, (object) =>
+      annotate(withFence(object, write.fence), { [KEPT_ANNOTATION]: null }),
+    );
+  }
+  await disown(cluster, ref, write);
 }
 
 /** What was removed stands until all of these are taken off it; empty where it is gone. */

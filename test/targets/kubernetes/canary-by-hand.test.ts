@@ -113,6 +113,8 @@ describeWithApiServer(
         const { spec } = await cluster.get(deploymentRef('checkout-canary'), { signal });
         return (spec as { template: Awaited<ReturnType<typeof templateOf>> }).template;
       };
+      const ofStable = (): string =>
+        `Deployment ${namespace}/checkout has another pod template than when the release began: the canary is compared with, and would be taken back to, other pods than before, and a promotion leaves stable this template with the new image.`;
       const told = (again: string): string =>
         `Deployment ${namespace}/checkout-canary had another pod template at spec/containers/0/env, and was given its own again${again}.`;
 
@@ -127,9 +129,72 @@ describeWithApiServer(
         const { spec } = await templateOf();
         const untouched = await target.reassert(look(4, 50));
 
-        expect(edited.foreignEdits).toEqual([told('')]);
+        expect(edited.foreignEdits).toEqual([told(''), ofStable()]);
         expect(spec.containers).toEqual([expect.not.objectContaining({ env: expect.anything() as unknown })]);
-        expect(untouched.foreignEdits).toEqual([]);
+        expect(untouched.foreignEdits).toEqual([ofStable()]);
+      });
+
+      describe('of a Deployment that somebody has deleted', () => {
+        const syncStable = async (): Promise<void> => {
+          const containers = [{ name: 'web', image: V1, env: [{ name: 'OF_STABLE', value: '1' }] }];
+          const patch = { spec: { template: { spec: { containers } } } };
+          await hand.patch(deploymentRef('checkout'), { type: 'merge', patch }, { signal });
+        };
+        const remove = () => hand.delete(deploymentRef('checkout-canary'), { signal });
+        const anew = `Deployment NS/checkout-canary was gone, and was made again`;
+        const saying = (sentence: string): string => sentence.replaceAll('NS', namespace);
+
+        it('is what was tested, also where stable has another one since', async () => {
+          await target.deploy(write(1));
+          await target.setWeight(shift(2, 50, 0));
+          const tested = await templateOf();
+          await syncStable();
+          await remove();
+          const gone = await target.reassert(look(3, 50));
+          const looked = await templateOf();
+          const later = await target.reassert(look(4, 50));
+          await remove();
+          const said = await target.setWeight(shift(5, 100, 50));
+          await setEnv('debug');
+          const edited = await target.reassert(look(6, 100));
+
+          expect(gone.foreignEdits).toEqual([saying(`${anew}.`)]);
+          expect(later.foreignEdits).toEqual([ofStable()]);
+          expect([looked, await templateOf()]).toEqual([tested, tested]);
+          expect(said).toContain(saying(`${anew} before that.`));
+          expect(edited.foreignEdits).toEqual([told(''), ofStable()]);
+        });
+
+        it('is that of stable where its Service is gone, too, and that is told', async () => {
+          await target.deploy(write(1));
+          await target.setWeight(shift(2, 50, 0));
+          await syncStable();
+          await remove();
+          await hand.delete(serviceRef('checkout-canary'), { signal });
+          const { foreignEdits } = await target.reassert(look(3, 50));
+          const later = await target.reassert(look(4, 50));
+
+          expect(foreignEdits).toContain(
+            saying(`${anew} like Deployment NS/checkout is now, because what was tested is noted nowhere else.`),
+          );
+          expect((await templateOf()).spec.containers[0]?.env).toBeDefined();
+          expect(later.foreignEdits).toEqual([]);
+        });
+
+        it('is what it was in one of the user’s own, with labels by which it is found', async () => {
+          const labels = { app: 'own-canary' };
+          const own = shopDeployment({ namespace, name: 'checkout-canary' }, { image: V1, replicas: 0, labels });
+          await hand.create(own, { signal });
+          await annotate({ own: 'kept' });
+          await target.deploy(write(1));
+          await target.setWeight(shift(2, 50, 0));
+          await remove();
+          await target.reassert(look(3, 50));
+          const { metadata, spec } = await templateOf();
+
+          expect(metadata.annotations).toEqual({ own: 'kept' });
+          expect(spec.containers).toEqual([expect.objectContaining({ image: V2 })]);
+        });
       });
 
       it('is put back before a canary rolls out again that somebody has paused', async () => {
@@ -242,6 +307,8 @@ describeWithApiServer(
         target = targetOf(injecting(cluster));
         await target.deploy(write(1));
         await target.setWeight(shift(2, 50, 0));
+        // With the Service goes what the release has kept there.
+        await hand.delete(serviceRef('checkout-canary'), { signal });
         await hand.delete(deploymentRef('checkout-canary'), { signal });
         await failureOf(targetOf(refusing(injecting(cluster), 'checkout-canary')).reassert(look(3, 50)));
         const admitted = await target.reassert(look(4, 50));
@@ -268,6 +335,24 @@ describeWithApiServer(
         expect((await templateOf()).spec.containers).toEqual([expect.objectContaining({ image: V2 })]);
         expect((await templateOf()).spec.containers[0]?.env).toBeUndefined();
       });
+    });
+
+    it('a restart of stable is no edit of it, and another template of it is told, and left to whoever gave it that', async () => {
+      const patchStable = (template: Readonly<Record<string, unknown>>) =>
+        hand.patch(deploymentRef('checkout'), { type: 'merge', patch: { spec: { template } } }, { signal });
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 50, 0));
+      await patchStable({ metadata: { annotations: { 'kubectl.kubernetes.io/restartedAt': 'now' } } });
+      const restarted = await target.reassert(look(3, 50));
+      await patchStable({ metadata: { annotations: { 'checksum/config': 'f00' } } });
+      const edited = await target.reassert(look(4, 50));
+      const { spec } = await cluster.get(deploymentRef('checkout'), { signal });
+
+      expect(restarted.foreignEdits).toEqual([]);
+      expect(edited.foreignEdits).toEqual([
+        expect.stringMatching(/checkout has another pod template than when the release began/),
+      ]);
+      expect(spec).toMatchObject({ template: { metadata: { annotations: { 'checksum/config': 'f00' } } } });
     });
 
     it('a canary that somebody has paused is told and resumed, so that its pods are looked at', async () => {

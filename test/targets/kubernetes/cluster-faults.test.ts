@@ -382,6 +382,50 @@ describe('a 404 without the API server’s own words', () => {
     expect([listed.kind, all.kind]).toEqual([kind, kind]);
   });
 
+  const MONITORS = 'monitoring.coreos.com';
+  const monitor = { apiVersion: `${MONITORS}/v1`, kind: 'ServiceMonitor', namespace: 'shop', name: 'web' };
+
+  it.each<[string, Readonly<Record<string, Handler>>, string, string]>([
+    [
+      'the group is not there',
+      { '/apis': groups() },
+      'notFound',
+      `The cluster knows no kind ServiceMonitor of ${MONITORS}/v1.`,
+    ],
+    [
+      'its own list has others',
+      { [`/apis/${MONITORS}/v1`]: resources('Prometheus') },
+      'notFound',
+      `The cluster knows no kind ServiceMonitor of ${MONITORS}/v1.`,
+    ],
+    [
+      'the group is there',
+      {
+        '/apis': answer(200, { groups: [{ name: MONITORS, versions: [{ groupVersion: `${MONITORS}/v1` }] }] }),
+      },
+      'unreachable',
+      `The API server does not answer with the list of resources at /apis/${MONITORS}/v1 (404).`,
+    ],
+    [
+      'nothing else is answered',
+      {},
+      'unreachable',
+      'The API server does not answer with the list of groups at /apis (404).',
+    ],
+    [
+      'another page is answered',
+      { [`/apis/${MONITORS}/v1`]: answer(200, { login: 'first' }) },
+      'unreachable',
+      `The API server answered something else than the list of resources at /apis/${MONITORS}/v1.`,
+    ],
+  ])('is no word about a kind that has not been heard of: %s', async (_name, paths, kind, message) => {
+    serve(paths);
+
+    const found = await failureOf(connect().find(monitor, { signal }));
+
+    expect([found.kind, found.message]).toEqual([kind, message]);
+  });
+
   it('is no end of a route on the way back, and what the server says itself is', async () => {
     const services = { namespace: 'shop', stable: 'web', canary: 'web-canary' };
     const fence = { release: 'r1', epoch: 1, step: 1, attempt: 1 };

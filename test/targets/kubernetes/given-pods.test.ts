@@ -41,6 +41,26 @@ describe('what a release gave a Deployment', () => {
     ['an environment variable', { env: [] }, 'another pod template at spec/containers/0/env'],
     ['a label', { metadata: { labels: { app: 'other' } } }, 'another pod template at metadata/labels/app'],
     ['a restart', { metadata: { annotations: { [RESTARTED]: '2026-01-01T00:00:00Z' } } }, null],
+    ['a restart of OpenShift’s', { metadata: { annotations: { 'openshift.openshift.io/restartedAt': 'now' } } }, null],
+    ['a restart of somebody’s own', { metadata: { annotations: { 'ops.example/restarted-at': 'now' } } }, null],
+    ['a restart of Rancher’s', { metadata: { annotations: { 'cattle.io/timestamp': 'now' } } }, null],
+    ['a restart of Keel’s', { metadata: { annotations: { 'keel.sh/update-time': 'now' } } }, null],
+    [
+      'a restart of Reloader’s',
+      { metadata: { annotations: { 'reloader.stakater.com/last-reloaded-from': '{}' } } },
+      null,
+    ],
+    ['a restart of Reloader’s by a variable', { env: [{ name: 'STAKATER_WEB_CONFIGMAP', value: 'f00' }] }, null],
+    [
+      'a variable beside that of a restart',
+      { env: [{ name: 'MODE' }, { name: 'STAKATER_WEB_SECRET', value: 'f00' }] },
+      'another pod template at spec/containers/0/env',
+    ],
+    [
+      'an annotation that is called almost so',
+      { metadata: { annotations: { 'ops.example/neverRestartedAt': 'now' } } },
+      'another pod template at metadata/annotations',
+    ],
     ['a field that says nothing', { metadata: { creationTimestamp: null } }, null],
   ])('%s, where somebody has changed it, is told for what it is', (_, changes, found) => {
     const edit = editOfPods(view(changes), given());
@@ -65,6 +85,16 @@ describe('what a release gave a Deployment', () => {
     const again = givenAgain(template({ metadata: { annotations: { [RESTARTED]: 'before', own: 'kept' } } }), live);
 
     expect(again).toEqual(template({ metadata: { annotations: { own: 'kept', [RESTARTED]: 'now' } } }));
+  });
+
+  it('is put back with the variable of a restart that was asked for, and without the edit beside it', () => {
+    const hash = (value: string) => ({ name: 'STAKATER_WEB_CONFIGMAP', value });
+    const live = template({ env: [{ name: 'MODE', value: 'debug' }, hash('now')] });
+    const again = givenAgain(template({ env: [hash('before'), { name: 'OWN', value: 'kept' }] }), live);
+    const none = givenAgain(template({ env: [hash('before')] }), template());
+
+    expect(again).toEqual(template({ env: [{ name: 'OWN', value: 'kept' }, hash('now')] }));
+    expect(none).toEqual(template());
   });
 
   it('is not known by the note of another release, nor by one without a template', () => {

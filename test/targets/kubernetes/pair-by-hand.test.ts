@@ -455,6 +455,33 @@ describeWithApiServer('what others do to blue and green meanwhile, against a rea
     expect(await selected('checkout-green')).toBe('green');
   });
 
+  it('a new one that somebody has deleted is made of what was tested, whatever the old one is by then', async () => {
+    const templateOf = async () => (await specOf<{ template: unknown }>('Deployment', 'checkout-green')).template;
+    await target.deploy(write(1));
+    const tested = await templateOf();
+    const containers = [{ name: 'web', image: V1, env: [{ name: 'OF_BLUE', value: '1' }] }];
+    await patch('Deployment', 'checkout-blue', { spec: { template: { spec: { containers } } } });
+    await hand.delete(refOf('Deployment', 'checkout-green'), { signal });
+    const { foreignEdits } = await target.reassert(look(2, 0));
+    const looked = await templateOf();
+    await hand.delete(refOf('Deployment', 'checkout-green'), { signal });
+    const said = await target.setWeight(shift(3, 100, 0));
+    const annotated = await cluster.get(refOf('Service', 'checkout-green'), { signal });
+    await target.promote({ ...write(4), ...promotion });
+    await target.removeCanary(write(5));
+    const { metadata } = await cluster.get(refOf('Service', 'checkout-green'), { signal });
+
+    const anew = `Deployment ${namespace}/checkout-green was gone, and was made again`;
+    expect(foreignEdits).toEqual([
+      `${anew}.`,
+      `Deployment ${namespace}/checkout-blue has another pod template than when the release began: the way back is to other pods than before.`,
+    ]);
+    expect(said).toContain(`${anew} before that.`);
+    expect([looked, await templateOf()]).toEqual([tested, tested]);
+    expect(annotated.metadata.annotations).toHaveProperty(['sluice.dev/kept']);
+    expect(Object.keys(metadata.annotations ?? {})).toEqual(['sluice.dev/fence']);
+  });
+
   it('an admission controller that rewrites images is nobody’s edit', async () => {
     const admitting = mirroring(cluster);
     target = targetOf({}, admitting);

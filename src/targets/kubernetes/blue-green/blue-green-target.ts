@@ -28,9 +28,12 @@ import {
   noting,
   notingOwn,
   rollingOut,
+  settingsDigest,
   toBeGivenAgain,
 } from '../given-pods';
 import type { GivenPods, PodsEdit } from '../given-pods';
+import { describeMadeAgain, keepNote, keptNote, keptTemplate } from '../kept-note';
+import type { KeptNote } from '../kept-note';
 import type { KubernetesObject } from '../objects';
 import type { PodTemplate } from '../pod-config';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
@@ -61,7 +64,7 @@ import {
   refuseWithoutStable,
 } from '../track-checks';
 import type { KubernetesTargetDeps } from '../track-checks';
-import { trackDeployment, trackService, withImage } from '../track-manifest';
+import { canarySelector, trackDeployment, trackService, withImage } from '../track-manifest';
 import { describe, replicasFor, selects, SERVICE_LABEL, TRACK_LABEL } from '../tracks';
 import { isReadyNow, waitUntilReady } from '../wait-ready';
 import {
@@ -296,6 +299,7 @@ class BlueGreenTarget implements Target {
       this.#editOfNext(pair, write) === null &&
       !next.view.paused &&
       (roles === null || before === null || before === roles.image) &&
+      !this.#hasOtherSettings(pair) &&
       selected.foreignEdits.length === 0 &&
       selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
       (routing === undefined || (routing.foreignEdits.length === 0 && !differs(routing, documentOf(write))))
@@ -446,6 +450,12 @@ class BlueGreenTarget implements Target {
     return view === null ? null : editOfPods(view, this.#givenTo(pair, write));
   }
 
+  /** Somebody has changed the old one's template beside its image: that is his, and is told. */
+  #hasOtherSettings({ old, roles, container }: PairView): boolean {
+    if (old.view === null || roles?.settings === undefined) return false;
+    return settingsDigest(old.view.template, container.name) !== roles.settings;
+  }
+
   /** Somebody has given the old one another image: it gets its own again. A sentence for people, or null. */
   async #giveOldItsImage({ old, container, roles }: PairView, write: TargetWrite): Promise<string | null> {
     const image = old.view === null ? null : imageIn(old.view, container.name);
@@ -498,13 +508,30 @@ class BlueGreenTarget implements Target {
 
   /** The new version as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
   async #ensureNext(pair: PairView, write: TargetWrite, size: number): Promise<void> {
-    const given = toBeGivenAgain(this.#givenTo(pair, write), pair.next.view);
-    await this.#makeNext(pair, write, { size, given, resumes: true });
+    const { next } = pair;
+    const kept = next.view === null ? await this.#kept(pair, write) : null;
+    const given =
+      kept === null
+        ? toBeGivenAgain(this.#givenTo(pair, write), next.view)
+        : keptTemplate(kept, { ...canarySelector(there(pair.old), next.labels), ...next.selector });
+    await this.#makeNext(pair, write, { size, given, kept, resumes: true });
+  }
+
+  /** What the release has noted on a Deployment of the new version that is gone; null where nothing has kept that. */
+  #kept({ next }: PairView, write: TargetWrite): Promise<KeptNote | null> {
+    return keptNote(this.#cluster, serviceRef(this.#plan.namespace, next.preview), write);
+  }
+
+  /** `Deployment … was gone, and was made again`, and of what. */
+  async #describeMadeAgain(pair: PairView, write: TargetWrite): Promise<string> {
+    const { old, next } = pair;
+    const like = { namespace: this.#plan.namespace, name: old.name };
+    return `Deployment ${this.#shown(next.name)} ${describeMadeAgain(await this.#kept(pair, write), like)}`;
   }
 
   /**
-   * The new version on the idle colour, at a size; `given` is the template that the release has given it before. One
-   * that somebody has paused rolls out by the same write where that `resumes` it. Answers what people should know about it,
+   * The new version on the idle colour, at a size; `given` is the template that the release has given it before, and `kept`
+   * the note of one that is gone. One that somebody has paused rolls out by the same write where that `resumes` it. Answers what people should know about it,
    * or nothing.
    */
   async #makeNext(
@@ -513,8 +540,14 @@ class BlueGreenTarget implements Target {
     {
       size,
       given = null,
+      kept = null,
       resumes = false,
-    }: { readonly size: number; readonly given?: PodTemplate | null; readonly resumes?: boolean },
+    }: {
+      readonly size: number;
+      readonly given?: PodTemplate | null;
+      readonly kept?: KeptNote | null;
+      readonly resumes?: boolean;
+    },
   ): Promise<string> {
     const { old, next, container, roles } = pair;
     const change = { container: container.name, image: imageOf(write) };
@@ -522,7 +555,7 @@ class BlueGreenTarget implements Target {
       version: write.version,
       plan: this.#plan,
       ...(roles === null ? {} : { roles }),
-      ...admittedAgain(next.object, write, given),
+      ...(kept?.admitted === undefined ? admittedAgain(next.object, write, given) : { admitted: kept.admitted }),
     };
     const like = there(old);
     const made = trackDeployment(
@@ -552,6 +585,8 @@ class BlueGreenTarget implements Target {
       refuseLate(await pair.active.observe({ signal: write.signal, fresh: true }), write, this.#plan);
       await resize(this.#cluster, this.#refOf(next), size, write, admittedNote(answered, write) ?? undefined);
     }
+    const refs = { of: this.#refOf(next), on: serviceRef(this.#plan.namespace, next.preview) };
+    await keepNote(this.#cluster, refs, write);
     return isMade(object) ? '' : differencesFrom(like, object, next);
   }
 
@@ -581,6 +616,7 @@ class BlueGreenTarget implements Target {
       if (edit === null) await resume(this.#cluster, this.#refOf(next), write);
       edits.push(`${shown} was paused, and was resumed before that.`);
     }
+    const anew = next.view === null ? await this.#describeMadeAgain(pair, write) : null;
     const put = async (): Promise<void> => {
       if (next.view === null || isEdited) {
         await this.#ensureNext(pair, write, Math.max(needed, next.view?.replicas ?? 0));
@@ -609,6 +645,7 @@ class BlueGreenTarget implements Target {
       const how = failed === null ? again : `could not be given ${edit.given} yet: ${failed}`;
       edits.push(`${shown} had ${edit.found}, and ${how}`);
     } else if (failed !== null) edits.push(`${shown} lacks pods: ${failed}`);
+    else if (anew !== null) edits.push(`${anew} before that.`);
     return edits;
   }
 
@@ -754,7 +791,7 @@ class BlueGreenTarget implements Target {
       if (edit === null) await resume(this.#cluster, this.#refOf(next), write);
     }
     if (next.view === null) {
-      edits.push(`${shown(next)} was gone, and was made again.`);
+      edits.push(`${await this.#describeMadeAgain(pair, write)}.`);
       if (old.view !== null) await this.#ensureNext(pair, write, size);
     } else if (edit !== null) {
       edits.push(`${shown(next)} had ${edit.found}, and was given ${edit.given} again.`);
@@ -766,6 +803,11 @@ class BlueGreenTarget implements Target {
     if (old.view === null) return [...edits, `${shown(old)} is gone: there is no way back to its version.`];
     const before = await this.#giveOldItsImage(pair, write);
     if (before !== null) edits.push(before);
+    if (this.#hasOtherSettings(pair)) {
+      edits.push(
+        `${shown(old)} has another pod template than when the release began: the way back is to other pods than before.`,
+      );
+    }
     // Its autoscaler may shrink it while it has no traffic; without any pods it would be no way back.
     if (old.view.replicas === 0 && roles?.replicas !== 0) {
       edits.push(`${shown(old)} was scaled to 0, and was given its pods again.`);
@@ -866,6 +908,7 @@ function rolesFor({ old, next, container }: PairView, { fence }: TargetWrite): R
     next: next.colour,
     selectors: { old: { ...old.selector }, next: { ...next.selector } },
     image: container.image,
+    settings: settingsDigest(there(old).template, container.name),
     replicas: there(old).replicas,
   };
 }

@@ -18,6 +18,8 @@ const Roles = z.object({
   selectors: z.object({ old: Labels, next: Labels }),
   /** The old one's image, by which somebody else's change of it is known. */
   image: z.string(),
+  /** The rest of its pods' template, as `settingsDigest` has it. Workers of before left it out. */
+  settings: z.string().optional(),
   /** How many pods the old one was to have when the release began; 0 for the first version. Workers of before left it out. */
   replicas: z.number().optional(),
 });

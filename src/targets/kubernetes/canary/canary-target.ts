@@ -27,9 +27,12 @@ import {
   noting,
   notingOwn,
   rollingOut,
+  settingsDigest,
   toBeGivenAgain,
 } from '../given-pods';
 import type { PodsEdit } from '../given-pods';
+import { describeMadeAgain, keepNote, keptNote, keptTemplate } from '../kept-note';
+import type { KeptNote } from '../kept-note';
 import type { KubernetesObject } from '../objects';
 import { copiesIn, withCopies, withOriginals } from '../pod-config';
 import type { Copies, PodTemplate } from '../pod-config';
@@ -621,13 +624,18 @@ class CanaryTarget implements Target {
     const seen = tracks.canary !== null && readinessOf(tracks.canary, needed).kind === 'ready';
     if (seen && (await isReadyNow(this.#cluster, at, { needed, signal }))) return [];
     const more = (tracks.canary?.replicas ?? 0) < needed;
+    const told = `Deployment ${namespace}/${tracks.canaryName}`;
+    const anew =
+      tracks.canary === null
+        ? [`${told} ${describeMadeAgain(await this.#kept(tracks, write), tracks.stable)} before that.`]
+        : [];
     const put = async (): Promise<void> => {
       if (tracks.canary === null) await this.#ensureCanary(tracks, write, 1);
       if (more) await this.#resizeCanary(tracks, needed, write);
     };
     if (!(await this.#isRaised(tracks, write))) {
       const failed = await failureInTheWayDown(put);
-      return failed === null ? [] : [`Deployment ${namespace}/${tracks.canaryName} lacks pods: ${failed}`];
+      return failed === null ? anew : [`${told} lacks pods: ${failed}`];
     }
     await put();
     await waitUntilReady(this.#cluster, at, {
@@ -637,7 +645,7 @@ class CanaryTarget implements Target {
       signal,
       justChanged: more || tracks.canary === null,
     });
-    return [];
+    return anew;
   }
 
   #resizeCanary({ canaryName, container }: TracksView, replicas: number, write: TargetWrite): Promise<void> {
@@ -673,7 +681,7 @@ class CanaryTarget implements Target {
       const routing = await tracks.traffic.observe({ signal, fresh });
       const foreignEdits = [
         ...routing.foreignEdits,
-        ...this.#editsOf(tracks, write),
+        ...(await this.#editsOf(tracks, write)),
         ...this.#editsOfStable(tracks, write),
       ];
       return { tracks, routing, foreignEdits };
@@ -683,10 +691,10 @@ class CanaryTarget implements Target {
     return asAsked || this.#cluster.watching === undefined ? told : look(true);
   }
 
-  #editsOf(tracks: TracksView, write: WeightWrite): string[] {
+  async #editsOf(tracks: TracksView, write: WeightWrite): Promise<string[]> {
     const { canary, canaryName } = tracks;
     const shown = `Deployment ${this.#plan.namespace}/${canaryName}`;
-    if (canary === null) return [`${shown} was gone, and was made again.`];
+    if (canary === null) return [`${shown} ${describeMadeAgain(await this.#kept(tracks, write), tracks.stable)}.`];
     const edits = canary.paused ? [`${shown} was paused, and was resumed.`] : [];
     const edit = this.#editOfCanary(tracks, write);
     if (edit !== null) return [...edits, `${shown} had ${edit.found}, and was given ${edit.given} again.`];
@@ -708,9 +716,15 @@ class CanaryTarget implements Target {
     if (noted === null || isBeingPromoted(stableObject, write.fence.release)) return [];
     const shown = `Deployment ${stable.namespace}/${stable.name}`;
     if (this.#carriers.isScaledDown(tracks, write)) return [`${shown} was scaled to 0, and was given its pods again.`];
-    if (container.image === noted.image) return [];
+    const { image, settings } = noted;
+    if (container.image === image) {
+      if (settings === undefined || settings === settingsDigest(stable.template, container.name)) return [];
+      return [
+        `${shown} has another pod template than when the release began: the canary is compared with, and would be taken back to, other pods than before, and a promotion leaves stable this template with the new image.`,
+      ];
+    }
     return [
-      `${shown} has the image ${container.image}; when the release began it was ${noted.image}: the canary is compared with, and would be taken back to, another version than before.`,
+      `${shown} has the image ${container.image}; when the release began it was ${image}: the canary is compared with, and would be taken back to, another version than before.`,
     ];
   }
 
@@ -772,14 +786,31 @@ class CanaryTarget implements Target {
   }
 
   /** The canary as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
-  #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
-    const { canary, canaryObject, container } = tracks;
-    const given = toBeGivenAgain(givenPods(canaryObject, container.name, write), canary);
-    return this.#makeCanary(tracks, write, { replicas, given, resumes: true });
+  async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
+    const { stable, canary, canaryObject, container, labels, selectors } = tracks;
+    const kept = canary === null ? await this.#kept(tracks, write) : null;
+    const given =
+      kept === null
+        ? toBeGivenAgain(givenPods(canaryObject, container.name, write), canary)
+        : keptTemplate(kept, { ...canarySelector(stable, labels), ...selectors.canary });
+    return this.#makeCanary(tracks, write, { replicas, given, kept, resumes: true });
+  }
+
+  /** What the release has noted on a canary that is gone; null where nothing has kept that. */
+  async #kept({ canaryService }: TracksView, write: TargetWrite): Promise<KeptNote | null> {
+    if (sharesByReplicas(this.#plan)) return null;
+    return keptNote(this.#cluster, serviceRef(this.#plan.namespace, canaryService), write);
+  }
+
+  async #keep({ canaryName, canaryService }: TracksView, write: TargetWrite): Promise<void> {
+    const { namespace } = this.#plan;
+    if (sharesByReplicas(this.#plan)) return;
+    const refs = { of: deploymentRef(namespace, canaryName), on: serviceRef(namespace, canaryService) };
+    await keepNote(this.#cluster, refs, write);
   }
 
   /**
-   * `given`: the template that the release has given it before. `carries`: it has the traffic, so it is taken over as it
+   * `given`: the template that the release has given it before; `kept`: the same of one that is gone. `carries`: it has the traffic, so it is taken over as it
    * is, and no pod of it is made anew. `resumes`: one that somebody has paused rolls out by the same write.
    */
   async #makeCanary(
@@ -788,23 +819,25 @@ class CanaryTarget implements Target {
     {
       replicas,
       given = null,
+      kept = null,
       carries = false,
       resumes = false,
     }: {
       readonly replicas: number;
       readonly given?: PodTemplate | null;
+      readonly kept?: KeptNote | null;
       readonly carries?: boolean;
       readonly resumes?: boolean;
     },
   ): Promise<void> {
     const { stable, stableObject, container, canaryObject } = tracks;
     const change = { container: container.name, image: imageOf(write) };
-    const noted = notedStable(tracks, write) ?? notedAnew(tracks, carries);
+    const noted = notedStable(tracks, write) ?? kept?.stable ?? notedAnew(tracks, carries);
     const note = {
       version: write.version,
       plan: this.#plan,
       stable: noted,
-      ...admittedAgain(canaryObject, write, given),
+      ...(kept?.admitted === undefined ? admittedAgain(canaryObject, write, given) : { admitted: kept.admitted }),
     };
     const copies = carries || given !== null ? null : await this.#copies(tracks, write);
     const original = { ...stable, template: copies === null ? stable.template : withOriginals(stable.template) };
@@ -828,8 +861,9 @@ class CanaryTarget implements Target {
     };
     try {
       const after = await ensureUnlessLate(this.#cluster, tracks.traffic, wanted, write, adopt);
-      if (given === null)
+      if (given === null || kept !== null)
         await noteAdmitted(this.#cluster, { before: canaryObject, after, container: container.name }, write);
+      await this.#keep(tracks, write);
     } catch (error) {
       // The copies were made for a canary that is not to be.
       const late = error instanceof TargetFailure && error.kind === 'fenceLost';

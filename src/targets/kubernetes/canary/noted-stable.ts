@@ -1,5 +1,6 @@
 import { fenceOn } from '../../../traffic/fence';
 import type { TargetWrite } from '../../target';
+import { settingsDigest } from '../given-pods';
 import { targetNoteOn } from '../target-note';
 import type { NotedStable } from '../target-note';
 import type { TracksView } from './tracks-view';
@@ -23,10 +24,10 @@ export function notedStable(
 
 /** Stable as it is now; of a canary that is taken over with its traffic also how many pods stable had before that. */
 export function notedAnew({ stable, container, canaryObject }: TracksView, carries: boolean): NotedStable {
-  const { image } = container;
-  if (!carries) return { image, replicas: stable.replicas };
+  const was = { image: container.image, settings: settingsDigest(stable.template, container.name) };
+  if (!carries) return { ...was, replicas: stable.replicas };
   const before = canaryObject === null ? 0 : (targetNoteOn(canaryObject)?.stable?.replicas ?? 0);
-  return { image, replicas: Math.max(stable.replicas, before), carried: true };
+  return { ...was, replicas: Math.max(stable.replicas, before), carried: true };
 }
 
 /** True for a canary that had its traffic before this release, or has never been this one's. */
