@@ -586,6 +586,26 @@ describe('the outages that were seen', () => {
     expect(await follow(four(fault))).toBe(20_000);
   });
 
+  it('are told with when they began', async () => {
+    let nowMs = 0;
+    const outages = new ApiOutages(() => nowMs);
+    api.handlers = [
+      (request, response, body) => {
+        nowMs += 1_000;
+        reset(request, response, body);
+      },
+    ];
+    const cluster = connect({ outages, retry: { ...quick, maxTries: 2 } });
+
+    const first = await failureOf(cluster.get(ref, { signal }));
+    const later = await failureOf(cluster.get(ref, { signal }));
+
+    expect(first.message).not.toContain('away');
+    const since = new Date(outages.awaySince() ?? 0).toISOString();
+    expect(later.message).toBe(`${first.message} It has been away since ${since}.`);
+    expect(later.kind).toBe('unreachable');
+  });
+
   it('are not a server that is overloaded, nor a single failure', async () => {
     expect(await follow(four(status(429, 'TooManyRequests', 'too many requests')))).toBe(0);
     expect(await follow([reset, found])).toBe(0);
