@@ -1,5 +1,6 @@
 import { Connections } from '../activities/connections';
 import type { ActivityDeps } from '../activities/deps';
+import { tellWait, tellWaited } from '../activities/waits';
 import { createMetricSource } from '../metrics/create-source';
 import type { ClosableMetricSource } from '../metrics/metric-source';
 import { createSlackNotifier } from '../notify/slack';
@@ -55,7 +56,7 @@ function openCluster(env: Readonly<Record<string, string | undefined>>, counter:
   try {
     // A worker reads the same objects again and again, for each operation of a release; so it watches them.
     const retry = { budgetMs: CLUSTER_DEFAULTS.activityRetryBudgetMs };
-    return watchObjects(connectCluster({ env, counter, retry }));
+    return watchObjects(connectCluster({ env, counter, retry }), { onWait: tellWait, onWaited: tellWaited });
   } catch (error) {
     if (!(error instanceof ClusterFailure)) throw error;
     throw new TargetFailure('invalidTarget', error.message, { cause: error });

@@ -83,6 +83,8 @@ export interface Cluster {
   readonly outages?: Outages;
   /** Told of each wait when it begins, a sentence that says how long it may last; left out where nobody hears it. */
   readonly onWait?: (sentence: string) => void;
+  /** Told when what was waited for last is over: pods are there, or will not be. */
+  readonly onWaited?: () => void;
 }
 
 export interface Watching {
