@@ -1,4 +1,5 @@
 import { activityInfo, cancellationSignal, Context } from '@temporalio/activity';
+import { cutText } from '../analysis/bounded-text';
 import type { MetricSource } from '../metrics/metric-source';
 import type { Reassertion, Target, TargetWrite, WriteFence } from '../targets/target';
 import type {
@@ -7,11 +8,16 @@ import type {
   MeasureResult,
   ReleaseActivities,
   TargetRef,
+  WaitDetails,
 } from '../workflows/activity-types';
 import type { Fence } from '../workflows/api';
 import type { ActivityDeps } from './deps';
 import { toActivityFailure } from './failures';
 import { measure } from './measure';
+import { hearWaits } from './waits';
+
+/** A sentence about one object; each beat carries it. */
+const WAIT_CHARS = 1_000;
 
 /** A quarter of the heartbeat timeout, so that two late beats are no death. */
 const HEARTBEAT_EVERY_MS = 1_000;
@@ -104,9 +110,15 @@ function onTarget<T>(
 /** Heartbeats while it runs, so that a dead worker is noticed and a cancellation arrives; failures get their names. */
 async function act<T>(run: () => Promise<T>): Promise<T> {
   const context = Context.current();
-  const beat = setInterval(() => context.heartbeat(), HEARTBEAT_EVERY_MS);
+  const { attempt } = context.info;
+  // Temporal keeps the last one's details for the next attempt, too, which says by itself what it waits for.
+  let details: WaitDetails | undefined;
+  const beat = setInterval(() => context.heartbeat(details), HEARTBEAT_EVERY_MS);
+  const hear = (sentence: string | null): void => {
+    details = sentence === null ? undefined : { attempt, waits: cutText(sentence, WAIT_CHARS) };
+  };
   try {
-    return await run();
+    return await hearWaits(hear, run);
   } catch (error) {
     throw toActivityFailure(error);
   } finally {

@@ -187,6 +187,7 @@ export function createLineViewer(session: Session, print: (line: string) => void
     show(status) {
       for (const line of changeLines(previous, status, session.look)) print(line);
       tellTrouble(session, previous, status);
+      if (status.waits !== undefined && status.waits !== previous?.waits) print(safeText(status.waits));
       previous = status;
     },
     trouble: (sentence) => session.warn(sentence),

@@ -25,6 +25,7 @@ import type {
   RollbackMessage,
   UpdateName,
 } from '../workflows/api';
+import type { WaitDetails } from '../workflows/activity-types';
 import { SEARCH_KEYS } from '../workflows/search-attribute-keys';
 import { releaseStartOptions } from '../workflows/start-options';
 import type { ReleaseStartOptions } from '../workflows/start-options';
@@ -235,6 +236,8 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     const [status, info] = await Promise.all([askWorkflow<ReleaseStatus>(handle, 'status'), handle.describe()]);
     if (status.endedAt !== null || info.runId !== status.runId) return status;
     if (!endedFromOutside(info)) {
+      const waits = waitOf(info);
+      if (waits !== null) return { ...status, message: `${status.message} ${waits}`, waits };
       const trouble = troubleOf(info);
       return trouble === null ? status : { ...status, message: trouble.sentence, trouble: trouble.why };
     }
@@ -630,6 +633,17 @@ function troubleOf(info: WorkflowExecutionDescription): { readonly sentence: str
   const why = pending.lastFailure?.message ?? '';
   const failed = `${pending.activityType?.name ?? 'An activity'} failed ${tries === 1 ? 'once' : `${tries} times`}`;
   return { sentence: `${failed} and is tried again: ${why}`, why };
+}
+
+/** What an activity waits for in the attempt that is under way: that is newer than why the one before it failed. */
+function waitOf(info: WorkflowExecutionDescription): string | null {
+  for (const { attempt, heartbeatDetails } of info.raw.pendingActivities ?? []) {
+    const payload = heartbeatDetails?.payloads?.[0];
+    if (payload === undefined) continue;
+    const said = defaultPayloadConverter.fromPayload<Partial<WaitDetails> | null>(payload);
+    if (said?.attempt === attempt && typeof said?.waits === 'string') return said.waits;
+  }
+  return null;
 }
 
 /** Temporal's query language quotes with single quotes and escapes with a backslash. */

@@ -1,5 +1,6 @@
 import { Connections } from '../activities/connections';
 import type { ActivityDeps } from '../activities/deps';
+import { tellWait, tellWaited } from '../activities/waits';
 import { createMetricSource } from '../metrics/create-source';
 import type { ClosableMetricSource } from '../metrics/metric-source';
 import { createSlackNotifier } from '../notify/slack';
@@ -8,6 +9,7 @@ import { createTarget } from '../targets/create-target';
 import type * as ClusterModule from '../targets/kubernetes/cluster';
 import type { Cluster } from '../targets/kubernetes/cluster';
 import { ClusterFailure } from '../targets/kubernetes/cluster-failure';
+import { CLUSTER_DEFAULTS } from '../targets/kubernetes/defaults';
 import { watchObjects } from '../targets/kubernetes/watched-objects';
 import { RequestCounter } from '../targets/kubernetes/request-counter';
 import { TargetFailure } from '../targets/target';
@@ -53,7 +55,8 @@ function openCluster(env: Readonly<Record<string, string | undefined>>, counter:
   const { connectCluster } = require('../targets/kubernetes/cluster') as typeof ClusterModule;
   try {
     // A worker reads the same objects again and again, for each operation of a release; so it watches them.
-    return watchObjects(connectCluster({ env, counter }));
+    const retry = { budgetMs: CLUSTER_DEFAULTS.activityRetryBudgetMs };
+    return watchObjects(connectCluster({ env, counter, retry }), { onWait: tellWait, onWaited: tellWaited });
   } catch (error) {
     if (!(error instanceof ClusterFailure)) throw error;
     throw new TargetFailure('invalidTarget', error.message, { cause: error });

@@ -5,6 +5,14 @@ import type { JudgeState, Judgement } from '../analysis/verdict';
 import type { AnalysisPlan, Colour, SmokeTestStep, TargetPlan, TrafficMatchPlan } from '../spec/plan-types';
 import type { Compensation, Fence, Measurement, ReleaseEvent, ReleaseStatus } from './api';
 
+/** What an activity's heartbeats say, where there is something to say. */
+export interface WaitDetails {
+  /** The attempt that waits. */
+  readonly attempt: number;
+  /** What for, a sentence. */
+  readonly waits: string;
+}
+
 /**
  * What the workflow wants done in the world. Implemented in `src/activities`; kept here so that the workflow's
  * half of the house depends on nothing but its own types.

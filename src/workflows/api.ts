@@ -282,6 +282,8 @@ export interface ReleaseStatus {
   readonly message: string;
   /** Why what is under way is tried again and again, while it is; `message` says it with how often. */
   readonly trouble?: string;
+  /** What the activity under way waits for, as it says itself, while it does; `message` ends with it. */
+  readonly waits?: string;
   readonly weight: number;
   readonly observedShare: number | null;
   /** Index of the current step; equal to the number of steps once they are over. */

@@ -1,6 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { createActivities } from '../../src/activities/activities';
+import { tellWait, tellWaited } from '../../src/activities/waits';
 import { ReleaseError } from '../../src/errors';
 import type { ReleaseErrorCode } from '../../src/errors';
 import { SlackFailure } from '../../src/notify/slack-failure';
@@ -286,6 +287,40 @@ describe('heartbeats', () => {
     // The heartbeat timeout is 4 s (activity-proxies.ts), so that a beat a second leaves room for two that are late.
     expect(during).toBe(9);
     expect(beats).toBe(during);
+  });
+});
+
+describe('a wait', () => {
+  afterEach(() => jest.useRealTimers());
+
+  it('is what the heartbeats of its attempt say, and no other activity’s', async () => {
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+    const [one, other] = [world(), world()];
+    const beats: unknown[] = [];
+    const others: unknown[] = [];
+    one.env.on('heartbeat', (details: unknown) => beats.push(details));
+    other.env.on('heartbeat', (details: unknown) => others.push(details));
+    const ends: (() => void)[] = [];
+    const held = (): Promise<void> => new Promise((resolve) => void ends.push(resolve));
+    one.target.behave = async () => {
+      await Promise.resolve();
+      tellWait('Waiting for pods.');
+      await held();
+      tellWaited();
+      return held();
+    };
+    other.target.behave = held;
+
+    const running = [one, other].map(({ env, activities }) => env.run(activities.promote, { ...ref, ...promotion }));
+    await jest.advanceTimersByTimeAsync(1_000);
+    for (const end of ends.splice(0)) end();
+    await jest.advanceTimersByTimeAsync(1_000);
+    for (const end of ends.splice(0)) end();
+    await Promise.all(running);
+    tellWait('Nobody hears this.');
+
+    expect(beats).toEqual([{ attempt: 1, waits: 'Waiting for pods.' }, undefined]);
+    expect(others).toEqual([undefined]);
   });
 });
 

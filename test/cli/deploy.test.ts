@@ -111,6 +111,20 @@ describe('sluice deploy', () => {
     expect(client.newest.endedAt).toBeNull();
   });
 
+  it('tells once what is waited for', async () => {
+    const client = new FakeSluice();
+    const running = start(['deploy', spec, '--version', '1.42.0', '--wait'], { client });
+    await running.wrote('alice started the release');
+    const waits = 'Waiting up to 600 s until Deployment shop/checkout-canary has 1 available pod.';
+    client.update('checkout-0001', { message: `alice started the release. ${waits}`, waits });
+    await running.wrote(waits);
+    client.update('checkout-0001', { message: `It goes on. ${waits}`, waits });
+    client.update('checkout-0001', ENDS.failed);
+    const ran = await running.ended;
+
+    expect(ran.err.split(waits)).toHaveLength(2);
+  });
+
   it('tells once why it stands still', async () => {
     const client = new FakeSluice();
     const running = start(['deploy', spec, '--version', '1.42.0', '--wait'], { client });

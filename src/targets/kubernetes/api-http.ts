@@ -102,7 +102,10 @@ export class ApiHttp {
       return await this.#exchange(request, signal);
     } catch (error) {
       if (request.signal.aborted) throw new ApiHttpFailure('cancelled', 'was cancelled');
-      if (deadline.aborted) throw new ApiHttpFailure('timeout', `did not answer within ${timeoutMs} ms`);
+      if (deadline.aborted) {
+        this.#dropIdle();
+        throw new ApiHttpFailure('timeout', `did not answer within ${timeoutMs} ms`);
+      }
       if (error instanceof ApiHttpFailure) throw error;
       throw new ApiHttpFailure('unreachable', describeConnectionError(error), { cause: error });
     }
@@ -112,6 +115,16 @@ export class ApiHttp {
   close(): void {
     this.#http.destroy();
     this.#https.destroy();
+  }
+
+  /**
+   * Where one connection has gone silent, the others may lead to the same nowhere: a request that took the next of them
+   * would hang as long once the server is back, and so would one for each that was kept.
+   */
+  #dropIdle(): void {
+    for (const agent of [this.#http, this.#https]) {
+      for (const idle of Object.values(agent.freeSockets)) for (const socket of idle ?? []) socket.destroy();
+    }
   }
 
   async #exchange(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {

@@ -7,6 +7,8 @@ export interface Outages {
    * seen: 0 where it saw none. While the server is away it is what it would be if it came back now.
    */
   followedInMs(): number;
+  /** Since when the server is away, milliseconds since 1970; null while it is there, or away for too short to be called so. */
+  awaySince(): number | null;
 }
 
 /**
@@ -19,6 +21,8 @@ export class ApiOutages implements Outages {
   readonly #now: () => number;
   #answeredMs = Number.NEGATIVE_INFINITY;
   #failingSinceMs: number | null = null;
+  /** The same by the clock that people read, and settled once: it is a part of what is said of each failure. */
+  #failingSince: number | null = null;
   #followedAtMs = Number.NEGATIVE_INFINITY;
   #backAtMs = Number.NEGATIVE_INFINITY;
 
@@ -36,6 +40,7 @@ export class ApiOutages implements Outages {
     this.#followedAtMs = this.#followedAt();
     if (this.#failingSinceMs !== null) this.#backAtMs = this.#now();
     this.#failingSinceMs = null;
+    this.#failingSince = null;
     this.#answeredMs = this.#now();
   }
 
@@ -43,6 +48,12 @@ export class ApiOutages implements Outages {
   failed(beganMs: number): void {
     // One that hangs while others are answered is no outage.
     this.#failingSinceMs ??= Math.max(beganMs, this.#answeredMs);
+    this.#failingSince ??= Date.now() - (this.#now() - this.#failingSinceMs);
+  }
+
+  awaySince(): number | null {
+    if (this.#failingSinceMs === null) return null;
+    return this.#now() - this.#failingSinceMs < OUTAGE_DEFAULTS.shortestMs ? null : this.#failingSince;
   }
 
   /**

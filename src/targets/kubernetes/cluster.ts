@@ -83,6 +83,8 @@ export interface Cluster {
   readonly outages?: Outages;
   /** Told of each wait when it begins, a sentence that says how long it may last; left out where nobody hears it. */
   readonly onWait?: (sentence: string) => void;
+  /** Told when what was waited for last is over: pods are there, or will not be. */
+  readonly onWaited?: () => void;
 }
 
 export interface Watching {
@@ -763,7 +765,7 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
             })
           : null;
       if (wait === null) {
-        if (outcome instanceof ClusterFailure) throw outcome;
+        if (outcome instanceof ClusterFailure) throw this.#dated(outcome);
         return outcome;
       }
       this.#counter.recordRetry(call);
@@ -772,6 +774,15 @@ class PooledCluster implements WatchableCluster, TrafficCluster {
         throw cancelled(call);
       });
     }
+  }
+
+  /** With since when the server is away, which whoever reads it while it is tried again wants to know. */
+  #dated(failure: ClusterFailure): ClusterFailure {
+    const { kind, message, cause, status } = failure;
+    const since = this.outages.awaySince();
+    if (since === null || (kind !== 'unreachable' && kind !== 'timeout')) return failure;
+    const dated = `${message} It has been away since ${new Date(since).toISOString()}.`;
+    return new ClusterFailure(kind, dated, { cause, ...(status === undefined ? {} : { status }) });
   }
 
   /**

@@ -6,6 +6,11 @@ export const CLUSTER_DEFAULTS = {
   timeoutMs: 10_000,
   /** All tries of one request together: well inside the 30 s that activities give their calls. */
   retryBudgetMs: 20_000,
+  /**
+   * The same in an activity, which is tried again itself: a try that begins by then and hangs ends before the 20 s that the
+   * shortest attempt may take, and so the attempt ends with what is wrong and not with Temporal's word for its time.
+   */
+  activityRetryBudgetMs: 8_000,
   /** Tries of one request, the first included. */
   maxTries: 5,
   /** First wait between two tries; doubles each time, with full jitter, so that many workers do not return together. */

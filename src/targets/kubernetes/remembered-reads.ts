@@ -104,6 +104,7 @@ function remembering(cluster: Cluster, { asked: all = false }: { readonly asked?
       ...(cluster.watching === undefined ? {} : { watching: cluster.watching }),
       ...(cluster.outages === undefined ? {} : { outages: cluster.outages }),
       ...(cluster.onWait === undefined ? {} : { onWait: cluster.onWait }),
+      ...(cluster.onWaited === undefined ? {} : { onWaited: cluster.onWaited }),
       get,
       find,
       list: (ref, options) => cluster.list(ref, options),

@@ -57,14 +57,19 @@ export async function waitUntilReady(
   const changes = new Changes(cluster, refOf(at));
   let wait: number = Math.min(READY_DEFAULTS.firstPollMs, pollMs);
   let lookNow = options.justChanged !== true;
-  let isTold = false;
+  let told: 'nothing' | 'pods' | 'away' = 'nothing';
   try {
     for (;;) {
       try {
         const ready = lookNow ? await watch.look(elapsed()) : null;
         if (ready !== null) return ready;
-        if (!isTold) cluster.onWait?.(describeWait(watch.shown, options));
-        isTold = true;
+        const waitsFor = watch.away === null ? 'pods' : 'away';
+        if (told !== waitsFor) {
+          cluster.onWait?.(
+            [...(watch.away === null ? [] : [watch.away]), describeWait(watch.shown, options)].join(' '),
+          );
+        }
+        told = waitsFor;
         lookNow = true;
         await changes.next(Math.min(wait, Math.max(0, timeoutMs - elapsed())), signal);
       } catch (error) {
@@ -77,6 +82,7 @@ export async function waitUntilReady(
     }
   } finally {
     changes.close();
+    if (told !== 'nothing') cluster.onWaited?.();
   }
 }
 
@@ -179,6 +185,11 @@ class ReadyWatch {
     this.#signal = signal;
     this.#now = options.now ?? Date.now;
     this.shown = `Deployment ${at.namespace}/${at.name}`;
+  }
+
+  /** Why the API server could not be asked at the last look; null where it could. */
+  get away(): string | null {
+    return this.#away?.message ?? null;
   }
 
   /** The Deployment when it is ready; null when it is not, or when the API server is away. */

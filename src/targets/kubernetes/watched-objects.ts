@@ -22,6 +22,9 @@ export interface WatchedObjectsOptions {
   /** In [0, 1), for the jitter of how long a watch lasts. */
   readonly random?: () => number;
   readonly idleMs?: number;
+  /** Told of what an operation waits for. A request that is tried again is none of it: that is over in seconds. */
+  readonly onWait?: (sentence: string) => void;
+  readonly onWaited?: () => void;
 }
 
 /**
@@ -68,6 +71,8 @@ class WatchedObjects implements Cluster {
   readonly defaultNamespace: string;
   readonly watching: Watching;
   readonly outages?: Outages;
+  readonly onWait?: (sentence: string) => void;
+  readonly onWaited?: () => void;
   readonly #cluster: WatchableCluster;
   readonly #now: () => number;
   readonly #random: () => number;
@@ -82,6 +87,8 @@ class WatchedObjects implements Cluster {
     this.fieldManager = cluster.fieldManager;
     this.defaultNamespace = cluster.defaultNamespace;
     if (cluster.outages !== undefined) this.outages = cluster.outages;
+    if (options.onWait !== undefined) this.onWait = options.onWait;
+    if (options.onWaited !== undefined) this.onWaited = options.onWaited;
     this.#cluster = cluster;
     this.#now = options.now ?? Date.now;
     this.#random = options.random ?? Math.random;

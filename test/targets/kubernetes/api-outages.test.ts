@@ -36,6 +36,24 @@ describe('an outage of an API server', () => {
     expect(outages.followedInMs()).toBe(0);
   });
 
+  it('is told with when it began, while it lasts and once it is no cut connection', () => {
+    outages.failed(now);
+    now += 2_999;
+    const atFirst = outages.awaySince();
+    now += 1;
+    const since = outages.awaySince();
+    now += 60_000;
+    outages.failed(now);
+    const later = outages.awaySince();
+    outages.answered();
+
+    expect(atFirst).toBeNull();
+    expect(since).not.toBeNull();
+    // To the millisecond: what is said of one failure is what is said of the next.
+    expect(later).toBe(since);
+    expect(outages.awaySince()).toBeNull();
+  });
+
   it('is none when it was a cut connection', () => {
     away(2_999);
 

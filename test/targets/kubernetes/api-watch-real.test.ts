@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureServer, constants } from 'node:http2';
 import type { Http2SecureServer, ServerHttp2Session, ServerHttp2Stream, SecureServerOptions } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
-import { connect, createServer } from 'node:net';
-import type { AddressInfo, Server, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { ApiHttpFailure } from '../../../src/targets/kubernetes/api-http';
 import type { ApiServer } from '../../../src/targets/kubernetes/api-http';
@@ -13,65 +12,11 @@ import { loadApiServer } from '../../../src/targets/kubernetes/kube-config';
 import { RequestCounter } from '../../../src/targets/kubernetes/request-counter';
 import { watchObjects } from '../../../src/targets/kubernetes/watched-objects';
 import { describeWithApiServer, until } from './api-server';
+import { Line } from './line';
 
 const signal = AbortSignal.timeout(10 * 60_000);
 const options = { signal };
 const ref = { apiVersion: 'v1', kind: 'ServiceAccount', namespace: 'default', name: 'watched' };
-
-/** Passes bytes on between a client and a server, and may stop doing so without a word. */
-class Line {
-  connections = 0;
-  #frozen = false;
-  readonly #sockets = new Set<Socket>();
-  readonly #server: Server;
-
-  constructor(port: number) {
-    this.#server = createServer((near) => {
-      this.connections += 1;
-      const far = connect(port, '127.0.0.1');
-      for (const [from, to] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.#sockets.add(from);
-        from.on('data', (chunk) => {
-          if (!this.#frozen) to.write(chunk);
-        });
-        from.on('error', () => to.destroy());
-        from.on('close', () => {
-          this.#sockets.delete(from);
-          to.destroy();
-        });
-      }
-    });
-  }
-
-  async start(): Promise<this> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
-    return this;
-  }
-
-  get url(): string {
-    return `https://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  freeze(): void {
-    this.#frozen = true;
-  }
-
-  thaw(): void {
-    this.#frozen = false;
-  }
-
-  cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  async stop(): Promise<void> {
-    this.cut();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-}
 
 describeWithApiServer('the transport of watches', (server) => {
   const admin = (): ApiServer => loadApiServer({ kubeconfig: server().kubeconfig, context: 'admin' });

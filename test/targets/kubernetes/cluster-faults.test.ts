@@ -210,6 +210,31 @@ describe('the time and size of an answer', () => {
 });
 
 describe('connections', () => {
+  it('that were kept are not tried one after the other once one of them has gone silent', async () => {
+    const cluster = connect({ timeoutMs: 1_000, retry: { maxTries: 1 } });
+    const kept = new Set<unknown>();
+    const waiting: (() => void)[] = [];
+    // All under way at once, so that each has a connection of its own.
+    api.handlers = [
+      (request, response, body) => {
+        kept.add(request.socket);
+        waiting.push(() => found(request, response, body));
+        if (waiting.length === 3) for (const answerIt of waiting) answerIt();
+      },
+    ];
+    await Promise.all([1, 2, 3].map(() => cluster.get(ref, { signal })));
+    api.handlers = [
+      (request, response, body) => {
+        if (!kept.has(request.socket)) found(request, response, body);
+      },
+    ];
+
+    const silent = await failureOf(cluster.get(ref, { signal }));
+    const next = await cluster.get(ref, { signal });
+
+    expect([kept.size, silent.kind, next.metadata.name]).toEqual([3, 'timeout', 'checkout']);
+  });
+
   it('are kept from one request to the next', async () => {
     api.handlers = [found];
     const cluster = connect();
@@ -603,6 +628,26 @@ describe('the outages that were seen', () => {
   ])('are those of %s', async (_name, fault) => {
     // From the first try to the answer five seconds have passed.
     expect(await follow(four(fault))).toBe(20_000);
+  });
+
+  it('are told with when they began', async () => {
+    let nowMs = 0;
+    const outages = new ApiOutages(() => nowMs);
+    api.handlers = [
+      (request, response, body) => {
+        nowMs += 1_000;
+        reset(request, response, body);
+      },
+    ];
+    const cluster = connect({ outages, retry: { ...quick, maxTries: 2 } });
+
+    const first = await failureOf(cluster.get(ref, { signal }));
+    const later = await failureOf(cluster.get(ref, { signal }));
+
+    expect(first.message).not.toContain('away');
+    const since = new Date(outages.awaySince() ?? 0).toISOString();
+    expect(later.message).toBe(`${first.message} It has been away since ${since}.`);
+    expect(later.kind).toBe('unreachable');
   });
 
   it('are not a server that is overloaded, nor a single failure', async () => {

@@ -478,6 +478,24 @@ describe('waiting while the API server is away', () => {
     expect(api.requests).toHaveLength(4);
   });
 
+  it('is told, and that the pods are waited for once it is back', async () => {
+    const lacking = answer(200, deploymentObject({}, { replicas: 1, updatedReplicas: 1, availableReplicas: 0 }));
+    api.handlers = [lacking, answer(503, {}), reset, lacking, answer(200, ready)];
+    const told: string[] = [];
+    const onWait = (sentence: string): void => void told.push(sentence);
+    const hearing = Object.assign(cluster, { onWait, onWaited: () => void told.push('over') });
+
+    await waitUntilReady(hearing, at, wanted());
+
+    const pods = 'Waiting up to 300 s until Deployment shop/checkout has 1 available pod.';
+    expect(told).toEqual([
+      pods,
+      `The API server answered 503 to get deployments.apps in namespace shop. ${pods}`,
+      pods,
+      'over',
+    ]);
+  });
+
   it('goes on while it has not read yet who may do what', async () => {
     const words = 'deployments.apps "checkout" is forbidden: User "sluice" cannot get resource "deployments"';
     const denied = status(403, 'Forbidden', words);
