@@ -1,5 +1,6 @@
 import type { Cluster } from '../../src/targets/kubernetes/cluster';
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
+import { GrpcCaller } from '../lab/grpc';
 import type { Lab } from '../lab/lab';
 import type { Nginx } from '../lab/parts';
 import { ask } from '../lab/shop';
@@ -10,8 +11,10 @@ import type { LabShop } from './lab-shop';
 /** Where requests come in. */
 export interface Entrance {
   readonly url: string;
-  /** The Host header that leads to the shop. */
+  /** The Host header that leads to the shop; of gRPC its authority. */
   readonly host: string;
+  /** HTTP by default. */
+  readonly speaks?: 'grpc';
 }
 
 /** Another way into the shop than its HTTPRoute. */
@@ -20,6 +23,49 @@ export interface Way {
   prepare(shop: LabShop): Promise<void>;
   /** Ends when each entrance leads to the shop; `leave` when nobody asks any more. */
   enter(shop: LabShop): Promise<{ readonly entrances: readonly Entrance[]; leave(): Promise<void> }>;
+}
+
+/** By a GRPCRoute, through the lab's gateway, to a port of the shop that speaks gRPC over HTTP/2 in plain text. */
+export function byGrpc(lab: Lab): Way {
+  return {
+    prepare: async (shop) => {
+      const port = { name: 'grpc', port: GRPC_PORT, targetPort: GRPC_PORT, appProtocol: 'kubernetes.io/h2c' };
+      await shop.patch('Service', [{ op: 'add', path: '/spec/ports/-', value: port }]);
+      await shop.create(grpcRoute(grpcHost(shop)));
+    },
+    enter: async (shop) => {
+      const host = grpcHost(shop);
+      const caller = new GrpcCaller(lab.gatewayUrl, host);
+      try {
+        const leads = async (): Promise<boolean> => (await caller.browse()).version === 'v1';
+        await eventually(leads, 'the GRPCRoute leads to the shop');
+      } finally {
+        caller.close();
+      }
+      return { entrances: [{ url: lab.gatewayUrl, host, speaks: 'grpc' }], leave: () => Promise.resolve() };
+    },
+  };
+}
+
+/** The authority by which a GRPCRoute leads to the shop of a namespace. */
+export function grpcHost({ namespace }: Pick<LabShop, 'namespace'>): string {
+  return `grpc.${namespace}.example`;
+}
+
+/** Where the shop's pods speak gRPC (../lab/shop/main.go). */
+const GRPC_PORT = 50_051;
+
+function grpcRoute(host: string): KubernetesObject {
+  return {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'GRPCRoute',
+    metadata: { name: 'shop' },
+    spec: {
+      parentRefs: [{ name: 'shop' }],
+      hostnames: [host],
+      rules: [{ backendRefs: [{ name: 'shop', port: GRPC_PORT }] }],
+    },
+  };
 }
 
 /** By a TraefikService, one of Traefik's own kinds, through the lab's gateway. */

@@ -12,6 +12,7 @@ const KINDS = {
   ConfigMap: 'v1',
   Secret: 'v1',
   HTTPRoute: 'gateway.networking.k8s.io/v1',
+  GRPCRoute: 'gateway.networking.k8s.io/v1',
   Ingress: 'networking.k8s.io/v1',
   TraefikService: 'traefik.io/v1alpha1',
   HorizontalPodAutoscaler: 'autoscaling/v2',

@@ -89,7 +89,7 @@ export class Scenario {
         leave: () => Promise.resolve(),
       };
       const { entrances, leave } = (await enter?.(shop)) ?? usual;
-      const loads = entrances.map(({ url, host }) => new Load(url, host, { perSecond: 20 }));
+      const loads = entrances.map(({ url, host, ...how }) => new Load(url, host, { perSecond: 20, ...how }));
       try {
         const before = await shop.found();
         await play(new Scenario(name, { lab, client, shop, entrances, loads, before }, choices));

@@ -1,3 +1,3 @@
 module sluice.example/shop
 
-go 1.21
+go 1.24

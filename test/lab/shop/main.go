@@ -1,5 +1,6 @@
-// The sample shop of the lab: one HTTP server whose version, mistakes and slowness are set by its environment, so that
-// one binary makes all the images of scripts/lab (see ../shop-images.ts for what each is). Standard library only.
+// The sample shop of the lab: a server of HTTP, and of gRPC beside it, whose version, mistakes and slowness are set by its
+// environment, so that one binary makes all the images of scripts/lab (see ../shop-images.ts for what each is). Standard
+// library only.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,6 +21,7 @@ import (
 
 type settings struct {
 	listen     string
+	grpcListen string
 	version    string
 	message    string        // for whoever wants to see that a ConfigMap has arrived
 	errorShare float64       // of the requests, 0 to 1, answered by 500
@@ -49,6 +52,7 @@ func main() {
 func read() settings {
 	return settings{
 		listen:     text("SHOP_LISTEN", ":8080"),
+		grpcListen: text("SHOP_GRPC_LISTEN", ":50051"),
 		version:    text("SHOP_VERSION", "unversioned"),
 		message:    text("SHOP_MESSAGE", ""),
 		errorShare: number("SHOP_ERROR_SHARE", 0),
@@ -122,6 +126,7 @@ func serve(config settings) {
 	})
 
 	server := &http.Server{Addr: config.listen, Handler: routes}
+	grpc := newGRPCServer(config, host, metrics)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -135,9 +140,22 @@ func serve(config settings) {
 		time.Sleep(config.drain)
 		patience, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		_ = server.Shutdown(patience)
+		var both sync.WaitGroup
+		for _, one := range []*http.Server{server, grpc} {
+			both.Add(1)
+			go func() {
+				defer both.Done()
+				_ = one.Shutdown(patience)
+			}()
+		}
+		both.Wait()
 	}()
-	log.Printf("shop %s listens on %s", config.version, config.listen)
+	go func() {
+		if err := grpc.ListenAndServe(); err != http.ErrServerClosed {
+			log.Fatal(err)
+		}
+	}()
+	log.Printf("shop %s listens on %s, and for gRPC on %s", config.version, config.listen, config.grpcListen)
 	if err := server.ListenAndServe(); err != http.ErrServerClosed {
 		log.Fatal(err)
 	}
