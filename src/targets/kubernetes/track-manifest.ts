@@ -53,7 +53,32 @@ export function trackDeployment(
   return withFence(object, make.fence);
 }
 
-/** A track's own Service: stable's ports over the track's pods. */
+/**
+ * What of a Service's annotations says how it is spoken to, or that its pods are scraped: without it a gateway would speak
+ * HTTP/1 to a canary of gRPC, or nobody would measure it. All others are one Service's own (a name in DNS, a load
+ * balancer's address, who applied it), and two with them would be a quarrel.
+ */
+const SHARED_ANNOTATIONS: readonly string[] = [
+  'alb.ingress.kubernetes.io/',
+  'cloud.google.com/app-protocols',
+  'cloud.google.com/backend-config',
+  'config.linkerd.io/',
+  'haproxy.org/',
+  'konghq.com/',
+  'networking.istio.io/',
+  'projectcontour.io/',
+  'prometheus.io/',
+  'traefik.ingress.kubernetes.io/service.',
+];
+
+function sharedAnnotations({
+  metadata: { annotations = {} },
+}: KubernetesObject): Pick<KubernetesObject['metadata'], 'annotations'> {
+  const shared = Object.entries(annotations).filter(([key]) => SHARED_ANNOTATIONS.some((one) => key.startsWith(one)));
+  return shared.length === 0 ? {} : { annotations: Object.fromEntries(shared) };
+}
+
+/** A track's own Service: stable's ports over the track's pods, spoken to as stable's is. */
 export function trackService(
   stable: KubernetesObject,
   make: Pick<TrackMake, 'name' | 'service' | 'release' | 'track' | 'fence'> & { readonly selector: Labels },
@@ -72,6 +97,7 @@ export function trackService(
       name: make.name,
       ...(stable.metadata.namespace === undefined ? {} : { namespace: stable.metadata.namespace }),
       labels: { ...stable.metadata.labels, ...ownLabels(make) },
+      ...sharedAnnotations(stable),
     },
     spec: {
       ...Object.fromEntries(kept),

@@ -19,19 +19,34 @@ const STABLE: KubernetesObject = {
   },
 };
 
+const MAKE = {
+  name: 'checkout-canary',
+  service: 'checkout',
+  release: 'r1',
+  track: 'canary',
+  fence: { release: 'r1', epoch: 1, step: 1, attempt: 1 },
+} as const;
+
 describe("a track's own Service", () => {
   it('has all of stable’s ports, with what they speak, and neither their ports of the nodes nor its address', () => {
     const selector = { app: 'checkout', 'sluice.dev/track': 'canary' };
 
-    const service = trackService(STABLE, {
-      name: 'checkout-canary',
-      service: 'checkout',
-      release: 'r1',
-      track: 'canary',
-      fence: { release: 'r1', epoch: 1, step: 1, attempt: 1 },
-      selector,
-    });
+    const service = trackService(STABLE, { ...MAKE, selector });
 
     expect(service['spec']).toEqual({ ports: [HTTP, GRPC], selector });
+  });
+
+  it('is spoken to and scraped as stable’s is, and shares nothing that is one Service’s own', () => {
+    const shared = { 'traefik.ingress.kubernetes.io/service.serversscheme': 'h2c', 'prometheus.io/scrape': 'true' };
+    const own = {
+      'external-dns.alpha.kubernetes.io/hostname': 'checkout.example',
+      'kubectl.kubernetes.io/last-applied-configuration': '{}',
+      'argocd.argoproj.io/tracking-id': 'shop:/Service:shop/checkout',
+    };
+    const stable = { ...STABLE, metadata: { ...STABLE.metadata, annotations: { ...shared, ...own } } };
+
+    const { annotations } = trackService(stable, { ...MAKE, selector: { app: 'checkout' } }).metadata;
+
+    expect(annotations).toEqual({ ...shared, 'sluice.dev/fence': JSON.stringify(MAKE.fence) });
   });
 });
