@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { messageOf, ReleaseError } from '../../errors';
 import type { Cluster } from '../../targets/kubernetes/cluster';
 import { describeRef, refOf } from '../../targets/kubernetes/objects';
@@ -8,7 +7,8 @@ import { isInteractive } from '../confirm';
 import { applyObjects, checkObjects, INIT_FIELD_MANAGER } from '../init/apply';
 import type { AppliedObject } from '../init/apply';
 import { askFor } from '../init/questions';
-import { MANIFESTS, RELEASE_FILE, serviceFiles } from '../init/service-files';
+import { nextSteps } from '../init/next-steps';
+import { serviceFiles } from '../init/service-files';
 import type { ServiceFiles } from '../init/service-files';
 import { assumptions, settingsFrom, STRATEGIES, TRAFFIC_KINDS, USUAL } from '../init/settings';
 import type { InitOptions, InitSettings } from '../init/settings';
@@ -96,7 +96,7 @@ async function init(session: Session, folder: string, options: InitCommandOption
     : { files: await writeFiles(folder, service.files, force), applied: [], checked: [], unknown: [] };
   if (typeof done === 'number') return done;
 
-  report(session, { folder, settings, ...done });
+  report(session, { folder, settings, force, ...done });
   const assumed = assumptions(answered, settings);
   if (assumed.length > 0) session.note(`Assumed, and to be put right where it is not so: ${assumed.join(', ')}.`);
   return EXIT.ok;
@@ -149,6 +149,8 @@ function split({ objects }: ServiceFiles, unknown: readonly KubernetesObject[]):
 
 interface Outcome {
   readonly folder: string;
+  /** A service that was there may have been applied over. */
+  readonly force: boolean;
   readonly settings: InitSettings;
   readonly files: readonly string[];
   /** By a dry run, each as people read it. */
@@ -158,7 +160,7 @@ interface Outcome {
 }
 
 function report(session: Session, outcome: Outcome): void {
-  const { folder, settings, files, checked, unknown, applied } = outcome;
+  const { folder, settings, force, files, checked, unknown, applied } = outcome;
   const { look } = session;
   const warn = paint(glyphs(look).warn, 'warn', look);
   const tick = paint(glyphs(look).ok, 'good', look);
@@ -172,14 +174,11 @@ function report(session: Session, outcome: Outcome): void {
     unknown,
     applied,
   };
-  const file = path.join(folder, RELEASE_FILE);
-  const deploy = `sluice deploy ${file} --image IMAGE:TAG`;
-  const next = applied.length > 0 ? deploy : `kubectl apply -f ${path.join(folder, MANIFESTS)}, then ${deploy}`;
   session.result(document, () => [
     ...files.map((written) => `${tick} ${written}`),
     ...checked.map((object) => `${tick} ${object} would be accepted`),
     ...unknown.map((object) => `${warn} ${object} can be checked only once its Role is there`),
     ...applied.map(({ object, how }) => `${tick} ${object} ${how}`),
-    ...(files.length > 0 ? [`Next: ${next}`] : []),
+    ...(files.length > 0 ? nextSteps(settings, { folder, applied: applied.length > 0, isNew: !force }) : []),
   ]);
 }

@@ -23,11 +23,12 @@ type Objects = readonly KubernetesObject[];
  * know, fields that somebody else owns. Answers the objects that it cannot tell about yet: the binding of a Role that is
  * not there, for a user who may only bind Roles of what he may do himself.
  *
- * @throws ReleaseError with every object that is not accepted.
+ * @throws ReleaseError with a sentence for each thing that is missing, and for each object that is not accepted.
  */
 export async function checkObjects(cluster: Cluster, objects: Objects, signal: AbortSignal): Promise<Objects> {
   const unknown: KubernetesObject[] = [];
-  const refused: { readonly object: KubernetesObject; readonly error: unknown }[] = [];
+  const missing = new Set<string>();
+  const refused: unknown[] = [];
   for (const object of objects) {
     try {
       await cluster.apply(object, { signal, strict: true, dryRun: true });
@@ -36,29 +37,37 @@ export async function checkObjects(cluster: Cluster, objects: Objects, signal: A
         unknown.push(object);
         continue;
       }
-      const known = asReleaseError(error);
-      // Nor is there a namespace for any of the others.
-      const namespace = absentNamespace(error);
-      if (namespace !== null) {
-        throw new ReleaseError('not-found', `Namespace ${namespace} does not exist.`, {
-          hint: `Make it first: kubectl create namespace ${namespace}`,
-        });
+      const absent = whatIsMissing(object, error);
+      if (absent !== null) {
+        missing.add(absent);
+        continue;
       }
+      const known = asReleaseError(error);
       // Who is not reached, or does not know us, would say the same of every object.
       const code = known instanceof ReleaseError ? known.code : null;
       if (code === null || code === 'unreachable' || code === 'timeout') throw known;
-      refused.push({ object, error: known });
+      refused.push(known);
     }
   }
-  const [first, ...more] = refused;
-  if (first === undefined) return unknown;
-  const hint = hintFor(first.object, first.error);
-  if (more.length === 0 && first.error instanceof ReleaseError) {
-    throw new ReleaseError(first.error.code, first.error.message, { ...(hint === null ? {} : { hint }) });
+  const [first] = refused;
+  if (first === undefined && missing.size === 0) return unknown;
+  const code = first === undefined ? 'not-found' : first instanceof ReleaseError ? first.code : 'internal';
+  const sentences = new Set([...missing, ...refused.map(messageOf)]);
+  throw new ReleaseError(code, [...sentences].join('\n'));
+}
+
+/** A namespace or a definition that must be there before the object can be, and how it comes there; null for others. */
+function whatIsMissing({ kind }: KubernetesObject, error: unknown): string | null {
+  const namespace = absentNamespace(error);
+  if (namespace !== null) {
+    return `Namespace ${namespace} does not exist; make it first: kubectl create namespace ${namespace}`;
   }
-  const code = first.error instanceof ReleaseError ? first.error.code : 'internal';
-  const sentences = [...new Set(refused.map(({ error }) => messageOf(error)))];
-  throw new ReleaseError(code, sentences.join('\n'), { ...(hint === null ? {} : { hint }) });
+  if (!messageOf(error).includes('knows no kind')) return null;
+  const otherwise =
+    kind === 'ServiceMonitor'
+      ? 'install the Prometheus operator, or add --no-service-monitor'
+      : 'install its definition, or choose another --traffic';
+  return `${messageOf(error).replace(/\.$/, '')}; ${otherwise}.`;
 }
 
 /** The namespace that the server did not find an object's in; null for any other refusal. */
@@ -124,12 +133,4 @@ async function undo(
 function isWithoutRole({ kind, metadata }: KubernetesObject, error: unknown): boolean {
   const missing = `rolebindings.rbac.authorization.k8s.io "${metadata.name}" not found`;
   return kind === 'RoleBinding' && error instanceof ClusterFailure && error.message.includes(missing);
-}
-
-/** What to do about the likeliest reasons. */
-function hintFor(object: KubernetesObject, error: unknown): string | null {
-  if (!messageOf(error).includes('knows no kind')) return null;
-  return object.kind === 'ServiceMonitor'
-    ? 'Without the Prometheus operator: --no-service-monitor.'
-    : 'Install it in the cluster, or choose another --traffic.';
 }

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { checkObjects, applyObjects } from '../../../src/cli/init/apply';
 import { serviceFiles } from '../../../src/cli/init/service-files';
 import { settingsFrom, STRATEGIES, TRAFFIC_KINDS } from '../../../src/cli/init/settings';
@@ -13,11 +15,13 @@ import { refOf } from '../../../src/targets/kubernetes/objects';
 import type { KubernetesObject } from '../../../src/targets/kubernetes/objects';
 import { createTrafficRouter } from '../../../src/traffic/create-traffic-router';
 import type { TrafficSettings } from '../../../src/traffic/create-traffic-router';
+import { findKubectl } from '../../lab/parts';
 import { describeWithApiServer, installDefinitions, until } from '../../targets/kubernetes/api-server';
 import { run } from '../harness';
 
 const signal = AbortSignal.timeout(10 * 60_000);
 const options = { signal };
+const execute = promisify(execFile);
 const IMAGE = 'ghcr.io/acme/checkout:1.0.0';
 
 function objectsFor(
@@ -34,6 +38,11 @@ const KINDS = STRATEGIES.flatMap((strategy) =>
     (traffic) => [strategy, traffic] as const,
   ),
 );
+
+const kubectl = findKubectl();
+if (kubectl === undefined)
+  process.stderr.write('skipped `kubectl apply` of what sluice init writes: there is no kubectl\n');
+const itWithKubectl = kubectl === undefined ? it.skip : it;
 
 describeWithApiServer('sluice init, against a real API server', (server) => {
   let admin: Cluster;
@@ -65,15 +74,19 @@ describeWithApiServer('sluice init, against a real API server', (server) => {
     const folder = path.join(directory, 'missing');
     const init = ['init', folder, '--image', IMAGE, '--apply'];
 
-    const nowhere = await run([...init, '--namespace', 'nowhere', '--no-service-monitor'], { env });
+    const nowhere = await run([...init, '--namespace', 'nowhere', '--service-account', 'away/sluice'], { env });
     await makeNamespace('somewhere');
     const withoutOperator = await run([...init, '--namespace', 'somewhere'], { env });
 
+    const noOperator =
+      'The cluster knows no kind ServiceMonitor of monitoring.coreos.com/v1; install the Prometheus operator, or add --no-service-monitor.';
     expect([nowhere.code, withoutOperator.code]).toEqual([1, 1]);
-    expect(nowhere.err).toContain('Namespace nowhere does not exist.');
-    expect(nowhere.err).toContain('kubectl create namespace nowhere');
-    expect(withoutOperator.err).toContain('The cluster knows no kind ServiceMonitor of monitoring.coreos.com/v1.');
-    expect(withoutOperator.err).toContain('--no-service-monitor');
+    expect(nowhere.err.trimEnd().split('\n')).toEqual([
+      'Error: Namespace away does not exist; make it first: kubectl create namespace away',
+      'Namespace nowhere does not exist; make it first: kubectl create namespace nowhere',
+      noOperator,
+    ]);
+    expect(withoutOperator.err).toBe(`Error: ${noOperator}\n`);
     await expect(readdir(folder)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
@@ -99,6 +112,38 @@ describeWithApiServer('sluice init, against a real API server', (server) => {
       await expect(readdir(folder)).rejects.toMatchObject({ code: 'ENOENT' });
       const left = await admin.list({ apiVersion: 'apps/v1', kind: 'Deployment', namespace }, options);
       expect(left).toEqual([]);
+    });
+
+    itWithKubectl.each(KINDS)('writes files for %s by %s that kubectl can apply', async (strategy, traffic) => {
+      const namespace = await makeNamespace(`written-${strategy}-${traffic}`.toLowerCase());
+      const folder = path.join(directory, `written-${strategy}-${traffic}`);
+      const kind = ['--strategy', strategy, '--traffic', traffic];
+      const objects = objectsFor(traffic, namespace, strategy);
+
+      const ran = await run([
+        'init',
+        folder,
+        '--name',
+        'checkout',
+        '--namespace',
+        namespace,
+        ...kind,
+        '--image',
+        IMAGE,
+      ]);
+      const args = ['apply', '--dry-run=server', '-f', path.join(folder, 'kubernetes'), '-o', 'name'];
+      const { stdout, stderr } = await execute(kubectl ?? '', args, { env: { ...env, HOME: directory } });
+
+      expect(ran.code).toBe(0);
+      expect(stderr).toBe('');
+      const names = objects.map((object) => `${object.kind.toLowerCase()}/${object.metadata.name}`);
+      expect(
+        stdout
+          .trimEnd()
+          .split('\n')
+          .map((name) => name.replace(/\.[^/]*/, ''))
+          .sort(),
+      ).toEqual(names.sort());
     });
 
     it.each(KINDS)('makes what a %s release by %s can split, and gets back as it was', async (strategy, traffic) => {

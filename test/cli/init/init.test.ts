@@ -188,7 +188,6 @@ describe('sluice init', () => {
 
     expect(ran).toMatchObject({ code: 0, err: '' });
     expect(ran.out).toContain(`✔ ${path.join(folder, 'release.yaml')}\n`);
-    expect(ran.out).toContain(`Next: kubectl apply -f ${path.join(folder, 'kubernetes')}, then sluice deploy`);
     expect(await one('Deployment', 'cart')).toMatchObject({
       metadata: { namespace: 'shop' },
       spec: {
@@ -230,6 +229,79 @@ describe('sluice init', () => {
       subjects: [{ name: 'worker', namespace: 'sluice' }],
     });
     expect(await readFile(path.join(folder, 'release.yaml'), 'utf8')).toContain('"https://prom.test"');
+  });
+
+  /** What it says to do, without why. */
+  function commandsOf(out: string): string[] {
+    const lines = out.split('\n').filter((line) => /^( {2}\S|Next:|Or, )/.test(line));
+    return lines.map((line) => line.replace(/ +#.*/, '').trim().replaceAll(folder, 'FOLDER'));
+  }
+
+  const DEPLOY = 'sluice deploy FOLDER/release.yaml --image';
+
+  it('says what to do next, and what must be there, in the order in which somebody meets it', async () => {
+    const away = ['--namespace', 'shop', '--service-account', 'sluice/worker'];
+
+    const ran = await run(['init', folder, ...away, '--gateway', 'infra/public', ...GIVEN]);
+
+    const apply = 'kubectl apply -f FOLDER/kubernetes';
+    expect(commandsOf(ran.out)).toEqual([
+      'Next:',
+      'kubectl create namespace shop',
+      'kubectl get namespace sluice',
+      'kubectl get crd httproutes.gateway.networking.k8s.io',
+      'kubectl get crd servicemonitors.monitoring.coreos.com',
+      'kubectl get gateways.gateway.networking.k8s.io public -n infra',
+      apply,
+      `${DEPLOY} IMAGE:TAG`,
+      `Or, to have the first version released, too, with its smoke test and its soak, in the place of that ${apply}:`,
+      // Before there are Services nobody reaches the pods that are on their way.
+      `${apply}/deployments.yaml`,
+      'kubectl scale deployment checkout -n shop --replicas=0',
+      apply,
+      `${DEPLOY} ghcr.io/acme/checkout:1.0.0`,
+    ]);
+  });
+
+  it.each<[args: string[], looks: string[], first: string | null]>([
+    [['--traffic', 'nginx'], ['kubectl get ingressclass nginx'], 'checkout'],
+    [['--traffic', 'traefik'], ['kubectl get crd traefikservices.traefik.io ingressroutes.traefik.io'], 'checkout'],
+    [
+      ['--traffic', 'istio', '--gateway', 'public'],
+      [
+        'kubectl get crd virtualservices.networking.istio.io',
+        'kubectl get gateways.networking.istio.io public -n default',
+      ],
+      'checkout',
+    ],
+    [['--strategy', 'blueGreen'], [], 'checkout-blue'],
+    // Where pods are the share, the first version cannot be released.
+    [['--traffic', 'replicas'], [], null],
+  ])(
+    'says for %j what must be there, and whose pods are taken away for a first release',
+    async (args, looks, first) => {
+      const ran = await run(['init', folder, '--no-service-monitor', ...args, ...GIVEN]);
+
+      const commands = commandsOf(ran.out);
+      expect(commands.filter((command) => / (get|create) /.test(command))).toEqual(looks);
+      expect(commands.filter((command) => command.includes(' scale '))).toEqual(
+        first === null ? [] : [`kubectl scale deployment ${first} -n default --replicas=0`],
+      );
+    },
+  );
+
+  it('does not say to take the pods of a service away that may be there', async () => {
+    const ran = await run(['init', folder, ...GIVEN, '--force']);
+
+    expect(ran.out).not.toContain('--replicas=0');
+  });
+
+  it('says commands that a shell takes as they are', async () => {
+    folder = path.join(directory, "ada's shop");
+
+    const ran = await run(['init', folder, '--name', 'checkout', ...GIVEN]);
+
+    expect(ran.out).toContain(`kubectl apply -f '${directory}/ada'\\''s shop/kubernetes' `);
   });
 
   it.each([
