@@ -10,7 +10,10 @@ import type { Run } from './run';
 import { causeOf } from './step-failure';
 import { dropWishes } from './wishes';
 
-/** Between rounds of an activity that has already retried for a minute: 5 s, 10 s … 60 s. */
+/**
+ * From the beginning of one round to that of the next: 5 s, 10 s … 60 s. A round that has itself tried for a minute, as one
+ * does while a cluster is away, is followed by another one after the 5 s: users are waiting for it.
+ */
 const RETRY_FIRST_MS = 5_000;
 const RETRY_MOST_MS = 60_000;
 
@@ -123,6 +126,7 @@ interface Inverted {
 async function attempt(run: Run, compensation: Compensation): Promise<Inverted | null> {
   const { state } = run;
   if (compensation.op === 'removeCanary') await drain(run);
+  const began = Date.now();
   try {
     const sentence = await runInverse(run, compensation, state.rollback?.reason ?? '');
     done(run, compensation, sentence);
@@ -150,7 +154,8 @@ async function attempt(run: Run, compensation: Compensation): Promise<Inverted |
         `The roll back cannot finish, try ${attempts} (${describe(run, compensation)}): ${message}`,
       );
     }
-    const pause = Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempts - 1, 10), RETRY_MOST_MS);
+    const apart = Math.min(RETRY_FIRST_MS * 2 ** Math.min(attempts - 1, 10), RETRY_MOST_MS);
+    const pause = Math.max(RETRY_FIRST_MS, apart - (Date.now() - began));
     const woken = (): boolean => state.wishes.retryNow || state.wishes.abandon !== null;
     await condition(woken, pause, { summary: 'before the roll back is tried again' });
     state.wishes.retryNow = false;

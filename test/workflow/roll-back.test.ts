@@ -211,6 +211,26 @@ describe('a roll back that cannot finish', () => {
     });
   });
 
+  it('is tried again soon where each try has itself gone on for a minute, as while a cluster is away', async () => {
+    const world = new FakeWorld().fail('compensate', ACTIVITY_FAILURES.unreachable);
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan());
+      await time.until(handle, (s) => s.phase === 'soaking');
+      await send(handle, 'rollback');
+      await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 6, 19_300);
+      const { events } = await handle.fetchHistory();
+      const pauses = (events ?? []).flatMap(({ timerStartedEventAttributes: timer, userMetadata }) => {
+        const summary = JSON.stringify(userMetadata?.summary?.data?.toString() ?? '');
+        return timer && /tried again/.test(summary) ? Number(timer.startToFireTimeout?.seconds ?? 0) : [];
+      });
+      world.on('compensate', () => undefined);
+      expect(await handle.result()).toMatchObject({ outcome: 'aborted' });
+
+      expect(pauses.slice(0, 6)).toEqual([5, 5, 5, 5, 5, 5]);
+    });
+  });
+
   it('is tried at once on resume', async () => {
     const world = new FakeWorld().fail('compensate', ACTIVITY_FAILURES.unsupported);
 
