@@ -40,8 +40,8 @@ export function createActivities(deps: ActivityDeps): ReleaseActivities {
       })),
     setWeight: (input) =>
       onTarget(deps, input.target, async (target, signal) => {
-        const { weight, previousWeight, match } = input;
-        const sentence = await target.setWeight({ ...writeOf(input, signal), weight, previousWeight, match });
+        const { weight, previousWeight, match, back = false } = input;
+        const sentence = await target.setWeight({ ...writeOf(input, signal), weight, previousWeight, match, back });
         return { weight, sentence };
       }),
     measure: (input) => onTarget(deps, input.target, (target, signal) => look(deps, target, input, signal)),
@@ -79,7 +79,7 @@ async function compensate(target: Target, input: CompensateInput, signal: AbortS
   switch (compensation.op) {
     case 'restoreWeight':
       // From 100: a lowering, which is kept wherever it arrives, whatever the weight was.
-      return target.setWeight({ ...write, weight: compensation.weight, previousWeight: 100, match: [] });
+      return target.setWeight({ ...write, weight: compensation.weight, previousWeight: 100, match: [], back: true });
     case 'restoreStable':
       return target.restoreStable({ ...write, stableVersion: compensation.version });
     case 'removeCanary':

@@ -124,7 +124,7 @@ function describeNews(news: DirectNews): string {
 }
 
 function describeTimes({ weightZeroMs, totalMs, writes }: DirectRollBack): string {
-  return `The weight was 0 after ${millis(weightZeroMs)}, and all of it done after ${millis(totalMs)}, with ${describeWrites(writes.length)}.`;
+  return `Weight 0 was written after ${millis(weightZeroMs)}, and all of it done after ${millis(totalMs)}, with ${describeWrites(writes.length)}.`;
 }
 
 function describeWrites(count: number): string {

@@ -10,9 +10,10 @@ export interface Target {
   smokeTest(request: { test: SmokeTestStep; release: string; version: string; signal: AbortSignal }): Promise<string>;
   /**
    * All of the target reaches the weight, or none keeps it: where one part refuses a raise, the others go back to
-   * `previousWeight` and the call throws. A lowering is kept wherever it arrived.
+   * `previousWeight` and the call throws. A lowering is kept wherever it arrived. Answered once it is read back, but for
+   * `back`: on the way back the write is what counts, and `removeCanary` reads it back before it takes any pods.
    */
-  setWeight(write: WeightWrite & { previousWeight: number }): Promise<string>;
+  setWeight(write: WeightWrite & { previousWeight: number; back?: boolean }): Promise<string>;
   /** Puts right what somebody else changed, and says what it was. */
   reassert(write: WeightWrite): Promise<Reassertion>;
   /**

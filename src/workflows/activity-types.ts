@@ -85,6 +85,8 @@ export interface SetWeightInput extends TargetRef, Routing {
   readonly fence: Fence;
   readonly weight: number;
   readonly previousWeight: number;
+  /** Answered when it is written: of a clean-up, whose removal of the pods reads it back. Left out: once it is read back. */
+  readonly back?: boolean;
 }
 
 export interface MeasureInput extends TargetRef, Routing {

@@ -206,7 +206,7 @@ export interface ReleaseEvent {
   readonly actor: Actor;
   /** Index into the plan's steps, where the event belongs to one. */
   readonly step?: number;
-  /** The weight in force after the event. */
+  /** The weight after the event: in force, but for that of a roll back or a clean-up, which is written by then. */
   readonly weight: number;
   readonly evidence?: Measurement;
 }

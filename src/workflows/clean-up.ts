@@ -44,7 +44,7 @@ async function takeTraffic(run: Run, { track }: CleanUpStep): Promise<void> {
   else refuseOtherTrack(seen, track);
   recordInverse(run, { op: 'restoreWeight', weight: 0 });
   const { sentence } = await setWeight.executeWithOptions({ summary: `weight ${seen.weight} % → 0 %` }, [
-    { ...targetRef(run), fence: nextFence(run), weight: 0, previousWeight: seen.weight, match: [] },
+    { ...targetRef(run), fence: nextFence(run), weight: 0, previousWeight: seen.weight, match: [], back: true },
   ]);
   state.weight = 0;
   state.weightSince = Date.now();

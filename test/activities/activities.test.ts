@@ -239,6 +239,26 @@ describe('a repeat', () => {
   });
 });
 
+it.each<[string, boolean, (activities: ReleaseActivities) => Promise<unknown>]>([
+  ['on the way forward', false, (all) => all.setWeight({ ...ref, fence, weight: 0, previousWeight: 50, match: [] })],
+  [
+    'of a clean-up',
+    true,
+    (all) => all.setWeight({ ...ref, fence, weight: 0, previousWeight: 50, match: [], back: true }),
+  ],
+  [
+    'of a roll back',
+    true,
+    (all) => all.compensate({ ...ref, fence, compensation: { op: 'restoreWeight', weight: 0 }, reason: 'it fails' }),
+  ],
+])('a weight of 0 %s is a way back for the target: %s', async (_, back, run) => {
+  const all = world();
+
+  await all.env.run(() => run(all.activities));
+
+  expect(all.target.calls).toMatchObject([{ name: 'setWeight', write: { weight: 0, back } }]);
+});
+
 function depsOf(target: ReturnType<typeof createRouterTarget>): Parameters<typeof createActivities>[0] {
   return {
     target: () => target,

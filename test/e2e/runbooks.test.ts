@@ -137,7 +137,7 @@ describeWithLab('the runbooks', (lab) => {
             const commands = STUCK.section('Past the workflow').map((block) =>
               block.replace('--direct', '--direct --yes'),
             );
-            expect(await onDuty.succeed(...commands)).toMatch(/is 0 %/);
+            expect(await onDuty.succeed(...commands)).toMatch(/is set to 0 %/);
             await one.expectAllOld(null);
             worker = await startWorkerProcess(apart.client, env, BUILT);
             const { release, state } = await one.release('v2');

@@ -99,6 +99,26 @@ describe('a promotion that makes the stable track anew', () => {
     });
   });
 
+  it('whose traffic is never known to be back is not promoted, and goes back whole', async () => {
+    const world = worldOf();
+    world.on('setWeight', (input) => {
+      if ((input as { weight: number }).weight > 0) return;
+      throw failure(ACTIVITY_FAILURES.unreachable, 'The weight 0 % was written, and is not known to be in force.');
+    });
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, kubernetesPlan());
+      const result = await handle.result();
+      const { events } = await statusOf(handle);
+
+      expect(result).toMatchObject({ outcome: 'rolledBack' });
+      expect(result.reason).toMatch(/not known to be in force/);
+      expect(events.some(({ type }) => type === 'promoted')).toBe(false);
+      expect(world.compensated).toEqual(['restoreStable', 'restoreWeight', 'removeCanary']);
+      expect(world.allOld).toBe(true);
+    });
+  });
+
   it('that fails while the pods are made is taken back in the same order', async () => {
     const world = worldOf();
     world.fail('promote', ACTIVITY_FAILURES.deployFailed);

@@ -165,6 +165,9 @@ describe('a clean-up', () => {
         ['compensate', 0],
       ]);
       expect(world.allOld).toBe(true);
+      // Read back by the removal, whose activity has the time for it.
+      const asked = world.calls.find(({ activity }) => activity === 'setWeight')?.input;
+      expect(asked).toMatchObject({ weight: 0, back: true });
       expect(status).toMatchObject({ phase: 'cleanedUp', weight: 0, compensations: [], step: 1 });
       expect(status.events.map(({ type }) => type)).toEqual(['started', 'weightChanged', 'cleanedUp']);
       expect(status.endedAt! - status.startedAt).toBeGreaterThanOrEqual(30_000);

@@ -123,9 +123,10 @@ export async function rollBackDirectly(
         return write();
       }
     });
+  const zero = { weight: 0, previousWeight: 100, match: [], back: true };
   const toZero = async (): Promise<void> => {
     for (const { target } of all) {
-      await overruling(STEPS.zero, () => target.setWeight({ ...next(), weight: 0, previousWeight: 100, match: [] }));
+      await overruling(STEPS.zero, () => target.setWeight({ ...next(), ...zero }));
     }
   };
   const restore = (): Promise<void> =>

@@ -8,9 +8,12 @@ import type {
   VerifyRequest,
 } from '../../traffic/traffic-router';
 import { TargetFailure } from '../target';
+import { asTargetFailure } from './failures';
 
 /** A controller that refuses a change may come round, when it sees the Service that was made with it. */
 const REFUSED_GRACE_MS = 15_000;
+/** Of a look, which has more to ask: a controller says in a second or two what it has taken. */
+const LOOK_MS = 2_000;
 const FIRST_POLL_MS = 50;
 const POLL_MS = 500;
 const GROWTH = 1.6;
@@ -46,6 +49,39 @@ export async function shiftTraffic(
   }
   await traffic.apply({ document: previous, fence: { ...fence, attempt: fence.attempt + 1 }, signal });
   throw new TargetFailure('unreachable', `${written} It was put back to ${previous.weight} %.`);
+}
+
+/**
+ * Waits until what was written is in force. Where that is not confirmed it is left as it is: for a write that takes nobody
+ * anywhere worse, and that may yet arrive.
+ *
+ * @throws TargetFailure `unreachable` when it is not confirmed in `timeoutMs`, TrafficFailure.
+ */
+export async function ensureInForce(traffic: TrafficRouter, asked: Parameters<typeof confirm>[1]): Promise<void> {
+  const why = await confirm(traffic, asked);
+  if (why === null) return;
+  throw new TargetFailure(
+    'unreachable',
+    `The weight ${asked.document.weight} % was written, and is not known to be in force: ${why} It is left as it was written.`,
+  );
+}
+
+/**
+ * Why what a look has just put right is not known to be in force, a sentence; null where it is. That it cannot be read back
+ * is told like other reasons: what the look has found is not to be lost by it.
+ */
+export async function describeDoubt(traffic: TrafficRouter, asked: VerifyRequest): Promise<string | null> {
+  // Pods are the next look's.
+  const wait = goesOn(traffic) ? { fresh: true, timeoutMs: 0 } : { timeoutMs: LOOK_MS };
+  let why: string | null;
+  try {
+    why = await asTargetFailure(() => confirm(traffic, { ...asked, ...wait }));
+  } catch (error) {
+    if (!(error instanceof TargetFailure)) throw error;
+    why = error.message;
+  }
+  if (why === null) return null;
+  return `The weight ${asked.document.weight} % was written again, and is not known to be in force: ${why}`;
 }
 
 /** What a way back says where somebody has deleted what splits the traffic; nothing otherwise. */

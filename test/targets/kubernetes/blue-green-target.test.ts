@@ -15,6 +15,7 @@ import { eventually } from '../instance';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
+import { hurried } from './hurried';
 import { targetPlan } from './target-plans';
 import { failureOf } from '../failure-of';
 
@@ -47,6 +48,15 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
   let target: Target;
   let count = 0;
   const written: string[] = [];
+  /** Somebody points the Service elsewhere as soon as the release has written to it, as a sync may. */
+  let undoing: Record<string, string> | null = null;
+  let undone = 0;
+  const undo = async (answer: KubernetesObject): Promise<KubernetesObject> => {
+    const patch = { spec: { selector: undoing } };
+    await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch }, { signal });
+    undone += 1;
+    return answer;
+  };
 
   beforeAll(async () => {
     cluster = server().connect();
@@ -61,7 +71,11 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     target = targetOf();
   });
 
-  afterEach(() => controller.stop());
+  afterEach(async () => {
+    undoing = null;
+    undone = 0;
+    await controller.stop();
+  });
   afterAll(() => cluster.close());
 
   /** The same cluster, with what is written to it noted. */
@@ -73,7 +87,8 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
         if (key !== 'patch') return value.bind(from);
         const patch: Cluster['patch'] = (ref, ...more) => {
           written.push(`${ref.kind}/${ref.name}`);
-          return from.patch(ref, ...more);
+          const patched = from.patch(ref, ...more);
+          return undoing && ref.kind === 'Service' && ref.name === 'checkout' ? patched.then(undo) : patched;
         };
         return patch;
       },
@@ -219,7 +234,7 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     const raised = await requestsOf(counter, release.setWeight(shift(2, 25, 0)));
     const looked = await requestsOf(counter, release.reassert({ ...write(3), weight: 25, match: [] }));
     const switched = await requestsOf(counter, release.setWeight(shift(4, 100, 25)));
-    const back = await requestsOf(counter, release.setWeight(shift(5, 0, 100)));
+    const back = await requestsOf(counter, release.setWeight({ ...shift(5, 0, 100), back: true }));
     counted.close();
 
     const reads = { 'get deployments.apps': 2, 'get services': 1 };
@@ -233,9 +248,10 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       [`get ${split}`]: 2,
       [`patch ${split}`]: 1,
     });
-    // The switch itself is one write; the split is handed back in two, the last of which owns nothing.
+    // The switch itself is one write, and is read back; the split is handed back in two, the last of which owns nothing.
     expect(switched).toEqual({
       ...reads,
+      'get services': 2,
       'patch services': 1,
       [`get ${split}`]: 1,
       [`patch ${split}`]: 2,
@@ -246,6 +262,82 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       'patch deployments.apps': 1,
       [`get ${split}`]: 1,
       [`patch ${split}`]: 1,
+    });
+  });
+
+  describe('whose Service somebody points elsewhere as soon as it is written', () => {
+    const BLUE = { app: 'checkout', color: 'blue' };
+    const GREEN = { app: 'checkout', color: 'green' };
+
+    it('is not said to be switched, and is pointed back', async () => {
+      await target.deploy(write(1));
+      written.length = 0;
+      undoing = BLUE;
+      const failed = await hurried(() => failureOf(target.setWeight(shift(2, 100, 0))));
+
+      expect(failed.kind).toBe('unreachable');
+      expect(failed.message).toMatch(
+        /^Service \S+\/checkout was pointed to Deployment checkout-green, but that is not in force: .* was at 0 % instead of 100 %\. It was pointed back to checkout-blue\.$/,
+      );
+      // The first write of it, and the one that takes it back.
+      expect(written).toEqual(['Service/checkout', 'Service/checkout']);
+      expect([await selectorOf(), await replicasOf('blue')]).toEqual([BLUE, 3]);
+    });
+
+    it('is said to be switched once it is', async () => {
+      await target.deploy(write(1));
+      written.length = 0;
+      undoing = BLUE;
+      let said: string | null = null;
+      const switched = target.setWeight(shift(2, 100, 0)).then((sentence) => (said = sentence));
+      await eventually(() => undone > 0, 'it is undone');
+      const before = said;
+      const patch = { spec: { selector: GREEN } };
+      await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch }, { signal });
+
+      expect(await switched).toMatch(/checkout-green: all of the traffic, in one write, and it is in force\.$/);
+      expect(before).toBeNull();
+    });
+
+    it('is neither promoted nor taken back by hand without its being so', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      undoing = BLUE;
+      const promoted = await hurried(() => failureOf(target.promote({ ...write(3), ...promotion })));
+      undoing = null;
+      await target.setWeight(shift(4, 100, 100));
+      undoing = GREEN;
+      const lowered = await hurried(() => failureOf(target.setWeight(shift(5, 0, 100))));
+
+      expect([promoted.kind, lowered.kind]).toEqual(['unreachable', 'unreachable']);
+      expect(promoted.message).toMatch(/ was pointed to Deployment checkout-green, but that is not in force: .* 0 %/);
+      expect(lowered.message).toMatch(/ was pointed to Deployment checkout-blue, but that is not in force: .* 100 %/);
+      expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 3]);
+    });
+
+    it('is not said to share its traffic after the switch before it finds the old one', async () => {
+      const target = splitting();
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      undoing = GREEN;
+      const lowered = await hurried(() => failureOf(target.setWeight(shift(3, 25, 100))));
+
+      expect(lowered.message).toMatch(/ was pointed to Deployment checkout-blue, but that is not in force: .* 100 %/);
+      expect(await weights()).toEqual({ checkout: 75, 'checkout-green': 25 });
+    });
+
+    it('is told by a look that has put it right and does not find it so', async () => {
+      await target.deploy(write(1));
+      await target.setWeight(shift(2, 100, 0));
+      const patch = { spec: { selector: BLUE } };
+      await cluster.patch(refOf('Service', 'checkout'), { type: 'merge', patch }, { signal });
+      undoing = BLUE;
+      const { foreignEdits } = await target.reassert({ ...write(3), weight: 100, match: [] });
+
+      expect(foreignEdits).toEqual([
+        expect.stringMatching(/^Service .*\/checkout was at 0 % instead of 100 %/),
+        expect.stringMatching(/^The weight 100 % was written again, and is not known to be in force: Service .* 0 %/),
+      ]);
     });
   });
 
@@ -775,7 +867,9 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       const { steps } = await directly();
 
       expect(steps.map((one) => one.sentence)).toEqual([
-        expect.stringMatching(/finds Deployment checkout-blue/),
+        expect.stringMatching(
+          /is pointed to Deployment checkout-blue, .* both are read back before its pods are taken/,
+        ),
         expect.stringMatching(/checkout-green is without pods/),
       ]);
       expect(await selectorOf()).toEqual({ app: 'checkout', color: 'blue' });

@@ -11,7 +11,9 @@ import { eventually } from '../instance';
 import { describeWithApiServer, installDefinitions } from './api-server';
 import { requestsOf } from './counted-requests';
 import { DeploymentController } from './deployment-controller';
+import { GatewayController } from './gateway-controller';
 import { targetPlan } from './target-plans';
+import { hurried } from './hurried';
 import { failureOf } from '../failure-of';
 
 const V1 = 'registry.example/shop:v1';
@@ -212,7 +214,8 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     await release.deploy(write(1));
     const raised = await requestsOf(counter, release.setWeight(shift(2, 25, 0)));
     const looked = await requestsOf(counter, release.reassert({ ...write(3), weight: 25, match: [] }));
-    const back = await requestsOf(counter, release.setWeight(shift(4, 0, 25)));
+    const lowered = await requestsOf(counter, release.setWeight(shift(4, 0, 25)));
+    const back = await requestsOf(counter, release.setWeight({ ...shift(5, 0, 100), back: true }));
     counted.close();
 
     const reads = { 'get deployments.apps': 2, 'get services': 1 };
@@ -221,6 +224,8 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     expect(looked).toEqual({ ...onward, 'get traefikservices.traefik.io': 1 });
     // Read back once it is written.
     expect(raised).toEqual({ ...onward, 'get traefikservices.traefik.io': 2, 'patch traefikservices.traefik.io': 1 });
+    expect(lowered).toEqual({ ...reads, 'get traefikservices.traefik.io': 2, 'patch traefikservices.traefik.io': 1 });
+    // Of a way back the write is what counts.
     expect(back).toEqual({ ...reads, 'get traefikservices.traefik.io': 1, 'patch traefikservices.traefik.io': 1 });
   });
 
@@ -332,7 +337,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       );
       expect(steps.map(({ sentence }) => sentence)).toEqual([
         expect.stringMatching(/100 % again\. Deployment .* runs its version of before again/) as string,
-        expect.stringMatching(/ is 0 %\./) as string,
+        expect.stringMatching(/ set to 0 %, and is read back before/) as string,
         expect.stringMatching(/is no longer beside stable/) as string,
       ]);
       expect(await weights()).toEqual({ checkout: 1 });
@@ -536,6 +541,96 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       expect(await find('Deployment', 'checkout-canary')).toBeNull();
     });
 
+    describe('whose Gateway may be slow', () => {
+      let gateway: GatewayController;
+      const gatewayOf = (): GatewayController =>
+        new GatewayController(server().connect({ fieldManager: 'gateway-controller' }), namespace);
+      const share = async (): Promise<number | undefined> => {
+        const { rules } = (await cluster.get(ref(), { signal }))['spec'] as {
+          rules: { backendRefs: { name: string; weight?: number }[] }[];
+        };
+        return rules[0]?.backendRefs.find(({ name }) => name === 'checkout-canary')?.weight;
+      };
+
+      beforeEach(async () => {
+        gateway = gatewayOf();
+        await createRoute([rule]);
+        await routed().deploy(write(1));
+        await routed().setWeight(shift(2, 100, 0));
+      });
+
+      afterEach(() => gateway.stop());
+
+      it('a promotion has all of the traffic back only once that is in force', async () => {
+        await routed().promote({ ...write(3), ...promotion });
+        await gateway.stop();
+        let said: string | null = null;
+        const back = routed()
+          .setWeight(shift(4, 0, 100))
+          .then((sentence) => (said = sentence));
+        await eventually(async () => (await share()) === 0, 'it is written');
+        const before = said;
+        gateway = gatewayOf();
+
+        expect(await back).toBe("The canary's share by gatewayAPI is 0 %, and it is in force.");
+        expect(before).toBeNull();
+      });
+
+      it('a promotion whose traffic is never known to be back ends all-old', async () => {
+        await routed().promote({ ...write(3), ...promotion });
+        await gateway.stop();
+        const failed = await hurried(() => failureOf(routed().setWeight(shift(4, 0, 100))));
+        const left = [await share(), await replicasOf('checkout-canary')];
+        gateway = gatewayOf();
+        // As the workflow goes back.
+        const restored = await routed().restoreStable({ ...write(5), stableVersion: V1 });
+        await routed().setWeight({ ...shift(6, 0, 100), back: true });
+        await routed().removeCanary(write(7));
+
+        expect(failed.kind).toBe('unreachable');
+        expect(failed.message).toMatch(
+          /^The weight 0 % was written, and is not known to be in force: .* has not said Accepted for generation \d+ of HTTPRoute .* It is left as it was written\.$/,
+        );
+        expect(left).toEqual([0, 4]);
+        expect(restored).toMatch(/^The canary's share by gatewayAPI is 100 % again\. /);
+        expect(await imageOf('checkout')).toBe(V1);
+        expect(await find('Deployment', 'checkout-canary')).toBeNull();
+      });
+
+      it('a roll back is answered as soon as it is written, and says no more', async () => {
+        await gateway.stop();
+        const said = await routed().setWeight({ ...shift(3, 0, 100), back: true });
+
+        expect(said).toBe(
+          "The canary's share by gatewayAPI is set to 0 %, and is read back before the canary's pods are taken away.",
+        );
+        expect(await share()).toBe(0);
+      });
+
+      it('a look says of what it has put right whether that is in force', async () => {
+        const look = async (step: number): Promise<readonly string[]> => {
+          const backendRefs = [
+            { name: 'checkout', port: 80, weight: 90 },
+            { name: 'checkout-canary', port: 80, weight: 10 },
+          ];
+          const edit = { type: 'merge', patch: { spec: { rules: [{ backendRefs }] } } } as const;
+          await cluster.patch(ref(), edit, { signal });
+          return (await routed().reassert({ ...write(step), weight: 100, match: [] })).foreignEdits;
+        };
+        const known = await look(3);
+        await gateway.stop();
+        const unknown = await look(4);
+        gateway = gatewayOf();
+
+        expect(known).toEqual([expect.stringMatching(/ was at 10 % instead of 100 %/)]);
+        expect(unknown).toEqual([
+          expect.stringMatching(/ was at 10 % instead of 100 %/),
+          expect.stringMatching(/^The weight 100 % was written again, and is not known to be in force: .*generation/),
+        ]);
+        expect(await share()).toBe(100);
+      });
+    });
+
     it('refuses a match step that the route has no room for before anything is changed', async () => {
       const rules = Array.from({ length: 9 }, (_, index) => ({
         ...rule,
@@ -665,7 +760,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
       expect(release).toBe('r1');
       expect(told).toEqual(steps.map((one) => one.sentence));
-      expect(told[0]).toMatch(/ is 0 %\.$/);
+      expect(told[0]).toMatch(/ set to 0 %, and is read back before the canary's pods are taken away\.$/);
       expect(await weights()).toEqual({ checkout: 1 });
       expect(await find('Deployment', 'checkout-canary')).toBeNull();
       expect((await failureOf(target.setWeight(shift(9, 75, 50)))).kind).toBe('fenceLost');

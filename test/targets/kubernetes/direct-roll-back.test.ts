@@ -161,7 +161,7 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
       code: 0,
       course: [
         'Setting the weight to 0:',
-        "  [N ms] The canary's share by nginx is 0 %. (2 writes, N ms)",
+        "  [N ms] The canary's share by nginx is set to 0 %, and is read back before the canary's pods are taken away. (2 writes, N ms)",
         'Giving stable its old template back:',
         '  [N ms] Deployment pay/checkout still is as it was, with its version of before. (1 write, N ms)',
         '[N ms] Waiting 1 s for the requests under way to end (drain).',
@@ -240,10 +240,10 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
 
     expect(code).toBe(0);
     expect(err).toMatch(
-      /^Setting the weight to 0:\n {2}\[\d+ ms\] Nothing to do: The canary's share by nginx is 0 %\..*\n/,
+      /^Setting the weight to 0:\n {2}\[\d+ ms\] Nothing to do: The canary's share by nginx is set to 0 %, .*\n/,
     );
     // Fence; Deployment, Service, and what is written on stable.
-    expect(out).toMatch(/The weight was 0 after \d+ ms, and all of it done after \d+ ms, with 5 writes\.\n$/);
+    expect(out).toMatch(/Weight 0 was written after \d+ ms, and all of it done after \d+ ms, with 5 writes\.\n$/);
   });
 
   it('and of what it waits for, when it begins to', async () => {

@@ -154,7 +154,7 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
       await remove('checkout-canary');
       const { steps, release, version } = await directly();
 
-      expect(steps[0]?.sentence).toMatch(/ is 0 %\.$/);
+      expect(steps[0]?.sentence).toMatch(/ set to 0 %, and is read back before the canary's pods are taken away\.$/);
       expect({ release, version }).toEqual({ release: RELEASE, version: null });
       // Nothing of the release is left, and what it still sends is refused.
       expect(await routing()).toEqual(before);
@@ -196,7 +196,7 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
 
       // Nobody serves where the traffic is, so that it waits for no pods.
       expect(steps.map(({ sentence }) => sentence)).toEqual([
-        expect.stringMatching(/ is 0 %\.$/),
+        expect.stringMatching(/ set to 0 %, and is read back before the canary's pods are taken away\.$/),
         expect.stringMatching(/runs its version of before again/),
         expect.stringMatching(/checkout-canary is gone/),
       ]);
@@ -329,7 +329,7 @@ describeWithApiServer('a release whose new Deployment was deleted by hand, taken
       const { steps } = await directly();
 
       expect(steps.map(({ sentence }) => sentence)).toEqual([
-        expect.stringMatching(/finds Deployment checkout-blue/),
+        expect.stringMatching(/is pointed to Deployment checkout-blue/),
         expect.stringMatching(/checkout-green is gone; checkout-blue has all of the traffic\.$/),
       ]);
       expect(await specOf(SERVICE, 'checkout')).toMatchObject({ selector: blue });

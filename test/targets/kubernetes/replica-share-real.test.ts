@@ -129,7 +129,7 @@ describeWithApiServer('a release whose share is the number of pods, against a re
     let step = 1;
     for (const weight of weights) await target.setWeight(shift((step += 1), weight, 0));
     controller.hold.add('checkout');
-    await target.setWeight(shift((step += 1), 0, 100));
+    await target.setWeight({ ...shift((step += 1), 0, 100), back: true });
     const waiting = await sizes();
     controller.hold.delete('checkout');
     await target.removeCanary(write((step += 1)));

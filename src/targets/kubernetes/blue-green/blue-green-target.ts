@@ -39,7 +39,7 @@ import type { PodTemplate } from '../pod-config';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
-import { confirm, describeGone, describeMet, shiftTraffic } from '../shift-traffic';
+import { confirm, describeDoubt, describeGone, describeMet, ensureInForce, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withoutTargetNote } from '../target-note';
 import {
   admittedNote,
@@ -168,7 +168,7 @@ class BlueGreenTarget implements Target {
     });
   }
 
-  setWeight(write: WeightWrite & { previousWeight: number }): Promise<string> {
+  setWeight(write: WeightWrite & { previousWeight: number; back?: boolean }): Promise<string> {
     return asTargetFailure(async () => {
       const pair = await this.#look(write);
       await this.#whileIdle(pair, write, async () => refuseUnlessIdle(pair.service, pair, write));
@@ -204,8 +204,14 @@ class BlueGreenTarget implements Target {
         const isSplit = routing === undefined || (routing.foreignEdits.length === 0 && !differs(routing, document));
         const notYet = isSelected && isSplit ? null : this.#withoutPods(pair, weight);
         if (notYet !== null) foreignEdits.push(notYet);
-        if (notYet === null && !isSelected) await active.apply({ document: whole, fence, signal });
-        if (notYet === null && !isSplit) await split?.apply({ document, fence, signal });
+        const puts: { readonly router: TrafficRouter; readonly document: TrafficDocument }[] = [];
+        if (notYet === null && !isSelected) puts.push({ router: active, document: whole });
+        if (notYet === null && !isSplit && split !== null) puts.push({ router: split, document });
+        for (const { router, document } of puts) await router.apply({ document, fence, signal });
+        for (const { router, document } of puts) {
+          const doubt = await describeDoubt(router, { document, signal });
+          if (doubt !== null) foreignEdits.push(doubt);
+        }
       }
       return { foreignEdits, guardTripped, unreachable: [], tracks: tracksOf(pair) };
     });
@@ -221,6 +227,8 @@ class BlueGreenTarget implements Target {
       refuseUntested(there(pair.next), this.#givenTo(pair, write));
       refuseWithoutPods(there(pair.next), 100);
       await pair.active.apply({ document: ALL, fence, signal });
+      // Where it is not so, the switch was taken back by somebody: both have their pods, and the way back is the weight's.
+      await this.#ensurePointed(pair, ALL, signal);
       return `${write.version} is the active version: Service ${this.#shown(this.#plan.service)} finds Deployment ${pair.next.name}, whose pods are those that were tested.`;
     });
   }
@@ -674,11 +682,40 @@ class BlueGreenTarget implements Target {
     }
   }
 
-  /** The switch: one write. Then the split, which now only divides what goes to the same pods, is ended. */
-  async #switch({ active, split, next }: PairView, { fence, signal }: WeightWrite): Promise<string> {
+  /**
+   * The switch: one write, and read back. Then the split, which now only divides what goes to the same pods, is ended. A
+   * switch that is not confirmed is taken back, unless it is an older one that was only asserted again.
+   */
+  async #switch(pair: PairView, write: WeightWrite & { previousWeight: number }): Promise<string> {
+    const { active, split, old, next } = pair;
+    const { fence, signal, previousWeight } = write;
     await active.apply({ document: ALL, fence, signal });
+    const why = await this.#whyNotPointed(pair, ALL, signal);
+    if (why !== null && previousWeight < 100) {
+      await active.apply({ document: NONE, fence: { ...fence, attempt: fence.attempt + 1 }, signal });
+      throw new TargetFailure('unreachable', `${why} It was pointed back to ${old.name}.`);
+    }
+    if (why !== null) throw new TargetFailure('unreachable', why);
     await split?.release({ fence, signal });
-    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${next.name}: all of the traffic, in one write.`;
+    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${next.name}: all of the traffic, in one write, and it is in force.`;
+  }
+
+  /** Why the active Service does not find whom it was pointed to, a sentence; null where it does. */
+  async #whyNotPointed(
+    { active, old, next }: PairView,
+    document: TrafficDocument,
+    signal: AbortSignal,
+  ): Promise<string | null> {
+    const why = await confirm(active, { document, signal, timeoutMs: CONFIRM_MS });
+    if (why === null) return null;
+    const { name } = document.weight === ALL.weight ? next : old;
+    return `Service ${this.#shown(this.#plan.service)} was pointed to Deployment ${name}, but that is not in force: ${why}`;
+  }
+
+  /** @throws TargetFailure `unreachable` where the Service does not find whom it was pointed to; it is left as it is. */
+  async #ensurePointed(pair: PairView, document: TrafficDocument, signal: AbortSignal): Promise<void> {
+    const why = await this.#whyNotPointed(pair, document, signal);
+    if (why !== null) throw new TargetFailure('unreachable', why);
   }
 
   /** A part of the traffic, by who splits it; the Service finds the old one. */
@@ -702,15 +739,21 @@ class BlueGreenTarget implements Target {
       signal,
       timeoutMs: CONFIRM_MS,
     });
-    if (switched) await active.apply({ document: NONE, fence, signal });
+    if (switched) {
+      await active.apply({ document: NONE, fence, signal });
+      await this.#ensurePointed(pair, NONE, signal);
+    }
     return [
       `The share of ${next.name} by ${this.#plan.traffic.kind} is ${weight} %, and it is in force.`,
       ...notes,
     ].join(' ');
   }
 
-  /** All traffic on the old one: first whoever carries it, in one write. Asked before it: is there anybody? */
-  async #takeBack(pair: PairView, write: WeightWrite): Promise<string> {
+  /**
+   * All traffic on the old one: first whoever carries it, in one write. Asked before it: is there anybody? Read back only
+   * where it is no way back, of which the write is what counts.
+   */
+  async #takeBack(pair: PairView, write: WeightWrite & { back?: boolean }): Promise<string> {
     const { fence, signal } = write;
     const { old, next, active, split, roles } = pair;
     const { replicas, availableReplicas } = there(old);
@@ -745,7 +788,15 @@ class BlueGreenTarget implements Target {
     if (isSwitched && !hadNone) await this.#keepPods(old, Math.max(1, needed), write);
     else if (replicas < needed) await grow(this.#cluster, this.#refOf(old), needed, write);
     const edited = await this.#giveOldItsImage(pair, write);
-    return `Service ${this.#shown(this.#plan.service)} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${edited === null ? '' : ` ${edited}`}${met}`;
+    const rest = `${edited === null ? '' : ` ${edited}`}${met}`;
+    const service = `Service ${this.#shown(this.#plan.service)}`;
+    if (write.back === true) {
+      return `${service} is pointed to Deployment ${old.name}, and ${next.name} is given no share of the traffic; both are read back before its pods are taken away.${rest}`;
+    }
+    await this.#ensurePointed(pair, NONE, signal);
+    const asked = { document: NONE, signal, timeoutMs: CONFIRM_MS, mayBeGone: true };
+    if (split !== null) await ensureInForce(split, asked);
+    return `${service} finds Deployment ${old.name}, and ${next.name} has no share of the traffic.${rest}`;
   }
 
   /**
@@ -869,7 +920,7 @@ class BlueGreenTarget implements Target {
     const { foreignEdits } = await active.observe({ signal: write.signal });
     const moved = [` Somebody else has pointed the Service away from ${left.name} since.`, ...foreignEdits].join(' ');
     if (left !== old || roles === null || serving.length !== 1) return { pair, moved };
-    await this.#takeBack(pair, { ...write, weight: 0, match: [] });
+    await this.#takeBack(pair, { ...write, weight: 0, match: [], back: true });
     return {
       pair: await this.#look(write, { asked: true }),
       moved: `${moved} It was pointed back to ${old.name} first.`,

@@ -1,7 +1,7 @@
 import type { KubernetesTargetPlan, SmokeTestStep } from '../../../spec/plan-types';
 import { describeMissed, splitReplicas } from '../../../traffic/replica-ratio';
 import { TrafficFailure } from '../../../traffic/traffic-router';
-import type { TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
+import type { Applied, TrafficDocument, TrafficView } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
 import type {
   PromoteRequest,
@@ -39,7 +39,15 @@ import type { Copies, PodTemplate } from '../pod-config';
 import { readinessOf } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
-import { confirm, describeGone, describeMet, goesOn, shiftTraffic } from '../shift-traffic';
+import {
+  confirm,
+  describeDoubt,
+  describeGone,
+  describeMet,
+  ensureInForce,
+  goesOn,
+  shiftTraffic,
+} from '../shift-traffic';
 import { targetNoteOn } from '../target-note';
 import {
   adopted,
@@ -194,7 +202,7 @@ class CanaryTarget implements Target {
     return asTargetFailure(() => smokeTestThroughProxy(this.#cluster, asked));
   }
 
-  setWeight(write: WeightWrite & { previousWeight: number }): Promise<string> {
+  setWeight(write: WeightWrite & { previousWeight: number; back?: boolean }): Promise<string> {
     return asTargetFailure(async () => {
       const { weight, previousWeight, signal } = write;
       const document = documentOf(write);
@@ -246,13 +254,12 @@ class CanaryTarget implements Target {
       if (undone !== null && weight < 100) guardTripped ??= describeLost(tracks.stable, undone);
       const isEdited = routing.foreignEdits.length > 0 || this.#differs(tracks, routing, document);
       const notYet = isEdited ? this.#carriers.withoutPods(tracks, { from: routing.weight ?? 0, to: weight }) : null;
-      if (guardTripped === null && isEdited && notYet === null) {
-        await tracks.traffic.apply({ document, fence, signal });
-      }
       if (notYet !== null) {
         foreignEdits.push(notYet);
-      } else if (foreignEdits.length === 0 && this.#differs(tracks, routing, document)) {
-        foreignEdits.push(describePutBack(routing, weight));
+      } else if (guardTripped === null && isEdited) {
+        await tracks.traffic.apply({ document, fence, signal });
+        const doubt = await describeDoubt(tracks.traffic, { document, signal });
+        if (doubt !== null || foreignEdits.length === 0) foreignEdits.push(doubt ?? describePutBack(routing, weight));
       }
       return { foreignEdits, guardTripped, unreachable: [], ...this.#dealing(tracks, weight) };
     });
@@ -468,8 +475,11 @@ class CanaryTarget implements Target {
     return (await this.#cluster.find(serviceRef(namespace, name), { signal, asked: true })) !== null;
   }
 
-  /** All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? */
-  async #takeBack(tracks: TracksView, write: WeightWrite): Promise<string> {
+  /**
+   * All traffic on stable: the write that a roll back is about. Asked before it: is there anybody at stable? At the end of a
+   * promotion, and where a person asks for it, it is said only once it is so.
+   */
+  async #takeBack(tracks: TracksView, write: WeightWrite & { back?: boolean }): Promise<string> {
     const { fence, signal } = write;
     const carried = await this.#carriers.fromBefore(tracks, write);
     if (carried !== null) {
@@ -479,7 +489,8 @@ class CanaryTarget implements Target {
     // Whoever is sent to a canary that is gone is sent to nobody: stable is no worse, whatever it has.
     if (tracks.canary !== null) await this.#refuseWithoutStablePods(tracks, write);
     const document: TrafficDocument = { weight: 0, match: [] };
-    const applied = await tracks.traffic.apply({ document, fence, signal, mayBeGone: true });
+    const put = (): Promise<Applied> => tracks.traffic.apply({ document, fence, signal, mayBeGone: true });
+    const applied = await put();
     const pods = await this.#growStable(tracks, write);
     const asked =
       pods === null
@@ -487,7 +498,20 @@ class CanaryTarget implements Target {
         : ` Deployment ${tracks.stable.namespace}/${tracks.stable.name} is to have ${pods} pods again; it had ${tracks.stable.replicas}.`;
     // Where pods are the share, what is still to come is no news on the way back.
     const met = goesOn(tracks.traffic) ? describeGone(applied) : describeMet(applied);
-    return `${describeShare(this.#plan)} 0 %.${asked}${met}`;
+    const share = describeShare(this.#plan);
+    if (write.back === true) {
+      return `${share} set to 0 %, and is read back before the canary's pods are taken away.${asked}${met}`;
+    }
+    const again = async (): Promise<void> => {
+      await put();
+    };
+    await ensureInForce(tracks.traffic, {
+      document,
+      signal,
+      mayBeGone: true,
+      ...(goesOn(tracks.traffic) ? { again, timeoutMs: PODS_MS } : { timeoutMs: CONFIRM_MS }),
+    });
+    return `${share} 0 %, and it is in force.${asked}${met}`;
   }
 
   /**
