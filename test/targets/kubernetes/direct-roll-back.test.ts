@@ -305,7 +305,13 @@ describeWithApiServer('what a roll back on the cluster alone tells of its writes
       error: { code: 'conflict' },
       name: 'checkout',
       failedStep: 'Giving stable its old template back',
-      steps: [{ sentence: "The canary's share by nginx is 0 %.", writes: 2 }],
+      steps: [
+        {
+          sentence:
+            "The canary's share by nginx is set to 0 %, and is read back before the canary's pods are taken away.",
+          writes: 2,
+        },
+      ],
       totalMs: expect.any(Number),
     });
     for (const { sentence } of writes) expect(err).toContain(sentence);

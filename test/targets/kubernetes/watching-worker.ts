@@ -63,3 +63,14 @@ export function sumOf(took: Readonly<Record<string, Readonly<Record<string, numb
     .filter(([key]) => verb === undefined || key === verb || key.startsWith(`${verb} `))
     .reduce((all, [, each]) => all + each, 0);
 }
+
+/**
+ * Writes that somebody else's had overtaken: each costs itself and one read more, and how many there are is the machine's
+ * doing, on which controllers write more or less at the same time.
+ */
+export function overtakenIn(counter: RequestCounter): number {
+  return counter
+    .snapshot()
+    .filter(({ verb, status }) => verb === 'patch' && (status === '409' || status === '422'))
+    .reduce((all, { count }) => all + count, 0);
+}
