@@ -57,6 +57,12 @@ export function readinessOf(
   return { kind: 'progressing', sentence: `${shown} has ${state}${few}.` };
 }
 
+/** `2 ready pods`, those of the newest version: while it rolls out, older ones are there beside them. */
+export function readyPods(view: DeploymentView): string {
+  const count = availableOfNewest(view);
+  return `${count} ready ${pods(count)}`;
+}
+
 /**
  * Available pods of the newest template, at least: the status counts available pods of all templates together, so those
  * of older ones are taken as available.

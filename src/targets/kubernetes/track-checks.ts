@@ -322,7 +322,3 @@ export async function failureOfPods(
     throw error;
   }
 }
-
-export function readyPods({ availableReplicas: count }: DeploymentView): string {
-  return `${count} ready ${count === 1 ? 'pod' : 'pods'}`;
-}

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { readDeployment } from '../../../src/targets/kubernetes/deployment-view';
-import { readinessOf } from '../../../src/targets/kubernetes/readiness';
+import { readinessOf, readyPods } from '../../../src/targets/kubernetes/readiness';
 import { DEADLINE_EXCEEDED, deploymentObject } from './deployment-objects';
 import type { DeploymentStatus } from './deployment-objects';
 
@@ -16,6 +16,14 @@ describe('readiness', () => {
       kind: 'ready',
       sentence: 'Deployment shop/checkout has 2 available pods of its newest version.',
     });
+  });
+
+  it('tells of ready pods those of the newest version alone', () => {
+    const view = readDeployment(
+      deploymentObject({ replicas: 1 }, { replicas: 2, updatedReplicas: 1, availableReplicas: 2 }),
+    );
+
+    expect(readyPods(view)).toBe('1 ready pod');
   });
 
   it('is not there before the controller has seen the last change, whatever the counts say', () => {

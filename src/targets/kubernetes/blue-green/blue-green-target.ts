@@ -37,7 +37,7 @@ import type { KeptNote } from '../kept-note';
 import type { KubernetesObject } from '../objects';
 import type { PodTemplate } from '../pod-config';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
-import { readinessOf } from '../readiness';
+import { readinessOf, readyPods } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { confirm, describeDoubt, describeGone, describeMet, ensureInForce, shiftTraffic } from '../shift-traffic';
 import { targetNoteOn, withoutTargetNote } from '../target-note';
@@ -55,7 +55,6 @@ import {
   noteAdmitted,
   PODS_MS,
   prepareRelease,
-  readyPods,
   refuseLate,
   refuseOtherPods,
   refuseUntested,

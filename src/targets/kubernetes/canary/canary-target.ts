@@ -36,7 +36,7 @@ import type { KeptNote } from '../kept-note';
 import type { KubernetesObject } from '../objects';
 import { copiesIn, withCopies, withOriginals } from '../pod-config';
 import type { Copies, PodTemplate } from '../pod-config';
-import { readinessOf } from '../readiness';
+import { readinessOf, readyPods } from '../readiness';
 import { rememberReads } from '../remembered-reads';
 import { smokeTestThroughProxy } from '../proxied-smoke-test';
 import {
@@ -61,7 +61,6 @@ import {
   noteAdmitted,
   PODS_MS,
   prepareRelease,
-  readyPods,
   refuseLate,
   refuseOtherPods,
   refusePaused,
