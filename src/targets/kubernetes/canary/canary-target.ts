@@ -753,6 +753,7 @@ class CanaryTarget implements Target {
       signal: write.signal,
     });
     if (edit === null) return [];
+    await this.#refuseIfLate(tracks, write);
     await this.#ensureService(tracks, write);
     return [edit];
   }
@@ -772,10 +773,16 @@ class CanaryTarget implements Target {
   }
 
   /** The canary as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
-  #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
+  async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
     const { canary, canaryObject, container } = tracks;
+    await this.#refuseIfLate(tracks, write);
     const given = toBeGivenAgain(givenPods(canaryObject, container.name, write), canary);
-    return this.#makeCanary(tracks, write, { replicas, given, resumes: true });
+    await this.#makeCanary(tracks, write, { replicas, given, resumes: true });
+  }
+
+  /** What a weight or a look finds gone a roll back may have removed: who comes after that makes nothing. */
+  async #refuseIfLate({ traffic }: TracksView, write: TargetWrite): Promise<void> {
+    refuseLate(await traffic.observe({ signal: write.signal }), write, this.#plan);
   }
 
   /**
