@@ -90,6 +90,8 @@ export interface SpecChoices {
   readonly traffic?: string;
   /** Lines under `kubernetes:`, indented by six. */
   readonly kubernetes?: string;
+  /** Between the end of the canary's traffic and that of its pods; 2s by default. */
+  readonly drain?: string;
   /** 90s by default. */
   readonly deployTimeout?: string;
   /** How many requests may fail; 10% by default. */
@@ -105,7 +107,7 @@ export function labPlan(lab: Lab, namespace: string, version: string, more: Spec
 /** Its `release.yaml`. */
 export function labSpec(lab: Lab, namespace: string, more: SpecChoices = {}): string {
   const { weights = [25, 50, 100], soak = '8s', before = '', after = '', kubernetes = '' } = more;
-  const { deployTimeout = '90s', errors = '10%', deployment = 'shop' } = more;
+  const { drain = '2s', deployTimeout = '90s', errors = '10%', deployment = 'shop' } = more;
   const { traffic = '{ gatewayAPI: { httpRoute: shop } }', smokeTest = '{ path: /healthz, attempts: 5 }' } = more;
   return `
 apiVersion: sluice.dev/v1
@@ -117,7 +119,7 @@ spec:
       deployment: ${deployment}
       service: shop
       traffic: ${traffic}
-      drain: 2s
+      drain: ${drain}
 ${kubernetes}
   deployTimeout: ${deployTimeout}
   smokeTest: ${smokeTest}

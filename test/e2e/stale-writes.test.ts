@@ -6,12 +6,22 @@ import { describeWithLab } from '../lab/describe-with-lab';
 import { ApiProxy } from './api-proxy';
 import type { Fate, SeenRequest } from './api-proxy';
 import { eventually } from './eventually';
+import { pairChoices } from './pair';
 import { labPlan, startReleaseStack } from './release-stack';
-import type { ReleaseStack } from './release-stack';
+import type { ReleaseStack, SpecChoices } from './release-stack';
 import { Scenario, together } from './scenario';
+import type { ScenarioChoices } from './scenario';
 
 // A real cluster on a machine that may be busy: a limit for what hangs, and no measure of speed.
 jest.setTimeout(600_000);
+
+const CANARY: SpecChoices = { weights: [50, 100], soak: '5m' };
+
+interface Delay {
+  readonly arrives: 'early' | 'late';
+  readonly answers: RegExp;
+  readonly spec?: SpecChoices;
+}
 
 describeWithLab('what is written after its release was rolled back', (lab) => {
   let proxy: ApiProxy;
@@ -49,10 +59,10 @@ describeWithLab('what is written after its release was rolled back', (lab) => {
   const delayed =
     (
       isTheWrite: (request: SeenRequest) => boolean,
-      { arrives, answers }: { arrives: 'early' | 'late'; answers: RegExp },
+      { arrives, answers, spec = CANARY, ...choices }: Delay & ScenarioChoices,
     ) =>
-    (name: string): Promise<void> =>
-      Scenario.run(lab, stack, name, async (one) => {
+    (name: string): Promise<void> => {
+      const play = async (one: Scenario): Promise<void> => {
         let goOn = (): void => undefined;
         const rolledBack = new Promise<void>((resolve) => (goOn = resolve));
         const held: SeenRequest[] = [];
@@ -62,7 +72,7 @@ describeWithLab('what is written after its release was rolled back', (lab) => {
           await rolledBack;
         });
         try {
-          await one.release('v2', { weights: [50, 100], soak: '5m' });
+          await one.release('v2', spec);
           await eventually(() => held.length > 0, 'the write is under way', 120_000);
           await one.rollback();
           if (arrives === 'early') await eventually(() => letGo(one.namespace), 'the route was let go', 120_000);
@@ -78,7 +88,9 @@ describeWithLab('what is written after its release was rolled back', (lab) => {
         } finally {
           goOn();
         }
-      });
+      };
+      return Scenario.run(lab, stack, name, play, choices);
+    };
 
   together({
     'is refused where it raises the weight': delayed(
@@ -86,6 +98,13 @@ describeWithLab('what is written after its release was rolled back', (lab) => {
         method === 'PATCH' && path.endsWith('/httproutes/shop') && body.includes(String.raw`{\"weight\":50,`),
       // The resourceVersion is another: as a conflict, or as a test of the patch that failed.
       { arrives: 'late', answers: /^(409|422)$/ },
+    ),
+    'is refused where it switches to the other colour': delayed(
+      ({ method, path, body }) =>
+        method === 'PATCH' &&
+        path.endsWith('/services/shop') &&
+        body.includes('"path":"/spec/selector/color","value":"green"'),
+      { arrives: 'late', answers: /^(409|422)$/, spec: pairChoices({ soak: '5m' }), pair: true },
     ),
     'is taken away again where it makes the canary’s Deployment': delayed(
       ({ method, path }) => method === 'POST' && path.endsWith('/deployments'),
@@ -98,7 +117,7 @@ describeWithLab('what is written after its release was rolled back', (lab) => {
 
     'is refused by the fence, whatever a delayed attempt tries': (name) =>
       Scenario.run(lab, stack, name, async (one) => {
-        await one.release('v2', { weights: [50, 100], soak: '5m' });
+        await one.release('v2', CANARY);
         const soaking = await one.until((status) => status.phase === 'soaking' && status.weight === 50);
         const fence = fenceOn(
           (await one.shop.find('HTTPRoute')) ?? { apiVersion: '', kind: '', metadata: { name: '' } },

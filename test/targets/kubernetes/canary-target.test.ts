@@ -728,7 +728,10 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     });
   });
 
-  it('a measurement that comes after the roll back makes nothing anew', async () => {
+  it.each<[string, (late: Target) => Promise<unknown>]>([
+    ['measurement', (late) => late.reassert({ ...write(3), weight: 50, match: [] })],
+    ['weight', (late) => late.setWeight(shift(3, 75, 50))],
+  ])('a %s that comes after the roll back makes nothing anew', async (_, attempt) => {
     await target.deploy(write(1));
     await target.setWeight(shift(2, 50, 0));
     await target.setWeight(shift(4, 0, 50));
@@ -740,7 +743,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
     };
     const late = targetOf({}, withCreate(cluster, create));
 
-    expect((await failureOf(late.reassert({ ...write(3), weight: 50, match: [] }))).kind).toBe('fenceLost');
+    expect((await failureOf(attempt(late))).kind).toBe('fenceLost');
     expect(made).toEqual([]);
   });
 

@@ -790,6 +790,7 @@ class CanaryTarget implements Target {
       signal: write.signal,
     });
     if (edit === null) return [];
+    await this.#refuseIfLate(tracks, write);
     await this.#ensureService(tracks, write);
     return [edit];
   }
@@ -811,6 +812,7 @@ class CanaryTarget implements Target {
   /** The canary as a look or a weight needs it: made where it is gone, and else given what the release has given it. */
   async #ensureCanary(tracks: TracksView, write: TargetWrite, replicas: number): Promise<void> {
     const { stable, canary, canaryObject, container, labels, selectors } = tracks;
+    await this.#refuseIfLate(tracks, write);
     const kept = canary === null ? await this.#kept(tracks, write) : null;
     const given =
       kept === null
@@ -830,6 +832,11 @@ class CanaryTarget implements Target {
     if (sharesByReplicas(this.#plan)) return;
     const refs = { of: deploymentRef(namespace, canaryName), on: serviceRef(namespace, canaryService) };
     await keepNote(this.#cluster, refs, write);
+  }
+
+  /** What a weight or a look finds gone a roll back may have removed: who comes after that makes nothing. */
+  async #refuseIfLate({ traffic }: TracksView, write: TargetWrite): Promise<void> {
+    refuseLate(await traffic.observe({ signal: write.signal }), write, this.#plan);
   }
 
   /**
