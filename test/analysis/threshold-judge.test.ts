@@ -46,7 +46,7 @@ it('says what a latency is held against by its objective', () => {
 
   const { metrics } = judge(policyOf([latency({ max: 0.5 })]), null, sample, findings);
 
-  expect(metrics[0]?.limit).toBe('max 500 ms, objective 1 % slower than 500 ms, not proven worse than stable');
+  expect(metrics[0]?.limit).toBe('max 500 ms, objective 1 % slower than 500 ms, must not be proven worse than stable');
 });
 
 describe('fixed limits', () => {
