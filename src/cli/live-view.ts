@@ -229,7 +229,7 @@ function nextSentence(status: ReleaseStatus, options: FrameOptions): string | nu
 
 const EXPIRY_WORDS = { rollback: 'it rolls back', pause: 'it pauses', continue: 'it continues' } as const;
 
-const VERDICT_WORDS: Record<Verdict, string> = {
+export const VERDICT_WORDS: Record<Verdict, string> = {
   pass: 'pass',
   fail: 'FAIL',
   inconclusive: 'inconclusive',

@@ -3,8 +3,9 @@ import type { EvidenceReport } from '../../analysis/gather-evidence';
 import type { KayentaReport } from '../../analysis/kayenta-course';
 import type { Measurement, ReleaseStatus, RoutingReport, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
-import { safeText, wrap } from '../display-width';
-import { metricNumbers, verdictLook } from '../live-view';
+import { measurementsOf } from '../../report/known-measurements';
+import { displayWidth, padEnd, safeText, wrap } from '../display-width';
+import { metricNumbers, VERDICT_WORDS, verdictLook } from '../live-view';
 import { API_VERSION } from '../output';
 import type { Registry } from '../registry';
 import { checkReportPath, writeReleaseReport } from '../report-file';
@@ -51,7 +52,7 @@ export function addExplainCommand(registry: Registry): void {
           outcome: status.outcome,
           message: status.message,
           simulated: status.simulated,
-          steps: chosen.map(({ number, step }) => ({ number, ...step })),
+          steps: chosen.map(({ number, step, kept }) => ({ number, ...step, keptMeasurements: kept })),
         };
         session.result(document, () => explainLines(status, chosen, session.look));
         if (options.report !== undefined) await writeReleaseReport(session, options.report, status);
@@ -62,11 +63,16 @@ export function addExplainCommand(registry: Registry): void {
 interface NumberedStep {
   readonly number: number;
   readonly step: StepStatus;
+  /** Of its measurements those that the release still has, the oldest first. */
+  readonly kept: readonly Measurement[];
 }
 
 /** All steps that began, or the one asked for. */
 function chooseSteps(status: ReleaseStatus, asked: number | null): NumberedStep[] {
-  const steps = status.steps.map((step, index) => ({ number: index + 1, step }));
+  const measurements = measurementsOf(status);
+  const steps = status.steps.map((step, index) => {
+    return { number: index + 1, step, kept: measurements.filter((measurement) => measurement.step === index) };
+  });
   if (asked === null) return steps.filter(({ step }) => step.state !== 'pending');
   const found = steps.find(({ number }) => number === asked);
   if (found !== undefined) return [found];
@@ -84,7 +90,7 @@ function explainLines(status: ReleaseStatus, steps: readonly NumberedStep[], loo
   ];
 }
 
-function stepLines({ number, step }: NumberedStep, look: Look): string[] {
+function stepLines({ number, step, kept }: NumberedStep, look: Look): string[] {
   const took =
     step.startedAt !== null && step.endedAt !== null ? ` after ${formatDuration(step.endedAt - step.startedAt)}` : '';
   const tone = step.state === 'failed' ? 'bad' : step.state === 'passed' ? 'good' : null;
@@ -93,10 +99,38 @@ function stepLines({ number, step }: NumberedStep, look: Look): string[] {
     `${paint(`Step ${number}, ${safeText(step.name)}:`, 'strong', look)} ${paint(`${step.state}${took}${verdict}`, tone, look)}`,
   ];
   if (step.sentence !== null) lines.push(...wrap(safeText(step.sentence), look.width - 2).map((line) => `  ${line}`));
-  if (step.measurements > 0)
-    lines.push(`  ${countOf(step.measurements, 'measurement')} ${step.measurements === 1 ? 'was' : 'were'} taken.`);
+  if (step.measurements > 0) lines.push(`  ${takenClause(step.measurements, kept.length)}`, ...lookLines(kept, look));
   if (step.evidence !== null) lines.push(...evidenceLines(step.evidence, step.state === 'failed', look));
   return lines;
+}
+
+function takenClause(taken: number, kept: number): string {
+  const text = `${countOf(taken, 'measurement')} ${taken === 1 ? 'was' : 'were'} taken`;
+  if (kept === 0) return `${text}.`;
+  return kept < taken ? `${text}, of which the release has kept ${kept}:` : `${text}:`;
+}
+
+/** A table of the looks: when, the verdict, and of one that did not pass why, a metric a line. */
+function lookLines(kept: readonly Measurement[], look: Look): string[] {
+  const columns = Math.max(...kept.map(({ verdict }) => VERDICT_WORDS[verdict].length));
+  return kept.flatMap((measurement) => {
+    const { symbol, tone } = verdictLook(measurement.verdict, glyphs(look));
+    const start = `    ${formatDate(measurement.at)}  `;
+    const verdict = `${symbol} ${padEnd(VERDICT_WORDS[measurement.verdict], columns)}`;
+    const indent = displayWidth(`${start}${verdict}`) + 2;
+    const [first, ...others] = reasonsOf(measurement).flatMap((why) => wrap(safeText(why), look.width - indent));
+    const line = `${start}${paint(first === undefined ? verdict.trimEnd() : verdict, tone, look)}`;
+    return [first === undefined ? line : `${line}  ${first}`, ...others.map((more) => `${' '.repeat(indent)}${more}`)];
+  });
+}
+
+/** Why a look did not pass, by the metrics that count; what an old look lost of them, its own sentence says. */
+function reasonsOf({ verdict, sentence, metrics }: Measurement): string[] {
+  if (verdict === 'pass') return [];
+  const reasons = metrics
+    .filter((metric) => metric.verdict !== 'pass' && metric.dryRun !== true)
+    .map((metric) => metric.sentence);
+  return reasons.length > 0 ? reasons : [sentence];
 }
 
 function evidenceLines(evidence: Measurement, decided: boolean, look: Look): string[] {
