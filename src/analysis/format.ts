@@ -45,6 +45,11 @@ export function countOf(count: number, noun: string): string {
   return `${text} ${noun}${text === '1' ? '' : 's'}`;
 }
 
+/** How often: `once`, `twice`, `3 times`. */
+export function timesOf(count: number): string {
+  return count === 1 ? 'once' : count === 2 ? 'twice' : `${count} times`;
+}
+
 /** From here on a fraction of an event more or less is not read. */
 const MANY = 100;
 

@@ -334,8 +334,32 @@ describe('sluice explain', () => {
     });
 
     expect(out.replace(/\s+/gu, ' ')).toMatch(
-      /note: Ask the shop\. .* evidence of the release: ln E 5\.75, fails at 5\.30; \d+ of 1500 canary and 145 of 28500 stable requests bad, counted 50 times; divided by 2, for those of one cause counted by: sum by \(job, instance\) \(errors\)/u,
+      /note: Ask the shop\. .* over the whole release \d+ of 1500 canary and 145 of 28500 stable requests were bad, counted 50 times: that proves the canary worse than stable evidence: ln E 5\.75, fails at 5\.30; divided by 2, for those of one cause counted by: sum by \(job, instance\) \(errors\)/u,
     );
+  });
+
+  it.each([
+    [{ batches: 1 }, 'pass', 'counted once: that does not prove the canary worse than stable evidence: ln E 1.55,'],
+    [{ batches: 2, boundary: 0.25 }, 'pass', 'stable requests were slower than 250 ms, counted twice: that does not'],
+    // Proven by an earlier look.
+    [{ batches: 3 }, 'fail', 'were bad, counted 3 times evidence: ln E 1.55, fails at 5.30'],
+    [{ batches: 0 }, 'pass', 'over the whole release nothing has been counted of both tracks yet evidence: ln E'],
+  ] as const)('says first in plain words what %j is, of a metric with the verdict %s', async (more, verdict, text) => {
+    const status = aRolledBackStatus();
+    const steps = status.steps.map((step) => {
+      if (step.evidence === null) return step;
+      const metrics = step.evidence.metrics.map((metric) => {
+        const { evidence, ...others } = withEvidence(metric, 1.55);
+        return { ...others, verdict, ...(evidence && { evidence: { ...evidence, ...more } }) };
+      });
+      return { ...step, evidence: { ...step.evidence, metrics } };
+    });
+
+    const { out } = await run(['explain', 'shop/checkout', '--step', '4'], {
+      client: new FakeSluice({ ...status, steps }),
+    });
+
+    expect(out.replace(/\s+/gu, ' ')).toContain(text);
   });
 
   it('says what one look asked and was answered, of both tracks', async () => {

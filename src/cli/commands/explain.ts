@@ -1,6 +1,7 @@
-import { countOf, formatCount, formatValue } from '../../analysis/format';
+import { countOf, formatCount, formatValue, timesOf } from '../../analysis/format';
 import type { EvidenceReport } from '../../analysis/gather-evidence';
 import type { KayentaReport } from '../../analysis/kayenta-course';
+import type { MetricVerdict, Verdict } from '../../analysis/verdict';
 import type { Measurement, ReleaseStatus, RoutingReport, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
 import { measurementsOf } from '../../report/known-measurements';
@@ -157,20 +158,16 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
     if (metric.query !== '') lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
     if (metric.stableQuery !== undefined)
       lines.push(paint(`      stable's query: ${safeText(metric.stableQuery)}`, 'dim', look));
-    if (metric.evidence !== undefined) lines.push(...reportLines(metric.evidence, look));
+    if (metric.evidence !== undefined) lines.push(...reportLines(metric.evidence, metric, look));
   }
   return lines;
 }
 
-/** What the batches of the whole release say. */
-function reportLines(report: EvidenceReport, look: Look): string[] {
-  const { logEvidence, limit, batches, clusters, canary, stable, boundary, promotion, objective, dropped, query } =
-    report;
-  const bad = boundary === null ? 'bad' : `slower than ${formatValue(boundary, 'seconds')}`;
-  const counts = [canary, stable].map(({ bad: some, total }) => `${formatCount(some)} of ${formatCount(total)}`);
+/** What the batches of the whole release say: in plain words first, then in numbers. */
+function reportLines(report: EvidenceReport, { verdict }: MetricVerdict, look: Look): string[] {
+  const { logEvidence, limit, clusters, promotion, objective, dropped, query } = report;
   const parts = [
     `ln E ${formatLog(logEvidence)}, fails at ${formatLog(limit)}`,
-    `${counts[0]} canary and ${counts[1]} stable requests ${bad}, counted ${batches} times`,
     ...(clusters > 1 ? [`divided by ${formatValue(clusters, 'count')}, for those of one cause`] : []),
     ...(promotion === undefined
       ? []
@@ -179,13 +176,29 @@ function reportLines(report: EvidenceReport, look: Look): string[] {
       ? []
       : [`objective ${objectiveText(objective)}: ln E ${formatLog(objective.logEvidence)}`]),
   ];
-  const lines = wrap(`evidence of the release: ${parts.join('; ')}`, look.width - 6).map((line) => `      ${line}`);
+  const plain = `over the whole release ${countedClause(report, verdict)}`;
+  const lines = [plain, `evidence: ${parts.join('; ')}`].flatMap((text) =>
+    wrap(text, look.width - 6).map((line) => `      ${line}`),
+  );
   const told = lookClause(report);
   if (told !== null) lines.push(...wrap(told, look.width - 6).map((line) => `      ${line}`));
   for (const what of dropped)
     lines.push(...wrap(safeText(`left out: ${what}`), look.width - 6).map((line) => `      ${line}`));
   if (query !== '') lines.push(paint(`      counted by: ${safeText(query)}`, 'dim', look));
   return lines;
+}
+
+function countedClause(
+  { logEvidence, limit, batches, canary, stable, boundary }: EvidenceReport,
+  verdict: Verdict,
+): string {
+  if (batches === 0) return 'nothing has been counted of both tracks yet';
+  const bad = boundary === null ? 'bad' : `slower than ${formatValue(boundary, 'seconds')}`;
+  const [ofCanary, ofStable] = [canary, stable].map((arm) => `${formatCount(arm.bad)} of ${formatCount(arm.total)}`);
+  const counted = `${ofCanary} canary and ${ofStable} stable requests were ${bad}, counted ${timesOf(batches)}`;
+  if (logEvidence >= limit) return `${counted}: that proves the canary worse than stable`;
+  // What was once proven stays proven, also where the evidence has become less since.
+  return verdict === 'fail' ? counted : `${counted}: that does not prove the canary worse than stable`;
 }
 
 function objectiveText({ share, slowerThan }: NonNullable<EvidenceReport['objective']>): string {
