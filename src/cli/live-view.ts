@@ -180,7 +180,8 @@ export function metricNumbers(metric: MetricVerdict): string {
   if (metric.canary !== null) parts.push(`canary ${formatValue(metric.canary, metric.unit)}`);
   if (metric.stable !== null) parts.push(`stable ${formatValue(metric.stable, metric.unit)}`);
   if (metric.limit !== '') parts.push(safeText(metric.limit));
-  if (metric.canaryRequests !== null) parts.push(`n=${formatCount(metric.canaryRequests)}`);
+  // What a backend extrapolated is a fraction, of which people would ask what it is.
+  if (metric.canaryRequests !== null) parts.push(`n=${formatCount(Math.round(metric.canaryRequests))}`);
   return parts.join('  ');
 }
 

@@ -127,7 +127,7 @@ describe('the frame of a release', () => {
   ] as const)('says of a metric that is %s why it was not judged, and its name once', (verdict, sentence, line) => {
     const [errors] = MEASUREMENT.metrics;
     if (errors === undefined) throw new Error('there is a metric');
-    const metric = { ...errors, ...{ verdict, sentence, canary: 0, stable: 0, canaryRequests: 8 } };
+    const metric = { ...errors, ...{ verdict, sentence, canary: 0, stable: 0, canaryRequests: 8.4 } };
     const measurement = { ...MEASUREMENT, metrics: [metric] };
     const steps = aStatus().steps.map((step, index) => (index === 3 ? { ...step, evidence: measurement } : step));
 
