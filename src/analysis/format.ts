@@ -45,21 +45,23 @@ export function countOf(count: number, noun: string): string {
   return `${text} ${noun}${text === '1' ? '' : 's'}`;
 }
 
-/** From here on a fraction of an event more or less is not read. */
-const MANY = 100;
+/** How often: `once`, `twice`, `3 times`. */
+export function timesOf(count: number): string {
+  return count === 1 ? 'once' : count === 2 ? 'twice' : `${count} times`;
+}
 
 /**
  * So many of so many, beside which their share is written: `7 of 120`. Counts that a backend extrapolated are fractional,
- * and few of them rounded would give another share (6.4 of 11.5 are 56 %, 6 of 12 are not): those keep a decimal.
+ * and few of them rounded would give another share (6.4 of 11.5 are 56 %, 6 of 12 are not): `about 6 of 12`.
  */
 export function formatPart(part: number, total: number, noun: string | null = null): string {
-  const share = formatValue(part / total, 'ratio');
-  const rounded = ([0, 1] as const).map((digits) =>
-    [part, total].map((count) => Number(count.toFixed(count < MANY ? digits : 0))),
-  );
-  const [few = 0, all = 0] =
-    rounded.find(([some = 0, whole = 0]) => formatValue(some / whole, 'ratio') === share) ?? rounded[1] ?? [];
-  return `${few} of ${all}${noun === null ? '' : ` ${noun}${all === 1 ? '' : 's'}`}`;
+  const written = (some: number, all: number): string =>
+    `${some} of ${all}${noun === null ? '' : ` ${noun}${all === 1 ? '' : 's'}`}`;
+  const [few, all] = [Math.round(part), Math.round(total)];
+  if (formatValue(few / all, 'ratio') === formatValue(part / total, 'ratio')) return written(few, all);
+  // Of less than half an event "about 0" would say that there was none.
+  if (few === 0 || all === 0) return written(Number(part.toFixed(1)), Number(total.toFixed(1)));
+  return `about ${written(few, all)}`;
 }
 
 /** A probability: `0.0032`, `4.1e-9`. */

@@ -256,7 +256,7 @@ function describeLimits(
     const slower = slowerThan === undefined ? '' : ` slower than ${formatLimit(slowerThan, 'seconds')}`;
     parts.push(`objective ${formatLimit(share, 'ratio')}${slower}`);
   }
-  if (finding !== undefined) parts.push('not proven worse than stable');
+  if (finding !== undefined) parts.push('must not be proven worse than stable');
   else if (policy.compare !== null && comparesEvents(policy, metric, sample)) {
     const { alpha, tolerate } = policy.compare;
     parts.push(`not above ${formatLimit(tolerate, 'count')} times stable at alpha ${formatLimit(alpha, 'count')}`);

@@ -161,21 +161,34 @@ function metricLines(measurement: Measurement, lastStep: boolean, g: Glyphs): Li
       span(`  ${last ? g.lastBranch : g.branch}`, 'dim'),
       span(`${symbol} `, tone),
       span(padEnd(safeText(metric.name), NAME_COLUMNS - 4), null),
-      span(metricNumbers(metric), tone === 'good' ? null : tone),
+      span(metricLine(metric), tone === 'good' ? null : tone),
     ];
   });
 }
 
-/** `canary 0.21 %  stable 0.19 %  max 1 %  n=18.2k`, or the word for what is missing. */
+/** `canary 0.21 %  stable 0.19 %  max 1 %  n=18.2k`; of what was not judged the reason, for which the limit makes room. */
+export function metricLine(metric: MetricVerdict): string {
+  const judged = metric.canary !== null && (metric.verdict === 'pass' || metric.verdict === 'fail');
+  if (judged) return metricNumbers(metric);
+  return [metricNumbers({ ...metric, limit: '' }), safeText(reasonOf(metric))].join('  ');
+}
+
+/** The numbers alone: for where the metric's sentence stands below. */
 export function metricNumbers(metric: MetricVerdict): string {
   const parts = [];
   if (metric.verdict !== 'pass') parts.push(VERDICT_WORDS[metric.verdict]);
   if (metric.canary !== null) parts.push(`canary ${formatValue(metric.canary, metric.unit)}`);
   if (metric.stable !== null) parts.push(`stable ${formatValue(metric.stable, metric.unit)}`);
   if (metric.limit !== '') parts.push(safeText(metric.limit));
-  if (metric.canaryRequests !== null) parts.push(`n=${formatCount(metric.canaryRequests)}`);
-  if (metric.canary === null) parts.push(safeText(metric.sentence));
+  // What a backend extrapolated is a fraction, of which people would ask what it is.
+  if (metric.canaryRequests !== null) parts.push(`n=${formatCount(Math.round(metric.canaryRequests))}`);
   return parts.join('  ');
+}
+
+/** A metric's sentence without what stands before it on the line: its name, or its value and a semicolon. */
+function reasonOf({ name, sentence }: MetricVerdict): string {
+  const before = sentence.startsWith(`${name}: `) ? `${name}: `.length : sentence.indexOf('; ') + 1;
+  return sentence.slice(before).trimStart();
 }
 
 function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Line[] {
@@ -229,7 +242,7 @@ function nextSentence(status: ReleaseStatus, options: FrameOptions): string | nu
 
 const EXPIRY_WORDS = { rollback: 'it rolls back', pause: 'it pauses', continue: 'it continues' } as const;
 
-const VERDICT_WORDS: Record<Verdict, string> = {
+export const VERDICT_WORDS: Record<Verdict, string> = {
   pass: 'pass',
   fail: 'FAIL',
   inconclusive: 'inconclusive',

@@ -8,6 +8,7 @@ import { date, table } from './elements';
 import { evidencePlot, round } from './evidence-plot';
 import { markup, renderPage } from './html';
 import type { Html, Part } from './html';
+import { measurementsOf } from './known-measurements';
 import { BATCH_HEADINGS, batchCells, hasBatch } from './look-batch';
 import { renderPlot } from './plot';
 import type { Plot, PlotLine } from './plot';
@@ -130,18 +131,6 @@ function toneOf({ outcome }: ReleaseStatus): string {
 }
 
 // ---- measurements and plots -------------------------------------------------------------------------------------
-
-/** All that is still known: the newest, and of older ones those that a step or an event kept. In order of time. */
-function measurementsOf(status: ReleaseStatus): readonly Measurement[] {
-  const kept = [
-    ...status.events.flatMap(({ evidence }) => evidence ?? []),
-    ...status.steps.flatMap(({ evidence }) => evidence ?? []),
-    // Last, and so instead of the same one before: of an old one the story may have kept its sentence alone.
-    ...status.measurements,
-  ];
-  const byTime = new Map(kept.map((measurement) => [`${measurement.at} ${measurement.step}`, measurement]));
-  return [...byTime.values()].sort((a, b) => a.at - b.at);
-}
 
 function keptNote({ steps }: ReleaseStatus, kept: readonly Measurement[]): Html | null {
   const taken = steps.reduce((sum, step) => sum + step.measurements, 0);

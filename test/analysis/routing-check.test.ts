@@ -150,9 +150,9 @@ describe('the routing check', () => {
   });
 
   it('says what was delivered and what was asked for', () => {
-    // Few that were extrapolated keep a decimal: 6 of 12 would not be 56 %.
+    // Few that were extrapolated are about so many: 6 of 12 would not be 56 %.
     expect(checkRouting(policy({ share: 0.5 }), null, { canary: 6.4, total: 11.5 }).sentence).toBe(
-      'Since the weight changed, the canary got 6.4 of 11.5 requests (55.7 % of 50 % asked for).',
+      'Since the weight changed, the canary got about 6 of 12 requests (55.7 % of 50 % asked for).',
     );
     expect(checkRouting(policy(), null, { canary: 700.4, total: 10_000 }).sentence).toBe(
       'The router does not deliver the weight asked for: since it changed, the canary got 700 of 10000 requests (7 %) instead of 5 %.',

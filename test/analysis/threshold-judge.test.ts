@@ -46,7 +46,7 @@ it('says what a latency is held against by its objective', () => {
 
   const { metrics } = judge(policyOf([latency({ max: 0.5 })]), null, sample, findings);
 
-  expect(metrics[0]?.limit).toBe('max 500 ms, objective 1 % slower than 500 ms, not proven worse than stable');
+  expect(metrics[0]?.limit).toBe('max 500 ms, objective 1 % slower than 500 ms, must not be proven worse than stable');
 });
 
 describe('fixed limits', () => {
@@ -105,14 +105,22 @@ describe('fixed limits', () => {
     expect(judgement.stepSentence).toBe(`1 measurement failed: ${judgement.sentence}`);
   });
 
-  it('writes few counts that were extrapolated so that they make the share beside them', () => {
-    const sample = errorSample(events(6.4, 11.5), events(30.2, 2120.4));
-    const policy = { ...policyOf([errorRate({ max: 0.05 })]), minRequests: 1 };
+  it.each([
+    ['about 6 of 12 canary requests failed (56 %)', 6.4, 11.5],
+    ['5 of 32 canary requests failed (16 %)', 5.1, 32.3],
+    ['0.4 of 1.8 canary requests failed (22 %)', 0.4, 1.8],
+    ['about 1 of 1 canary request failed (75 %)', 0.9, 1.2],
+  ])(
+    'writes counts that were extrapolated as whole requests, about so many where they do not make the share: %s',
+    (text, bad, total) => {
+      const sample = errorSample(events(bad, total), events(30.2, 2120.4));
+      const policy = { ...policyOf([errorRate({ max: 0.05 })]), minRequests: 1 };
 
-    expect(judge(policy, null, sample).sentence).toBe(
-      '6.4 of 11.5 canary requests failed (56 %), more than the allowed 5 %; stable: 30 of 2120 (1.4 %).',
-    );
-  });
+      expect(judge(policy, null, sample).sentence).toBe(
+        `${text}, more than the allowed 5 %; stable: 30 of 2120 (1.4 %).`,
+      );
+    },
+  );
 
   it('never writes a value over the limit like the limit', () => {
     const sample = errorSample(events(50001, 1_000_000), null);

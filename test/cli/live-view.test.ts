@@ -25,7 +25,7 @@ describe('the frame of a release', () => {
      ├─✔ 3 weight 5 %        1m00s   12 measured  12 of 12 measurements passed, at l…
      ├─◌ 4 weight 25 %       2m09s   26 measured
      │   ├─✔ error-rate    canary 0.21 %  stable 0.19 %  max 1 %  n=18.2k
-     │   └─• p95-latency   insufficient data  stable 290 ms  max 1 s  p95-latency: n…
+     │   └─• p95-latency   insufficient data  stable 290 ms  no data for the canary:…
      ├─• 5 approval
      ├─• 6 weight 100 %
      └─• 7 promote
@@ -48,7 +48,7 @@ describe('the frame of a release', () => {
      |-+ 3 weight 5 %        1m00s   12 measured  12 of 12 measu~
      |-* 4 weight 25 %       2m09s   26 measured
      |   |-+ error-rate    canary 0.21 %  stable 0.19 %  max 1 %~
-     |   \`-. p95-latency   insufficient data  stable 290 ms  max~
+     |   \`-. p95-latency   insufficient data  stable 290 ms  no~
      |-. 5 approval
      |-. 6 weight 100 %
      \`-. 7 promote
@@ -110,6 +110,32 @@ describe('the frame of a release', () => {
     it('says the same with and without colours', () => {
       expect(frame({ color: true }, status).map(stripVTControlCharacters)).toEqual(frame({ color: false }, status));
     });
+  });
+
+  it.each([
+    [
+      'insufficient-data',
+      'error-rate: the canary had 8 requests, fewer than the 20 a verdict needs.',
+      'insufficient data  canary 0 %  stable 0 %  n=8  the canary had 8 requests, fewer than the 20 a verdict needs.',
+    ],
+    [
+      'inconclusive',
+      '0 of 8 canary requests failed (0 %); it cannot be compared: stable had no requests; really.',
+      'inconclusive  canary 0 %  stable 0 %  n=8  it cannot be compared: stable had no requests; really.',
+    ],
+    ['fail', '3 of 8 canary requests failed.', 'FAIL  canary 0 %  stable 0 %  max 1 %  n=8'],
+  ] as const)('says of a metric that is %s why it was not judged, and its name once', (verdict, sentence, line) => {
+    const [errors] = MEASUREMENT.metrics;
+    if (errors === undefined) throw new Error('there is a metric');
+    const metric = { ...errors, ...{ verdict, sentence, canary: 0, stable: 0, canaryRequests: 8.4 } };
+    const measurement = { ...MEASUREMENT, metrics: [metric] };
+    const steps = aStatus().steps.map((step, index) => (index === 3 ? { ...step, evidence: measurement } : step));
+
+    const lines = frame({ width: 200 }, aStatus({ steps, measurements: [measurement] }));
+
+    expect(lines.find((each) => each.includes('error-rate'))?.trimEnd()).toMatch(
+      new RegExp(`error-rate +${line}$`, 'u'),
+    );
   });
 
   it('lets nothing from outside move the cursor', () => {

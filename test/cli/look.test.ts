@@ -1,10 +1,10 @@
 import type { EvidenceReport } from '../../src/analysis/gather-evidence';
 import type { KayentaReport } from '../../src/analysis/kayenta-course';
-import type { ReleaseStatus } from '../../src/workflows/api';
+import type { Measurement, ReleaseStatus } from '../../src/workflows/api';
 import { FakeSluice } from './fake-client';
 import { run, start } from './harness';
 import { withEvidence } from '../report/statuses';
-import { aRolledBackStatus, aStatus, START } from './statuses';
+import { anEvent, aRolledBackStatus, aStatus, MEASUREMENT, START } from './statuses';
 
 describe('sluice status', () => {
   it('prints a frame', async () => {
@@ -280,6 +280,47 @@ describe('sluice explain', () => {
     expect(ran.out).not.toContain('Step 5');
   });
 
+  it('lists each look of a step that is kept, with why it did not pass', async () => {
+    const [errors, latency] = MEASUREMENT.metrics;
+    if (errors === undefined || latency === undefined) throw new Error('there are two metrics');
+    const few = 'error-rate: the canary had 8 requests, fewer than the 20 a verdict needs.';
+    const looks: Measurement[] = [
+      {
+        ...{ ...MEASUREMENT, at: START + 170_000, verdict: 'insufficient-data', sentence: 'Both.' },
+        metrics: [{ ...errors, verdict: 'insufficient-data', sentence: few }, latency],
+      },
+      { ...MEASUREMENT, at: START + 175_000, metrics: [errors, { ...latency, dryRun: true }] },
+      { ...MEASUREMENT, at: START + 180_000, verdict: 'error', sentence: 'The source is away.', metrics: [] },
+    ];
+    const of = async (...more: string[]): Promise<string> => {
+      const base = aStatus();
+      const evidence = looks.at(-1) ?? MEASUREMENT;
+      const events = [...base.events, anEvent(2, { evidence: { ...MEASUREMENT, at: START + 90_000 } })];
+      const steps = base.steps.map((step, index) => (index === 3 ? { ...step, evidence } : step));
+      const client = new FakeSluice({ ...base, events, steps, measurements: looks });
+      return (await run(['explain', 'shop/checkout', '--step', '4', ...more], { client })).out;
+    };
+
+    expect(await of()).toContain(`
+  26 measurements were taken, of which the release has kept 4:
+    2026-11-21 14:01:30Z  ✔ pass
+    2026-11-21 14:02:50Z  • insufficient data  error-rate: the canary had 8 requests, fewer than the
+                                               20 a verdict needs.
+                                               p95-latency: no data for the canary: there were no
+                                               requests in the window.
+    2026-11-21 14:02:55Z  ✔ pass
+    2026-11-21 14:03:00Z  ⚠ source error       The source is away.
+  The last measurement: 2026-11-21 14:03:00Z`);
+    expect(JSON.parse(await of('-o', 'json'))).toMatchObject({
+      steps: [
+        {
+          ...{ measurements: 26, evidence: { verdict: 'error' } },
+          keptMeasurements: [{ at: START + 90_000 }, ...looks],
+        },
+      ],
+    });
+  });
+
   it('says what was counted of a metric over the release, by what it is divided, and what the spec says of it', async () => {
     const status = aRolledBackStatus();
     const steps = status.steps.map((step) => {
@@ -293,8 +334,32 @@ describe('sluice explain', () => {
     });
 
     expect(out.replace(/\s+/gu, ' ')).toMatch(
-      /note: Ask the shop\. .* evidence of the release: ln E 5\.75, fails at 5\.30; \d+ of 1500 canary and 145 of 28500 stable requests bad, counted 50 times; divided by 2, for those of one cause counted by: sum by \(job, instance\) \(errors\)/u,
+      /note: Ask the shop\. .* over the whole release \d+ of 1500 canary and 145 of 28500 stable requests were bad, counted 50 times: that proves the canary worse than stable evidence: ln E 5\.75, fails at 5\.30; divided by 2, for those of one cause counted by: sum by \(job, instance\) \(errors\)/u,
     );
+  });
+
+  it.each([
+    [{ batches: 1 }, 'pass', 'counted once: that does not prove the canary worse than stable evidence: ln E 1.55,'],
+    [{ batches: 2, boundary: 0.25 }, 'pass', 'stable requests were slower than 250 ms, counted twice: that does not'],
+    // Proven by an earlier look.
+    [{ batches: 3 }, 'fail', 'were bad, counted 3 times evidence: ln E 1.55, fails at 5.30'],
+    [{ batches: 0 }, 'pass', 'over the whole release nothing has been counted of both tracks yet evidence: ln E'],
+  ] as const)('says first in plain words what %j is, of a metric with the verdict %s', async (more, verdict, text) => {
+    const status = aRolledBackStatus();
+    const steps = status.steps.map((step) => {
+      if (step.evidence === null) return step;
+      const metrics = step.evidence.metrics.map((metric) => {
+        const { evidence, ...others } = withEvidence(metric, 1.55);
+        return { ...others, verdict, ...(evidence && { evidence: { ...evidence, ...more } }) };
+      });
+      return { ...step, evidence: { ...step.evidence, metrics } };
+    });
+
+    const { out } = await run(['explain', 'shop/checkout', '--step', '4'], {
+      client: new FakeSluice({ ...status, steps }),
+    });
+
+    expect(out.replace(/\s+/gu, ' ')).toContain(text);
   });
 
   it('says what one look asked and was answered, of both tracks', async () => {

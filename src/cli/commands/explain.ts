@@ -1,10 +1,12 @@
-import { countOf, formatCount, formatValue } from '../../analysis/format';
+import { countOf, formatCount, formatValue, timesOf } from '../../analysis/format';
 import type { EvidenceReport } from '../../analysis/gather-evidence';
 import type { KayentaReport } from '../../analysis/kayenta-course';
+import type { MetricVerdict, Verdict } from '../../analysis/verdict';
 import type { Measurement, ReleaseStatus, RoutingReport, StepStatus } from '../../workflows/api';
 import { ReleaseError } from '../../errors';
-import { safeText, wrap } from '../display-width';
-import { metricNumbers, verdictLook } from '../live-view';
+import { measurementsOf } from '../../report/known-measurements';
+import { displayWidth, padEnd, safeText, wrap } from '../display-width';
+import { metricNumbers, VERDICT_WORDS, verdictLook } from '../live-view';
 import { API_VERSION } from '../output';
 import type { Registry } from '../registry';
 import { checkReportPath, writeReleaseReport } from '../report-file';
@@ -51,7 +53,7 @@ export function addExplainCommand(registry: Registry): void {
           outcome: status.outcome,
           message: status.message,
           simulated: status.simulated,
-          steps: chosen.map(({ number, step }) => ({ number, ...step })),
+          steps: chosen.map(({ number, step, kept }) => ({ number, ...step, keptMeasurements: kept })),
         };
         session.result(document, () => explainLines(status, chosen, session.look));
         if (options.report !== undefined) await writeReleaseReport(session, options.report, status);
@@ -62,11 +64,16 @@ export function addExplainCommand(registry: Registry): void {
 interface NumberedStep {
   readonly number: number;
   readonly step: StepStatus;
+  /** Of its measurements those that the release still has, the oldest first. */
+  readonly kept: readonly Measurement[];
 }
 
 /** All steps that began, or the one asked for. */
 function chooseSteps(status: ReleaseStatus, asked: number | null): NumberedStep[] {
-  const steps = status.steps.map((step, index) => ({ number: index + 1, step }));
+  const measurements = measurementsOf(status);
+  const steps = status.steps.map((step, index) => {
+    return { number: index + 1, step, kept: measurements.filter((measurement) => measurement.step === index) };
+  });
   if (asked === null) return steps.filter(({ step }) => step.state !== 'pending');
   const found = steps.find(({ number }) => number === asked);
   if (found !== undefined) return [found];
@@ -84,7 +91,7 @@ function explainLines(status: ReleaseStatus, steps: readonly NumberedStep[], loo
   ];
 }
 
-function stepLines({ number, step }: NumberedStep, look: Look): string[] {
+function stepLines({ number, step, kept }: NumberedStep, look: Look): string[] {
   const took =
     step.startedAt !== null && step.endedAt !== null ? ` after ${formatDuration(step.endedAt - step.startedAt)}` : '';
   const tone = step.state === 'failed' ? 'bad' : step.state === 'passed' ? 'good' : null;
@@ -93,10 +100,38 @@ function stepLines({ number, step }: NumberedStep, look: Look): string[] {
     `${paint(`Step ${number}, ${safeText(step.name)}:`, 'strong', look)} ${paint(`${step.state}${took}${verdict}`, tone, look)}`,
   ];
   if (step.sentence !== null) lines.push(...wrap(safeText(step.sentence), look.width - 2).map((line) => `  ${line}`));
-  if (step.measurements > 0)
-    lines.push(`  ${countOf(step.measurements, 'measurement')} ${step.measurements === 1 ? 'was' : 'were'} taken.`);
+  if (step.measurements > 0) lines.push(`  ${takenClause(step.measurements, kept.length)}`, ...lookLines(kept, look));
   if (step.evidence !== null) lines.push(...evidenceLines(step.evidence, step.state === 'failed', look));
   return lines;
+}
+
+function takenClause(taken: number, kept: number): string {
+  const text = `${countOf(taken, 'measurement')} ${taken === 1 ? 'was' : 'were'} taken`;
+  if (kept === 0) return `${text}.`;
+  return kept < taken ? `${text}, of which the release has kept ${kept}:` : `${text}:`;
+}
+
+/** A table of the looks: when, the verdict, and of one that did not pass why, a metric a line. */
+function lookLines(kept: readonly Measurement[], look: Look): string[] {
+  const columns = Math.max(...kept.map(({ verdict }) => VERDICT_WORDS[verdict].length));
+  return kept.flatMap((measurement) => {
+    const { symbol, tone } = verdictLook(measurement.verdict, glyphs(look));
+    const start = `    ${formatDate(measurement.at)}  `;
+    const verdict = `${symbol} ${padEnd(VERDICT_WORDS[measurement.verdict], columns)}`;
+    const indent = displayWidth(`${start}${verdict}`) + 2;
+    const [first, ...others] = reasonsOf(measurement).flatMap((why) => wrap(safeText(why), look.width - indent));
+    const line = `${start}${paint(first === undefined ? verdict.trimEnd() : verdict, tone, look)}`;
+    return [first === undefined ? line : `${line}  ${first}`, ...others.map((more) => `${' '.repeat(indent)}${more}`)];
+  });
+}
+
+/** Why a look did not pass, by the metrics that count; what an old look lost of them, its own sentence says. */
+function reasonsOf({ verdict, sentence, metrics }: Measurement): string[] {
+  if (verdict === 'pass') return [];
+  const reasons = metrics
+    .filter((metric) => metric.verdict !== 'pass' && metric.dryRun !== true)
+    .map((metric) => metric.sentence);
+  return reasons.length > 0 ? reasons : [sentence];
 }
 
 function evidenceLines(evidence: Measurement, decided: boolean, look: Look): string[] {
@@ -123,20 +158,16 @@ function evidenceLines(evidence: Measurement, decided: boolean, look: Look): str
     if (metric.query !== '') lines.push(paint(`      query: ${safeText(metric.query)}`, 'dim', look));
     if (metric.stableQuery !== undefined)
       lines.push(paint(`      stable's query: ${safeText(metric.stableQuery)}`, 'dim', look));
-    if (metric.evidence !== undefined) lines.push(...reportLines(metric.evidence, look));
+    if (metric.evidence !== undefined) lines.push(...reportLines(metric.evidence, metric, look));
   }
   return lines;
 }
 
-/** What the batches of the whole release say. */
-function reportLines(report: EvidenceReport, look: Look): string[] {
-  const { logEvidence, limit, batches, clusters, canary, stable, boundary, promotion, objective, dropped, query } =
-    report;
-  const bad = boundary === null ? 'bad' : `slower than ${formatValue(boundary, 'seconds')}`;
-  const counts = [canary, stable].map(({ bad: some, total }) => `${formatCount(some)} of ${formatCount(total)}`);
+/** What the batches of the whole release say: in plain words first, then in numbers. */
+function reportLines(report: EvidenceReport, { verdict }: MetricVerdict, look: Look): string[] {
+  const { logEvidence, limit, clusters, promotion, objective, dropped, query } = report;
   const parts = [
     `ln E ${formatLog(logEvidence)}, fails at ${formatLog(limit)}`,
-    `${counts[0]} canary and ${counts[1]} stable requests ${bad}, counted ${batches} times`,
     ...(clusters > 1 ? [`divided by ${formatValue(clusters, 'count')}, for those of one cause`] : []),
     ...(promotion === undefined
       ? []
@@ -145,13 +176,29 @@ function reportLines(report: EvidenceReport, look: Look): string[] {
       ? []
       : [`objective ${objectiveText(objective)}: ln E ${formatLog(objective.logEvidence)}`]),
   ];
-  const lines = wrap(`evidence of the release: ${parts.join('; ')}`, look.width - 6).map((line) => `      ${line}`);
+  const plain = `over the whole release ${countedClause(report, verdict)}`;
+  const lines = [plain, `evidence: ${parts.join('; ')}`].flatMap((text) =>
+    wrap(text, look.width - 6).map((line) => `      ${line}`),
+  );
   const told = lookClause(report);
   if (told !== null) lines.push(...wrap(told, look.width - 6).map((line) => `      ${line}`));
   for (const what of dropped)
     lines.push(...wrap(safeText(`left out: ${what}`), look.width - 6).map((line) => `      ${line}`));
   if (query !== '') lines.push(paint(`      counted by: ${safeText(query)}`, 'dim', look));
   return lines;
+}
+
+function countedClause(
+  { logEvidence, limit, batches, canary, stable, boundary }: EvidenceReport,
+  verdict: Verdict,
+): string {
+  if (batches === 0) return 'nothing has been counted of both tracks yet';
+  const bad = boundary === null ? 'bad' : `slower than ${formatValue(boundary, 'seconds')}`;
+  const [ofCanary, ofStable] = [canary, stable].map((arm) => `${formatCount(arm.bad)} of ${formatCount(arm.total)}`);
+  const counted = `${ofCanary} canary and ${ofStable} stable requests were ${bad}, counted ${timesOf(batches)}`;
+  if (logEvidence >= limit) return `${counted}: that proves the canary worse than stable`;
+  // What was once proven stays proven, also where the evidence has become less since.
+  return verdict === 'fail' ? counted : `${counted}: that does not prove the canary worse than stable`;
 }
 
 function objectiveText({ share, slowerThan }: NonNullable<EvidenceReport['objective']>): string {

@@ -1,7 +1,7 @@
 import type { MetricVerdict } from '../../analysis/verdict';
 import type { ReleaseEvent, ReleaseStatus } from '../../workflows/api';
 import { safeText, wrap } from '../display-width';
-import { eventLook, metricNumbers, verdictLook } from '../live-view';
+import { eventLook, metricLine, verdictLook } from '../live-view';
 import { API_VERSION } from '../output';
 import type { Registry } from '../registry';
 import { resolveServiceRef } from '../service-ref';
@@ -98,9 +98,7 @@ function eventStory(event: ReleaseEvent, metrics: readonly MetricVerdict[], look
   }
   for (const metric of metrics) {
     const verdict = verdictLook(metric.verdict, g);
-    lines.push(
-      `${indent}${paint(verdict.symbol, verdict.tone, look)} ${safeText(metric.name)}  ${metricNumbers(metric)}`,
-    );
+    lines.push(`${indent}${paint(verdict.symbol, verdict.tone, look)} ${safeText(metric.name)}  ${metricLine(metric)}`);
   }
   return lines;
 }
