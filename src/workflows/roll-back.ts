@@ -8,6 +8,7 @@ import { switches } from './keep-old';
 import { drainUntil, endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf } from './step-failure';
+import { isTakenBackDirectly } from './taken-back';
 import { dropWishes } from './wishes';
 
 /**
@@ -52,6 +53,7 @@ export async function rollBack(run: Run): Promise<void> {
 
   let last: Inverted | null = null;
   let isOvertaken = false;
+  let isDirect = false;
   for (;;) {
     const compensation = nextCompensation(run);
     if (compensation === undefined) break;
@@ -65,6 +67,7 @@ export async function rollBack(run: Run): Promise<void> {
     }
     last = await attempt(run, compensation);
     isOvertaken ||= last?.overtaken === true;
+    isDirect ||= last?.directly === true;
   }
   state.stuck = null;
   if (cleansUp) {
@@ -75,14 +78,24 @@ export async function rollBack(run: Run): Promise<void> {
   if (run.plan.short !== 'cleanup') state.weight = 0;
   state.outcome = cause.outcome;
   const before = state.stableVersion ?? 'what was there before';
-  const sentence = isOvertaken
-    ? `Not rolled back to ${before}, because a later release holds the target: ${cause.reason}`
-    : `Rolled back to ${before}: ${cause.reason}`;
-  record(run, 'rolledBack', sentence, {
+  record(run, 'rolledBack', endSentence(before, cause, { isOvertaken, isDirect }), {
     actor: cause.actor,
     ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
   });
 }
+
+function endSentence(
+  before: string,
+  { reason }: RollbackCause,
+  { isOvertaken, isDirect }: { readonly isOvertaken: boolean; readonly isDirect: boolean },
+): string {
+  // Its reason is that of whoever gave the command, and not known here.
+  if (isDirect) return `Taken back to ${before} on the cluster itself, past this release, by ${DIRECTLY}.`;
+  if (isOvertaken) return `Not rolled back to ${before}, because a later release holds the target: ${reason}`;
+  return `Rolled back to ${before}: ${reason}`;
+}
+
+const DIRECTLY = '`sluice rollback --direct`';
 
 /**
  * Of a clean-up the inverse of the removal is the removal: one that was begun is finished. Else it has failed, or a
@@ -120,6 +133,8 @@ interface Inverted {
   readonly sentence: string;
   /** A later release holds the target, or somebody has given a colour the traffic, so that nothing was there to be done. */
   readonly overtaken: boolean;
+  /** Nothing was there to be done because `sluice rollback --direct` did it. */
+  readonly directly?: boolean;
 }
 
 /** Null when it is to be tried again. */
@@ -135,9 +150,12 @@ async function attempt(run: Run, compensation: Compensation): Promise<Inverted |
     if (!(error instanceof ActivityFailure)) throw error;
     const { type, message } = causeOf(error);
     if (type === ACTIVITY_FAILURES.fenceLost) {
-      const sentence = `Nothing to take back, because a later release holds the target: ${message}`;
+      const directly = isTakenBackDirectly(run, message);
+      const sentence = directly
+        ? `Nothing to take back (${describe(run, compensation)}): ${DIRECTLY} does that on the cluster itself.`
+        : `Nothing to take back, because a later release holds the target: ${message}`;
       done(run, compensation, sentence);
-      return { compensation, sentence, overtaken: true };
+      return { compensation, sentence, overtaken: true, directly };
     }
     // Whoever has switched to the colour meanwhile has ended the clean-up.
     if (type === ACTIVITY_FAILURES.notIdle) {
@@ -228,7 +246,8 @@ function takenBackElsewhere(run: Run, message: string): void {
   state.outcome = 'superseded';
   state.weight = 0;
   const from = state.stableVersion ?? 'the old version';
-  record(run, 'rolledBack', `Taken back to ${from} on the cluster itself, past this release: ${message}`);
+  const how = isTakenBackDirectly(run, message) ? `, by ${DIRECTLY}.` : `: ${message}`;
+  record(run, 'rolledBack', `Taken back to ${from} on the cluster itself, past this release${how}`);
 }
 
 function done(run: Run, compensation: Compensation, sentence: string): void {
