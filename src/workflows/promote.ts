@@ -73,6 +73,8 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   state.outcome = 'promoted';
   // Whatever carries it: all of the traffic gets the new version.
   state.weight = 100;
+  // The last look was before that; while the old version is kept, nobody looks.
+  state.observedShare = null;
   const kept = state.keepOld === null ? '' : ` ${from} is kept until ${new Date(state.keepOld.until).toISOString()}.`;
   const done =
     handBack === null ? `${sentence}${kept}` : `${plan.version} is the stable version and has all of the traffic.`;

@@ -75,7 +75,10 @@ export async function rollBack(run: Run): Promise<void> {
     return;
   }
   // A clean-up that was refused has left the traffic where it was.
-  if (run.plan.short !== 'cleanup') state.weight = 0;
+  if (run.plan.short !== 'cleanup') {
+    state.weight = 0;
+    state.observedShare = null;
+  }
   state.outcome = cause.outcome;
   const before = state.stableVersion ?? 'what was there before';
   record(run, 'rolledBack', endSentence(before, cause, { isOvertaken, isDirect }), {
@@ -245,6 +248,7 @@ function takenBackElsewhere(run: Run, message: string): void {
   const { state } = run;
   state.outcome = 'superseded';
   state.weight = 0;
+  state.observedShare = null;
   const from = state.stableVersion ?? 'the old version';
   const how = isTakenBackDirectly(run, message) ? `, by ${DIRECTLY}.` : `: ${message}`;
   record(run, 'rolledBack', `Taken back to ${from} on the cluster itself, past this release${how}`);
@@ -265,6 +269,8 @@ function done(run: Run, compensation: Compensation, sentence: string): void {
     if (state.weight > 0 || state.match.length > 0) state.drainUntil = drainUntil(run);
     state.match = [];
     state.weight = compensation.weight;
+    // That was seen before; nobody looks any more.
+    state.observedShare = null;
     state.uncertainWeight = false;
     state.weightSince = Date.now();
     publishAttributes(run);

@@ -42,6 +42,8 @@ describe('a blue-green release after its promotion', () => {
 
       expect(kept).toMatchObject({ outcome: 'promoted', phase: 'promoted', endedAt: null, weight: 100 });
       expect(kept.keepOld).toMatchObject({ version: 'v1' });
+      // Nobody looks meanwhile.
+      expect(kept.observedShare).toBeNull();
       expect(kept.message).toMatch(/^Promoted\. v1 is kept until .*: a roll back until then is one write\.$/);
       // What a roll back would run: the switch first, and nothing else before the pods.
       expect(kept.compensations).toEqual([{ op: 'removeCanary' }, { op: 'restoreWeight', weight: 0 }]);
