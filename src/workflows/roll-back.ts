@@ -29,6 +29,8 @@ export async function rollBack(run: Run): Promise<void> {
   if (cause === null) return;
   // Clean-ups that were begun before go on telling their story as any release does.
   const cleansUp = run.plan.short === 'cleanup' && patched('clean-up-fails');
+  // A run that goes on with a roll back has something to take back: else it would have ended in the run before.
+  const isRefused = cause.outcome === 'rolledBack' && state.compensations.length === 0;
   if (state.phase !== 'rollingBack') {
     state.soak = null;
     state.approval = null;
@@ -37,9 +39,7 @@ export async function rollBack(run: Run): Promise<void> {
     record(
       run,
       'rollbackStarted',
-      cleansUp
-        ? `The clean-up is not gone on with: ${cause.reason}`
-        : `Rolling back to ${state.stableVersion ?? 'what was there before'}: ${cause.reason}`,
+      beginSentence(cause.reason, { cleansUp, isRefused, before: state.stableVersion ?? BEFORE_UNKNOWN }),
       {
         actor: cause.actor,
         step: state.step,
@@ -80,18 +80,37 @@ export async function rollBack(run: Run): Promise<void> {
     state.observedShare = null;
   }
   state.outcome = cause.outcome;
-  const before = state.stableVersion ?? 'what was there before';
-  record(run, 'rolledBack', endSentence(before, cause, { isOvertaken, isDirect }), {
+  const before = state.stableVersion ?? BEFORE_UNKNOWN;
+  record(run, 'rolledBack', endSentence(before, cause, { isRefused, isOvertaken, isDirect }), {
     actor: cause.actor,
     ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
   });
 }
 
-function endSentence(
-  before: string,
-  { reason }: RollbackCause,
-  { isOvertaken, isDirect }: { readonly isOvertaken: boolean; readonly isDirect: boolean },
-): string {
+/** A service's version, where the release ended before it was known. */
+const BEFORE_UNKNOWN = 'what was there before';
+
+interface Beginning {
+  readonly cleansUp: boolean;
+  readonly isRefused: boolean;
+  readonly before: string;
+}
+
+function beginSentence(reason: string, { cleansUp, isRefused, before }: Beginning): string {
+  if (cleansUp) return `The clean-up is not gone on with: ${reason}`;
+  if (isRefused) return 'There is nothing to take back: nothing was changed yet.';
+  return `Rolling back to ${before}: ${reason}`;
+}
+
+interface Ending {
+  /** The release failed before it changed anything. */
+  readonly isRefused: boolean;
+  readonly isOvertaken: boolean;
+  readonly isDirect: boolean;
+}
+
+function endSentence(before: string, { reason }: RollbackCause, { isRefused, isOvertaken, isDirect }: Ending): string {
+  if (isRefused) return `Refused before anything was changed: ${reason}`;
   // Its reason is that of whoever gave the command, and not known here.
   if (isDirect) return `Taken back to ${before} on the cluster itself, past this release, by ${DIRECTLY}.`;
   if (isOvertaken) return `Not rolled back to ${before}, because a later release holds the target: ${reason}`;

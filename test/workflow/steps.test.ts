@@ -212,6 +212,10 @@ describe.each(faults)('when %s fails', (_, inject, compensations) => {
         expect.arrayContaining(['stepFailed', 'rollbackStarted', 'rolledBack']),
       );
       expect(status.steps.filter((step) => step.state === 'failed')).toHaveLength(1);
+      const words = compensations.length === 0 ? /^Refused before anything was changed: / : /^Rolled back to v1: /;
+      expect(result.reason).toMatch(words);
+      const begun = status.events.find((event) => event.type === 'rollbackStarted')?.message;
+      expect(begun).toMatch(compensations.length === 0 ? /nothing was changed yet\.$/ : /^Rolling back to v1: /);
     });
   });
 
