@@ -20,6 +20,8 @@ import {
 export interface FrameOptions extends Look {
   /** Epoch milliseconds, for the countdowns. */
   readonly now: number;
+  /** A look at the cluster found that somebody has gone back past the release, which still tells of its way back. */
+  readonly goneBack?: boolean;
 }
 
 /** A piece of a line; on a terminal the frame is cut to its width before it is coloured. */
@@ -208,7 +210,8 @@ function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
     ]);
   }
   const tone = status.endedAt === null ? null : phaseLook(status, g).tone;
-  for (const line of wrap(safeText(status.message), room(options))) lines.push([span(line, tone)]);
+  const message = options.goneBack === true ? GONE_BACK : safeText(status.message);
+  for (const line of wrap(message, room(options))) lines.push([span(line, tone)]);
   const next = nextSentence(status, options);
   if (next !== null) lines.push([span(`Next: ${next}`, 'dim')]);
   return lines;
@@ -217,7 +220,7 @@ function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
 /** What happens next without anybody's help, or whose help it waits for; null once the release has ended. */
 function nextSentence(status: ReleaseStatus, options: FrameOptions): string | null {
   const { now } = options;
-  if (status.endedAt !== null) return null;
+  if (status.endedAt !== null || options.goneBack === true) return null;
   const name = `${safeText(status.namespace)}/${safeText(status.service)}`;
   if (status.keepOld) {
     const left = formatDuration(Math.max(0, status.keepOld.until - now));
@@ -239,6 +242,8 @@ function nextSentence(status: ReleaseStatus, options: FrameOptions): string | nu
   }
   return null;
 }
+
+const GONE_BACK = 'Promoted, and gone back from since, without this release: see below.';
 
 const EXPIRY_WORDS = { rollback: 'it rolls back', pause: 'it pauses', continue: 'it continues' } as const;
 

@@ -121,7 +121,7 @@ async function followDeployment(session: Session, client: SluiceClient, followin
 function printEnd(session: Session, end: FollowEnd, drawn: boolean): void {
   const { status } = end;
   if (status === null || drawn || session.format === 'jsonl') return;
-  session.result(status, () => summaryLines(status, session.look, session.cli.now()));
+  session.result(status, () => summaryLines(status, session.look, { now: session.cli.now() }));
 }
 
 function chooseFollowing(session: Session, options: StartOptions): 'wait' | 'watch' | 'detach' {

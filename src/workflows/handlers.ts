@@ -225,7 +225,7 @@ export function installHandlers(run: Run): void {
       // story of their own.
       const dropped = supersede ? state.successors : [];
       state.successors = supersede ? [release] : [...state.successors, release];
-      const giveWay = dropped.length === 0 ? '' : ` ${dropped.join(', ')} will not be started: it comes after them.`;
+      const giveWay = dropped.length === 0 ? '' : ` ${giveWaySentence(dropped)}`;
       record(run, 'successorWaiting', `Release ${release} of ${version} waits for this one to end.${giveWay}`, {
         actor,
       });
@@ -242,6 +242,11 @@ export function installHandlers(run: Run): void {
     state.successors = state.successors.filter((one) => one !== release);
     record(run, 'successorWithdrawn', `Release ${release}, which waited, was withdrawn by ${actor.name}.`, { actor });
   });
+}
+
+/** Of those that waited before one that supersedes them. */
+function giveWaySentence(dropped: readonly string[]): string {
+  return `It takes the place of ${dropped.join(', ')}, which waited before it and will not be started.`;
 }
 
 /** A decision is in the story from the moment it is given. A rejection does not wait for a pause to end. */

@@ -111,7 +111,8 @@ export async function takeReading(
   } catch (error) {
     if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
     const { type, message } = causeOf(error);
-    if (type === ACTIVITY_FAILURES.fenceLost || type === ACTIVITY_FAILURES.guardTripped) throw toStepFailure(error);
+    if (type === ACTIVITY_FAILURES.fenceLost || type === ACTIVITY_FAILURES.guardTripped)
+      throw toStepFailure(run, error);
     const measurement = lostMeasurement({ at, step: state.step, weight: state.weight }, message);
     note(run, measurement);
     return lostReading(measurement, judge);

@@ -4,6 +4,7 @@ import { promote, promotionTimeouts } from './activity-proxies';
 import type { PromoteInput } from './activity-types';
 import type { Fence } from './api';
 import { checkpoint, leaveIfRollingBack, pauseFor } from './hold';
+import { instant } from './instant';
 import { keepUntil, switches } from './keep-old';
 import { takeReading } from './measure';
 import type { Reading } from './measure';
@@ -73,7 +74,9 @@ export async function promoteStep(run: Run, step: PromoteStep): Promise<StepEnd>
   state.outcome = 'promoted';
   // Whatever carries it: all of the traffic gets the new version.
   state.weight = 100;
-  const kept = state.keepOld === null ? '' : ` ${from} is kept until ${new Date(state.keepOld.until).toISOString()}.`;
+  // The last look was before that; while the old version is kept, nobody looks.
+  state.observedShare = null;
+  const kept = state.keepOld === null ? '' : ` ${from} is kept until ${instant(state.keepOld.until)}.`;
   const done =
     handBack === null ? `${sentence}${kept}` : `${plan.version} is the stable version and has all of the traffic.`;
   record(run, 'promoted', done, { step: state.step });

@@ -8,6 +8,7 @@ import { switches } from './keep-old';
 import { drainUntil, endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf } from './step-failure';
+import { isTakenBackDirectly } from './taken-back';
 import { dropWishes } from './wishes';
 
 /**
@@ -28,6 +29,8 @@ export async function rollBack(run: Run): Promise<void> {
   if (cause === null) return;
   // Clean-ups that were begun before go on telling their story as any release does.
   const cleansUp = run.plan.short === 'cleanup' && patched('clean-up-fails');
+  // A run that goes on with a roll back has something to take back: else it would have ended in the run before.
+  const isRefused = cause.outcome === 'rolledBack' && state.compensations.length === 0;
   if (state.phase !== 'rollingBack') {
     state.soak = null;
     state.approval = null;
@@ -36,9 +39,7 @@ export async function rollBack(run: Run): Promise<void> {
     record(
       run,
       'rollbackStarted',
-      cleansUp
-        ? `The clean-up is not gone on with: ${cause.reason}`
-        : `Rolling back to ${state.stableVersion ?? 'what was there before'}: ${cause.reason}`,
+      beginSentence(cause.reason, { cleansUp, isRefused, before: state.stableVersion ?? BEFORE_UNKNOWN }),
       {
         actor: cause.actor,
         step: state.step,
@@ -52,6 +53,7 @@ export async function rollBack(run: Run): Promise<void> {
 
   let last: Inverted | null = null;
   let isOvertaken = false;
+  let isDirect = false;
   for (;;) {
     const compensation = nextCompensation(run);
     if (compensation === undefined) break;
@@ -65,6 +67,7 @@ export async function rollBack(run: Run): Promise<void> {
     }
     last = await attempt(run, compensation);
     isOvertaken ||= last?.overtaken === true;
+    isDirect ||= last?.directly === true;
   }
   state.stuck = null;
   if (cleansUp) {
@@ -72,17 +75,49 @@ export async function rollBack(run: Run): Promise<void> {
     return;
   }
   // A clean-up that was refused has left the traffic where it was.
-  if (run.plan.short !== 'cleanup') state.weight = 0;
+  if (run.plan.short !== 'cleanup') {
+    state.weight = 0;
+    state.observedShare = null;
+  }
   state.outcome = cause.outcome;
-  const before = state.stableVersion ?? 'what was there before';
-  const sentence = isOvertaken
-    ? `Not rolled back to ${before}, because a later release holds the target: ${cause.reason}`
-    : `Rolled back to ${before}: ${cause.reason}`;
-  record(run, 'rolledBack', sentence, {
+  const before = state.stableVersion ?? BEFORE_UNKNOWN;
+  record(run, 'rolledBack', endSentence(before, cause, { isRefused, isOvertaken, isDirect }), {
     actor: cause.actor,
     ...(cause.evidence === undefined ? {} : { evidence: cause.evidence }),
   });
 }
+
+/** A service's version, where the release ended before it was known. */
+const BEFORE_UNKNOWN = 'what was there before';
+
+interface Beginning {
+  readonly cleansUp: boolean;
+  readonly isRefused: boolean;
+  readonly before: string;
+}
+
+function beginSentence(reason: string, { cleansUp, isRefused, before }: Beginning): string {
+  if (cleansUp) return `The clean-up is not gone on with: ${reason}`;
+  if (isRefused) return 'There is nothing to take back: nothing was changed yet.';
+  return `Rolling back to ${before}: ${reason}`;
+}
+
+interface Ending {
+  /** The release failed before it changed anything. */
+  readonly isRefused: boolean;
+  readonly isOvertaken: boolean;
+  readonly isDirect: boolean;
+}
+
+function endSentence(before: string, { reason }: RollbackCause, { isRefused, isOvertaken, isDirect }: Ending): string {
+  if (isRefused) return `Refused before anything was changed: ${reason}`;
+  // Its reason is that of whoever gave the command, and not known here.
+  if (isDirect) return `Taken back to ${before} on the cluster itself, past this release, by ${DIRECTLY}.`;
+  if (isOvertaken) return `Not rolled back to ${before}, because a later release holds the target: ${reason}`;
+  return `Rolled back to ${before}: ${reason}`;
+}
+
+const DIRECTLY = '`sluice rollback --direct`';
 
 /**
  * Of a clean-up the inverse of the removal is the removal: one that was begun is finished. Else it has failed, or a
@@ -120,6 +155,8 @@ interface Inverted {
   readonly sentence: string;
   /** A later release holds the target, or somebody has given a colour the traffic, so that nothing was there to be done. */
   readonly overtaken: boolean;
+  /** Nothing was there to be done because `sluice rollback --direct` did it. */
+  readonly directly?: boolean;
 }
 
 /** Null when it is to be tried again. */
@@ -135,9 +172,12 @@ async function attempt(run: Run, compensation: Compensation): Promise<Inverted |
     if (!(error instanceof ActivityFailure)) throw error;
     const { type, message } = causeOf(error);
     if (type === ACTIVITY_FAILURES.fenceLost) {
-      const sentence = `Nothing to take back, because a later release holds the target: ${message}`;
+      const directly = isTakenBackDirectly(run, message);
+      const sentence = directly
+        ? `Nothing to take back (${describe(run, compensation)}): ${DIRECTLY} does that on the cluster itself.`
+        : `Nothing to take back, because a later release holds the target: ${message}`;
       done(run, compensation, sentence);
-      return { compensation, sentence, overtaken: true };
+      return { compensation, sentence, overtaken: true, directly };
     }
     // Whoever has switched to the colour meanwhile has ended the clean-up.
     if (type === ACTIVITY_FAILURES.notIdle) {
@@ -227,8 +267,10 @@ function takenBackElsewhere(run: Run, message: string): void {
   const { state } = run;
   state.outcome = 'superseded';
   state.weight = 0;
+  state.observedShare = null;
   const from = state.stableVersion ?? 'the old version';
-  record(run, 'rolledBack', `Taken back to ${from} on the cluster itself, past this release: ${message}`);
+  const how = isTakenBackDirectly(run, message) ? `, by ${DIRECTLY}.` : `: ${message}`;
+  record(run, 'rolledBack', `Taken back to ${from} on the cluster itself, past this release${how}`);
 }
 
 function done(run: Run, compensation: Compensation, sentence: string): void {
@@ -246,6 +288,8 @@ function done(run: Run, compensation: Compensation, sentence: string): void {
     if (state.weight > 0 || state.match.length > 0) state.drainUntil = drainUntil(run);
     state.match = [];
     state.weight = compensation.weight;
+    // That was seen before; nobody looks any more.
+    state.observedShare = null;
     state.uncertainWeight = false;
     state.weightSince = Date.now();
     publishAttributes(run);

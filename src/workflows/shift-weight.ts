@@ -51,7 +51,8 @@ export async function settleWeight(run: Run): Promise<void> {
   } catch (error) {
     if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
     const { type, message } = causeOf(error);
-    if (type === ACTIVITY_FAILURES.fenceLost || type === ACTIVITY_FAILURES.guardTripped) throw toStepFailure(error);
+    if (type === ACTIVITY_FAILURES.fenceLost || type === ACTIVITY_FAILURES.guardTripped)
+      throw toStepFailure(run, error);
     // Tried again with the next look; said once, whatever else was said meanwhile.
     const said = `It is not certain that the weight is at ${weight} %: ${message}`;
     const before = state.events.findLast((one) => one.type === 'weightUncertain' || one.type === 'weightChanged');

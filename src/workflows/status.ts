@@ -62,7 +62,7 @@ function waitingFor(state: ReleaseState): string | null {
 
 /** That the release is promoted, and how long there is a way back. */
 export function keepOldSentence({ version, until }: KeepOldStatus): string {
-  return `Promoted. ${version} is kept until ${new Date(until).toISOString()}: a roll back until then is one write.`;
+  return `Promoted. ${version} is kept until ${instant(until)}: a roll back until then is one write.`;
 }
 
 /** Who is waited for, and until when. */

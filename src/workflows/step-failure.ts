@@ -2,6 +2,8 @@ import { ActivityFailure, ApplicationFailure, TimeoutFailure } from '@temporalio
 import type { Verdict } from '../analysis/verdict';
 import { ACTIVITY_FAILURES } from './activity-types';
 import type { Measurement, RollbackCause } from './api';
+import type { Run } from './run';
+import { isTakenBackDirectly, TAKEN_BACK_DIRECTLY } from './taken-back';
 
 /** A step that failed. A local word of the workflow's own flow: it never leaves the workflow. */
 export class StepFailure extends Error {
@@ -31,13 +33,15 @@ export class StepFailure extends Error {
 }
 
 /** What an activity's failure means for the step that asked for it. */
-export function toStepFailure(error: unknown): StepFailure {
+export function toStepFailure(run: Run, error: unknown): StepFailure {
   if (error instanceof StepFailure) return error;
   if (!(error instanceof ActivityFailure)) throw error;
   const { type, message } = causeOf(error);
   switch (type) {
     case ACTIVITY_FAILURES.fenceLost:
-      return new StepFailure(message, { final: 'superseded' });
+      return new StepFailure(isTakenBackDirectly(run, message) ? TAKEN_BACK_DIRECTLY : message, {
+        final: 'superseded',
+      });
     case ACTIVITY_FAILURES.guardTripped:
     case ACTIVITY_FAILURES.notIdle:
       return new StepFailure(message, { final: 'rolledBack' });

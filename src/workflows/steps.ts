@@ -48,7 +48,7 @@ export async function runSteps(run: Run): Promise<void> {
       if (state.outcome !== null) return;
     } catch (error) {
       if (isCancellation(error)) throw error;
-      if (failed(run, toStepFailure(error)) === 'roll back') return;
+      if (failed(run, toStepFailure(run, error)) === 'roll back') return;
     }
   }
 }

@@ -253,8 +253,8 @@ describe('sluice history', () => {
 
     expect(out.replace(/\s+/g, ' ').match(/12 of 60 canary requests failed/g)).toHaveLength(1);
     expect(out.match(/error-rate {2}FAIL/g)).toHaveLength(1);
-    expect(out).toContain('✖ Rolling back to 1.41.0, for that reason.');
-    expect(out).toContain('✖ Rolled back to 1.41.0, for that reason.');
+    expect(out).toContain('✖ Rolling back to 1.41.0, for the reason above.');
+    expect(out).toContain('✖ Rolled back to 1.41.0, for the reason above.');
   });
 
   it('answers machines with all events', async () => {

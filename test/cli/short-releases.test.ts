@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { ANY_IMAGE, createSpecTools } from '../../src/cli/spec-source';
 import type { Plan } from '../../src/spec/plan-types';
 import { ReleaseError } from '../../src/errors';
 import { FakeApi, answer, status as kubernetesStatus } from '../targets/kubernetes/fake-api';
@@ -607,6 +608,16 @@ describe('sluice status without a release in progress', () => {
     expect(JSON.parse(ran.out)).toMatchObject({
       now: { traffic: { remarks: [expect.stringMatching(/finds blue, which does not run what was promoted/u)] } },
     });
+
+    // By the last release's plan; what the release says of its way back is not true any more.
+    const message = 'Promoted. v1 is kept until 2026-11-27 23:31:44Z: a roll back until then is one write.';
+    const client = new FakeSluice(aStatus({ ...PROMOTED, endedAt: null, keepOld, version, message }));
+    client.plans.push(await createSpecTools().plan(fileOf('colours'), ANY_IMAGE));
+    const shown = await sluice(['status', 'shop/checkout'], client);
+
+    expect(shown.out).toContain('Promoted, and gone back from since, without this release');
+    expect(shown.out).toMatch(/finds blue, which does not run what was promoted/u);
+    expect(shown.out).not.toMatch(/is kept until|Next:/u);
   });
 
   it('is one typed document for machines, with the last release', async () => {

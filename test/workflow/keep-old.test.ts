@@ -42,7 +42,13 @@ describe('a blue-green release after its promotion', () => {
 
       expect(kept).toMatchObject({ outcome: 'promoted', phase: 'promoted', endedAt: null, weight: 100 });
       expect(kept.keepOld).toMatchObject({ version: 'v1' });
+      // Nobody looks meanwhile.
+      expect(kept.observedShare).toBeNull();
+      // As people read times elsewhere.
+      const until = /v1 is kept until \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ/;
       expect(kept.message).toMatch(/^Promoted\. v1 is kept until .*: a roll back until then is one write\.$/);
+      expect(kept.message).toMatch(until);
+      expect(kept.events.find((event) => event.type === 'promoted')?.message).toMatch(until);
       // What a roll back would run: the switch first, and nothing else before the pods.
       expect(kept.compensations).toEqual([{ op: 'removeCanary' }, { op: 'restoreWeight', weight: 0 }]);
       expect(await memoOf(handle)).toBe(kept.keepOld?.until);

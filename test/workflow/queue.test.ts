@@ -80,8 +80,12 @@ describe('a second release while one runs', () => {
       // Without any time going by.
       await world.begun('compensate', 2);
       await untilCurrent(room, 'v4', over);
-      const first = await time.env.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId).result();
-      expect(first).toMatchObject({ outcome: 'superseded' });
+      const ended = time.env.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId);
+      expect(await ended.result()).toMatchObject({ outcome: 'superseded' });
+      const told = (await statusOf(ended)).events.filter((event) => event.type === 'successorWaiting');
+      expect(told.at(-1)?.message).toBe(
+        `Release ${fourth.release} of v4 waits for this one to end. It takes the place of ${third.release}, which waited before it and will not be started.`,
+      );
       expect(world.stable).toBe('v4');
       expect(await queueOf(room)).toMatchObject({
         waiting: [],

@@ -282,6 +282,24 @@ describe('a roll back that cannot finish', () => {
     });
   });
 
+  it('shows no share of the canary from before the traffic was taken away', async () => {
+    const world = new FakeWorld().on('compensate', (input) => {
+      const { compensation } = input as Parameters<FakeWorld['activities']['compensate']>[0];
+      if (compensation.op === 'removeCanary') throw failure(ACTIVITY_FAILURES.unsupported, 'no way');
+    });
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan());
+      await time.until(handle, (s) => s.observedShare !== null);
+      await send(handle, 'rollback');
+      const stuck = await time.until(handle, (s) => s.stuck !== null);
+
+      expect(stuck).toMatchObject({ phase: 'rollingBack', weight: 0, observedShare: null });
+      await send(handle, 'rollback', { abandon: true });
+      await handle.result();
+    });
+  });
+
   it('is not given up when it works again in the meantime', async () => {
     const world = new FakeWorld().fail('compensate', ACTIVITY_FAILURES.unsupported, 1);
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EARLY_MS } from '../../src/analysis/soak-course';
+import { refuseStale, withFence } from '../../src/traffic/fence';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput } from '../../src/workflows/activity-types';
 import type { ReleaseStatus } from '../../src/workflows/api';
@@ -211,6 +212,10 @@ describe.each(faults)('when %s fails', (_, inject, compensations) => {
         expect.arrayContaining(['stepFailed', 'rollbackStarted', 'rolledBack']),
       );
       expect(status.steps.filter((step) => step.state === 'failed')).toHaveLength(1);
+      const words = compensations.length === 0 ? /^Refused before anything was changed: / : /^Rolled back to v1: /;
+      expect(result.reason).toMatch(words);
+      const begun = status.events.find((event) => event.type === 'rollbackStarted')?.message;
+      expect(begun).toMatch(compensations.length === 0 ? /nothing was changed yet\.$/ : /^Rolling back to v1: /);
     });
   });
 
@@ -397,7 +402,51 @@ describe('what ends a release whatever onFailure says', () => {
       expect(events.at(-1)?.message).toMatch(/^Not rolled back to .+, because a later release holds the target: /);
     });
   });
+
+  it.each(['going forward', 'a roll back'])('`rollback --direct`, which %s finds, by its name', async (way) => {
+    const world = new FakeWorld();
+    let held = '';
+    const refuse = (): void => {
+      if (held !== '') throw failure(ACTIVITY_FAILURES.fenceLost, held);
+    };
+    world.on('setWeight', refuse).on('measure', refuse).on('compensate', refuse);
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan());
+      const { release } = await time.until(handle, (s) => s.phase === 'soaking');
+      // As the traffic's object has it, or the workloads.
+      held =
+        way === 'going forward'
+          ? heldSentence(release)
+          : `A later write holds the traffic: release ${release}, step 2.`;
+      if (way === 'a roll back') await send(handle, 'rollback');
+      await handle.result();
+
+      const { outcome, events } = await statusOf(handle);
+      expect(outcome).toBe(way === 'a roll back' ? 'aborted' : 'superseded');
+      const told = events.map(({ message }) => message);
+      expect(told.at(-1)).toBe(
+        'Taken back to v1 on the cluster itself, past this release, by `sluice rollback --direct`.',
+      );
+      expect(told).toContain(
+        'Nothing to take back (weight back to 0 %): `sluice rollback --direct` does that on the cluster itself.',
+      );
+      expect(told.join(' ')).not.toMatch(/a later release|came too late/);
+    });
+  });
 });
+
+/** Why the object of the traffic refuses a write of a release once a later one has been made in its name. */
+function heldSentence(release: string): string {
+  const fence = { release, epoch: 8, step: 4, attempt: 1 };
+  const route = { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'HTTPRoute', metadata: { name: 'shop' } };
+  try {
+    refuseStale(withFence(route, { ...fence, epoch: 9, step: 1 }), fence);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('It was not refused.');
+}
 
 describe('by hand', () => {
   it('skips a soak, and only that one', async () => {

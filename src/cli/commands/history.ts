@@ -73,12 +73,12 @@ function eventStories(events: readonly ReleaseEvent[], look: Look): string[] {
 /** Shorter ones are not worth the reference. */
 const LONG_REASON = 40;
 
-/** `Rolling back to v1: …` with a reason that an earlier message ends with, as `Rolling back to v1, for that reason.` */
+/** `Rolling back to v1: …` with a reason that an earlier message ends with, as `Rolling back to v1, for the reason above.` */
 function withoutTold(message: string, told: readonly string[]): string {
   for (const { index } of message.matchAll(/: /gu)) {
     const reason = message.slice(index + 2);
     if (reason.length < LONG_REASON) break;
-    if (told.some((one) => one.endsWith(reason))) return `${message.slice(0, index)}, for that reason.`;
+    if (told.some((one) => one.endsWith(reason))) return `${message.slice(0, index)}, for the reason above.`;
   }
   return message;
 }

@@ -61,8 +61,9 @@ async function printService(session: Session, plan: Plan, { release, temporal }:
 
 function printRelease(session: Session, release: ReleaseStatus, now: ServiceNow | null = null): void {
   const { look, cli } = session;
+  const goneBack = now !== null && goneBackTo(release, now) !== null;
   session.result(now === null ? release : { ...release, now }, () => [
-    ...summaryLines(release, look, cli.now()),
+    ...summaryLines(release, look, { now: cli.now(), goneBack }),
     ...(now === null ? [] : ['', ...nowLines(now, look)]),
   ]);
 }
@@ -73,13 +74,19 @@ function printRelease(session: Session, release: ReleaseStatus, now: ServiceNow 
  */
 function besides(release: ReleaseStatus | null, now: ServiceNow): ServiceNow {
   if (release === null || release.endedAt !== null || now.target !== 'kubernetes') return now;
+  const to = goneBackTo(release, now);
+  const remark = `The Service finds ${to}, which does not run what was promoted: somebody has gone back without the release, and it will take nothing away there.`;
+  const remarks = to === null ? now.traffic.remarks : [...now.traffic.remarks, remark];
+  return { ...now, leftovers: [], traffic: { ...now.traffic, remarks } };
+}
+
+/** The track that the Service finds, where that is not what a release has promoted that still keeps its old version. */
+function goneBackTo({ endedAt, version: { artifact } }: ReleaseStatus, now: ServiceNow): string | null {
+  if (endedAt !== null || now.target !== 'kubernetes') return null;
   const active = now.tracks.find((track) => track.active);
   const digest = active?.runs?.digest ?? null;
-  const { artifact } = release.version;
-  const isBack = digest !== null && artifact !== null && !artifact.endsWith(digest);
-  const remark = `The Service finds ${active?.name ?? ''}, which does not run what was promoted: somebody has gone back without the release, and it will take nothing away there.`;
-  const remarks = isBack ? [...now.traffic.remarks, remark] : now.traffic.remarks;
-  return { ...now, leftovers: [], traffic: { ...now.traffic, remarks } };
+  if (active === undefined || digest === null || artifact === null) return null;
+  return artifact.endsWith(digest) ? null : active.name;
 }
 
 interface Asked {
