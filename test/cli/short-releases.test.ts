@@ -678,6 +678,18 @@ describe('sluice status without a release in progress', () => {
     for (const { out } of ran) expect(out).toContain('checkout-canary');
   });
 
+  it.each([
+    ['rolledBack', 'aborted', 'rolled back (aborted)'],
+    ['cleanedUp', 'cleanedUp', 'cleaned up'],
+  ] as const)('says in words how the last release ended (%s)', async (phase, outcome, words) => {
+    putCanaryShop();
+    const client = new FakeSluice(aStatus({ phase, outcome, soak: null, endedAt: START + 1 }));
+
+    const ran = await sluice(['status', fileOf('canary')], client);
+
+    expect(ran.out).toContain(`ended 2026-11-21 14:00:00Z: ${words}\n`);
+  });
+
   it('by a spec and without a cluster still shows how the last release ended', async () => {
     const client = new FakeSluice(aStatus({ phase: 'rolledBack', outcome: 'rolledBack', endedAt: START + 1 }));
     const args = ['status', fileOf('canary'), '--exit-code'];
