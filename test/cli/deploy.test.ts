@@ -217,6 +217,19 @@ describe('sluice deploy', () => {
     expect((await running.ended).code).toBe(130);
   });
 
+  it('that is left in the queue knows so, and how the release is withdrawn', async () => {
+    const client = new FakeSluice(aStatus());
+    const args = ['deploy', spec, '--version', '1.43.0', '--on-conflict', 'queue', '--wait'];
+
+    const late = await run([...args, '--timeout', '20ms'], { client });
+
+    expect(late.code).toBe(124);
+    expect(late.err).toMatch(
+      /^The timeout ran out\. The release stays in the queue, .*withdraw it: `sluice rollback shop\/checkout --release \S+`\.$/mu,
+    );
+    expect(late.err).not.toContain('not seen');
+  });
+
   it('ends when its time is over, apart from a release that waits for a person', async () => {
     const slow = new FakeSluice();
     const held = new FakeSluice();
