@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Plan } from '../../src/spec/plan-types';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
+import type { Ran } from './harness';
 import { aRolledBackStatus, aStatus, START } from './statuses';
 
 const WAITING = {
@@ -124,7 +125,7 @@ describe.each([
 
       expect(ran.code).toBe(0);
       expect(ran.err).toContain('shop/checkout?');
-      expect(ran.err).toContain('version 1.41.0 -> 1.42.0');
+      expect(ran.err).toContain('version 1.41.0 → 1.42.0');
       expect(ran.err).toContain('weight  25 % now');
       expect(client.sent[0]?.message.release).toBe('checkout-20261121-140000-0001');
     });
@@ -152,6 +153,20 @@ describe.each([
       expect(client.sent).toEqual([]);
     });
   }
+});
+
+it('asks with as much of a digest as tells two apart, in the characters that the terminal has', async () => {
+  const image = (hex: string): string => `example.test/checkout@sha256:${hex.repeat(64)}`;
+  const client = new FakeSluice(aStatus({ version: { from: image('a'), to: image('b'), artifact: null } }));
+  const asked = (more: string[]): Promise<Ran> =>
+    run(['rollback', 'shop/checkout', ...more], { client, tty: 80, input: 'n\n' });
+
+  const ran = await asked([]);
+  const ascii = await asked(['--ascii']);
+
+  const short = (hex: string): string => `example.test/checkout@sha256:${hex.repeat(12)}`;
+  expect(ran.err).toContain(`  version ${short('a')}… → ${short('b')}…\n`);
+  expect(ascii.err).toContain(`  version ${short('a')}... -> ${short('b')}...\n`);
 });
 
 describe('who may', () => {
