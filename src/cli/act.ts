@@ -20,10 +20,10 @@ export interface ActOptions {
 }
 
 export interface Act {
-  /** Begins the question of a command that asks first: `Roll back`. Left out where it does not ask. */
-  readonly ask?: (status: ReleaseStatus) => string;
+  /** The question of a command that asks first, of the service by its name. Left out where it does not ask. */
+  readonly ask?: (name: string, status: ReleaseStatus) => string;
   /** The same of a release that only waits in the queue, where the command has a meaning for one. */
-  readonly askQueued?: string;
+  readonly askQueued?: (name: string) => string;
   send(client: SluiceClient, ref: ServiceRef, message: MessageBase): Promise<MessageAck>;
 }
 
@@ -83,11 +83,11 @@ async function questionFor(
 ): Promise<{ question: string; release: string }> {
   try {
     const status = await client.status(ref);
-    return { question: confirmQuestion(ask(status), status, look), release: status.release };
+    return { question: confirmQuestion(ask(safeText(refName(status)), status), status, look), release: status.release };
   } catch (error) {
     const queued = error instanceof ReleaseError && error.code === 'queued';
     if (!queued || ref.release === undefined || askQueued === undefined) throw error;
-    const question = `${askQueued} ${refName(ref)}?\n  release ${safeText(ref.release)}, which has not begun`;
+    const question = `${askQueued(refName(ref))}\n  release ${safeText(ref.release)}, which has not begun`;
     return { question, release: ref.release };
   }
 }

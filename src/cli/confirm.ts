@@ -22,12 +22,12 @@ export function requireConfirmable(io: ConfirmIo, yes: boolean): void {
   });
 }
 
-/** What a person is asked, with what it is about: the release, its versions and its weight. */
-export function confirmQuestion(verb: string, status: ReleaseStatus, look: Look): string {
+/** A question with what it is about: the release, its versions and its weight. */
+export function confirmQuestion(question: string, status: ReleaseStatus, look: Look): string {
   const from = shortDigest(safeText(status.version.from ?? 'unknown'), look);
   const to = shortDigest(safeText(status.version.to), look);
   return [
-    `${verb} ${safeText(status.namespace)}/${safeText(status.service)}?`,
+    question,
     `  release ${safeText(status.release)}`,
     `  version ${from} → ${to}`,
     `  weight  ${status.weight} % now`,

@@ -27,8 +27,8 @@ export function addRollbackCommand(registry: Registry): void {
       await registry.run(command, async (session) => {
         if (options.direct === true) return rollBackDirect(session, service, options);
         const acted = act(session, service, options, {
-          ask: () => (options.abandon === true ? 'Give up the roll back of' : 'Roll back'),
-          ...(options.abandon === true ? {} : { askQueued: 'Withdraw from the queue of' }),
+          ask: (name) => (options.abandon === true ? `Give up the roll back of ${name}?` : `Roll back ${name}?`),
+          ...(options.abandon === true ? {} : { askQueued: (name: string) => `Withdraw from the queue of ${name}?` }),
           send: (client, ref, message) =>
             client.rollback(ref, options.abandon === true ? { ...message, abandon: true } : message),
         });
