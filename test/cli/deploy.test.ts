@@ -201,6 +201,20 @@ describe('sluice deploy', () => {
     expect(wrong.err).toContain('reject, queue, supersede');
   });
 
+  it('refused during a roll back says so, and not that it could be taken back', async () => {
+    const client = new FakeSluice(aStatus({ phase: 'rollingBack', soak: null }));
+
+    const ran = await run(['deploy', spec, '--version', '1.43.0'], { client });
+
+    expect(ran).toEqual({
+      code: 1,
+      out: '',
+      err:
+        'Error: Release checkout-20261121-140000-0001 of shop/checkout is in progress. It is being rolled back already.\n' +
+        '       Wait until it is, or say --on-conflict queue or supersede: the new one begins then.\n',
+    });
+  });
+
   it('waits for its turn in the queue, and then for its end', async () => {
     const client = new FakeSluice(aStatus());
     const args = ['deploy', spec, '--version', '1.43.0', '--on-conflict', 'queue', '--wait'];
