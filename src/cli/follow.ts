@@ -16,6 +16,7 @@ export type View =
   | 'frame' // redrawn in place on stdout, which is a terminal
   | 'lines' // a line per change on stdout
   | 'notes' // a line per change on stderr: stdout is kept for the result
+  | 'news' // the same without what was before: from its newest change on
   | 'events' // an event per line on stdout, as JSON
   | 'none';
 
@@ -151,6 +152,8 @@ function createViewer(session: Session, view: View): Viewer {
       return createLineViewer(session, (line) => session.print(line));
     case 'notes':
       return createLineViewer(session, (line) => session.note(line));
+    case 'news':
+      return createLineViewer(session, (line) => session.note(line), 'newest');
     case 'events':
       return createEventViewer(session);
     case 'none':
@@ -197,12 +200,17 @@ export function createFrameViewer(session: Session, footer: () => readonly strin
   };
 }
 
-/** A line for each change, never redrawn. */
-export function createLineViewer(session: Session, print: (line: string) => void): Viewer {
+/** A line for each change, never redrawn; of those before its first look all, or only the newest, by which it stands. */
+export function createLineViewer(
+  session: Session,
+  print: (line: string) => void,
+  past: 'all' | 'newest' = 'all',
+): Viewer {
   let previous: ReleaseStatus | null = null;
   return {
     show(status) {
-      for (const line of changeLines(previous, status, session.look)) print(line);
+      const lines = changeLines(previous, status, session.look);
+      for (const line of previous === null && past === 'newest' ? lines.slice(-1) : lines) print(line);
       tellTrouble(session, previous, status);
       if (status.waits !== undefined && status.waits !== previous?.waits) print(safeText(status.waits));
       previous = status;
