@@ -9,6 +9,7 @@ import { API_VERSION } from './output';
 import { refName, resolveServiceRef } from './service-ref';
 import type { Session } from './session';
 import { glyphs, paint } from './style';
+import type { Look } from './style';
 import { requireOurs } from './workers';
 
 /** What the commands that tell a release something have in common. */
@@ -19,10 +20,10 @@ export interface ActOptions {
 }
 
 export interface Act {
-  /** Begins the question of a command that asks first: `Roll back`. Left out where it does not ask. */
-  readonly ask?: (status: ReleaseStatus) => string;
+  /** The question of a command that asks first, of the service by its name. Left out where it does not ask. */
+  readonly ask?: (name: string, status: ReleaseStatus) => string;
   /** The same of a release that only waits in the queue, where the command has a meaning for one. */
-  readonly askQueued?: string;
+  readonly askQueued?: (name: string) => string;
   send(client: SluiceClient, ref: ServiceRef, message: MessageBase): Promise<MessageAck>;
 }
 
@@ -39,7 +40,7 @@ export async function actOn(session: Session, ref: ServiceRef, options: ActOptio
   await requireOurs(session, client);
   let release = options.release;
   if (what.ask !== undefined && options.yes !== true) {
-    const shown = await questionFor(client, ref, what.ask, what.askQueued);
+    const shown = await questionFor(client, ref, { ...what, ask: what.ask, look: session.noteLook });
     const answer = await confirm(cli, shown.question, false);
     if (answer !== 'yes') {
       session.warn('Nothing was done.');
@@ -78,16 +79,15 @@ function sayingWho(error: unknown, { name, groups = [] }: Actor): unknown {
 async function questionFor(
   client: SluiceClient,
   ref: ServiceRef,
-  ask: NonNullable<Act['ask']>,
-  askQueued: string | undefined,
+  { ask, askQueued, look }: Pick<Act, 'askQueued'> & { readonly ask: NonNullable<Act['ask']>; readonly look: Look },
 ): Promise<{ question: string; release: string }> {
   try {
     const status = await client.status(ref);
-    return { question: confirmQuestion(ask(status), status), release: status.release };
+    return { question: confirmQuestion(ask(safeText(refName(status)), status), status, look), release: status.release };
   } catch (error) {
     const queued = error instanceof ReleaseError && error.code === 'queued';
     if (!queued || ref.release === undefined || askQueued === undefined) throw error;
-    const question = `${askQueued} ${refName(ref)}?\n  release ${safeText(ref.release)}, which has not begun`;
+    const question = `${askQueued(refName(ref))}\n  release ${safeText(ref.release)}, which has not begun`;
     return { question, release: ref.release };
   }
 }

@@ -2,6 +2,9 @@ import { createInterface } from 'node:readline';
 import type { ReleaseStatus } from '../workflows/api';
 import { ReleaseError } from '../errors';
 import { safeText } from './display-width';
+import { shortDigest } from './short-digest';
+import { toAscii } from './style';
+import type { Look } from './style';
 
 export interface ConfirmIo {
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
@@ -19,15 +22,18 @@ export function requireConfirmable(io: ConfirmIo, yes: boolean): void {
   });
 }
 
-/** What a person is asked: `Roll back shop/checkout from 1.42.0 to 1.41.0? The canary gets 25 % now.` */
-export function confirmQuestion(verb: string, status: ReleaseStatus): string {
-  const from = safeText(status.version.from ?? 'unknown');
+/** A question with what it is about: the release, its versions and its weight. */
+export function confirmQuestion(question: string, status: ReleaseStatus, look: Look): string {
+  const from = shortDigest(safeText(status.version.from ?? 'unknown'), look);
+  const to = shortDigest(safeText(status.version.to), look);
   return [
-    `${verb} ${safeText(status.namespace)}/${safeText(status.service)}?`,
+    question,
     `  release ${safeText(status.release)}`,
-    `  version ${from} -> ${safeText(status.version.to)}`,
+    `  version ${from} → ${to}`,
     `  weight  ${status.weight} % now`,
-  ].join('\n');
+  ]
+    .map((line) => toAscii(line, look))
+    .join('\n');
 }
 
 /** What a person answered; the end of the input is a no. */

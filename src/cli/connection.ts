@@ -1,3 +1,4 @@
+import { unreachable } from '../client/unreachable';
 import { messageOf, ReleaseError } from '../errors';
 import type { ConnectChoice } from './cli';
 import { findDev } from './dev-state';
@@ -48,7 +49,5 @@ function definedOnly(env: NodeJS.ProcessEnv): Record<string, string> {
 export async function refuseUnreachable(choice: ConnectChoice, env: NodeJS.ProcessEnv): Promise<void> {
   const { address } = lazy.connectionOptions().resolveConnection({ ...choice, env });
   if ((await probe(address)) !== 'refused') return;
-  throw new ReleaseError('unreachable', `Temporal does not answer at ${address}: nothing listens there.`, {
-    hint: 'Start one with `sluice dev`, or say where it is: --address, TEMPORAL_ADDRESS or a profile.',
-  });
+  throw unreachable(address, { detail: 'nothing listens there' });
 }

@@ -16,6 +16,7 @@ export type View =
   | 'frame' // redrawn in place on stdout, which is a terminal
   | 'lines' // a line per change on stdout
   | 'notes' // a line per change on stderr: stdout is kept for the result
+  | 'news' // the same without what was before: from its newest change on
   | 'events' // an event per line on stdout, as JSON
   | 'none';
 
@@ -30,8 +31,15 @@ export interface FollowOptions {
 
 export type FollowEnd =
   | { readonly kind: 'ended' | 'reached' | 'held'; readonly status: ReleaseStatus }
-  | { readonly kind: 'timeout'; readonly status: ReleaseStatus | null }
-  | { readonly kind: 'interrupted'; readonly signal: InterruptSignal; readonly status: ReleaseStatus | null };
+  | ({ readonly kind: 'timeout' } & Unfinished)
+  | ({ readonly kind: 'interrupted'; readonly signal: InterruptSignal } & Unfinished);
+
+interface Unfinished {
+  /** Null where none was seen. */
+  readonly status: ReleaseStatus | null;
+  /** It was seen to wait in the queue. */
+  readonly queued?: boolean;
+}
 
 /** Follows a release to its end or to what is waited for. Ctrl-C and SIGTERM end the following, never the release. */
 export async function follow(
@@ -97,15 +105,20 @@ export function reportEnd(session: Session, ref: ServiceRef, end: FollowEnd): Ex
       session.note(`${safeText(end.status.message)} ${continues(ref)}`);
       return EXIT.pending;
     case 'timeout':
-      session.warn(`The timeout ran out. ${end.status === null ? waits(ref) : continues(ref)}`);
+      session.warn(`The timeout ran out. ${whatGoesOn(ref, end)}`);
       // A release that waits for a person is no slow release: CI may want to tell them apart.
       return end.status !== null && isHeld(end.status) ? EXIT.pending : EXIT.timeout;
     case 'interrupted':
-      session.warn(end.status === null ? waits(ref) : continues(ref));
+      session.warn(whatGoesOn(ref, end));
       return end.signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated;
     default:
       return end satisfies never;
   }
+}
+
+function whatGoesOn(ref: ServiceRef, { status, queued }: Unfinished): string {
+  if (status !== null) return continues(ref);
+  return queued === true ? staysQueued(ref) : waits(ref);
 }
 
 function continues(ref: ServiceRef): string {
@@ -117,6 +130,11 @@ function continues(ref: ServiceRef): string {
 function waits(ref: ServiceRef): string {
   const release = ref.release === undefined ? '' : ` --release ${ref.release}`;
   return `It was not seen yet and goes on without this command; a queued release begins when its turn comes. Watch it: \`sluice watch ${refName(ref)}${release}\`.`;
+}
+
+function staysQueued(ref: ServiceRef): string {
+  const named = `${refName(ref)}${ref.release === undefined ? '' : ` --release ${ref.release}`}`;
+  return `The release stays in the queue, and begins without this command when its turn comes. Watch it: \`sluice watch ${named}\`, withdraw it: \`sluice rollback ${named}\`.`;
 }
 
 /** Shows a release that is followed. */
@@ -134,6 +152,8 @@ function createViewer(session: Session, view: View): Viewer {
       return createLineViewer(session, (line) => session.print(line));
     case 'notes':
       return createLineViewer(session, (line) => session.note(line));
+    case 'news':
+      return createLineViewer(session, (line) => session.note(line), 'newest');
     case 'events':
       return createEventViewer(session);
     case 'none':
@@ -180,12 +200,17 @@ export function createFrameViewer(session: Session, footer: () => readonly strin
   };
 }
 
-/** A line for each change, never redrawn. */
-export function createLineViewer(session: Session, print: (line: string) => void): Viewer {
+/** A line for each change, never redrawn; of those before its first look all, or only the newest, by which it stands. */
+export function createLineViewer(
+  session: Session,
+  print: (line: string) => void,
+  past: 'all' | 'newest' = 'all',
+): Viewer {
   let previous: ReleaseStatus | null = null;
   return {
     show(status) {
-      for (const line of changeLines(previous, status, session.look)) print(line);
+      const lines = changeLines(previous, status, session.look);
+      for (const line of previous === null && past === 'newest' ? lines.slice(-1) : lines) print(line);
       tellTrouble(session, previous, status);
       if (status.waits !== undefined && status.waits !== previous?.waits) print(safeText(status.waits));
       previous = status;

@@ -196,13 +196,11 @@ function reasonOf({ name, sentence }: MetricVerdict): string {
 function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Line[] {
   const lines: Line[] = [];
   if (status.stuck !== null) {
-    const since = formatDuration(options.now - status.stuck.since);
-    lines.push([
-      span(
-        `${g.bad} Stuck for ${since} after ${countOf(status.stuck.attempts, 'attempt')}: ${safeText(status.stuck.message)}`,
-        'bad',
-      ),
-    ]);
+    const { since, attempts, message } = status.stuck;
+    // The release's own sentence, below, has the reason in it, unless something else was told after it.
+    const why = status.message.includes(message) ? '.' : `: ${safeText(message)}`;
+    const sentence = `${g.bad} Stuck for ${formatDuration(options.now - since)} after ${countOf(attempts, 'attempt')}${why}`;
+    for (const line of wrap(sentence, room(options))) lines.push([span(line, 'bad')]);
   }
   if (status.successors.length > 0) {
     lines.push([
@@ -213,7 +211,7 @@ function footLines(status: ReleaseStatus, options: FrameOptions, g: Glyphs): Lin
   const message = options.goneBack === true ? GONE_BACK : safeText(status.message);
   for (const line of wrap(message, room(options))) lines.push([span(line, tone)]);
   const next = nextSentence(status, options);
-  if (next !== null) lines.push([span(`Next: ${next}`, 'dim')]);
+  if (next !== null) for (const line of wrap(`Next: ${next}`, room(options))) lines.push([span(line, 'dim')]);
   return lines;
 }
 
@@ -222,6 +220,7 @@ function nextSentence(status: ReleaseStatus, options: FrameOptions): string | nu
   const { now } = options;
   if (status.endedAt !== null || options.goneBack === true) return null;
   const name = `${safeText(status.namespace)}/${safeText(status.service)}`;
+  if (status.stuck !== null) return wayOutOfStuck(status.target, name);
   if (status.keepOld) {
     const left = formatDuration(Math.max(0, status.keepOld.until - now));
     return `${shortDigest(safeText(status.keepOld.version), options)} is scaled down in ${left}; \`sluice rollback ${name}\` goes back to it in one write until then`;
@@ -244,6 +243,14 @@ function nextSentence(status: ReleaseStatus, options: FrameOptions): string | nu
 }
 
 const GONE_BACK = 'Promoted, and gone back from since, without this release: see below.';
+
+/** A roll back goes on trying by itself, but what fails each time is for a person to mend. */
+function wayOutOfStuck(target: ReleaseStatus['target'], name: string): string {
+  const onCluster = target === 'kubernetes';
+  const mend = onCluster ? ' (a missing right: `sluice rbac release.yaml`)' : '';
+  const direct = onCluster ? `; \`sluice rollback ${name} --direct\` rolls back by your own kubeconfig` : '';
+  return `it is tried again by itself, and at once by \`sluice resume ${name}\` when what fails is mended${mend}${direct}; \`sluice rollback ${name} --abandon\` gives up what is left`;
+}
 
 const EXPIRY_WORDS = { rollback: 'it rolls back', pause: 'it pauses', continue: 'it continues' } as const;
 

@@ -6,6 +6,7 @@ import { lookAtCluster } from './cluster-look';
 import { safeText } from './display-width';
 import { flagLines } from './flag-lines';
 import { askFlagService } from './flag-service';
+import { phaseLook } from './live-view';
 import { API_VERSION, renderTable } from './output';
 import type { ResultDocument } from './output';
 import { askInstances } from './router-admin';
@@ -67,7 +68,8 @@ export function serviceLines(status: ServiceStatus, look: Look): string[] {
   else if (last === null) lines.push(`Release  ${unknownRelease(status.now)}`);
   else {
     const ended = last.endedAt === null ? 'still keeps the old version' : `ended ${formatDate(last.endedAt)}`;
-    lines.push(`Release  none in progress; ${safeText(last.release)} ${ended}: ${last.phase}`);
+    const how = phaseLook(last, glyphs(look)).word.toLowerCase();
+    lines.push(`Release  none in progress; ${safeText(last.release)} ${ended}: ${how}`);
   }
   return [...lines, ...nowLines(status.now, look)];
 }

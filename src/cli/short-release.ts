@@ -18,8 +18,11 @@ import { planLines } from './plan-lines';
 import { refName } from './service-ref';
 import type { Session } from './session';
 import { fileOption, noServiceMeant, planAnyVersion, resolveGivenService } from './spec-file';
+import { shortDigest } from './short-digest';
 import { addStartOptions, checkStartOptions, startRelease } from './start-release';
 import type { StartOptions } from './start-release';
+import { toAscii } from './style';
+import type { Look } from './style';
 import { parseDurationArgument } from './units';
 
 export interface ShortOptions extends StartOptions {
@@ -107,7 +110,7 @@ export async function startShort(
     session.result(plan, () => planLines(plan, cli.spec.describe(plan), look));
     return EXIT.ok;
   }
-  const answer = await confirm(cli, questionOf(plan, wish), options.yes === true);
+  const answer = await confirm(cli, questionOf(plan, wish, session.noteLook), options.yes === true);
   if (answer !== 'yes') {
     session.warn('Nothing was done.');
     return answer === 'interrupted' ? EXIT.interrupted : EXIT.error;
@@ -198,9 +201,9 @@ function stableImage({ tracks }: ServiceLook): string {
   return lazy.serviceLook().imageToRelease(active);
 }
 
-function questionOf(plan: Plan, wish: ShortWish): string {
+function questionOf(plan: Plan, wish: ShortWish, look: Look): string {
   const name = refName(plan);
-  const version = safeText(plan.version);
+  const version = toAscii(shortDigest(safeText(plan.version), look), look);
   switch (wish.kind) {
     case 'traffic':
       return `Start a short release of ${name} that gives ${wish.weight} % of the traffic to what its canary runs?\n  version ${version}`;

@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import type { DeployResult, ServiceRef, SluiceClient } from '../client/client-types';
+import { messageOf, ReleaseError } from '../errors';
 import type { OnConflict, Plan } from '../spec/plan-types';
 import { safeText } from './display-width';
 import { EXIT } from './exit-codes';
@@ -57,11 +58,15 @@ export async function startRelease(session: Session, plan: Plan, options: StartO
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationArgument(options.timeout, '--timeout');
   const client = await session.client();
   await requireOurs(session, client);
-  const started = await client.deploy(plan, {
-    actor: session.actor(),
-    ...(options.reason === undefined ? {} : { reason: options.reason }),
-    ...(options.onConflict === undefined ? {} : { onConflict: options.onConflict }),
-  });
+  const started = await client
+    .deploy(plan, {
+      actor: session.actor(),
+      ...(options.reason === undefined ? {} : { reason: options.reason }),
+      ...(options.onConflict === undefined ? {} : { onConflict: options.onConflict }),
+    })
+    .catch(async (error: unknown) => {
+      throw (await isRollingBack(client, plan, error)) ? duringRollBack(error) : error;
+    });
   const supersedes = (options.onConflict ?? plan.onConflict) === 'supersede';
   const follows = chooseFollowing(session, options);
   if (follows === 'detach') {
@@ -84,6 +89,22 @@ export async function startRelease(session: Session, plan: Plan, options: StartO
     timeoutMs,
     stopOnHold: options.exitOnHold === true,
     report: options.report,
+  });
+}
+
+/** Whether a start was refused for a release that is being taken back already. */
+async function isRollingBack(client: SluiceClient, plan: Plan, error: unknown): Promise<boolean> {
+  if (!(error instanceof ReleaseError) || error.code !== 'conflict') return false;
+  const ref: ServiceRef = { service: plan.service, namespace: plan.namespace };
+  // The refusal stands, whether or not this can be found out.
+  const status = await client.status(ref).catch(() => null);
+  return status?.phase === 'rollingBack';
+}
+
+function duringRollBack(error: unknown): ReleaseError {
+  return new ReleaseError('conflict', `${messageOf(error)} It is being rolled back already.`, {
+    hint: 'Wait until it is, or say --on-conflict queue or supersede: the new one begins then.',
+    cause: error,
   });
 }
 

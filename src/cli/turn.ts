@@ -41,8 +41,8 @@ export async function awaitTurn(
       if (sentence !== told) session.note(sentence);
       told = sentence;
       await pause(LOOK_MS, abort.signal);
-      if (cut === 'timeout') return { kind: 'timeout', status: null };
-      if (cut !== null) return { kind: 'interrupted', signal: cut, status: null };
+      if (cut === 'timeout') return { kind: 'timeout', status: null, queued: true };
+      if (cut !== null) return { kind: 'interrupted', signal: cut, status: null, queued: true };
     }
   } finally {
     if (timer !== null) clearTimeout(timer);

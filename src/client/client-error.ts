@@ -9,6 +9,7 @@ import {
 import { ApplicationFailure } from '@temporalio/common';
 import { ASK_AGAIN, FAILURES } from '../workflows/api';
 import { messageOf, ReleaseError } from '../errors';
+import { unreachable } from './unreachable';
 
 /** gRPC's status codes, as numbers on the wire. */
 const GRPC = {
@@ -128,7 +129,7 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
       );
     case GRPC.unavailable:
     case GRPC.deadlineExceeded:
-      return unreachable(context.where, error);
+      return unreachable(context.where, { cause: error });
     case GRPC.permissionDenied:
     case GRPC.unauthenticated:
     case GRPC.unimplemented:
@@ -152,13 +153,6 @@ export function toReleaseError(error: unknown, context: ErrorContext): ReleaseEr
   }
   return new ReleaseError('internal', `Temporal at ${context.where} answered unexpectedly: ${clause(details)}.`, {
     cause: error,
-  });
-}
-
-export function unreachable(where: string, cause: unknown): ReleaseError {
-  return new ReleaseError('unreachable', `Temporal does not answer at ${where}.`, {
-    hint: 'Start one with `sluice dev`, or set TEMPORAL_ADDRESS to the one you have.',
-    cause,
   });
 }
 

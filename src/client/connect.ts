@@ -3,9 +3,10 @@ import { ReleaseError } from '../errors';
 import { resolveConnection } from './connection-options';
 import type { ConnectionSettings, TemporalAccess } from './connection-options';
 import type { SluiceClient } from './client-types';
-import { isRefusedByTemporal, toReleaseError, unreachable } from './client-error';
+import { isRefusedByTemporal, toReleaseError } from './client-error';
 import { PatientConnection } from './patient-connection';
 import { createSluiceClient } from './sluice-client';
+import { unreachable } from './unreachable';
 
 export interface ConnectSettings extends ConnectionSettings {
   /** Milliseconds until the connection must stand, and until a single question must be answered; 10 s by default. */
@@ -57,6 +58,6 @@ export async function openConnection(options: TemporalAccess, timeoutMs: number)
   } catch (cause) {
     await connection.close();
     if (isRefusedByTemporal(cause)) throw toReleaseError(cause, { where: address, subject: 'the connection' });
-    throw unreachable(address, isGrpcServiceError(cause) ? cause.details : cause);
+    throw unreachable(address, { cause: isGrpcServiceError(cause) ? cause.details : cause });
   }
 }

@@ -11,7 +11,7 @@ export function checkVersion(version: string, target: TargetPlan['kind']): void 
     const reason = whyNoImage(version);
     if (reason === null) return;
     throw new ReleaseError('usage', `A release to Kubernetes is of an image, and ${shown} ${reason}.`, {
-      hint: 'Allowed for --image: an image with a tag or a digest, such as ghcr.io/acme/checkout:1.4.2 or ghcr.io/acme/checkout@sha256:<64 hex digits>.',
+      hint: 'Allowed: an image with a tag or a digest, such as ghcr.io/acme/checkout:1.4.2 or ghcr.io/acme/checkout@sha256:<64 hex digits>.',
     });
   }
   if (NAME.test(version)) return;

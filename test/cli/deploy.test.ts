@@ -28,6 +28,14 @@ beforeAll(async () => {
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
+async function kubernetesSpec(): Promise<string> {
+  const file = path.join(directory, 'kubernetes.yaml');
+  const target = 'kubernetes: { deployment: checkout, service: checkout, traffic: { replicas: {} } }';
+  const analysis = '  analysis: { source: { prometheus: { url: "http://127.0.0.1:1" } }, preset: http }\n';
+  await writeFile(file, SPEC.replace(/router: .*/u, target) + analysis);
+  return file;
+}
+
 const ENDS = {
   promoted: { phase: 'promoted', outcome: 'promoted', message: '1.42.0 is the stable version.', endedAt: 1 },
   rolledBack: { phase: 'rolledBack', outcome: 'rolledBack', message: 'Rolled back.', endedAt: 1, weight: 0 },
@@ -193,6 +201,20 @@ describe('sluice deploy', () => {
     expect(wrong.err).toContain('reject, queue, supersede');
   });
 
+  it('refused during a roll back says so, and not that it could be taken back', async () => {
+    const client = new FakeSluice(aStatus({ phase: 'rollingBack', soak: null }));
+
+    const ran = await run(['deploy', spec, '--version', '1.43.0'], { client });
+
+    expect(ran).toEqual({
+      code: 1,
+      out: '',
+      err:
+        'Error: Release checkout-20261121-140000-0001 of shop/checkout is in progress. It is being rolled back already.\n' +
+        '       Wait until it is, or say --on-conflict queue or supersede: the new one begins then.\n',
+    });
+  });
+
   it('waits for its turn in the queue, and then for its end', async () => {
     const client = new FakeSluice(aStatus());
     const args = ['deploy', spec, '--version', '1.43.0', '--on-conflict', 'queue', '--wait'];
@@ -215,6 +237,19 @@ describe('sluice deploy', () => {
     running.interrupt();
 
     expect((await running.ended).code).toBe(130);
+  });
+
+  it('that is left in the queue knows so, and how the release is withdrawn', async () => {
+    const client = new FakeSluice(aStatus());
+    const args = ['deploy', spec, '--version', '1.43.0', '--on-conflict', 'queue', '--wait'];
+
+    const late = await run([...args, '--timeout', '20ms'], { client });
+
+    expect(late.code).toBe(124);
+    expect(late.err).toMatch(
+      /^The timeout ran out\. The release stays in the queue, .*withdraw it: `sluice rollback shop\/checkout --release \S+`\.$/mu,
+    );
+    expect(late.err).not.toContain('not seen');
   });
 
   it('ends when its time is over, apart from a release that waits for a person', async () => {
@@ -285,29 +320,38 @@ describe('sluice deploy', () => {
     expect(client.plans).toEqual([]);
   });
 
+  it('says how a version is named to the target at hand', async () => {
+    const [router, kubernetes] = await Promise.all([
+      run(['deploy', spec]),
+      kubernetesSpec().then((file) => run(['deploy', file])),
+    ]);
+
+    expect(router.err).toContain('       Add --version 1.4.2.\n');
+    expect(kubernetes.err).toContain('       Add --image ghcr.io/acme/checkout:1.4.2.\n');
+  });
+
   it.each([
     ['Shop:v2', '"Shop:v2" is not an image reference: its name has capital letters, and small ones alone are allowed.'],
     ['acme/shop', '"acme/shop" names neither a tag nor a digest.'],
     ['shop@sha256:12', '"shop@sha256:12" has a digest that is not sha256: and 64 lower-case hex digits.'],
   ])('refuses to deploy the image %s with code 2, before Temporal or a cluster is asked', async (image, why) => {
-    const file = path.join(directory, 'kubernetes.yaml');
-    const target = 'kubernetes: { deployment: checkout, service: checkout, traffic: { replicas: {} } }';
-    const analysis = '  analysis: { source: { prometheus: { url: "http://127.0.0.1:1" } }, preset: http }\n';
-    await writeFile(file, SPEC.replace(/router: .*/u, target) + analysis);
+    const file = await kubernetesSpec();
     const connect = jest.fn(() => Promise.resolve(new FakeSluice()));
 
-    const ran = await run(['deploy', file, '--image', image], {
-      env: { KUBECONFIG: '/nonexistent/config' },
-      override: { connect },
-    });
+    for (const option of ['--image', '--version']) {
+      const ran = await run(['deploy', file, option, image], {
+        env: { KUBECONFIG: '/nonexistent/config' },
+        override: { connect },
+      });
 
-    expect(ran).toEqual({
-      code: 2,
-      out: '',
-      err:
-        `Error: A release to Kubernetes is of an image, and ${why}\n` +
-        '       Allowed for --image: an image with a tag or a digest, such as ghcr.io/acme/checkout:1.4.2 or ghcr.io/acme/checkout@sha256:<64 hex digits>.\n',
-    });
+      expect(ran).toEqual({
+        code: 2,
+        out: '',
+        err:
+          `Error: A release to Kubernetes is of an image, and ${why}\n` +
+          '       Allowed: an image with a tag or a digest, such as ghcr.io/acme/checkout:1.4.2 or ghcr.io/acme/checkout@sha256:<64 hex digits>.\n',
+      });
+    }
     expect(connect).not.toHaveBeenCalled();
   });
 

@@ -158,6 +158,36 @@ describe('the frame of a release', () => {
     expect(text).toMatch(/Next: 1\.41\.3 is scaled down in \S+; `sluice rollback shop\/checkout` goes back/u);
   });
 
+  describe('of a roll back that cannot finish', () => {
+    const stuck = { since: START, message: 'pods "shop" is forbidden', attempts: 12 };
+    const message = 'The roll back cannot finish, try 8 (pods back to 2): pods "shop" is forbidden';
+
+    it.each(['kubernetes', 'router'] as const)('says the reason once, and the ways out (%s)', (target) => {
+      const text = frame({ isTerminal: false }, aStatus({ phase: 'rollingBack', soak: null, target, stuck, message }));
+
+      const onCluster = target === 'kubernetes';
+      const rights = onCluster ? ' (a missing right: `sluice rbac release.yaml`)' : '';
+      const direct = onCluster ? '; `sluice rollback shop/checkout --direct` rolls back by your own kubeconfig' : '';
+      expect(text.slice(-3)).toEqual([
+        '✖ Stuck for 3m11s after 12 attempts.',
+        message,
+        `Next: it is tried again by itself, and at once by \`sluice resume shop/checkout\` when what fails is mended${rights}${direct}; \`sluice rollback shop/checkout --abandon\` gives up what is left`,
+      ]);
+    });
+
+    it('says the reason itself where the last sentence is about something else', () => {
+      const text = frame({}, aStatus({ phase: 'rollingBack', stuck, message: 'Resumed.' }));
+
+      expect(text).toContain('✖ Stuck for 3m11s after 12 attempts: pods "shop" is forbidden');
+    });
+
+    it('cuts nothing of it on a terminal', () => {
+      const text = frame({ width: 60 }, aStatus({ phase: 'rollingBack', target: 'kubernetes', stuck, message }));
+
+      expect(text.join(' ')).toContain('`sluice rollback shop/checkout --abandon` gives up what is left');
+    });
+  });
+
   it('says on its own line that numbers are made up', () => {
     expect(frame({}, statuses.simulated)[1]).toContain('SIMULATED');
   });

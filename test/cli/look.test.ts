@@ -113,6 +113,22 @@ describe('sluice watch', () => {
 });
 
 describe('sluice wait', () => {
+  it('tells from where the release stands on, and what was before only with -v', async () => {
+    const events = [1, 2, 3].map((seq) => anEvent(seq));
+    const waiting = async (more: string[]): Promise<string> => {
+      const client = new FakeSluice(aStatus({ events, measurements: [] }));
+      const running = start(['wait', 'shop/checkout', ...more], { client });
+      await running.wrote('Event 3');
+      const promoted = { phase: 'promoted', outcome: 'promoted', endedAt: START + 4000 } as const;
+      client.update('checkout-20261121-140000-0001', promoted, { message: 'Event 4 happened.' });
+      const { err } = await running.ended;
+      return (err.match(/Event \d/gu) ?? []).join(', ');
+    };
+
+    expect(await waiting([])).toBe('Event 3, Event 4');
+    expect(await waiting(['-v'])).toBe('Event 1, Event 2, Event 3, Event 4');
+  });
+
   const HELD = aStatus({ phase: 'paused', message: 'Paused by bob.' });
 
   it.each([

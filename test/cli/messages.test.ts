@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Plan } from '../../src/spec/plan-types';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
+import type { Ran } from './harness';
 import { aRolledBackStatus, aStatus, START } from './statuses';
 
 const WAITING = {
@@ -14,17 +15,37 @@ const WAITING = {
 const PAUSED = { paused: { since: START, by: { name: 'bob', via: 'cli' }, reason: 'x', cause: 'person' } } as const;
 
 describe.each([
-  { args: ['approve', 'shop/checkout'], sends: 'approve', status: WAITING, asks: false },
-  { args: ['reject', 'shop/checkout'], sends: 'reject', status: WAITING, asks: true },
-  { args: ['pause', 'shop/checkout'], sends: 'pause', status: {}, asks: false },
-  { args: ['resume', 'shop/checkout'], sends: 'resume', status: PAUSED, asks: false },
-  { args: ['promote', 'shop/checkout'], sends: 'promote', status: {}, asks: true },
-  { args: ['rollback', 'shop/checkout'], sends: 'rollback', status: {}, asks: true },
-  { args: ['traffic', 'shop/checkout', '30'], sends: 'setWeight', status: {}, asks: true },
-  { args: ['skip-soak', 'shop/checkout'], sends: 'skipSoak', status: {}, asks: true },
+  { args: ['approve', 'shop/checkout'], sends: 'approve', status: WAITING, asks: null },
+  {
+    args: ['reject', 'shop/checkout'],
+    sends: 'reject',
+    status: WAITING,
+    asks: 'Reject shop/checkout, and roll it back?',
+  },
+  { args: ['pause', 'shop/checkout'], sends: 'pause', status: {}, asks: null },
+  { args: ['resume', 'shop/checkout'], sends: 'resume', status: PAUSED, asks: null },
+  {
+    args: ['promote', 'shop/checkout'],
+    sends: 'promote',
+    status: {},
+    asks: 'Promote shop/checkout now, without the steps that are left?',
+  },
+  { args: ['rollback', 'shop/checkout'], sends: 'rollback', status: {}, asks: 'Roll back shop/checkout?' },
+  {
+    args: ['traffic', 'shop/checkout', '30'],
+    sends: 'setWeight',
+    status: {},
+    asks: 'Set the weight of shop/checkout from 25 % to 30 %?',
+  },
+  {
+    args: ['skip-soak', 'shop/checkout'],
+    sends: 'skipSoak',
+    status: {},
+    asks: 'Skip the rest of the soak of shop/checkout?',
+  },
 ])('sluice $args.0', ({ args, sends, status, asks }) => {
   const env = { SLUICE_GROUPS: 'oncall' };
-  const yes = asks ? ['--yes'] : [];
+  const yes = asks !== null ? ['--yes'] : [];
 
   it('says it to the release, with who and why, and prints what was recorded', async () => {
     const client = new FakeSluice(aStatus(status));
@@ -116,15 +137,15 @@ describe.each([
     expect(client.sent).toEqual([]);
   });
 
-  if (asks) {
+  if (asks !== null) {
     it('asks on a terminal, showing what it is about, and binds the answer to it', async () => {
       const client = new FakeSluice(aStatus(status));
 
       const ran = await run(args, { client, env, tty: 80, input: 'y\n' });
 
       expect(ran.code).toBe(0);
-      expect(ran.err).toContain('shop/checkout?');
-      expect(ran.err).toContain('version 1.41.0 -> 1.42.0');
+      expect(ran.err).toContain(`${asks}\n  release checkout-`);
+      expect(ran.err).toContain('version 1.41.0 → 1.42.0');
       expect(ran.err).toContain('weight  25 % now');
       expect(client.sent[0]?.message.release).toBe('checkout-20261121-140000-0001');
     });
@@ -152,6 +173,20 @@ describe.each([
       expect(client.sent).toEqual([]);
     });
   }
+});
+
+it('asks with as much of a digest as tells two apart, in the characters that the terminal has', async () => {
+  const image = (hex: string): string => `example.test/checkout@sha256:${hex.repeat(64)}`;
+  const client = new FakeSluice(aStatus({ version: { from: image('a'), to: image('b'), artifact: null } }));
+  const asked = (more: string[]): Promise<Ran> =>
+    run(['rollback', 'shop/checkout', ...more], { client, tty: 80, input: 'n\n' });
+
+  const ran = await asked([]);
+  const ascii = await asked(['--ascii']);
+
+  const short = (hex: string): string => `example.test/checkout@sha256:${hex.repeat(12)}`;
+  expect(ran.err).toContain(`  version ${short('a')}… → ${short('b')}…\n`);
+  expect(ascii.err).toContain(`  version ${short('a')}... -> ${short('b')}...\n`);
 });
 
 describe('who may', () => {

@@ -7,6 +7,8 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { devStateDirectory, findDev, removeDevConnection, writeDevConnection } from '../../src/cli/dev-state';
 import { resolveConnection } from '../../src/cli/connection';
+import { ReleaseError } from '../../src/errors';
+import type { ReleaseErrorCode } from '../../src/errors';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
 import { aStatus } from './statuses';
@@ -170,6 +172,33 @@ describe('a Temporal that is not there', () => {
       expect(`${ran.out}${ran.err}`).not.toMatch(/^\s+at /mu);
     },
   );
+
+  it.each([
+    [
+      ['rollback', 'shop/checkout', '--yes'],
+      'On Kubernetes it is rolled back without Temporal by `sluice rollback shop/checkout --direct --yes`; more ways: docs/runbooks/roll-back-by-hand.md.',
+    ],
+    [['status', 'shop/checkout'], 'What there is now is shown without Temporal by its spec: -f release.yaml.'],
+  ])('leaves %j a way without it, said first', async (args, way) => {
+    const ran = await run(args, { env: { TEMPORAL_ADDRESS: `127.0.0.1:${await closedPort()}` } });
+
+    const [, first, second] = ran.err.split('\n');
+    expect(first).toBe(`       ${way}`);
+    expect(second).toContain('sluice dev');
+  });
+
+  it.each<[ReleaseErrorCode, boolean]>([
+    ['no-worker', true],
+    ['timeout', true],
+    ['conflict', false],
+  ])('shows the way without it also where nobody carries out what it stores: %s %p', async (code, shown) => {
+    const connect = (): Promise<never> => Promise.reject(new ReleaseError(code, 'So it is.', { hint: 'Mend it.' }));
+
+    const ran = await run(['rollback', 'checkout', '--yes'], { override: { connect } });
+
+    expect(ran.err.includes('`sluice rollback checkout --direct --yes`')).toBe(shown);
+    expect(ran.err).toContain('Mend it.');
+  });
 
   it('is an error document in JSON', async () => {
     const ran = await run(['list', '--json', '--address', `127.0.0.1:${await closedPort()}`]);

@@ -284,7 +284,7 @@ describe('sluice traffic and sluice promote without a release in progress', () =
     const ran = await run(args, { client, env, tty: 200, input: 'n\n' });
 
     expect(ran.err).toContain(
-      `Start a short release of shop/checkout that promotes what its canary runs?\n  version ${V2}`,
+      `Start a short release of shop/checkout that promotes what its canary runs?\n  version ${V2.slice(0, V2.indexOf(':') + 13)}…\n`,
     );
     expect(ran).toMatchObject({ code: 1 });
     expect(client.plans).toEqual([]);
@@ -687,6 +687,18 @@ describe('sluice status without a release in progress', () => {
     expect(ran).toMatchObject([{ code: 0 }, { code: 0 }, { code: 0 }]);
     expect(ran).toEqual(await Promise.all(status(['shop/checkout', '-f', file])));
     for (const { out } of ran) expect(out).toContain('checkout-canary');
+  });
+
+  it.each([
+    ['rolledBack', 'aborted', 'rolled back (aborted)'],
+    ['cleanedUp', 'cleanedUp', 'cleaned up'],
+  ] as const)('says in words how the last release ended (%s)', async (phase, outcome, words) => {
+    putCanaryShop();
+    const client = new FakeSluice(aStatus({ phase, outcome, soak: null, endedAt: START + 1 }));
+
+    const ran = await sluice(['status', fileOf('canary')], client);
+
+    expect(ran.out).toContain(`ended 2026-11-21 14:00:00Z: ${words}\n`);
   });
 
   it('by a spec and without a cluster still shows how the last release ended', async () => {

@@ -22,7 +22,9 @@ describe('connecting to Temporal', () => {
 
     expect(failure.code).toBe('unreachable');
     expect(failure.message).toBe(`Temporal does not answer at ${address}.`);
-    expect(failure.hint).toContain('sluice dev');
+    expect(failure.hint).toBe(
+      'Start one with `sluice dev`, or say where it is: --address, TEMPORAL_ADDRESS or a profile.',
+    );
   });
 
   it('fails at once where the name does not resolve', async () => {

@@ -26,10 +26,11 @@ export function addDeployCommand(registry: Registry): void {
   const command = registry
     .add('deploy <release.yaml>', 'Release a version', [
       'sluice deploy release.yaml --version 1.4.2',
+      'sluice deploy release.yaml --image ghcr.io/acme/checkout:1.4.2   # to Kubernetes, where a version is an image',
       'sluice deploy release.yaml --image ghcr.io/acme/checkout:1.4.2 --wait --timeout 2h   # in CI',
       'sluice deploy release.yaml --version 1.4.2 --dry-run',
     ])
-    .addOption(new Option('--version <version>', 'the version to release'))
+    .addOption(new Option('--version <version>', 'the version to release; to Kubernetes, an image'))
     .addOption(new Option('--image <reference>', 'the same, as an image reference').conflicts('version'));
   addStartOptions(command)
     .option('--dry-run', 'print the plan and do nothing')
@@ -53,20 +54,26 @@ export async function deploy(session: Session, path: string, options: DeployComm
   return startRelease(session, plan, options);
 }
 
+/**
+ * The version of a target that has none to choose: of a flag it is released that it is on.
+ *
+ * @throws ReleaseError `usage` for any other, with how its versions are said.
+ */
+async function versionOfItself({ cli }: Session, path: string): Promise<string> {
+  const { target } = await cli.spec.identify(path);
+  if (target === 'flag') return FLAG_VERSION;
+  throw new ReleaseError('usage', 'It is not said which version to release.', {
+    hint: target === 'kubernetes' ? 'Add --image ghcr.io/acme/checkout:1.4.2.' : 'Add --version 1.4.2.',
+  });
+}
+
 /** The plan of a file for the version of the command line; with `--simulate`, over made-up numbers. */
 export async function makePlan(
   session: Session,
   path: string,
   options: VersionOptions & { readonly simulate?: string },
 ): Promise<Plan> {
-  const named = options.version ?? options.image;
-  // A flag has no versions: what is released is that it is on.
-  const version = named ?? ((await session.cli.spec.identify(path)).target === 'flag' ? FLAG_VERSION : undefined);
-  if (version === undefined) {
-    throw new ReleaseError('usage', 'It is not said which version to release.', {
-      hint: 'Add --version 1.4.2, or --image ghcr.io/acme/checkout:1.4.2.',
-    });
-  }
+  const version = options.version ?? options.image ?? (await versionOfItself(session, path));
   const script = options.simulate === undefined ? null : await parseScript(options.simulate);
   if (script === null) return session.cli.spec.plan(path, version);
   session.markSimulated();

@@ -22,11 +22,12 @@ export function addPlanCommand(registry: Registry): void {
   registry
     .add('plan <release.yaml>', 'Print the steps, the total time, the metrics, and what each step can find', [
       'sluice plan release.yaml --version 1.4.2',
+      'sluice plan release.yaml --image ghcr.io/acme/checkout:1.4.2   # of a release to Kubernetes',
       'sluice plan release.yaml --version 1.4.2 --traffic 100/s --base 0.5%   # without asking the metric source',
       'sluice plan release.yaml --version 1.4.2 --suggest                     # soaks that find five times the errors',
       'sluice plan release.yaml --version 1.4.2 -o json',
     ])
-    .addOption(new Option('--version <version>', 'the version to release'))
+    .addOption(new Option('--version <version>', 'the version to release; to Kubernetes, an image'))
     .addOption(new Option('--image <reference>', 'the same, as an image reference').conflicts('version'))
     .option('--offline', 'do not ask the metric source for the present traffic')
     .option('--traffic <rate>', "requests to the whole service, 100/s, 500/m or 2000/h, instead of the source's")

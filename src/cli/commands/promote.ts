@@ -15,7 +15,7 @@ export function addPromoteCommand(registry: Registry): void {
       await registry.run(command, (session) =>
         actOrStart(session, service, options, {
           message: {
-            ask: () => 'Promote, without the steps that are left,',
+            ask: (name) => `Promote ${name} now, without the steps that are left?`,
             send: (client, ref, message) => client.promote(ref, message),
           },
           wish: { kind: 'promote' },

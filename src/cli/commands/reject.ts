@@ -20,7 +20,7 @@ export function addRejectCommand(registry: Registry): void {
     .action(async (service: string, options: RejectOptions, command) => {
       await registry.run(command, (session) =>
         act(session, service, options, {
-          ask: () => 'Reject, and roll back,',
+          ask: (name) => `Reject ${name}, and roll it back?`,
           send: (client, ref, message) => client.reject(ref, { ...message, ...stepIndex(options.step) }),
         }),
       );

@@ -2,6 +2,7 @@ import { act } from '../act';
 import type { ActOptions } from '../act';
 import { rollBackDirect } from '../direct-roll-back';
 import type { Registry } from '../registry';
+import { withWayAround } from '../temporal-away';
 
 interface RollbackOptions extends ActOptions {
   readonly abandon?: boolean;
@@ -23,14 +24,22 @@ export function addRollbackCommand(registry: Registry): void {
     .option('--direct', 'on the cluster alone, by your own kubeconfig: for when Temporal is away')
     .option('-y, --yes', 'do not ask')
     .action(async (service: string, options: RollbackOptions, command) => {
-      await registry.run(command, (session) => {
+      await registry.run(command, async (session) => {
         if (options.direct === true) return rollBackDirect(session, service, options);
-        return act(session, service, options, {
-          ask: () => (options.abandon === true ? 'Give up the roll back of' : 'Roll back'),
-          ...(options.abandon === true ? {} : { askQueued: 'Withdraw from the queue of' }),
+        const acted = act(session, service, options, {
+          ask: (name) => (options.abandon === true ? `Give up the roll back of ${name}?` : `Roll back ${name}?`),
+          ...(options.abandon === true ? {} : { askQueued: (name: string) => `Withdraw from the queue of ${name}?` }),
           send: (client, ref, message) =>
             client.rollback(ref, options.abandon === true ? { ...message, abandon: true } : message),
         });
+        return acted.catch((error: unknown) => {
+          throw withWayAround(error, directWay(service, options));
+        });
       });
     });
+}
+
+function directWay(service: string, { yes }: RollbackOptions): string {
+  const again = `sluice rollback ${service} --direct${yes === true ? ' --yes' : ''}`;
+  return `On Kubernetes it is rolled back without Temporal by \`${again}\`; more ways: docs/runbooks/roll-back-by-hand.md.`;
 }

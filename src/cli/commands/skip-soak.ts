@@ -12,7 +12,7 @@ export function addSkipSoakCommand(registry: Registry): void {
     .action(async (service: string, options: ActOptions, command) => {
       await registry.run(command, (session) =>
         act(session, service, options, {
-          ask: () => 'Skip the rest of the soak of',
+          ask: (name) => `Skip the rest of the soak of ${name}?`,
           send: (client, ref, message) => client.skipSoak(ref, message),
         }),
       );

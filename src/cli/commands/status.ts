@@ -10,6 +10,7 @@ import type { ServiceNow } from '../service-status';
 import type { Session } from '../session';
 import { fileOption, planAnyVersion, resolveGivenService } from '../spec-file';
 import { summaryLines } from '../summary';
+import { isAway, withWayAround } from '../temporal-away';
 import { warnWithoutWorker } from '../workers';
 
 interface StatusOptions {
@@ -113,8 +114,9 @@ async function askTemporal(session: Session, ref: ServiceRef, withSpec: boolean)
         cause: error,
       });
     }
-    const away = error.code === 'unreachable' || error.code === 'timeout' || error.code === 'no-worker';
-    if (!withSpec || !away || ref.release !== undefined) throw error;
+    if (!isAway(error) || ref.release !== undefined) throw error;
+    if (!withSpec)
+      throw withWayAround(error, 'What there is now is shown without Temporal by its spec: -f release.yaml.');
     session.warn(`The release is not known: ${error.message}`);
     return { release: null, plan: null, temporal: 'away' };
   }

@@ -27,7 +27,7 @@ export function addTrafficCommand(registry: Registry): void {
         const holdMs = parseHold(options.hold);
         return actOrStart(session, service, options, {
           message: {
-            ask: (status) => `Set the weight from ${status.weight} % to ${weight} % for`,
+            ask: (name, status) => `Set the weight of ${name} from ${status.weight} % to ${weight} %?`,
             send: (client, ref, message) => client.setWeight(ref, { ...message, weight }),
           },
           wish: { kind: 'traffic', weight, holdMs },

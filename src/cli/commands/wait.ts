@@ -45,7 +45,8 @@ export function addWaitCommand(registry: Registry): void {
         const client = await session.client();
         await warnWithoutWorker(session, client);
         const end = await follow(session, client, ref, {
-          view: 'notes',
+          // It is given again and again, and each time what was before is told already.
+          view: session.verbose ? 'notes' : 'news',
           until: reached,
           stopOnHold: options.exitOnHold === true,
           ...(timeoutMs === undefined ? {} : { timeoutMs }),
