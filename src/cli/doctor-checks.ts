@@ -114,6 +114,12 @@ async function* clusterChecks(
   try {
     cluster = lazy.cluster().connectCluster({ env: session.cli.env });
     const missing = await lazy.permissions().checkPermissions(cluster, { plan, signal });
+    // Rights in a namespace that is not there are worth nothing, and all else would be missing for that alone.
+    const absent = await lazy.absence().absentNamespace(cluster, namespace, signal);
+    if (absent !== null) {
+      yield bad('namespace', absent, 'A release is refused for that before anything is changed.');
+      return;
+    }
     if (missing.length === 0) yield ok('permissions', `all that a release needs in namespace ${namespace} are there.`);
     for (const permission of missing) {
       const hint = `\`sluice rbac ${path} | kubectl apply -f -\` gives the worker all that is needed.`;

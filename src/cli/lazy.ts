@@ -15,6 +15,7 @@ import type * as FindTemporal from '../devserver/find-temporal';
 import type * as StartTemporal from '../devserver/start-temporal';
 import type * as Metrics from '../metrics/create-source';
 import type * as Backtest from '../backtest/backtest';
+import type * as Absence from '../targets/kubernetes/absence';
 import type * as Cluster from '../targets/kubernetes/cluster';
 import type * as KubernetesTarget from '../targets/kubernetes/kubernetes-target';
 import type * as DirectRollBack from '../targets/kubernetes/direct-roll-back';
@@ -46,6 +47,7 @@ export const lazy = {
   backtest: (): typeof Backtest => require('../backtest/backtest') as typeof Backtest,
   createDeps: (): typeof CreateDeps => require('../worker/create-deps') as typeof CreateDeps,
   slack: (): typeof Slack => require('@slack/web-api') as typeof Slack,
+  absence: (): typeof Absence => require('../targets/kubernetes/absence') as typeof Absence,
   cluster: (): typeof Cluster => require('../targets/kubernetes/cluster') as typeof Cluster,
   kubernetesTarget: (): typeof KubernetesTarget =>
     require('../targets/kubernetes/kubernetes-target') as typeof KubernetesTarget,

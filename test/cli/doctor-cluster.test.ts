@@ -53,6 +53,7 @@ interface Asked {
 
 /** What a release begins with, by the paths of its objects. */
 const SERVICE = {
+  '/api/v1/namespaces/shop': { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
   '/apis/apps/v1/namespaces/shop/deployments/checkout': {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
@@ -104,7 +105,12 @@ function allow(
     (request, response, body) => {
       if (request.method === 'GET') {
         const found = objects[request.url ?? ''];
-        const handler = found === undefined ? status(404, 'NotFound', `${request.url} not found`) : answer(200, found);
+        const handler =
+          found === undefined
+            ? status(404, 'NotFound', `${request.url} not found`)
+            : 'forbidden' in found
+              ? status(403, 'Forbidden', `${request.url} is forbidden`)
+              : answer(200, found);
         handler(request, response, body);
         return;
       }
@@ -143,6 +149,33 @@ describe('sluice doctor, of a release to Kubernetes', () => {
 
     expect(ran.code).toBe(1);
     expect(ran.out).toMatch(sentence);
+  });
+
+  it.each([
+    ['canary', SPEC],
+    ['blueGreen', SPEC.replace('traffic:', 'strategy: blueGreen, traffic:')],
+  ])(
+    'says of a namespace that is not there that it is not, and nothing of rights in it: %s',
+    async (strategy, text) => {
+      const own = path.join(directory, `${strategy}-elsewhere.yaml`);
+      await writeFile(own, text);
+      allow(() => true, {});
+
+      const ran = await run(['doctor', own], { client: new FakeSluice(), env });
+
+      expect(ran.code).toBe(1);
+      expect(ran.out).toMatch(/✖ namespace: There is no namespace shop in this cluster; name /u);
+      expect(ran.out).not.toMatch(/ (permissions|target): /u);
+    },
+  );
+
+  it('leaves open whether a namespace is there that it may not look at', async () => {
+    allow(() => true, { '/api/v1/namespaces/shop': { forbidden: true } });
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(), env });
+
+    expect(ran.out).toContain('✔ permissions: all that a release needs in namespace shop are there.');
+    expect(ran.out).toContain('✖ target: There is no Deployment shop/checkout (nor checkout-stable).');
   });
 
   it.each([
