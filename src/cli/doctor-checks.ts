@@ -1,7 +1,7 @@
 import type { Observation } from '../analysis/sample';
-import type { SluiceClient } from '../client/client-types';
-import { messageOf } from '../errors';
-import type { KubernetesTargetPlan, Plan } from '../spec/plan-types';
+import type { ReleaseSummary, SluiceClient } from '../client/client-types';
+import { messageOf, ReleaseError } from '../errors';
+import type { KubernetesTargetPlan, OnConflict, Plan } from '../spec/plan-types';
 import type { Cluster } from '../targets/kubernetes/cluster';
 import { bad, ok } from './check';
 import type { Check } from './check';
@@ -22,24 +22,32 @@ export interface CheckOptions {
 /** Clocks further apart than this make windows and countdowns wrong in a way people notice. */
 const SKEW_MS = 2000;
 
+/** What becomes of a release that is started while another one of the service is in progress. */
+const UNTIL_THEN: Readonly<Record<OnConflict, string>> = {
+  reject: 'Until then another one is refused (onConflict: reject); see `sluice status`.',
+  queue: 'Until then another one waits for it (onConflict: queue); see `sluice status`.',
+  supersede: 'One that is started now takes its place once it is taken back (onConflict: supersede).',
+};
+
 /** For all questions to a cluster together; a person waits. */
 const CLUSTER_PATIENCE_MS = 15_000;
 
 /** All checks, one after the other, as they are done. None throws; one that cannot be made says why. */
 export async function* runChecks(session: Session, options: CheckOptions): AsyncGenerator<Check> {
-  yield* temporalChecks(session);
-  if (options.path !== undefined) yield* specChecks(session, options.path);
+  const client = yield* temporalChecks(session);
+  if (options.path !== undefined) yield* specChecks(session, options.path, client);
   else yield* flagServiceChecks(session, null);
   if (options.slack) yield* slackChecks(session);
 }
 
-async function* temporalChecks(session: Session): AsyncGenerator<Check> {
+/** Answers the client; null where Temporal is away, so that nobody waits for it again. */
+async function* temporalChecks(session: Session): AsyncGenerator<Check, SluiceClient | null> {
   let client: SluiceClient;
   try {
     client = await session.client();
   } catch (error) {
     yield bad('Temporal', error, 'Start one with `sluice dev`, or say where it is: --address, TEMPORAL_ADDRESS.');
-    return;
+    return null;
   }
   yield ok('Temporal', `reached at ${client.where}.`);
   yield await namespaceCheck(client);
@@ -55,6 +63,7 @@ async function* temporalChecks(session: Session): AsyncGenerator<Check> {
   } catch (error) {
     yield bad('worker', error, 'Start one with `sluice worker` or `sluice dev`.');
   }
+  return client;
 }
 
 async function namespaceCheck(client: SluiceClient): Promise<Check> {
@@ -76,7 +85,7 @@ async function namespaceCheck(client: SluiceClient): Promise<Check> {
   }
 }
 
-async function* specChecks(session: Session, path: string): AsyncGenerator<Check> {
+async function* specChecks(session: Session, path: string, client: SluiceClient | null): AsyncGenerator<Check> {
   const { cli } = session;
   let plan: Plan;
   try {
@@ -95,18 +104,42 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
     yield* tokenChecks(session, plan.target, answers);
   }
   yield* flagServiceChecks(session, plan.target.kind === 'flag' ? plan.target : null);
-  if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, path, plan, plan.target);
+  if (plan.target.kind === 'kubernetes') {
+    const underWay = client === null ? null : await releaseUnderWay(client, plan);
+    yield* clusterChecks(session, plan.target, { path, plan, underWay });
+  }
   yield* sourceChecks(session, plan, answers);
   // Last: these are requests like those of users, and would be the only data of an app that nobody uses.
   yield* smokePathChecks(plan, answers);
 }
 
+/** By the list, for which no worker is needed; null where there is none, or nobody can say. */
+async function releaseUnderWay(
+  client: SluiceClient,
+  { service, namespace }: Pick<Plan, 'service' | 'namespace'>,
+): Promise<ReleaseSummary | null> {
+  try {
+    const open = await client.list({ service, namespace, open: true });
+    // One that only keeps the old version gives way to the next.
+    return open.find(({ phase }) => phase !== 'queued' && phase !== 'promoted') ?? null;
+  } catch (error) {
+    if (error instanceof ReleaseError) return null;
+    throw error;
+  }
+}
+
+interface ClusterContext {
+  readonly path: string;
+  readonly plan: Plan;
+  /** The service's release in progress. */
+  readonly underWay: ReleaseSummary | null;
+}
+
 /** By the credentials of this kubeconfig; the worker's own may be others. */
 async function* clusterChecks(
   session: Session,
-  path: string,
-  { steps }: Plan,
   plan: KubernetesTargetPlan,
+  { path, ...context }: ClusterContext,
 ): AsyncGenerator<Check> {
   const { namespace } = plan;
   const signal = AbortSignal.timeout(CLUSTER_PATIENCE_MS);
@@ -136,7 +169,7 @@ async function* clusterChecks(
       };
     }
     // What is not there without its rights is known from those.
-    if (missing.length === 0) yield await targetCheck(cluster, plan, { steps, signal });
+    if (missing.length === 0) yield await targetCheck(cluster, plan, { ...context, signal });
   } catch (error) {
     yield bad('cluster', error, 'Check KUBECONFIG, and that `kubectl get --raw /version` answers.');
   } finally {
@@ -148,7 +181,7 @@ async function* clusterChecks(
 async function targetCheck(
   cluster: Cluster,
   plan: KubernetesTargetPlan,
-  { steps, signal }: Pick<Plan, 'steps'> & { readonly signal: AbortSignal },
+  { plan: { steps, onConflict }, underWay, signal }: Omit<ClusterContext, 'path'> & { readonly signal: AbortSignal },
 ): Promise<Check> {
   const resolve = (image: string): Promise<string> => Promise.resolve(image);
   const target = lazy.kubernetesTarget().createKubernetesTarget(plan, { cluster, resolve });
@@ -159,8 +192,16 @@ async function targetCheck(
     const { stableVersion, weight, onlyCanary, reach, missed } = seen;
     if (onlyCanary !== undefined) return { name: 'target', state: 'warn', sentence: onlyCanary, hint: null };
     const runs = stableVersion === null ? 'no version yet' : stableVersion;
-    const can = `${plan.namespace}/${plan.deployment} can be released; stable runs ${runs}, weight ${weight} %`;
+    const when =
+      underWay === null
+        ? ''
+        : ` when release ${underWay.release} of ${underWay.version} has ended, which is in progress`;
+    const can = `${plan.namespace}/${plan.deployment} can be released${when}; stable runs ${runs}, weight ${weight} %`;
     const sentence = reach === undefined ? `${can}.` : `${can}; ${reach}`;
+    if (underWay !== null) {
+      const whole = missed === undefined ? sentence : `${sentence} ${missed}`;
+      return { name: 'target', state: 'warn', sentence: whole, hint: UNTIL_THEN[onConflict] };
+    }
     if (missed === undefined) return ok('target', sentence);
     const hint = 'Let the steps name weights that these pods reach, or give stable more pods first.';
     return { name: 'target', state: 'warn', sentence: `${sentence} ${missed}`, hint };

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { FakeApi, answer, status } from '../targets/kubernetes/fake-api';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
+import { aStatus } from './statuses';
 
 const SPEC = `apiVersion: sluice.dev/v1
 kind: Release
@@ -135,6 +136,37 @@ describe('sluice doctor, of a release to Kubernetes', () => {
     expect(ran.out).toContain(
       '✔ target: shop/checkout can be released; stable runs registry.example/shop:v1, weight 0 %.',
     );
+  });
+
+  it.each([
+    ['reject', /^ +Until then another one is refused \(onConflict: reject\)/mu],
+    ['queue', /^ +Until then another one waits for it \(onConflict: queue\)/mu],
+    ['supersede', /^ +One that is started now takes its place once it is taken back/mu],
+  ])('says of a release in progress that it comes first, and what %s makes of another', async (onConflict, hint) => {
+    const own = path.join(directory, 'conflict.yaml');
+    await writeFile(own, SPEC.replace('  analysis:', `  onConflict: ${onConflict}\n  analysis:`));
+    allow(() => true);
+    const client = new FakeSluice(aStatus({ outcome: null, phase: 'soaking' }));
+
+    const ran = await run(['doctor', own], { client, env });
+
+    expect(ran.out).toContain(
+      'target: shop/checkout can be released when release checkout-20261121-140000-0001 of 1.42.0 has ended, which is in progress; stable runs registry.example/shop:v1, weight 0 %.',
+    );
+    expect(ran.out).not.toContain('✔ target');
+    expect(ran.out).toMatch(hint);
+  });
+
+  it.each([
+    ['one that has ended', { outcome: 'promoted', phase: 'promoted' }],
+    ['one that only keeps the old version', { outcome: null, phase: 'promoted' }],
+    ['one of another service', { outcome: null, phase: 'soaking', service: 'other' }],
+  ] as const)('is not kept from saying that there can be a release by %s', async (_, status) => {
+    allow(() => true);
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(aStatus(status)), env });
+
+    expect(ran.out).toContain('✔ target: shop/checkout can be released; stable runs');
   });
 
   it.each([
