@@ -1,4 +1,4 @@
-import type { Observation } from '../analysis/sample';
+import type { Observation, Sample } from '../analysis/sample';
 import type { ReleaseSummary, SluiceClient } from '../client/client-types';
 import { messageOf, ReleaseError } from '../errors';
 import type { KubernetesTargetPlan, OnConflict, Plan } from '../spec/plan-types';
@@ -11,7 +11,8 @@ import { askInstances, askPath, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
 import type { Session } from './session';
 import { ANY_IMAGE } from './spec-source';
-import { isPair, trackNames } from './track-names';
+import { askByTracks, hasValues, isPair } from './track-names';
+import type { TrackNames } from './track-names';
 import { formatDuration } from './units';
 
 export interface CheckOptions {
@@ -289,7 +290,6 @@ async function* tokenChecks(
 async function* sourceChecks(session: Session, plan: Plan, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
   const { source, metrics, windowMs, lagMs = 0 } = plan.analysis;
   const name = `metric source (${source.kind})`;
-  const tracks = trackNames(plan);
   const serving = answers.find((answer) => answer.ok)?.metrics.versions;
   if (source.kind === 'router' && serving === undefined) {
     yield bad(name, 'cannot be asked: no instance answers.', null);
@@ -298,16 +298,18 @@ async function* sourceChecks(session: Session, plan: Plan, answers: readonly Ins
   try {
     const opened = lazy.metrics().createMetricSource(source, plan.target, session.cli.env);
     try {
-      const sample = await opened.sample({
-        service: plan.service,
-        namespace: plan.namespace,
-        versions: { stable: serving?.stable ?? '', canary: serving?.canary ?? '' },
-        ...(tracks === null ? {} : { tracks }),
-        metrics,
-        at: session.cli.now() - lagMs,
-        lagMs,
-        windowMs,
-      });
+      const ask = (tracks: TrackNames | null): Promise<Sample> =>
+        opened.sample({
+          service: plan.service,
+          namespace: plan.namespace,
+          versions: { stable: serving?.stable ?? '', canary: serving?.canary ?? '' },
+          ...(tracks === null ? {} : { tracks }),
+          metrics,
+          at: session.cli.now() - lagMs,
+          lagMs,
+          windowMs,
+        });
+      const sample = await askByTracks(plan, ask, hasValues);
       // Of stable alone: without a release there is no canary to have data. Of a pair either colour may have the users.
       for (const { name: metric, stable, canary } of sample.metrics) {
         const other = isPair(plan) && (stable?.value ?? null) === null && canary.value !== null;
