@@ -1,11 +1,13 @@
 import type { Observation, Sample } from '../analysis/sample';
 import type { ReleaseSummary, SluiceClient } from '../client/client-types';
 import { messageOf, ReleaseError } from '../errors';
-import type { KubernetesTargetPlan, OnConflict, Plan } from '../spec/plan-types';
+import type { KubernetesTargetPlan, OnConflict, Plan, SmokeTestStep } from '../spec/plan-types';
 import type { Cluster } from '../targets/kubernetes/cluster';
+import type { TargetView } from '../targets/target';
 import { bad, ok } from './check';
 import type { Check } from './check';
 import { flagServiceChecks } from './doctor-flags';
+import { clusterSmokeTestCheck } from './doctor-smoke-test';
 import { lazy } from './lazy';
 import { askInstances, askPath, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
@@ -105,13 +107,20 @@ async function* specChecks(session: Session, path: string, client: SluiceClient 
     yield* tokenChecks(session, plan.target, answers);
   }
   yield* flagServiceChecks(session, plan.target.kind === 'flag' ? plan.target : null);
+  let seen: TargetView | null = null;
   if (plan.target.kind === 'kubernetes') {
     const underWay = client === null ? null : await releaseUnderWay(client, plan);
-    yield* clusterChecks(session, plan.target, { path, plan, underWay });
+    seen = yield* clusterChecks(session, plan.target, { path, plan, underWay });
   }
   yield* sourceChecks(session, plan, answers);
   // Last: these are requests like those of users, and would be the only data of an app that nobody uses.
-  yield* smokePathChecks(plan, answers);
+  const test = plan.steps.find((step) => step.kind === 'smokeTest');
+  if (test === undefined) return;
+  yield* smokePathChecks(test, answers);
+  if (plan.target.kind === 'kubernetes' && seen !== null) {
+    const check = await clusterSmokeTestCheck(session, plan.target, { test, seen });
+    if (check !== null) yield check;
+  }
 }
 
 /** By the list, for which no worker is needed; null where there is none, or nobody can say. */
@@ -136,12 +145,12 @@ interface ClusterContext {
   readonly underWay: ReleaseSummary | null;
 }
 
-/** By the credentials of this kubeconfig; the worker's own may be others. */
+/** By the credentials of this kubeconfig; the worker's own may be others. Answers what is there; null where that is not known. */
 async function* clusterChecks(
   session: Session,
   plan: KubernetesTargetPlan,
   { path, ...context }: ClusterContext,
-): AsyncGenerator<Check> {
+): AsyncGenerator<Check, TargetView | null> {
   const { namespace } = plan;
   const signal = AbortSignal.timeout(CLUSTER_PATIENCE_MS);
   let cluster: Cluster | null = null;
@@ -152,7 +161,7 @@ async function* clusterChecks(
     const absent = await lazy.absence().absentNamespace(cluster, namespace, signal);
     if (absent !== null) {
       yield bad('namespace', absent, 'A release is refused for that before anything is changed.');
-      return;
+      return null;
     }
     if (missing.length === 0) yield ok('permissions', `all that a release needs in namespace ${namespace} are there.`);
     for (const permission of missing) {
@@ -170,9 +179,13 @@ async function* clusterChecks(
       };
     }
     // What is not there without its rights is known from those.
-    if (missing.length === 0) yield await targetCheck(cluster, plan, { ...context, signal });
+    if (missing.length > 0) return null;
+    const { check, seen } = await targetCheck(cluster, plan, { ...context, signal });
+    yield check;
+    return seen;
   } catch (error) {
     yield bad('cluster', error, 'Check KUBECONFIG, and that `kubectl get --raw /version` answers.');
+    return null;
   } finally {
     cluster?.close();
   }
@@ -183,34 +196,39 @@ async function targetCheck(
   cluster: Cluster,
   plan: KubernetesTargetPlan,
   { plan: { steps, onConflict }, underWay, signal }: Omit<ClusterContext, 'path'> & { readonly signal: AbortSignal },
-): Promise<Check> {
+): Promise<{ readonly check: Check; readonly seen: TargetView | null }> {
   const resolve = (image: string): Promise<string> => Promise.resolve(image);
   const target = lazy.kubernetesTarget().createKubernetesTarget(plan, { cluster, resolve });
   try {
     const match = steps.flatMap((step) => (step.kind === 'match' ? [step.match] : []));
     const weights = steps.flatMap((step) => (step.kind === 'weight' ? [step.weight] : []));
     const seen = await target.observe({ version: ANY_IMAGE, match, weights, signal });
-    const { stableVersion, weight, onlyCanary, reach, missed } = seen;
-    if (onlyCanary !== undefined) return { name: 'target', state: 'warn', sentence: onlyCanary, hint: null };
-    const runs = stableVersion === null ? 'no version yet' : stableVersion;
-    const when =
-      underWay === null
-        ? ''
-        : ` when release ${underWay.release} of ${underWay.version} has ended, which is in progress`;
-    const can = `${plan.namespace}/${plan.deployment} can be released${when}; stable runs ${runs}, weight ${weight} %`;
-    const sentence = reach === undefined ? `${can}.` : `${can}; ${reach}`;
-    if (underWay !== null) {
-      const whole = missed === undefined ? sentence : `${sentence} ${missed}`;
-      return { name: 'target', state: 'warn', sentence: whole, hint: UNTIL_THEN[onConflict] };
-    }
-    if (missed === undefined) return ok('target', sentence);
-    const hint = 'Let the steps name weights that these pods reach, or give stable more pods first.';
-    return { name: 'target', state: 'warn', sentence: `${sentence} ${missed}`, hint };
+    return { check: releasable(plan, seen, { onConflict, underWay }), seen };
   } catch (error) {
-    return bad('target', error, 'A release is refused for that before anything is changed.');
+    return { check: bad('target', error, 'A release is refused for that before anything is changed.'), seen: null };
   } finally {
     target.close();
   }
+}
+
+function releasable(
+  plan: KubernetesTargetPlan,
+  { stableVersion, weight, onlyCanary, reach, missed }: TargetView,
+  { onConflict, underWay }: Pick<Plan, 'onConflict'> & Pick<ClusterContext, 'underWay'>,
+): Check {
+  if (onlyCanary !== undefined) return { name: 'target', state: 'warn', sentence: onlyCanary, hint: null };
+  const runs = stableVersion === null ? 'no version yet' : stableVersion;
+  const when =
+    underWay === null ? '' : ` when release ${underWay.release} of ${underWay.version} has ended, which is in progress`;
+  const can = `${plan.namespace}/${plan.deployment} can be released${when}; stable runs ${runs}, weight ${weight} %`;
+  const sentence = reach === undefined ? `${can}.` : `${can}; ${reach}`;
+  if (underWay !== null) {
+    const whole = missed === undefined ? sentence : `${sentence} ${missed}`;
+    return { name: 'target', state: 'warn', sentence: whole, hint: UNTIL_THEN[onConflict] };
+  }
+  if (missed === undefined) return ok('target', sentence);
+  const hint = 'Let the steps name weights that these pods reach, or give stable more pods first.';
+  return { name: 'target', state: 'warn', sentence: `${sentence} ${missed}`, hint };
 }
 
 function instanceCheck(answer: InstanceAnswer, now: number): Check {
@@ -246,9 +264,7 @@ function* agreementChecks(answers: readonly InstanceAnswer[]): Generator<Check> 
 }
 
 /** Asked of what is stable now, which may lack what the new version adds: only what can never pass is bad. */
-async function* smokePathChecks(plan: Plan, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
-  const test = plan.steps.find((step) => step.kind === 'smokeTest');
-  if (test === undefined) return;
+async function* smokePathChecks(test: SmokeTestStep, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
   const name = `smoke test ${test.path}`;
   for (const { instance, ok: reached } of answers) {
     if (!reached) continue;

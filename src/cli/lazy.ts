@@ -19,6 +19,7 @@ import type * as Absence from '../targets/kubernetes/absence';
 import type * as Cluster from '../targets/kubernetes/cluster';
 import type * as KubernetesTarget from '../targets/kubernetes/kubernetes-target';
 import type * as DirectRollBack from '../targets/kubernetes/direct-roll-back';
+import type * as ProxiedSmokeTest from '../targets/kubernetes/proxied-smoke-test';
 import type * as ServiceLook from '../targets/kubernetes/service-look';
 import type * as Permissions from '../targets/kubernetes/permissions';
 import type * as Load from '../spec/load';
@@ -53,6 +54,8 @@ export const lazy = {
     require('../targets/kubernetes/kubernetes-target') as typeof KubernetesTarget,
   directRollBack: (): typeof DirectRollBack =>
     require('../targets/kubernetes/direct-roll-back') as typeof DirectRollBack,
+  proxiedSmokeTest: (): typeof ProxiedSmokeTest =>
+    require('../targets/kubernetes/proxied-smoke-test') as typeof ProxiedSmokeTest,
   serviceLook: (): typeof ServiceLook => require('../targets/kubernetes/service-look') as typeof ServiceLook,
   permissions: (): typeof Permissions => require('../targets/kubernetes/permissions') as typeof Permissions,
   load: (): typeof Load => require('../spec/load') as typeof Load,

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { FakeApi, answer, status } from '../targets/kubernetes/fake-api';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
+import type { Ran } from './harness';
 import { aStatus } from './statuses';
 
 const SPEC = `apiVersion: sluice.dev/v1
@@ -109,9 +110,11 @@ function allow(
         const handler =
           found === undefined
             ? status(404, 'NotFound', `${request.url} not found`)
-            : 'forbidden' in found
-              ? status(403, 'Forbidden', `${request.url} is forbidden`)
-              : answer(200, found);
+            : 'answers' in found && typeof found.answers === 'number'
+              ? answer(found.answers, 'of the app')
+              : 'forbidden' in found
+                ? status(403, 'Forbidden', `${request.url} is forbidden`)
+                : answer(200, found);
         handler(request, response, body);
         return;
       }
@@ -239,6 +242,85 @@ describe('sluice doctor, of a release to Kubernetes', () => {
     const ran = await run(['doctor', own], { client: new FakeSluice(), env });
 
     expect(ran.out).toContain('weight 0 %; a Service selector sends everything to the one track or the other');
+  });
+
+  describe('asks what is stable now for the path of the smoke test, through the API server', () => {
+    const ASKED = '/api/v1/namespaces/shop/services/checkout/proxy/healthz';
+    const tested = async (objects: Readonly<Record<string, object>>, text = SPEC): Promise<Ran> => {
+      const own = path.join(directory, 'smoke-test.yaml');
+      await writeFile(own, text.replace('  analysis:', '  smokeTest: { path: /healthz }\n  analysis:'));
+      allow(() => true, objects);
+      return run(['doctor', own], { client: new FakeSluice(), env });
+    };
+    const lineOf = ({ out }: Ran): string => out.split('\n').find((line) => line.includes('smoke test ')) ?? '';
+
+    it.each<[string, object, string]>([
+      [
+        'the expected status',
+        { answers: 200 },
+        '✔ smoke test /healthz: registry.example/shop:v1 answered /healthz with 200, asked through Service shop/checkout/healthz.',
+      ],
+      [
+        'another one',
+        { answers: 404 },
+        '⚠ smoke test /healthz: The smoke test of registry.example/shop:v1 failed: Service shop/checkout/healthz answered 404 instead of 200. The new version has to do better.',
+      ],
+      [
+        'a refusal of the API server',
+        { forbidden: true },
+        '⚠ smoke test /healthz: what is stable now could not be asked: ',
+      ],
+    ])('and says what it answers: %s', async (_, answers, line) => {
+      const ran = await tested({ ...SERVICE, [ASKED]: answers });
+
+      expect(lineOf(ran).slice(0, line.length)).toBe(line);
+      expect(ran.out.trimEnd().split('\n').slice(-2).join('\n')).toContain(lineOf(ran));
+    });
+
+    it('and calls a Service whose port is not clear what it is: of that a release fails', async () => {
+      const url = '/api/v1/namespaces/shop/services/checkout';
+      const ports = [
+        { name: 'web', port: 80 },
+        { name: 'admin', port: 81 },
+      ];
+      const ran = await tested({ ...SERVICE, [url]: { ...SERVICE[url], spec: { ...SERVICE[url].spec, ports } } });
+
+      expect(lineOf(ran)).toContain('✖ smoke test /healthz: Service shop/checkout has the ports 80 (web), 81 (admin)');
+    });
+
+    it.each([
+      ['by its preview, which a release has the right to', 'checkout-blue'],
+      ['by the Service before the first release has made that', 'checkout'],
+    ])('of a pair %s', async (_, service) => {
+      const blue = `${DEPLOYMENT}-blue`;
+      const found = `/api/v1/namespaces/shop/services/${service}`;
+      const ran = await tested(
+        {
+          ...SERVICE,
+          [blue]: { ...SERVICE[DEPLOYMENT], metadata: { ...SERVICE[DEPLOYMENT].metadata, name: 'checkout-blue' } },
+          [found]: {
+            ...SERVICE['/api/v1/namespaces/shop/services/checkout'],
+            metadata: { name: service, namespace: 'shop', uid: 'u3', resourceVersion: '1' },
+          },
+          [`${found}/proxy/healthz`]: { answers: 200 },
+        },
+        SPEC.replace('gatewayAPI: { httpRoute: checkout }', 'serviceSelector: {}').replace(
+          'traffic:',
+          'strategy: blueGreen, traffic:',
+        ),
+      );
+
+      expect(lineOf(ran)).toMatch(new RegExp(`^✔ .* asked through Service shop/${service}/healthz\\.$`, 'u'));
+    });
+
+    it('and nobody while stable has no pods', async () => {
+      const spec = { ...SERVICE[DEPLOYMENT].spec, replicas: 0 };
+      const status = { observedGeneration: 1 };
+      const ran = await tested({ ...SERVICE, [DEPLOYMENT]: { ...SERVICE[DEPLOYMENT], spec, status } });
+
+      expect(ran.out).toContain('stable runs no version yet');
+      expect(lineOf(ran)).toBe('');
+    });
   });
 
   it('names each that is missing, and how to get it', async () => {
