@@ -9,6 +9,7 @@ import type { Check } from './check';
 import { flagServiceChecks } from './doctor-flags';
 import { clusterSmokeTestCheck } from './doctor-smoke-test';
 import { lazy } from './lazy';
+import { missingPermissions } from './missing-permissions';
 import { askInstances, askPath, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
 import type { Session } from './session';
@@ -164,9 +165,9 @@ async function* clusterChecks(
       return null;
     }
     if (missing.length === 0) yield ok('permissions', `all that a release needs in namespace ${namespace} are there.`);
-    for (const permission of missing) {
+    else {
       const hint = `\`sluice rbac ${path} | kubectl apply -f -\` gives the worker all that is needed.`;
-      yield bad('permissions', `${permission} is missing.`, permission === missing.at(-1) ? hint : null);
+      yield bad('permissions', missingPermissions(missing, namespace), hint);
     }
     const [unwatched, ...others] = await lazy.permissions().checkWatching(cluster, { plan, signal });
     if (unwatched !== undefined) {

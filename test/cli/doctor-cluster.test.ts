@@ -53,6 +53,8 @@ interface Asked {
   };
 }
 
+type Right = Asked['spec']['resourceAttributes'];
+
 /** What a release begins with, by the paths of its objects. */
 const SERVICE = {
   '/api/v1/namespaces/shop': { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
@@ -323,17 +325,26 @@ describe('sluice doctor, of a release to Kubernetes', () => {
     });
   });
 
-  it('names each that is missing, and how to get it', async () => {
-    allow(({ verb, resource }) => !(verb === 'patch' && /^(deployments|httproutes)$/u.test(resource)));
+  it.each([
+    [
+      'one',
+      ({ verb, resource }: Right) => verb === 'patch' && resource === 'httproutes',
+      'patch httproutes.gateway.networking.k8s.io checkout in namespace shop is missing.',
+    ],
+    [
+      'several, by their kinds',
+      ({ verb, resource, name }: Right) =>
+        /^(get|patch) deployments$/u.test(`${verb} ${resource}`) || (verb === 'list' && name === undefined),
+      '9 are missing in namespace shop: get, patch deployments.apps checkout, checkout-stable, checkout-canary; list replicasets.apps; list pods; list events.',
+    ],
+  ])('names in one line what is missing, and how to get it: %s', async (_, isMissing, sentence) => {
+    allow((asked) => !isMissing(asked));
 
     const ran = await run(['doctor', spec], { client: new FakeSluice(), env });
 
     expect(ran.code).toBe(1);
-    expect(ran.out.split('\n').filter((line) => line.includes('is missing'))).toEqual([
-      '✖ permissions: patch deployments.apps checkout in namespace shop is missing.',
-      '✖ permissions: patch deployments.apps checkout-stable in namespace shop is missing.',
-      '✖ permissions: patch deployments.apps checkout-canary in namespace shop is missing.',
-      '✖ permissions: patch httproutes.gateway.networking.k8s.io checkout in namespace shop is missing.',
+    expect(ran.out.split('\n').filter((line) => line.startsWith('✖ permissions'))).toEqual([
+      `✖ permissions: ${sentence}`,
     ]);
     expect(ran.out.match(/sluice rbac/gu)).toHaveLength(1);
   });
