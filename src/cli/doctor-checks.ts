@@ -1,17 +1,21 @@
-import type { Observation } from '../analysis/sample';
-import type { SluiceClient } from '../client/client-types';
-import { messageOf } from '../errors';
-import type { KubernetesTargetPlan, Plan } from '../spec/plan-types';
+import type { Observation, Sample } from '../analysis/sample';
+import type { ReleaseSummary, SluiceClient } from '../client/client-types';
+import { messageOf, ReleaseError } from '../errors';
+import type { KubernetesTargetPlan, OnConflict, Plan, SmokeTestStep } from '../spec/plan-types';
 import type { Cluster } from '../targets/kubernetes/cluster';
+import type { TargetView } from '../targets/target';
 import { bad, ok } from './check';
 import type { Check } from './check';
 import { flagServiceChecks } from './doctor-flags';
+import { clusterSmokeTestCheck } from './doctor-smoke-test';
 import { lazy } from './lazy';
+import { missingPermissions } from './missing-permissions';
 import { askInstances, askPath, checkToken } from './router-admin';
 import type { InstanceAnswer } from './router-admin';
 import type { Session } from './session';
 import { ANY_IMAGE } from './spec-source';
-import { isPair, trackNames } from './track-names';
+import { askByTracks, hasValues, isPair } from './track-names';
+import type { TrackNames } from './track-names';
 import { formatDuration } from './units';
 
 export interface CheckOptions {
@@ -22,24 +26,32 @@ export interface CheckOptions {
 /** Clocks further apart than this make windows and countdowns wrong in a way people notice. */
 const SKEW_MS = 2000;
 
+/** What becomes of a release that is started while another one of the service is in progress. */
+const UNTIL_THEN: Readonly<Record<OnConflict, string>> = {
+  reject: 'Until then another one is refused (onConflict: reject); see `sluice status`.',
+  queue: 'Until then another one waits for it (onConflict: queue); see `sluice status`.',
+  supersede: 'One that is started now takes its place once it is taken back (onConflict: supersede).',
+};
+
 /** For all questions to a cluster together; a person waits. */
 const CLUSTER_PATIENCE_MS = 15_000;
 
 /** All checks, one after the other, as they are done. None throws; one that cannot be made says why. */
 export async function* runChecks(session: Session, options: CheckOptions): AsyncGenerator<Check> {
-  yield* temporalChecks(session);
-  if (options.path !== undefined) yield* specChecks(session, options.path);
+  const client = yield* temporalChecks(session);
+  if (options.path !== undefined) yield* specChecks(session, options.path, client);
   else yield* flagServiceChecks(session, null);
   if (options.slack) yield* slackChecks(session);
 }
 
-async function* temporalChecks(session: Session): AsyncGenerator<Check> {
+/** Answers the client; null where Temporal is away, so that nobody waits for it again. */
+async function* temporalChecks(session: Session): AsyncGenerator<Check, SluiceClient | null> {
   let client: SluiceClient;
   try {
     client = await session.client();
   } catch (error) {
     yield bad('Temporal', error, 'Start one with `sluice dev`, or say where it is: --address, TEMPORAL_ADDRESS.');
-    return;
+    return null;
   }
   yield ok('Temporal', `reached at ${client.where}.`);
   yield await namespaceCheck(client);
@@ -55,6 +67,7 @@ async function* temporalChecks(session: Session): AsyncGenerator<Check> {
   } catch (error) {
     yield bad('worker', error, 'Start one with `sluice worker` or `sluice dev`.');
   }
+  return client;
 }
 
 async function namespaceCheck(client: SluiceClient): Promise<Check> {
@@ -76,7 +89,7 @@ async function namespaceCheck(client: SluiceClient): Promise<Check> {
   }
 }
 
-async function* specChecks(session: Session, path: string): AsyncGenerator<Check> {
+async function* specChecks(session: Session, path: string, client: SluiceClient | null): AsyncGenerator<Check> {
   const { cli } = session;
   let plan: Plan;
   try {
@@ -95,29 +108,66 @@ async function* specChecks(session: Session, path: string): AsyncGenerator<Check
     yield* tokenChecks(session, plan.target, answers);
   }
   yield* flagServiceChecks(session, plan.target.kind === 'flag' ? plan.target : null);
-  if (plan.target.kind === 'kubernetes') yield* clusterChecks(session, path, plan, plan.target);
+  let seen: TargetView | null = null;
+  if (plan.target.kind === 'kubernetes') {
+    const underWay = client === null ? null : await releaseUnderWay(client, plan);
+    seen = yield* clusterChecks(session, plan.target, { path, plan, underWay });
+  }
   yield* sourceChecks(session, plan, answers);
   // Last: these are requests like those of users, and would be the only data of an app that nobody uses.
-  yield* smokePathChecks(plan, answers);
+  const test = plan.steps.find((step) => step.kind === 'smokeTest');
+  if (test === undefined) return;
+  yield* smokePathChecks(test, answers);
+  if (plan.target.kind === 'kubernetes' && seen !== null) {
+    const check = await clusterSmokeTestCheck(session, plan.target, { test, seen });
+    if (check !== null) yield check;
+  }
 }
 
-/** By the credentials of this kubeconfig; the worker's own may be others. */
+/** By the list, for which no worker is needed; null where there is none, or nobody can say. */
+async function releaseUnderWay(
+  client: SluiceClient,
+  { service, namespace }: Pick<Plan, 'service' | 'namespace'>,
+): Promise<ReleaseSummary | null> {
+  try {
+    const open = await client.list({ service, namespace, open: true });
+    // One that only keeps the old version gives way to the next.
+    return open.find(({ phase }) => phase !== 'queued' && phase !== 'promoted') ?? null;
+  } catch (error) {
+    if (error instanceof ReleaseError) return null;
+    throw error;
+  }
+}
+
+interface ClusterContext {
+  readonly path: string;
+  readonly plan: Plan;
+  /** The service's release in progress. */
+  readonly underWay: ReleaseSummary | null;
+}
+
+/** By the credentials of this kubeconfig; the worker's own may be others. Answers what is there; null where that is not known. */
 async function* clusterChecks(
   session: Session,
-  path: string,
-  { steps }: Plan,
   plan: KubernetesTargetPlan,
-): AsyncGenerator<Check> {
+  { path, ...context }: ClusterContext,
+): AsyncGenerator<Check, TargetView | null> {
   const { namespace } = plan;
   const signal = AbortSignal.timeout(CLUSTER_PATIENCE_MS);
   let cluster: Cluster | null = null;
   try {
     cluster = lazy.cluster().connectCluster({ env: session.cli.env });
     const missing = await lazy.permissions().checkPermissions(cluster, { plan, signal });
+    // Rights in a namespace that is not there are worth nothing, and all else would be missing for that alone.
+    const absent = await lazy.absence().absentNamespace(cluster, namespace, signal);
+    if (absent !== null) {
+      yield bad('namespace', absent, 'A release is refused for that before anything is changed.');
+      return null;
+    }
     if (missing.length === 0) yield ok('permissions', `all that a release needs in namespace ${namespace} are there.`);
-    for (const permission of missing) {
+    else {
       const hint = `\`sluice rbac ${path} | kubectl apply -f -\` gives the worker all that is needed.`;
-      yield bad('permissions', `${permission} is missing.`, permission === missing.at(-1) ? hint : null);
+      yield bad('permissions', missingPermissions(missing, namespace), hint);
     }
     const [unwatched, ...others] = await lazy.permissions().checkWatching(cluster, { plan, signal });
     if (unwatched !== undefined) {
@@ -130,9 +180,13 @@ async function* clusterChecks(
       };
     }
     // What is not there without its rights is known from those.
-    if (missing.length === 0) yield await targetCheck(cluster, plan, { steps, signal });
+    if (missing.length > 0) return null;
+    const { check, seen } = await targetCheck(cluster, plan, { ...context, signal });
+    yield check;
+    return seen;
   } catch (error) {
     yield bad('cluster', error, 'Check KUBECONFIG, and that `kubectl get --raw /version` answers.');
+    return null;
   } finally {
     cluster?.close();
   }
@@ -142,27 +196,40 @@ async function* clusterChecks(
 async function targetCheck(
   cluster: Cluster,
   plan: KubernetesTargetPlan,
-  { steps, signal }: Pick<Plan, 'steps'> & { readonly signal: AbortSignal },
-): Promise<Check> {
+  { plan: { steps, onConflict }, underWay, signal }: Omit<ClusterContext, 'path'> & { readonly signal: AbortSignal },
+): Promise<{ readonly check: Check; readonly seen: TargetView | null }> {
   const resolve = (image: string): Promise<string> => Promise.resolve(image);
   const target = lazy.kubernetesTarget().createKubernetesTarget(plan, { cluster, resolve });
   try {
     const match = steps.flatMap((step) => (step.kind === 'match' ? [step.match] : []));
     const weights = steps.flatMap((step) => (step.kind === 'weight' ? [step.weight] : []));
     const seen = await target.observe({ version: ANY_IMAGE, match, weights, signal });
-    const { stableVersion, weight, onlyCanary, reach, missed } = seen;
-    if (onlyCanary !== undefined) return { name: 'target', state: 'warn', sentence: onlyCanary, hint: null };
-    const runs = stableVersion === null ? 'no version yet' : stableVersion;
-    const can = `${plan.namespace}/${plan.deployment} can be released; stable runs ${runs}, weight ${weight} %`;
-    const sentence = reach === undefined ? `${can}.` : `${can}; ${reach}`;
-    if (missed === undefined) return ok('target', sentence);
-    const hint = 'Let the steps name weights that these pods reach, or give stable more pods first.';
-    return { name: 'target', state: 'warn', sentence: `${sentence} ${missed}`, hint };
+    return { check: releasable(plan, seen, { onConflict, underWay }), seen };
   } catch (error) {
-    return bad('target', error, 'A release is refused for that before anything is changed.');
+    return { check: bad('target', error, 'A release is refused for that before anything is changed.'), seen: null };
   } finally {
     target.close();
   }
+}
+
+function releasable(
+  plan: KubernetesTargetPlan,
+  { stableVersion, weight, onlyCanary, reach, missed }: TargetView,
+  { onConflict, underWay }: Pick<Plan, 'onConflict'> & Pick<ClusterContext, 'underWay'>,
+): Check {
+  if (onlyCanary !== undefined) return { name: 'target', state: 'warn', sentence: onlyCanary, hint: null };
+  const runs = stableVersion === null ? 'no version yet' : stableVersion;
+  const when =
+    underWay === null ? '' : ` when release ${underWay.release} of ${underWay.version} has ended, which is in progress`;
+  const can = `${plan.namespace}/${plan.deployment} can be released${when}; stable runs ${runs}, weight ${weight} %`;
+  const sentence = reach === undefined ? `${can}.` : `${can}; ${reach}`;
+  if (underWay !== null) {
+    const whole = missed === undefined ? sentence : `${sentence} ${missed}`;
+    return { name: 'target', state: 'warn', sentence: whole, hint: UNTIL_THEN[onConflict] };
+  }
+  if (missed === undefined) return ok('target', sentence);
+  const hint = 'Let the steps name weights that these pods reach, or give stable more pods first.';
+  return { name: 'target', state: 'warn', sentence: `${sentence} ${missed}`, hint };
 }
 
 function instanceCheck(answer: InstanceAnswer, now: number): Check {
@@ -198,9 +265,7 @@ function* agreementChecks(answers: readonly InstanceAnswer[]): Generator<Check> 
 }
 
 /** Asked of what is stable now, which may lack what the new version adds: only what can never pass is bad. */
-async function* smokePathChecks(plan: Plan, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
-  const test = plan.steps.find((step) => step.kind === 'smokeTest');
-  if (test === undefined) return;
+async function* smokePathChecks(test: SmokeTestStep, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
   const name = `smoke test ${test.path}`;
   for (const { instance, ok: reached } of answers) {
     if (!reached) continue;
@@ -242,7 +307,6 @@ async function* tokenChecks(
 async function* sourceChecks(session: Session, plan: Plan, answers: readonly InstanceAnswer[]): AsyncGenerator<Check> {
   const { source, metrics, windowMs, lagMs = 0 } = plan.analysis;
   const name = `metric source (${source.kind})`;
-  const tracks = trackNames(plan);
   const serving = answers.find((answer) => answer.ok)?.metrics.versions;
   if (source.kind === 'router' && serving === undefined) {
     yield bad(name, 'cannot be asked: no instance answers.', null);
@@ -251,16 +315,18 @@ async function* sourceChecks(session: Session, plan: Plan, answers: readonly Ins
   try {
     const opened = lazy.metrics().createMetricSource(source, plan.target, session.cli.env);
     try {
-      const sample = await opened.sample({
-        service: plan.service,
-        namespace: plan.namespace,
-        versions: { stable: serving?.stable ?? '', canary: serving?.canary ?? '' },
-        ...(tracks === null ? {} : { tracks }),
-        metrics,
-        at: session.cli.now() - lagMs,
-        lagMs,
-        windowMs,
-      });
+      const ask = (tracks: TrackNames | null): Promise<Sample> =>
+        opened.sample({
+          service: plan.service,
+          namespace: plan.namespace,
+          versions: { stable: serving?.stable ?? '', canary: serving?.canary ?? '' },
+          ...(tracks === null ? {} : { tracks }),
+          metrics,
+          at: session.cli.now() - lagMs,
+          lagMs,
+          windowMs,
+        });
+      const sample = await askByTracks(plan, ask, hasValues);
       // Of stable alone: without a release there is no canary to have data. Of a pair either colour may have the users.
       for (const { name: metric, stable, canary } of sample.metrics) {
         const other = isPair(plan) && (stable?.value ?? null) === null && canary.value !== null;

@@ -15,9 +15,11 @@ import type * as FindTemporal from '../devserver/find-temporal';
 import type * as StartTemporal from '../devserver/start-temporal';
 import type * as Metrics from '../metrics/create-source';
 import type * as Backtest from '../backtest/backtest';
+import type * as Absence from '../targets/kubernetes/absence';
 import type * as Cluster from '../targets/kubernetes/cluster';
 import type * as KubernetesTarget from '../targets/kubernetes/kubernetes-target';
 import type * as DirectRollBack from '../targets/kubernetes/direct-roll-back';
+import type * as ProxiedSmokeTest from '../targets/kubernetes/proxied-smoke-test';
 import type * as ServiceLook from '../targets/kubernetes/service-look';
 import type * as Permissions from '../targets/kubernetes/permissions';
 import type * as Load from '../spec/load';
@@ -46,11 +48,14 @@ export const lazy = {
   backtest: (): typeof Backtest => require('../backtest/backtest') as typeof Backtest,
   createDeps: (): typeof CreateDeps => require('../worker/create-deps') as typeof CreateDeps,
   slack: (): typeof Slack => require('@slack/web-api') as typeof Slack,
+  absence: (): typeof Absence => require('../targets/kubernetes/absence') as typeof Absence,
   cluster: (): typeof Cluster => require('../targets/kubernetes/cluster') as typeof Cluster,
   kubernetesTarget: (): typeof KubernetesTarget =>
     require('../targets/kubernetes/kubernetes-target') as typeof KubernetesTarget,
   directRollBack: (): typeof DirectRollBack =>
     require('../targets/kubernetes/direct-roll-back') as typeof DirectRollBack,
+  proxiedSmokeTest: (): typeof ProxiedSmokeTest =>
+    require('../targets/kubernetes/proxied-smoke-test') as typeof ProxiedSmokeTest,
   serviceLook: (): typeof ServiceLook => require('../targets/kubernetes/service-look') as typeof ServiceLook,
   permissions: (): typeof Permissions => require('../targets/kubernetes/permissions') as typeof Permissions,
   load: (): typeof Load => require('../spec/load') as typeof Load,

@@ -10,7 +10,8 @@ import type { MetricPlan, Plan } from '../spec/plan-types';
 import { slowShare } from './detection-input';
 import { lazy } from './lazy';
 import type { Session } from './session';
-import { trackNames } from './track-names';
+import { askByTracks } from './track-names';
+import type { TrackNames } from './track-names';
 import { formatDuration } from './units';
 
 /** For the source as a whole: a person waits. */
@@ -76,18 +77,22 @@ async function askSpread(
 ): Promise<Spread> {
   const { analysis, service, namespace } = plan;
   const { windowMs, lagMs = 0 } = analysis;
-  const names = trackNames(plan);
   const { tickMs, ...range } = timeBefore(session.cli.now() - lagMs);
-  const [recording] = await history.record({
-    ...asked,
-    ...(names === null ? {} : { trackNames: names }),
-    ...{ service, namespace, metrics: [metric], windowMs },
-    tickMs,
-    ranges: [range],
-    onProgress: () => undefined,
-  });
-  const [recorded] = recording?.metrics ?? [];
-  const counted = [...(recorded?.stable.counts ?? []), ...(recorded?.canary.counts ?? [])];
+  const record = async (names: TrackNames | null): Promise<readonly CountedTick[]> => {
+    const [recording] = await history.record({
+      ...asked,
+      ...(names === null ? {} : { trackNames: names }),
+      ...{ service, namespace, metrics: [metric], windowMs },
+      tickMs,
+      ranges: [range],
+      onProgress: () => undefined,
+    });
+    const [recorded] = recording?.metrics ?? [];
+    return [...(recorded?.stable.counts ?? []), ...(recorded?.canary.counts ?? [])];
+  };
+  const counted = await askByTracks(plan, record, (ticks) =>
+    ticks.some((tick) => tick.kind === 'error' || tick.counts !== null),
+  );
   return spreadsIn(counted)[eventAt(counted, slowShare(metric))] ?? NO_SPREAD;
 }
 

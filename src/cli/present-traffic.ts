@@ -11,7 +11,8 @@ import { notInTime, PATIENCE_MS, presentClusters } from './present-clusters';
 import type { PresentClusters } from './present-clusters';
 import { askInstances } from './router-admin';
 import type { Session } from './session';
-import { isPair, trackNames } from './track-names';
+import { askByTracks, hasValues, isPair } from './track-names';
+import type { TrackNames } from './track-names';
 import { formatDuration } from './units';
 
 /** The traffic that a service has now, as far as it says what a release can find. */
@@ -118,21 +119,22 @@ async function ask(
 ): Promise<Sample> {
   const { cli } = session;
   const { lagMs = 0 } = plan.analysis;
-  const names = trackNames(plan);
   const source = lazy.metrics().createMetricSource(plan.analysis.source, plan.target, cli.env);
   try {
-    return await source.sample({
-      service: plan.service,
-      namespace: plan.namespace,
-      versions,
-      ...(names === null ? {} : { tracks: names }),
-      metrics,
-      at: cli.now() - lagMs,
-      lagMs,
-      windowMs: PRESENT_WINDOW_MS,
-      weight: 0,
-      signal,
-    });
+    const sample = (tracks: TrackNames | null): Promise<Sample> =>
+      source.sample({
+        service: plan.service,
+        namespace: plan.namespace,
+        versions,
+        ...(tracks === null ? {} : { tracks }),
+        metrics,
+        at: cli.now() - lagMs,
+        lagMs,
+        windowMs: PRESENT_WINDOW_MS,
+        weight: 0,
+        signal,
+      });
+    return await askByTracks(plan, sample, hasValues);
   } finally {
     source.close();
   }

@@ -4,6 +4,8 @@ import path from 'node:path';
 import { FakeApi, answer, status } from '../targets/kubernetes/fake-api';
 import { FakeSluice } from './fake-client';
 import { run } from './harness';
+import type { Ran } from './harness';
+import { aStatus } from './statuses';
 
 const SPEC = `apiVersion: sluice.dev/v1
 kind: Release
@@ -51,8 +53,11 @@ interface Asked {
   };
 }
 
+type Right = Asked['spec']['resourceAttributes'];
+
 /** What a release begins with, by the paths of its objects. */
 const SERVICE = {
+  '/api/v1/namespaces/shop': { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
   '/apis/apps/v1/namespaces/shop/deployments/checkout': {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
@@ -104,7 +109,14 @@ function allow(
     (request, response, body) => {
       if (request.method === 'GET') {
         const found = objects[request.url ?? ''];
-        const handler = found === undefined ? status(404, 'NotFound', `${request.url} not found`) : answer(200, found);
+        const handler =
+          found === undefined
+            ? status(404, 'NotFound', `${request.url} not found`)
+            : 'answers' in found && typeof found.answers === 'number'
+              ? answer(found.answers, 'of the app')
+              : 'forbidden' in found
+                ? status(403, 'Forbidden', `${request.url} is forbidden`)
+                : answer(200, found);
         handler(request, response, body);
         return;
       }
@@ -132,6 +144,37 @@ describe('sluice doctor, of a release to Kubernetes', () => {
   });
 
   it.each([
+    ['reject', /^ +Until then another one is refused \(onConflict: reject\)/mu],
+    ['queue', /^ +Until then another one waits for it \(onConflict: queue\)/mu],
+    ['supersede', /^ +One that is started now takes its place once it is taken back/mu],
+  ])('says of a release in progress that it comes first, and what %s makes of another', async (onConflict, hint) => {
+    const own = path.join(directory, 'conflict.yaml');
+    await writeFile(own, SPEC.replace('  analysis:', `  onConflict: ${onConflict}\n  analysis:`));
+    allow(() => true);
+    const client = new FakeSluice(aStatus({ outcome: null, phase: 'soaking' }));
+
+    const ran = await run(['doctor', own], { client, env });
+
+    expect(ran.out).toContain(
+      'target: shop/checkout can be released when release checkout-20261121-140000-0001 of 1.42.0 has ended, which is in progress; stable runs registry.example/shop:v1, weight 0 %.',
+    );
+    expect(ran.out).not.toContain('✔ target');
+    expect(ran.out).toMatch(hint);
+  });
+
+  it.each([
+    ['one that has ended', { outcome: 'promoted', phase: 'promoted' }],
+    ['one that only keeps the old version', { outcome: null, phase: 'promoted' }],
+    ['one of another service', { outcome: null, phase: 'soaking', service: 'other' }],
+  ] as const)('is not kept from saying that there can be a release by %s', async (_, status) => {
+    allow(() => true);
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(aStatus(status)), env });
+
+    expect(ran.out).toContain('✔ target: shop/checkout can be released; stable runs');
+  });
+
+  it.each([
     ['an absent Deployment', 'deployments', /✖ target: There is no Deployment shop\/checkout \(nor checkout-stable\)/u],
     ['an absent Service', 'services', /✖ target: There is no Service shop\/checkout; users reach the pods by it/u],
     ['an absent route', 'httproutes', /✖ target: HTTPRoute shop\/checkout does not exist/u],
@@ -143,6 +186,33 @@ describe('sluice doctor, of a release to Kubernetes', () => {
 
     expect(ran.code).toBe(1);
     expect(ran.out).toMatch(sentence);
+  });
+
+  it.each([
+    ['canary', SPEC],
+    ['blueGreen', SPEC.replace('traffic:', 'strategy: blueGreen, traffic:')],
+  ])(
+    'says of a namespace that is not there that it is not, and nothing of rights in it: %s',
+    async (strategy, text) => {
+      const own = path.join(directory, `${strategy}-elsewhere.yaml`);
+      await writeFile(own, text);
+      allow(() => true, {});
+
+      const ran = await run(['doctor', own], { client: new FakeSluice(), env });
+
+      expect(ran.code).toBe(1);
+      expect(ran.out).toMatch(/✖ namespace: There is no namespace shop in this cluster; name /u);
+      expect(ran.out).not.toMatch(/ (permissions|target): /u);
+    },
+  );
+
+  it('leaves open whether a namespace is there that it may not look at', async () => {
+    allow(() => true, { '/api/v1/namespaces/shop': { forbidden: true } });
+
+    const ran = await run(['doctor', spec], { client: new FakeSluice(), env });
+
+    expect(ran.out).toContain('✔ permissions: all that a release needs in namespace shop are there.');
+    expect(ran.out).toContain('✖ target: There is no Deployment shop/checkout (nor checkout-stable).');
   });
 
   it.each([
@@ -176,17 +246,105 @@ describe('sluice doctor, of a release to Kubernetes', () => {
     expect(ran.out).toContain('weight 0 %; a Service selector sends everything to the one track or the other');
   });
 
-  it('names each that is missing, and how to get it', async () => {
-    allow(({ verb, resource }) => !(verb === 'patch' && /^(deployments|httproutes)$/u.test(resource)));
+  describe('asks what is stable now for the path of the smoke test, through the API server', () => {
+    const ASKED = '/api/v1/namespaces/shop/services/checkout/proxy/healthz';
+    const tested = async (objects: Readonly<Record<string, object>>, text = SPEC): Promise<Ran> => {
+      const own = path.join(directory, 'smoke-test.yaml');
+      await writeFile(own, text.replace('  analysis:', '  smokeTest: { path: /healthz }\n  analysis:'));
+      allow(() => true, objects);
+      return run(['doctor', own], { client: new FakeSluice(), env });
+    };
+    const lineOf = ({ out }: Ran): string => out.split('\n').find((line) => line.includes('smoke test ')) ?? '';
+
+    it.each<[string, object, string]>([
+      [
+        'the expected status',
+        { answers: 200 },
+        '✔ smoke test /healthz: registry.example/shop:v1 answered /healthz with 200, asked through Service shop/checkout/healthz.',
+      ],
+      [
+        'another one',
+        { answers: 404 },
+        '⚠ smoke test /healthz: The smoke test of registry.example/shop:v1 failed: Service shop/checkout/healthz answered 404 instead of 200. The new version has to do better.',
+      ],
+      [
+        'a refusal of the API server',
+        { forbidden: true },
+        '⚠ smoke test /healthz: what is stable now could not be asked: ',
+      ],
+    ])('and says what it answers: %s', async (_, answers, line) => {
+      const ran = await tested({ ...SERVICE, [ASKED]: answers });
+
+      expect(lineOf(ran).slice(0, line.length)).toBe(line);
+      expect(ran.out.trimEnd().split('\n').slice(-2).join('\n')).toContain(lineOf(ran));
+    });
+
+    it('and calls a Service whose port is not clear what it is: of that a release fails', async () => {
+      const url = '/api/v1/namespaces/shop/services/checkout';
+      const ports = [
+        { name: 'web', port: 80 },
+        { name: 'admin', port: 81 },
+      ];
+      const ran = await tested({ ...SERVICE, [url]: { ...SERVICE[url], spec: { ...SERVICE[url].spec, ports } } });
+
+      expect(lineOf(ran)).toContain('✖ smoke test /healthz: Service shop/checkout has the ports 80 (web), 81 (admin)');
+    });
+
+    it.each([
+      ['by its preview, which a release has the right to', 'checkout-blue'],
+      ['by the Service before the first release has made that', 'checkout'],
+    ])('of a pair %s', async (_, service) => {
+      const blue = `${DEPLOYMENT}-blue`;
+      const found = `/api/v1/namespaces/shop/services/${service}`;
+      const ran = await tested(
+        {
+          ...SERVICE,
+          [blue]: { ...SERVICE[DEPLOYMENT], metadata: { ...SERVICE[DEPLOYMENT].metadata, name: 'checkout-blue' } },
+          [found]: {
+            ...SERVICE['/api/v1/namespaces/shop/services/checkout'],
+            metadata: { name: service, namespace: 'shop', uid: 'u3', resourceVersion: '1' },
+          },
+          [`${found}/proxy/healthz`]: { answers: 200 },
+        },
+        SPEC.replace('gatewayAPI: { httpRoute: checkout }', 'serviceSelector: {}').replace(
+          'traffic:',
+          'strategy: blueGreen, traffic:',
+        ),
+      );
+
+      expect(lineOf(ran)).toMatch(new RegExp(`^✔ .* asked through Service shop/${service}/healthz\\.$`, 'u'));
+    });
+
+    it('and nobody while stable has no pods', async () => {
+      const spec = { ...SERVICE[DEPLOYMENT].spec, replicas: 0 };
+      const status = { observedGeneration: 1 };
+      const ran = await tested({ ...SERVICE, [DEPLOYMENT]: { ...SERVICE[DEPLOYMENT], spec, status } });
+
+      expect(ran.out).toContain('stable runs no version yet');
+      expect(lineOf(ran)).toBe('');
+    });
+  });
+
+  it.each([
+    [
+      'one',
+      ({ verb, resource }: Right) => verb === 'patch' && resource === 'httproutes',
+      'patch httproutes.gateway.networking.k8s.io checkout in namespace shop is missing.',
+    ],
+    [
+      'several, by their kinds',
+      ({ verb, resource, name }: Right) =>
+        /^(get|patch) deployments$/u.test(`${verb} ${resource}`) || (verb === 'list' && name === undefined),
+      '9 are missing in namespace shop: get, patch deployments.apps checkout, checkout-stable, checkout-canary; list replicasets.apps; list pods; list events.',
+    ],
+  ])('names in one line what is missing, and how to get it: %s', async (_, isMissing, sentence) => {
+    allow((asked) => !isMissing(asked));
 
     const ran = await run(['doctor', spec], { client: new FakeSluice(), env });
 
     expect(ran.code).toBe(1);
-    expect(ran.out.split('\n').filter((line) => line.includes('is missing'))).toEqual([
-      '✖ permissions: patch deployments.apps checkout in namespace shop is missing.',
-      '✖ permissions: patch deployments.apps checkout-stable in namespace shop is missing.',
-      '✖ permissions: patch deployments.apps checkout-canary in namespace shop is missing.',
-      '✖ permissions: patch httproutes.gateway.networking.k8s.io checkout in namespace shop is missing.',
+    expect(ran.out.split('\n').filter((line) => line.startsWith('✖ permissions'))).toEqual([
+      `✖ permissions: ${sentence}`,
     ]);
     expect(ran.out.match(/sluice rbac/gu)).toHaveLength(1);
   });

@@ -13,6 +13,8 @@ interface Numbers {
   readonly canary?: number;
   /** So many bad events, and as many slow requests, come together, at one of stable's two processes. */
   readonly clusters?: number | 'unknown';
+  /** Of a blue-green pair: no pod has a colour yet. */
+  readonly isUnreleased?: boolean;
 }
 
 let directory: string;
@@ -27,12 +29,15 @@ beforeAll(async () => {
     const form = new URLSearchParams(body);
     const query = form.get('query') ?? '';
     if (path.endsWith('/query_range')) {
-      const { clusters = 0 } = answers;
+      const { clusters = 0, isUnreleased = false } = answers;
       const refusal = { status: 'error', errorType: 'execution', error: 'out of order' };
-      return clusters === 'unknown' ? json(response, refusal, 422) : json(response, rangeOf(form, clusters));
+      return clusters === 'unknown'
+        ? json(response, refusal, 422)
+        : json(response, rangeOf(form, clusters, isUnreleased));
     }
-    const { requests, errors, canary } = answers;
-    const of = query.includes('track="stable"') || query.includes('track="blue"') ? requests : (canary ?? 0);
+    const { requests, errors, canary, isUnreleased } = answers;
+    const isOfUsers = query.includes('track="stable"') || (query.includes('track="blue"') && !isUnreleased);
+    const of = isOfUsers ? requests : (canary ?? 0);
     const value = query.includes('5..') ? (errors * of) / requests : of;
     const result = of === 0 ? [] : [{ metric: {}, value: [0, query.includes('quantile') ? '0.12' : String(value)] }];
     return json(response, { status: 'success', data: { resultType: 'vector', result } });
@@ -47,11 +52,11 @@ beforeEach(() => {
 });
 
 /** Two processes of stable with 500 requests between two looks each, and in turns one of them with all bad or slow ones. */
-function rangeOf(form: URLSearchParams, clusters: number): object {
+function rangeOf(form: URLSearchParams, clusters: number, isUnreleased: boolean): object {
   const [start, end, step] = ['start', 'end', 'step'].map((key) => Number(form.get(key)));
   const of = form.get('query') ?? '';
   const moments = Math.round(((end ?? 0) - (start ?? 0)) / (step ?? 1)) + 1;
-  const known = of.includes('track="stable"') || of.includes('track="green"');
+  const known = of.includes('track="stable"') || (of.includes('track="green"') && !isUnreleased);
   const series = (metric: object, countAt: (at: number) => number): object => ({
     metric: { job: 'shop', ...metric },
     values: Array.from({ length: moments }, (_, at): [number, string] => [
@@ -294,6 +299,17 @@ describe('what sluice plan says of what each step can find', () => {
     expect(JSON.parse(out)).toMatchObject({
       detection: { traffic: { requestsPerSecond: 100, metrics: [{ base: 0.005 }, {}] } },
     });
+  });
+
+  it('asks for a blue-green pair before its first release, whose pods carry no colour', async () => {
+    answers = { requests: 30_000, errors: 150, clusters: 10, isUnreleased: true };
+    const target = 'strategy: blueGreen, traffic: { gatewayAPI: { httpRoute: checkout } }';
+    const { out } = await plan(await release({ target, steps: SHORT }), '-o', 'json');
+
+    expect(JSON.parse(out)).toMatchObject({
+      detection: { traffic: { requestsPerSecond: 100, metrics: [{ base: 0.005 }, {}] } },
+    });
+    expect(out).toContain('error-rate: bad events come in clusters of about 10.1');
   });
 
   it.each<[string, Numbers | 'silent' | 'refusing', RegExp]>([

@@ -87,6 +87,7 @@ beforeEach(() => {
 });
 
 const RESOURCES: Readonly<Record<string, unknown>> = {
+  '/api/v1/namespaces/shop': { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
   '/apis/traefik.io/v1alpha1': {
     kind: 'APIResourceList',
     groupVersion: 'traefik.io/v1alpha1',
@@ -763,6 +764,16 @@ describe('sluice status without a release in progress', () => {
 
     expect(ran).toMatchObject({ code: 1, out: '' });
     expect(ran.err).toContain('There is no Deployment shop/checkout (nor checkout-stable).');
+  });
+
+  it.each(['canary', 'colours'] as const)('says that there is no such namespace: of %s', async (name) => {
+    const own = path.join(directory, 'elsewhere.yaml');
+    await writeFile(own, SPECS[name].replace('namespace: shop', 'namespace: try-nosuch'));
+
+    const ran = await sluice(['status', 'try-nosuch/checkout', '-f', own]);
+
+    expect(ran).toMatchObject({ code: 1, out: '' });
+    expect(ran.err).toContain('There is no namespace try-nosuch in this cluster; name ');
   });
 
   it('of a router asks the instances', async () => {

@@ -4,15 +4,15 @@ import { compareFences, fenceOn } from '../../traffic/fence';
 import { newestFence } from '../../traffic/held-object';
 import { TargetFailure } from '../target';
 import type { Target, WriteFence } from '../target';
+import { isMissing, isNamespaceMissing } from './absence';
 import { targetNoteOn } from './target-note';
 import type { Cluster } from './cluster';
-import { ClusterFailure } from './cluster-failure';
 import { asTargetFailure } from './failures';
 import { createKubernetesTarget } from './kubernetes-target';
 import { readDeployment } from './deployment-view';
 import { findLeftRelease } from './left-release';
 import type { LeftRelease } from './left-release';
-import type { KubernetesObject, ObjectRef } from './objects';
+import type { KubernetesObject } from './objects';
 import { tellWrites } from './told-writes';
 import type { ToldWrite } from './told-writes';
 import { SERVICE_LABEL } from './tracks';
@@ -301,7 +301,7 @@ async function notThere(
   { namespace, name, deployments }: { namespace: string; name: string; deployments: readonly KubernetesObject[] },
   signal: AbortSignal,
 ): Promise<TargetFailure | null> {
-  if (await isMissing(cluster, { apiVersion: 'v1', kind: 'Namespace', name: namespace }, signal)) {
+  if (await isNamespaceMissing(cluster, namespace, signal)) {
     return new TargetFailure(
       'invalidTarget',
       `There is no namespace ${namespace} in this cluster, so there is nothing to take back; write NAMESPACE/SERVICE, and look at the kubeconfig's context.`,
@@ -316,16 +316,6 @@ async function notThere(
     'invalidTarget',
     `There is no service ${name} in namespace ${namespace}: no Service and no Deployment has that name, and none the label ${SERVICE_LABEL}=${name}, so there is nothing to take back; write NAMESPACE/SERVICE for one of another namespace.`,
   );
-}
-
-/** Who may not look does not know, and then it may be there. */
-async function isMissing(cluster: Cluster, ref: ObjectRef, signal: AbortSignal): Promise<boolean> {
-  try {
-    return (await cluster.find(ref, { signal })) === null;
-  } catch (error) {
-    if (error instanceof ClusterFailure && error.kind !== 'cancelled') return false;
-    throw error;
-  }
 }
 
 function nothingThere(

@@ -20,7 +20,7 @@ export interface ProxiedSmokeTest {
   /** The Deployment of the pods: looked at where the Service knows of none that is ready. */
   readonly deployment: string;
   readonly signal: AbortSignal;
-  /** For tests: how long a Service that is not known yet is waited for. */
+  /** How long a Service that is not known yet is waited for; 0 for one that has long been there. */
   readonly settlingMs?: number;
 }
 

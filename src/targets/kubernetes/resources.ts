@@ -15,6 +15,7 @@ const KNOWN: Readonly<Record<string, string>> = {
   'v1/ConfigMap': 'configmaps',
   'v1/Endpoints': 'endpoints',
   'v1/Event': 'events',
+  'v1/Namespace': 'namespaces',
   'v1/Pod': 'pods',
   'v1/Secret': 'secrets',
   'v1/Service': 'services',
@@ -34,7 +35,7 @@ const KNOWN: Readonly<Record<string, string>> = {
 
 export function knownResource(of: { readonly apiVersion: string; readonly kind: string }): Resource | null {
   const plural = KNOWN[`${of.apiVersion}/${of.kind}`];
-  return plural === undefined ? null : { plural, namespaced: true };
+  return plural === undefined ? null : { plural, namespaced: of.kind !== 'Namespace' };
 }
 
 /** Path of a group's and version's own list of resources. */

@@ -7,6 +7,7 @@ import type { Fence } from '../../traffic/fence';
 import { describeMatch, TrafficFailure } from '../../traffic/traffic-router';
 import type { TrafficRouter } from '../../traffic/traffic-router';
 import { TargetFailure } from '../target';
+import { refuseAbsentNamespace } from './absence';
 import { lookAtTracks } from './canary/tracks-view';
 import { rolesOn } from './blue-green/roles';
 import { targetNoteOn } from './target-note';
@@ -132,6 +133,7 @@ async function lookAtColours(asked: Asked): Promise<ServiceLook> {
     cluster.find(deploymentRef(namespace, nameOf('green')), { signal }),
   ]);
   if (service === null) {
+    await refuseAbsentNamespace(cluster, namespace, signal);
     throw new TargetFailure(
       'invalidTarget',
       `There is no Service ${namespace}/${plan.service}; name the one there is in the spec.`,

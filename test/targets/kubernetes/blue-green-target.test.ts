@@ -903,6 +903,7 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     };
 
     it.each<[string, Parameters<typeof targetPlan>[0], RegExp]>([
+      ['an absent namespace', { namespace: 'nowhere' }, /^There is no namespace nowhere in this cluster; name /],
       ['neither Deployment', { deployment: 'nothing' }, /neither a Deployment .*nothing-blue nor .*nothing-green/],
       ['an absent Service', { service: 'nothing' }, /There is no Service .*\/nothing/],
       ['an absent route', { traffic: { kind: 'traefik', traefikService: 'no' } }, /TraefikService .*does not exist/],

@@ -1512,6 +1512,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
   describe('what cannot be released is refused before anything is changed', () => {
     it.each<[string, Parameters<typeof targetPlan>[0], RegExp]>([
+      ['an absent namespace', { namespace: 'nowhere' }, /^There is no namespace nowhere in this cluster; name /],
       ['an absent Deployment', { deployment: 'nothing' }, /There is no Deployment .*\/nothing/],
       ['an absent Service', { service: 'nothing' }, /There is no Service .*\/nothing/],
       [

@@ -3,6 +3,7 @@ import { createTrafficRouter } from '../../../traffic/create-traffic-router';
 import type { Newness } from '../../../traffic/cluster-access';
 import type { TrafficRouter } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
+import { refuseAbsentNamespace } from '../absence';
 import type { CallOptions, Cluster } from '../cluster';
 import { containerOf, readDeployment } from '../deployment-view';
 import type { ContainerImage, DeploymentView } from '../deployment-view';
@@ -70,6 +71,7 @@ export async function lookAtPair(
     ...COLOURS.map((colour) => cluster.find(deploymentRef(namespace, `${plan.deployment}-${colour}`), how)),
   ]);
   if (service === undefined || service === null) {
+    await refuseAbsentNamespace(cluster, namespace, how.signal);
     throw new TargetFailure(
       'invalidTarget',
       `There is no Service ${namespace}/${plan.service}; users reach the pods by it, so name the one there is in the spec.`,

@@ -3,6 +3,7 @@ import type { Newness } from '../../../traffic/cluster-access';
 import { heldOn } from '../../../traffic/held-object';
 import type { TrafficRouter } from '../../../traffic/traffic-router';
 import { TargetFailure } from '../../target';
+import { refuseAbsentNamespace } from '../absence';
 import type { CallOptions, Cluster } from '../cluster';
 import { containerOf, readDeployment } from '../deployment-view';
 import type { ContainerImage, DeploymentView } from '../deployment-view';
@@ -51,6 +52,7 @@ export async function lookAtTracks(
     cluster.find(serviceRef(namespace, serviceName), how),
   ]);
   const stableObject = named ?? (await find(`${deployment}-stable`));
+  if (stableObject === null || service === null) await refuseAbsentNamespace(cluster, namespace, how.signal);
   if (stableObject === null) {
     throw new TargetFailure(
       'invalidTarget',
