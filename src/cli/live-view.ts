@@ -249,7 +249,7 @@ function wayOutOfStuck(target: ReleaseStatus['target'], name: string): string {
   const onCluster = target === 'kubernetes';
   const mend = onCluster ? ' (a missing right: `sluice rbac release.yaml`)' : '';
   const direct = onCluster ? `; \`sluice rollback ${name} --direct\` rolls back by your own kubeconfig` : '';
-  return `it is tried again by itself, and at once by \`sluice resume ${name}\` when what fails is mended${mend}${direct}; \`sluice rollback ${name} --abandon\` gives up what is left`;
+  return `it is tried again by itself, and at once by \`sluice rollback ${name}\` when what fails is mended${mend}${direct}; \`sluice rollback ${name} --abandon\` gives up what is left`;
 }
 
 const EXPIRY_WORDS = { rollback: 'it rolls back', pause: 'it pauses', continue: 'it continues' } as const;

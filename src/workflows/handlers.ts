@@ -1,5 +1,5 @@
 import type { UpdateDefinition } from '@temporalio/common';
-import { currentUpdateInfo, setHandler } from '@temporalio/workflow';
+import { currentUpdateInfo, patched, setHandler } from '@temporalio/workflow';
 import { FAILURES, isSimulated } from './api';
 import type {
   Actor,
@@ -73,14 +73,7 @@ export function installHandlers(run: Run): void {
       refuseIf(state.paused === null && state.stuck === null, 'The release is not paused.');
     },
     act: (message: MessageBase) => {
-      if (state.stuck !== null) {
-        const { actor, reason } = message;
-        state.wishes.retryNow = true;
-        record(run, 'resumed', withReason(`The roll back is tried again now, as ${actor.name} asked`, reason), {
-          actor,
-        });
-        return 'The roll back is tried again now.';
-      }
+      if (state.stuck !== null) return tryAgainNow(run, message.actor, message.reason);
       resume(run, message.actor, message.reason);
       return 'Resumed.';
     },
@@ -262,11 +255,16 @@ function decide(run: Run, decision: NonNullable<Wishes['decision']>): void {
 
 /**
  * Records the wish and cancels the way forward, in the same workflow task: the first write of the roll back leaves
- * with it. A second request changes nothing but is answered kindly.
+ * with it. A second request changes nothing but is answered kindly; of one that cannot finish it is the wish to try now.
  */
 export function requestRollback(run: Run, cause: RollbackCause): string {
   const { state } = run;
-  if (state.rollback !== null) return 'The release is being rolled back already.';
+  if (state.rollback !== null) {
+    const isPersons = cause.outcome === 'aborted' && state.stuck !== null;
+    // Histories of before, in which that woke nobody, go on as they were.
+    if (isPersons && patched('asked-again')) return tryAgainNow(run, cause.actor, cause.reason);
+    return 'The release is being rolled back already.';
+  }
   state.rollback = cause;
   reopen(run);
   record(run, 'rollbackRequested', `${cause.actor.name} asked for a roll back: ${cause.reason}.`, {
@@ -275,6 +273,13 @@ export function requestRollback(run: Run, cause: RollbackCause): string {
   });
   run.forward?.cancel();
   return 'The roll back is under way.';
+}
+
+/** Ends the wait between two tries of a roll back that cannot finish. */
+function tryAgainNow(run: Run, actor: Actor, reason: string | undefined): string {
+  run.state.wishes.retryNow = true;
+  record(run, 'resumed', withReason(`The roll back is tried again now, as ${actor.name} asked`, reason), { actor });
+  return 'The roll back is tried again now.';
 }
 
 /** What is at work and is let finish, whatever is asked meanwhile but a roll back; null while the release only waits. */

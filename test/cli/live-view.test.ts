@@ -171,7 +171,7 @@ describe('the frame of a release', () => {
       expect(text.slice(-3)).toEqual([
         '✖ Stuck for 3m11s after 12 attempts.',
         message,
-        `Next: it is tried again by itself, and at once by \`sluice resume shop/checkout\` when what fails is mended${rights}${direct}; \`sluice rollback shop/checkout --abandon\` gives up what is left`,
+        `Next: it is tried again by itself, and at once by \`sluice rollback shop/checkout\` when what fails is mended${rights}${direct}; \`sluice rollback shop/checkout --abandon\` gives up what is left`,
       ]);
     });
 

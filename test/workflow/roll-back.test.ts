@@ -231,6 +231,33 @@ describe('a roll back that cannot finish', () => {
     });
   });
 
+  it('is tried at once when somebody asks for it again', async () => {
+    const world = new FakeWorld().fail('compensate', ACTIVITY_FAILURES.unsupported);
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan());
+      await time.until(handle, (s) => s.phase === 'soaking');
+      await send(handle, 'rollback', { reason: 'bad' });
+      await time.until(handle, (s) => (s.stuck?.attempts ?? 0) >= 6, 19_300);
+      const tries = world.count('compensate');
+      const answer = await send(handle, 'rollback', { reason: 'still bad' }, 'again');
+      // The clock stands still here: only the message can have brought it about.
+      await world.begun('compensate', tries + 1);
+      await time.quiet(handle);
+      world.on('compensate', () => undefined);
+      await send(handle, 'rollback', {}, 'and-again');
+      expect(await handle.result()).toMatchObject({ outcome: 'aborted' });
+      const { events } = await statusOf(handle);
+
+      expect(answer.message).toBe('The roll back is tried again now.');
+      expect(events.filter(({ type }) => type === 'rollbackRequested')).toHaveLength(1);
+      expect(events.find(({ type }) => type === 'resumed')).toMatchObject({
+        actor: ADA,
+        message: 'The roll back is tried again now, as ada asked: still bad.',
+      });
+    });
+  });
+
   it('is tried at once on resume', async () => {
     const world = new FakeWorld().fail('compensate', ACTIVITY_FAILURES.unsupported);
 
