@@ -104,7 +104,7 @@ describe('continue-as-new', () => {
       expect(stuck.compensations?.map((one) => one.op)).toEqual(['removeCanary', 'restoreWeight']);
       expect((await runsOf(handle)).length).toBeGreaterThan(1);
       expect((await send(handle, 'rollback', {}, 'roll-1')).message).toBe('The roll back is under way.');
-      expect((await send(handle, 'rollback')).message).toBe('The release is being rolled back already.');
+      expect((await send(handle, 'rollback')).message).toBe('The roll back is tried again now.');
       world.on('compensate', () => undefined);
       await send(handle, 'resume');
 
