@@ -93,7 +93,7 @@ describeWithLab('settings of a version, and the first version of a service, on a
         expect(answered.filter(({ at, version }) => version !== 'v2' || at < tested)).toEqual([]);
         const [first] = answered;
         // Before it there was nobody who could answer.
-        expect(one.lost(undefined, first?.at)).toEqual([]);
+        expect(one.lost(undefined, { since: first?.at ?? 0 })).toEqual([]);
         expect(await one.shop.imageOf()).toBe(status.version.artifact);
         expect(await one.shop.replicas()).toBe(1);
         expect(await one.shop.objects()).toEqual(['Deployment/shop', 'HTTPRoute/shop', 'Service/shop']);

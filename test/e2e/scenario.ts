@@ -146,7 +146,7 @@ export class Scenario {
   ): Promise<void> {
     expect(status?.outcome ?? 'rolledBack').toMatch(/^(rolledBack|aborted|rejected|superseded|cleanedUp)$/);
     await this.#expectSettled(status, { ...this.#old(), version: 'v1', idlePods, byHand });
-    expect(this.lost(failing)).toEqual([]);
+    expect(this.lost(failing, { status })).toEqual([]);
   }
 
   /**
@@ -158,7 +158,8 @@ export class Scenario {
     await this.#expectSettled(status, { ...this.#old(), version: null });
     const answered = this.load.served.filter(({ version }) => version === failing).map(({ at }) => at);
     expect(answered).not.toEqual([]);
-    expect(this.lost(failing, Math.min(...answered), Math.max(...answered))).toEqual([]);
+    const [since, until] = [Math.min(...answered), Math.max(...answered)];
+    expect(this.lost(failing, { status, since, until })).toEqual([]);
   }
 
   /** The split at a weight by the next answers of the gateway, beside what was asked for: a chi-squared test. */
@@ -191,20 +192,34 @@ export class Scenario {
     expect(status.version.artifact).toMatch(/\/shop@sha256:[0-9a-f]{64}$/);
     const colour = this.#pair ? to : null;
     await this.#expectSettled(status, { image: status.version.artifact ?? '', version, colour, isNew: true });
-    expect(this.lost(failing, since)).toEqual([]);
+    expect(this.lost(failing, { status, since })).toEqual([]);
   }
 
   /**
    * The requests that got no 200, but for those that the failing version answered so itself, which is its fault and what
    * the release is about; both numbers are said, beside that of all, so that a run shows them.
    */
-  lost(failing?: ShopVersion, since = 0, until = Infinity): readonly Served[] {
+  lost(
+    failing?: ShopVersion,
+    {
+      status = null,
+      since = 0,
+      until = Infinity,
+    }: { status?: ReleaseStatus | null; since?: number; until?: number } = {},
+  ): readonly Served[] {
     const served = this.loads.flatMap((load) => load.served).filter(({ at }) => at >= since && at <= until);
     const failed = served.filter(({ status }) => status !== 200);
     const lost = failed.filter(({ version }) => failing === undefined || version !== failing);
     const line = `${this.#name}: ${served.length} requests, ${lost.length} lost`;
     const own = failing === undefined ? '' : `, ${failed.length - lost.length} failed by ${failing} itself`;
     process.stderr.write(`e2e: ${line}${own}\n`);
+    const [first, last] = [lost[0], lost.at(-1)];
+    if (first !== undefined && last !== undefined) {
+      // Which step of the release it was tells whose fault it is.
+      const story = (status?.events ?? []).map(({ at, type, message }) => `  ${clock(at)} ${type}: ${message}`);
+      const when = `  lost from ${clock(first.at)} to ${clock(last.at)}`;
+      process.stderr.write(`${[when, ...story].join('\n')}\n`);
+    }
     return lost;
   }
 
@@ -249,6 +264,23 @@ export class Scenario {
     }, `Deployment ${name} has all its pods, and no others`);
   }
 
+  /**
+   * Who has answered since a moment. Pods that are being taken away still answer a gateway that has not heard of it: where
+   * another version than the expected one did, those count that answer once all such pods have gone.
+   */
+  async #answering(load: Load, since: number, version: ShopVersion | null): Promise<Record<string, number>> {
+    const counts = load.countsSince(since);
+    const others = Object.keys(counts).filter((one) => one !== version && !one.startsWith('no version'));
+    if (others.length === 0) return counts;
+    await this.shop.drained();
+    const gone = Date.now();
+    await eventually(
+      () => Object.values(load.countsSince(gone)).reduce((a, b) => a + b, 0) >= 10,
+      'the gateway has answered ten times after the pods have gone',
+    );
+    return load.countsSince(gone);
+  }
+
   /** This version is who answers, or (null) none, whichever way a request comes in. */
   async #expectServing(version: ShopVersion | null): Promise<void> {
     const since = Date.now();
@@ -257,7 +289,7 @@ export class Scenario {
         () => Object.values(load.countsSince(since)).reduce((a, b) => a + b, 0) >= 10,
         'the gateway has answered ten times',
       );
-      const who = Object.keys(load.countsSince(since));
+      const who = Object.keys(await this.#answering(load, since, version));
       if (version === null) expect(who.filter((one) => !one.startsWith('no version'))).toEqual([]);
       else expect(who).toEqual([version]);
     }
@@ -276,6 +308,10 @@ interface Settled {
   readonly idlePods?: number;
   /** True where kubectl has taken back what the release then could not let go of itself. */
   readonly byHand?: boolean;
+}
+
+function clock(at: number): string {
+  return new Date(at).toISOString().slice(11, 23);
 }
 
 /** What an autoscaler of the user's is given by hand during a release. */
