@@ -35,7 +35,7 @@ export async function measure(
   { reassertion, startedAt, signal }: { reassertion: Reassertion; startedAt: number; signal: AbortSignal },
 ): Promise<MeasureResult> {
   const { analysis, at, step, weight } = input;
-  const { foreignEdits, guardTripped, unreachable } = reassertion;
+  const { foreignEdits, standing = [], guardTripped, unreachable } = reassertion;
   const { startToCloseTimeoutMs, currentAttemptScheduledTimestampMs } = activityInfo();
   const passed = Date.now() - startedAt;
   const left = startToCloseTimeoutMs - passed - MARGIN_MS;
@@ -72,6 +72,7 @@ export async function measure(
     ...(evidence === null ? {} : { evidence: evidence.state }),
     ...(clocks.length === 0 ? {} : { sourceClock: Math.max(...clocks) }),
     foreignEdits,
+    ...(standing.length === 0 ? {} : { standing }),
     guardTripped,
   };
 }

@@ -91,6 +91,8 @@ export interface TargetView {
 
 export interface Reassertion {
   readonly foreignEdits: readonly string[];
+  /** Somebody else's changes that stand as they are, because they are his to make: told once a step. */
+  readonly standing?: readonly string[];
   /** The target's own guard took the canary back; its sentence. */
   readonly guardTripped: string | null;
   /** Parts that did not answer, each with why. */

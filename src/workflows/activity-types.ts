@@ -129,6 +129,8 @@ export interface MeasureResult {
   readonly sourceClock?: number;
   /** Somebody else's change of the weight or version, found and put right. */
   readonly foreignEdits: readonly string[];
+  /** Somebody else's changes that are left as they are; absent where there are none. */
+  readonly standing?: readonly string[];
   /** The target's own guard took the canary back; its sentence. */
   readonly guardTripped: string | null;
 }

@@ -83,6 +83,7 @@ export async function takeReading(
       state.evidence = isDropped ? { ...result.evidence, forgottenAt } : result.evidence;
     }
     for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
+    for (const edit of result.standing ?? []) noteStanding(run, edit);
     note(run, measurement);
     if (result.guardTripped !== null) {
       record(run, 'guardTripped', result.guardTripped, { step: state.step, evidence: measurement });
@@ -161,6 +162,13 @@ function noteForeignEdit(run: Run, edit: string): void {
   record(run, 'foreignEdit', times <= EDITS_TOLD ? edit : `${edit} (Edit ${times} at this weight.)`, {
     step: state.step,
   });
+}
+
+/** It is found at every look, and is one edit all the same. */
+function noteStanding(run: Run, edit: string): void {
+  const { events, step } = run.state;
+  if (events.some((one) => one.type === 'foreignEdit' && one.step === step && one.message === edit)) return;
+  record(run, 'foreignEdit', edit, { step });
 }
 
 /** Told once a weight, with what the spec wants of it; answers why where it was told now. */

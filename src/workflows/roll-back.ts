@@ -112,7 +112,8 @@ interface Ending {
 function endSentence(before: string, { reason }: RollbackCause, { isRefused, isOvertaken, isDirect }: Ending): string {
   if (isRefused) return `Refused before anything was changed: ${reason}`;
   // Its reason is that of whoever gave the command, and not known here.
-  if (isDirect) return `Taken back to ${before} on the cluster itself, past this release, by ${DIRECTLY}.`;
+  if (isDirect)
+    return `Taken back to ${before} on the cluster itself, past this release, by ${DIRECTLY}, which finishes it when it was cut short.`;
   if (isOvertaken) return `Not rolled back to ${before}, because a later release holds the target: ${reason}`;
   return `Rolled back to ${before}: ${reason}`;
 }

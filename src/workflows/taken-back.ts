@@ -14,4 +14,4 @@ export function isTakenBackDirectly({ input }: Pick<Run, 'input'>, refusal: stri
 
 /** What a step fails with, and a roll back's reason, where the release finds that on its way forward. */
 export const TAKEN_BACK_DIRECTLY =
-  'The service was taken back on the cluster itself, past this release, by `sluice rollback --direct`.';
+  'The service was taken back on the cluster itself, past this release, by `sluice rollback --direct`; where that was cut short, the same command again finishes it.';

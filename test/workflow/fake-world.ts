@@ -82,6 +82,8 @@ export class FakeWorld {
   readonly #hooks = new Map<ActivityName, Hook>();
   readonly #waiting: { activity: ActivityName; call: number; resolve: () => void }[] = [];
   readonly #late: (() => void)[] = [];
+  /** What somebody else has changed, and each look finds and leaves. */
+  readonly standing: string[] = [];
   readonly #hanging: (() => void)[] = [];
   #released = false;
 
@@ -355,6 +357,7 @@ export class FakeWorld {
       ...(evidence === undefined ? {} : { evidence }),
       ...(sourceClock === undefined ? {} : { sourceClock }),
       foreignEdits,
+      ...(this.standing.length === 0 ? {} : { standing: [...this.standing] }),
       guardTripped: this.guardTripped,
     };
   }

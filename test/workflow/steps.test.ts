@@ -166,6 +166,19 @@ describe('a healthy release', () => {
       expect(edits).toHaveLength(10);
     });
   });
+
+  it('tells once a step of what somebody else changed and it leaves as it is', async () => {
+    const world = new FakeWorld();
+    world.standing.push('Stable has another template.');
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, testPlan({ steps: testSteps([...weights(50), ...weights(100)]) }));
+      expect(await handle.result()).toMatchObject({ outcome: 'promoted' });
+      const told = (await statusOf(handle)).events.filter((e) => e.type === 'foreignEdit');
+
+      expect(told.map(({ message }) => message)).toEqual(Array(2).fill('Stable has another template.'));
+    });
+  });
 });
 
 /** Every way of failing at every step: what fails, and what is then taken back, traffic first. */
@@ -426,7 +439,7 @@ describe('what ends a release whatever onFailure says', () => {
       expect(outcome).toBe(way === 'a roll back' ? 'aborted' : 'superseded');
       const told = events.map(({ message }) => message);
       expect(told.at(-1)).toBe(
-        'Taken back to v1 on the cluster itself, past this release, by `sluice rollback --direct`.',
+        'Taken back to v1 on the cluster itself, past this release, by `sluice rollback --direct`, which finishes it when it was cut short.',
       );
       expect(told).toContain(
         'Nothing to take back (weight back to 0 %): `sluice rollback --direct` does that on the cluster itself.',

@@ -86,6 +86,12 @@ export const WATCH_DEFAULTS = {
 
 /** The numbers of waiting for pods, each with where it comes from. */
 export const READY_DEFAULTS = {
+  /**
+   * From the first pods of a version to its first share: a gateway hears of pods and of its routes by watches of their own,
+   * mostly within 100 ms. One that heard of the share first would have nobody to send it to, and Traefik for instance
+   * looks again after two seconds only.
+   */
+  gatewayHearsMs: 1_000,
   /** Until the second look: the controller needs some 10 to 50 ms to see a change, a pod without probes about a second. */
   firstPollMs: 250,
   /** Each wait is this much longer than the last: ten looks in the first ten seconds, then one each `pollMs`. */

@@ -125,7 +125,7 @@ function noNode(shown: string, pod: PodView, condition: ObjectCondition, { look,
     default:
       return news.coming
         ? told(false, ` A node was asked for (${news.by})${quoted(news.message)}.`)
-        : told(tooLong || !look.olderGo, ` No node is coming (${news.by})${quoted(news.message)}.`);
+        : told(tooLong, ` No node is coming (${news.by})${quoted(news.message)}.`);
   }
 }
 

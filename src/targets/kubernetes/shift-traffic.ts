@@ -8,6 +8,7 @@ import type {
   VerifyRequest,
 } from '../../traffic/traffic-router';
 import { TargetFailure } from '../target';
+import { waiting } from './wait-ready';
 import { asTargetFailure } from './failures';
 
 /** A controller that refuses a change may come round, when it sees the Service that was made with it. */
@@ -109,28 +110,34 @@ export async function confirm(
     readonly timeoutMs: number;
     readonly again?: () => Promise<void>;
     readonly onWait?: ((sentence: string) => void) | undefined;
+    /** Told when such a wait is over. */
+    readonly onWaited?: (() => void) | undefined;
   },
 ): Promise<string | null> {
   const started = performance.now();
   let wait = FIRST_POLL_MS;
-  for (let look = 1; ; look += 1) {
-    if (look > 1) await asked.again?.();
-    const said = await traffic.verify(asked);
-    if (said.kind === 'confirmed') return null;
-    const passed = performance.now() - started;
-    const limit = said.kind === 'refused' ? Math.min(REFUSED_GRACE_MS, asked.timeoutMs) : asked.timeoutMs;
-    if (passed + wait > limit) {
-      const last = asked.fresh === true ? said : await traffic.verify({ ...asked, fresh: true });
-      return last.kind === 'confirmed' ? null : describe(last);
+  let isTold = false;
+  try {
+    for (let look = 1; ; look += 1) {
+      if (look > 1) await asked.again?.();
+      const said = await traffic.verify(asked);
+      if (said.kind === 'confirmed') return null;
+      const passed = performance.now() - started;
+      const limit = said.kind === 'refused' ? Math.min(REFUSED_GRACE_MS, asked.timeoutMs) : asked.timeoutMs;
+      if (passed + wait > limit) {
+        const last = asked.fresh === true ? said : await traffic.verify({ ...asked, fresh: true });
+        return last.kind === 'confirmed' ? null : describe(last);
+      }
+      if (!isTold) {
+        const { weight } = asked.document;
+        asked.onWait?.(`${waiting(asked.timeoutMs)} until the weight ${weight} % is in force: ${describe(said)}`);
+      }
+      isTold = true;
+      await delay(wait, undefined, { signal: asked.signal });
+      wait = Math.min(POLL_MS, wait * GROWTH);
     }
-    if (look === 1) {
-      const limitS = Math.ceil(asked.timeoutMs / 1000);
-      asked.onWait?.(
-        `Waiting up to ${limitS} s until the weight ${asked.document.weight} % is in force: ${describe(said)}`,
-      );
-    }
-    await delay(wait, undefined, { signal: asked.signal });
-    wait = Math.min(POLL_MS, wait * GROWTH);
+  } finally {
+    if (isTold) asked.onWaited?.();
   }
 }
 

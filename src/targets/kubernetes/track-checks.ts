@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { KubernetesTargetPlan, TrafficPlan } from '../../spec/plan-types';
 import { compareFences } from '../../traffic/fence';
 import { refOf, rewrite } from '../../traffic/held-object';
@@ -6,6 +7,7 @@ import type { TrafficDocument, TrafficView } from '../../traffic/traffic-router'
 import { TargetFailure } from '../target';
 import type { TargetWrite } from '../target';
 import type { Cluster } from './cluster';
+import { READY_DEFAULTS } from './defaults';
 import { readDeployment } from './deployment-view';
 import type { DeploymentView } from './deployment-view';
 import { asTargetFailure } from './failures';
@@ -34,6 +36,24 @@ export interface KubernetesTargetDeps {
   readonly cluster: Cluster;
   /** The image by its digest. */
   readonly resolve: (image: string, signal: AbortSignal) => Promise<string>;
+  /** Waits until gateways have heard of a version's first pods; for as long as they mostly take, by default. */
+  readonly gatewaysHear?: (signal: AbortSignal) => Promise<void>;
+}
+
+/** A version's first pods are there: whoever sends users to them is to know that before it is told to. */
+export async function letGatewaysHear(
+  { gatewaysHear = usualTime }: Pick<KubernetesTargetDeps, 'gatewaysHear'>,
+  { kind }: TrafficPlan,
+  signal: AbortSignal,
+): Promise<void> {
+  // These find pods by the Service that users' requests go to, which has other pods until then.
+  if (kind === 'serviceSelector' || kind === 'replicas') return;
+  await gatewaysHear(signal);
+}
+
+/** None of them says what pods it knows. */
+async function usualTime(signal: AbortSignal): Promise<void> {
+  await delay(READY_DEFAULTS.gatewayHearsMs, undefined, { signal });
 }
 
 /**

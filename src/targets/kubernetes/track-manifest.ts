@@ -54,9 +54,9 @@ export function trackDeployment(
 }
 
 /**
- * What of a Service's annotations says how it is spoken to, or that its pods are scraped: without it a gateway would speak
- * HTTP/1 to a canary of gRPC, or nobody would measure it. All others are one Service's own (a name in DNS, a load
- * balancer's address, who applied it), and two with them would be a quarrel.
+ * What of a Service's annotations says how it is spoken to: without it a gateway would speak HTTP/1 to a canary of gRPC.
+ * All others are one Service's own (a name in DNS, a load balancer's address, who applied it), and two with them would be
+ * a quarrel.
  */
 const SHARED_ANNOTATIONS: readonly string[] = [
   'alb.ingress.kubernetes.io/',
@@ -67,14 +67,18 @@ const SHARED_ANNOTATIONS: readonly string[] = [
   'konghq.com/',
   'networking.istio.io/',
   'projectcontour.io/',
-  'prometheus.io/',
   'traefik.ingress.kubernetes.io/service.',
 ];
 
-function sharedAnnotations({
-  metadata: { annotations = {} },
-}: KubernetesObject): Pick<KubernetesObject['metadata'], 'annotations'> {
-  const shared = Object.entries(annotations).filter(([key]) => SHARED_ANNOTATIONS.some((one) => key.startsWith(one)));
+/** By it Prometheus finds pods through their Service; those of a colour are found through the one that has the traffic. */
+const SCRAPED = 'prometheus.io/';
+
+function sharedAnnotations(
+  { metadata: { annotations = {} } }: KubernetesObject,
+  { track }: Pick<TrackMake, 'track'>,
+): Pick<KubernetesObject['metadata'], 'annotations'> {
+  const prefixes = track === 'canary' ? [...SHARED_ANNOTATIONS, SCRAPED] : SHARED_ANNOTATIONS;
+  const shared = Object.entries(annotations).filter(([key]) => prefixes.some((one) => key.startsWith(one)));
   return shared.length === 0 ? {} : { annotations: Object.fromEntries(shared) };
 }
 
@@ -97,7 +101,7 @@ export function trackService(
       name: make.name,
       ...(stable.metadata.namespace === undefined ? {} : { namespace: stable.metadata.namespace }),
       labels: { ...stable.metadata.labels, ...ownLabels(make) },
-      ...sharedAnnotations(stable),
+      ...sharedAnnotations(stable, make),
     },
     spec: {
       ...Object.fromEntries(kept),

@@ -86,10 +86,18 @@ export async function waitUntilReady(
   }
 }
 
+/** Whoever waits for so long is bounded by somebody else, who has given up before. */
+const UNBOUNDED_MS = 3_600_000;
+
+/** `Waiting up to 30 s`, as a sentence begins. */
+export function waiting(timeoutMs: number): string {
+  return timeoutMs >= UNBOUNDED_MS ? 'Waiting' : `Waiting up to ${Math.ceil(timeoutMs / 1000)} s`;
+}
+
 function describeWait(shown: string, { needed, complete, timeoutMs }: WaitReadyOptions): string {
   const pods = needed === 1 ? '1 available pod' : `${needed} available pods`;
   const older = complete ? ' of its newest version and no older ones' : '';
-  return `Waiting up to ${Math.round(timeoutMs / 1000)} s until ${shown} has ${pods}${older}.`;
+  return `${waiting(timeoutMs)} until ${shown} has ${pods}${older}.`;
 }
 
 /** When the next look is due: where a watch would tell of a change, at that; and in any case after a while. */

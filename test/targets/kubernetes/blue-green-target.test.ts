@@ -96,7 +96,11 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
   const targetOf = (changes: Parameters<typeof targetPlan>[0] = {}): Target =>
     createBlueGreenTarget(
       targetPlan({ namespace, strategy: 'blueGreen', traffic: { kind: 'serviceSelector' }, ...changes }),
-      { cluster: noting(cluster), resolve: async (image) => `${image}@resolved` },
+      {
+        cluster: noting(cluster),
+        resolve: async (image) => `${image}@resolved`,
+        gatewaysHear: () => Promise.resolve(),
+      },
     );
   const splitting = (): Target => targetOf({ traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
 

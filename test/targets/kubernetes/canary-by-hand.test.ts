@@ -129,9 +129,9 @@ describeWithApiServer(
         const { spec } = await templateOf();
         const untouched = await target.reassert(look(4, 50));
 
-        expect(edited.foreignEdits).toEqual([told(''), ofStable()]);
+        expect([edited.foreignEdits, edited.standing]).toEqual([[told('')], [ofStable()]]);
         expect(spec.containers).toEqual([expect.not.objectContaining({ env: expect.anything() as unknown })]);
-        expect(untouched.foreignEdits).toEqual([ofStable()]);
+        expect([untouched.foreignEdits, untouched.standing]).toEqual([[], [ofStable()]]);
       });
 
       describe('of a Deployment that somebody has deleted', () => {
@@ -159,10 +159,10 @@ describeWithApiServer(
           const edited = await target.reassert(look(6, 100));
 
           expect(gone.foreignEdits).toEqual([saying(`${anew}.`)]);
-          expect(later.foreignEdits).toEqual([ofStable()]);
+          expect([later.foreignEdits, later.standing]).toEqual([[], [ofStable()]]);
           expect([looked, await templateOf()]).toEqual([tested, tested]);
           expect(said).toContain(saying(`${anew} before that.`));
-          expect(edited.foreignEdits).toEqual([told(''), ofStable()]);
+          expect([edited.foreignEdits, edited.standing]).toEqual([[told('')], [ofStable()]]);
         });
 
         it('is that of stable where its Service is gone, too, and that is told', async () => {
@@ -348,8 +348,8 @@ describeWithApiServer(
       const edited = await target.reassert(look(4, 50));
       const { spec } = await cluster.get(deploymentRef('checkout'), { signal });
 
-      expect(restarted.foreignEdits).toEqual([]);
-      expect(edited.foreignEdits).toEqual([
+      expect([restarted.foreignEdits, restarted.standing, edited.foreignEdits]).toEqual([[], [], []]);
+      expect(edited.standing).toEqual([
         expect.stringMatching(/checkout has another pod template than when the release began/),
       ]);
       expect(spec).toMatchObject({ template: { metadata: { annotations: { 'checksum/config': 'f00' } } } });

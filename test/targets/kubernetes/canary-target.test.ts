@@ -60,7 +60,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
   const targetOf = (changes: Parameters<typeof targetPlan>[0] = {}, through = cluster): Target =>
     createCanaryTarget(
       targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' }, ...changes }),
-      { cluster: through, resolve: async (image) => `${image}@resolved` },
+      { cluster: through, resolve: async (image) => `${image}@resolved`, gatewaysHear: () => Promise.resolve() },
     );
 
   function shop(): KubernetesObject[] {
@@ -1185,6 +1185,18 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       `Deployment ${namespace}/checkout was scaled to 0, and was given its pods again.`,
     ]);
     expect(await replicasOf('checkout')).toBe(4);
+  });
+
+  it('is deployed once its pods are there and gateways have had time to hear of them', async () => {
+    const story: string[] = [];
+    const gatewaysHear = async (): Promise<void> => {
+      story.push(`${await availableOf('checkout-canary')} available`);
+    };
+    const plan = targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' } });
+    await createCanaryTarget(plan, { cluster, resolve: async (image) => image, gatewaysHear }).deploy(write(1));
+    story.push('deployed');
+
+    expect(story).toEqual(['1 available', 'deployed']);
   });
 
   it('sizes the canary by what stable had at the beginning, where an autoscaler shrinks that meanwhile', async () => {

@@ -318,14 +318,17 @@ describe('places', () => {
     ['the autoscaler', [full, scheduler], `cluster-autoscaler): ${full[2]}`],
     ['the autoscaler, after it had asked', [asked, full], `cluster-autoscaler): ${full[2]}`],
     ['Karpenter', [nominated, limited, scheduler], `karpenter): ${limited[2]}`],
-  ])('a node that %s does not bring is not waited for', (_, told, words) => {
-    const fault = faultsOf({ pods: [unplaced(justNow)], nodeNews: { 'checkout-new-1': heard(...told) } })[0];
+  ])('a node that %s does not bring is waited for no longer than for pods that end', (_, told, words) => {
+    const [early, late] = [justNow, longAgo].map(
+      (since) => faultsOf({ pods: [unplaced(since)], nodeNews: { 'checkout-new-1': heard(...told) } })[0],
+    );
 
-    expect(fault).toEqual({
+    expect(early).toMatchObject({ kind: 'unschedulable', lasting: false });
+    expect(late).toEqual({
       kind: 'unschedulable',
       lasting: true,
       pod: 'checkout-new-1',
-      sentence: `Pod shop/checkout-new-1 finds no node for 2 s: ${message} No node is coming (${words}.`,
+      sentence: `Pod shop/checkout-new-1 finds no node for 480 s: ${message} No node is coming (${words}.`,
     });
   });
 

@@ -45,8 +45,13 @@ describe("a track's own Service", () => {
     };
     const stable = { ...STABLE, metadata: { ...STABLE.metadata, annotations: { ...shared, ...own } } };
 
-    const { annotations } = trackService(stable, { ...MAKE, selector: { app: 'checkout' } }).metadata;
+    const annotationsOf = (track: string): unknown =>
+      trackService(stable, { ...MAKE, track, selector: { app: 'checkout' } }).metadata.annotations;
 
-    expect(annotations).toEqual({ ...shared, 'sluice.dev/fence': JSON.stringify(MAKE.fence) });
+    const fence = { 'sluice.dev/fence': JSON.stringify(MAKE.fence) };
+    expect(annotationsOf('canary')).toEqual({ ...shared, ...fence });
+    // The pods of a colour are scraped by the Service that has the traffic, and once is enough.
+    const { 'prometheus.io/scrape': _, ...spoken } = shared;
+    expect(annotationsOf('green')).toEqual({ ...spoken, ...fence });
   });
 });

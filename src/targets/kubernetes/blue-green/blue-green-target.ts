@@ -51,6 +51,7 @@ import {
   failureOfPods,
   isMore,
   keepUntilFollowed,
+  letGatewaysHear,
   lacksPods,
   noteAdmitted,
   PODS_MS,
@@ -153,6 +154,7 @@ class BlueGreenTarget implements Target {
       const at = { namespace: this.#plan.namespace, name: pair.next.name };
       const wait = { needed: size, complete: true, timeoutMs: write.timeoutMs, signal };
       const ready = await waitUntilReady(this.#cluster, at, wait);
+      await letGatewaysHear(this.#deps, this.#plan.traffic, signal);
       return `${write.version} runs as Deployment ${at.namespace}/${at.name} with ${readyPods(ready)}, as many as ${pair.old.name} has, and without traffic.${note}`;
     });
   }
@@ -212,7 +214,13 @@ class BlueGreenTarget implements Target {
           if (doubt !== null) foreignEdits.push(doubt);
         }
       }
-      return { foreignEdits, guardTripped, unreachable: [], tracks: tracksOf(pair) };
+      return {
+        foreignEdits,
+        standing: this.#standingEdits(pair),
+        guardTripped,
+        unreachable: [],
+        tracks: tracksOf(pair),
+      };
     });
   }
 
@@ -263,8 +271,8 @@ class BlueGreenTarget implements Target {
         if (idle === pair.next) {
           gone = describeGone(await split.apply({ document: NONE, fence, signal, mayBeGone: true }));
           // No pods are taken from a side that may still get traffic.
-          const { onWait } = this.#cluster;
-          const back = { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true, onWait };
+          const { onWait, onWaited } = this.#cluster;
+          const back = { document: NONE, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true, onWait, onWaited };
           const why = await confirm(split, back);
           if (why !== null) throw new TargetFailure('unreachable', `The new version may still get traffic: ${why}`);
         }
@@ -306,7 +314,6 @@ class BlueGreenTarget implements Target {
       this.#editOfNext(pair, write) === null &&
       !next.view.paused &&
       (roles === null || before === null || before === roles.image) &&
-      !this.#hasOtherSettings(pair) &&
       selected.foreignEdits.length === 0 &&
       selected.weight === (write.weight === 100 ? ALL : NONE).weight &&
       (routing === undefined || (routing.foreignEdits.length === 0 && !differs(routing, documentOf(write))))
@@ -457,10 +464,13 @@ class BlueGreenTarget implements Target {
     return view === null ? null : editOfPods(view, this.#givenTo(pair, write));
   }
 
-  /** Somebody has changed the old one's template beside its image: that is his, and is told. */
-  #hasOtherSettings({ old, roles, container }: PairView): boolean {
-    if (old.view === null || roles?.settings === undefined) return false;
-    return settingsDigest(old.view.template, container.name) !== roles.settings;
+  /** What of the old one's pod template is not its image is its owner's, also during a release. */
+  #standingEdits({ old, roles, container }: PairView): string[] {
+    if (old.view === null || roles?.settings === undefined) return [];
+    if (settingsDigest(old.view.template, container.name) === roles.settings) return [];
+    return [
+      `Deployment ${this.#shown(old.name)} has another pod template than when the release began: the way back is to other pods than before.`,
+    ];
   }
 
   /** Somebody has given the old one another image: it gets its own again. A sentence for people, or null. */
@@ -853,11 +863,6 @@ class BlueGreenTarget implements Target {
     if (old.view === null) return [...edits, `${shown(old)} is gone: there is no way back to its version.`];
     const before = await this.#giveOldItsImage(pair, write);
     if (before !== null) edits.push(before);
-    if (this.#hasOtherSettings(pair)) {
-      edits.push(
-        `${shown(old)} has another pod template than when the release began: the way back is to other pods than before.`,
-      );
-    }
     // Its autoscaler may shrink it while it has no traffic; without any pods it would be no way back.
     if (old.view.replicas === 0 && roles?.replicas !== 0) {
       edits.push(`${shown(old)} was scaled to 0, and was given its pods again.`);

@@ -58,6 +58,7 @@ import {
   failureOfPods,
   isMore,
   keepUntilFollowed,
+  letGatewaysHear,
   noteAdmitted,
   PODS_MS,
   prepareRelease,
@@ -187,6 +188,7 @@ class CanaryTarget implements Target {
         { namespace, name: tracks.canaryName },
         { needed: replicas, complete: false, timeoutMs: write.timeoutMs, signal, justChanged: tracks.canary === null },
       );
+      await letGatewaysHear(this.#deps, this.#plan.traffic, signal);
       const runs = `${write.version} runs as Deployment ${namespace}/${ready.name} with ${readyPods(ready)}`;
       if (carried === null) return `${runs}, at weight 0.`;
       return `${runs}, and keeps the ${carried.document.weight} % of the traffic that it has, because Deployment ${namespace}/${tracks.stable.name} lacks the pods for it.`;
@@ -260,7 +262,8 @@ class CanaryTarget implements Target {
         const doubt = await describeDoubt(tracks.traffic, { document, signal });
         if (doubt !== null || foreignEdits.length === 0) foreignEdits.push(doubt ?? describePutBack(routing, weight));
       }
-      return { foreignEdits, guardTripped, unreachable: [], ...this.#dealing(tracks, weight) };
+      const standing = this.#standingEdits(tracks, write);
+      return { foreignEdits, standing, guardTripped, unreachable: [], ...this.#dealing(tracks, weight) };
     });
   }
 
@@ -320,8 +323,8 @@ class CanaryTarget implements Target {
         const again = async (): Promise<void> => {
           await traffic.apply({ document: none, fence, signal, mayBeGone: true });
         };
-        const { onWait } = this.#cluster;
-        const back = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true, onWait };
+        const { onWait, onWaited } = this.#cluster;
+        const back = { document: none, signal, timeoutMs: CONFIRM_BACK_MS, mayBeGone: true, onWait, onWaited };
         const how = { ...back, ...(goesOn(traffic) ? { again } : {}) };
         const why = await confirm(traffic, how);
         if (why !== null) throw new TargetFailure('unreachable', `The canary may still get traffic: ${why}`);
@@ -504,10 +507,13 @@ class CanaryTarget implements Target {
     const again = async (): Promise<void> => {
       await put();
     };
+    const { onWait, onWaited } = this.#cluster;
     await ensureInForce(tracks.traffic, {
       document,
       signal,
       mayBeGone: true,
+      onWait,
+      onWaited,
       ...(goesOn(tracks.traffic) ? { again, timeoutMs: PODS_MS } : { timeoutMs: CONFIRM_MS }),
     });
     return `${share} 0 %, and it is in force.${asked}${met}`;
@@ -542,8 +548,8 @@ class CanaryTarget implements Target {
       const document = { weight: 100, match };
       await traffic.apply({ document, fence, signal });
       if (weight === 100) return '';
-      const { onWait } = this.#cluster;
-      const why = await confirm(traffic, { document, signal, timeoutMs: CONFIRM_BACK_MS, onWait });
+      const { onWait, onWaited } = this.#cluster;
+      const why = await confirm(traffic, { document, signal, timeoutMs: CONFIRM_BACK_MS, onWait, onWaited });
       return `${describeShare(this.#plan)} 100 % again${why === null ? '' : `, and not known to be in force: ${why}`}. `;
     } catch (error) {
       if (!(error instanceof TrafficFailure)) throw error;
@@ -739,15 +745,21 @@ class CanaryTarget implements Target {
     if (noted === null || isBeingPromoted(stableObject, write.fence.release)) return [];
     const shown = `Deployment ${stable.namespace}/${stable.name}`;
     if (this.#carriers.isScaledDown(tracks, write)) return [`${shown} was scaled to 0, and was given its pods again.`];
-    const { image, settings } = noted;
-    if (container.image === image) {
-      if (settings === undefined || settings === settingsDigest(stable.template, container.name)) return [];
-      return [
-        `${shown} has another pod template than when the release began: the canary is compared with, and would be taken back to, other pods than before, and a promotion leaves stable this template with the new image.`,
-      ];
-    }
+    const { image } = noted;
+    if (container.image === image) return [];
     return [
       `${shown} has the image ${container.image}; when the release began it was ${image}: the canary is compared with, and would be taken back to, another version than before.`,
+    ];
+  }
+
+  /** What of stable's pod template is not its image is its owner's, also during a release. */
+  #standingEdits(tracks: TracksView, write: WeightWrite): string[] {
+    const { stable, stableObject, container } = tracks;
+    const { settings } = notedStable(tracks, write) ?? {};
+    if (settings === undefined || isBeingPromoted(stableObject, write.fence.release)) return [];
+    if (settings === settingsDigest(stable.template, container.name)) return [];
+    return [
+      `Deployment ${stable.namespace}/${stable.name} has another pod template than when the release began: the canary is compared with, and would be taken back to, other pods than before, and a promotion leaves stable this template with the new image.`,
     ];
   }
 
