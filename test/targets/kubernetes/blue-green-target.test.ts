@@ -697,6 +697,7 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
 
       expect(untouched).toEqual({
         foreignEdits: [],
+        standing: [],
         guardTripped: null,
         unreachable: [],
         // Pods of a Deployment that no release has touched carry no track.
