@@ -3,19 +3,18 @@ import type { Plan } from '../src/spec/plan-types';
 import { connectCluster } from '../src/targets/kubernetes/cluster';
 import type { Cluster } from '../src/targets/kubernetes/cluster';
 import type { ReleaseStatus } from '../src/workflows/api';
-import { byNginx, byTraefik } from '../test/e2e/entrances';
+import { byGateway, byNginx, byTraefik } from '../test/e2e/entrances';
 import type { Way } from '../test/e2e/entrances';
 import { LabShop } from '../test/e2e/lab-shop';
 import { Load } from '../test/e2e/load';
 import { becomeBlue, pairChoices } from '../test/e2e/pair';
 import { labPlan } from '../test/e2e/release-stack';
 import type { SpecChoices } from '../test/e2e/release-stack';
-import { OnDuty, Runbook } from '../test/e2e/runbook';
+import { forTheShopsSelector, OnDuty, Runbook } from '../test/e2e/runbook';
 import { requireLab } from '../test/lab/lab';
 import type { Lab } from '../test/lab/lab';
 import { ensureNginx } from '../test/lab/parts';
 import { removeShop } from '../test/lab/shop';
-import { shopHost } from '../test/lab/shop-manifests';
 import { tell } from '../test/lab/tell';
 import { gatewayPlan, promotedPlan, SluiceStack } from './kubernetes/sluice-side';
 import { BENCH_ACTOR, eventually } from './lib/stack';
@@ -65,7 +64,7 @@ const TRAEFIK: Router = {
 const SELECTOR: Router = {
   traffic: '{ serviceSelector: {} }',
   weight: 100,
-  asRead: (commands) => commands.replace('"sluice.dev/track": "stable"', '"app": "shop"'),
+  asRead: forTheShopsSelector,
 };
 const REPLICAS: Router = { traffic: '{ replicas: {} }', replicas: 4, spec: { smokeTest: 'false' } };
 
@@ -157,12 +156,9 @@ async function timed(lab: Lab, wayBack: WayBack): Promise<readonly Figure[]> {
   try {
     const shop = await LabShop.make(lab, cluster, namespace, router.replicas);
     if (release === 'switched' || release === 'kept') await becomeBlue(lab, shop);
-    const way = await router.way?.(lab, cluster);
-    await way?.prepare(shop);
-    const { entrances, leave } = (await way?.enter(shop)) ?? {
-      entrances: [{ url: lab.gatewayUrl, host: shopHost(namespace) }],
-      leave: () => Promise.resolve(),
-    };
+    const way = (await router.way?.(lab, cluster)) ?? byGateway(lab);
+    await way.prepare(shop);
+    const { entrances, leave } = await way.enter(shop);
     const [entrance] = entrances;
     if (entrance === undefined) throw new Error(`${name} has no entrance.`);
     const load = new Load(entrance.url, entrance.host, { perSecond: 50 });

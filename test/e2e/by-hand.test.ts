@@ -8,7 +8,7 @@ import { byNginx, byTraefik, servesLonger } from './entrances';
 import { eventually } from './eventually';
 import { startReleaseStack } from './release-stack';
 import type { ReleaseStack, SpecChoices } from './release-stack';
-import { OnDuty, Runbook } from './runbook';
+import { forTheShopsSelector, OnDuty, Runbook } from './runbook';
 import { Scenario, together } from './scenario';
 import type { ScenarioChoices } from './scenario';
 
@@ -44,13 +44,9 @@ describeWithLab('a release that is taken back by hand', (lab) => {
         lab,
         stack,
         name,
-        async (one) => {
-          const onDuty = await OnDuty.begin(lab, { root: ROOT, namespace: one.namespace, address: stack.address });
-          try {
-            await play(one, onDuty);
-          } finally {
-            onDuty.end();
-          }
+        (one) => {
+          const at = { root: ROOT, namespace: one.namespace, address: stack.address };
+          return OnDuty.during(lab, at, (onDuty) => play(one, onDuty));
         },
         choices(),
       );
@@ -88,11 +84,10 @@ describeWithLab('a release that is taken back by hand', (lab) => {
 
     'by the Service’s selector, with kubectl alone': scenario(
       () => ({}),
-      // The page: the label whose value ends in `-canary` goes back to what stable's pods have.
       withKubectl(
         "A Service's selector",
         { weights: [100], soak: '10m', traffic: '{ serviceSelector: {} }' },
-        (commands) => commands.replace('"sluice.dev/track": "stable"', '"app": "shop"'),
+        forTheShopsSelector,
       ),
     ),
 

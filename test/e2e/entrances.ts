@@ -4,6 +4,7 @@ import { GrpcCaller } from '../lab/grpc';
 import type { Lab } from '../lab/lab';
 import type { Nginx } from '../lab/parts';
 import { ask } from '../lab/shop';
+import { shopHost } from '../lab/shop-manifests';
 import { NginxPlane, readInput } from '../nginx/plane';
 import { eventually } from './eventually';
 import type { LabShop } from './lab-shop';
@@ -65,6 +66,18 @@ function grpcRoute(host: string): KubernetesObject {
       hostnames: [host],
       rules: [{ backendRefs: [{ name: 'shop', port: GRPC_PORT }] }],
     },
+  };
+}
+
+/** By the shop's own HTTPRoute, which every shop has. */
+export function byGateway(lab: Lab): Way {
+  return {
+    prepare: () => Promise.resolve(),
+    enter: ({ namespace }) =>
+      Promise.resolve({
+        entrances: [{ url: lab.gatewayUrl, host: shopHost(namespace) }],
+        leave: () => Promise.resolve(),
+      }),
   };
 }
 

@@ -37,6 +37,11 @@ export class Runbook {
   }
 }
 
+/** As a person reads the page's example of a Service's selector, whose labels are others than the shop's. */
+export function forTheShopsSelector(commands: string): string {
+  return commands.replace('"sluice.dev/track": "stable"', '"app": "shop"');
+}
+
 export interface OnDutyOptions {
   /** Where `dist` is. */
   readonly root: string;
@@ -75,6 +80,16 @@ export class OnDuty {
       TEMPORAL_ADDRESS: address,
       TEMPORAL_NAMESPACE: 'default',
     });
+  }
+
+  /** For as long as `act` takes, however it ends. */
+  static async during(lab: Lab, options: OnDutyOptions, act: (onDuty: OnDuty) => Promise<void>): Promise<void> {
+    const onDuty = await OnDuty.begin(lab, options);
+    try {
+      await act(onDuty);
+    } finally {
+      onDuty.end();
+    }
   }
 
   /** Gives commands, the next only after the one before went well. */

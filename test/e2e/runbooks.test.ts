@@ -52,12 +52,7 @@ describeWithLab('the runbooks', (lab) => {
     act: (onDuty: OnDuty) => Promise<void>,
   ): Promise<void> {
     const spec = labSpec(lab, one.namespace, more);
-    const onDuty = await OnDuty.begin(lab, { root: ROOT, namespace: one.namespace, address: at.address, spec });
-    try {
-      await act(onDuty);
-    } finally {
-      onDuty.end();
-    }
+    await OnDuty.during(lab, { root: ROOT, namespace: one.namespace, address: at.address, spec }, act);
   }
 
   const soaking = (one: Scenario): Promise<unknown> => one.until((status) => status.phase === 'soaking');

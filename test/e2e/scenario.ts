@@ -6,8 +6,8 @@ import { OWNER_LABEL } from '../../src/targets/kubernetes/tracks';
 import type { KubernetesObject } from '../../src/targets/kubernetes/objects';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import type { Lab } from '../lab/lab';
-import { shopHost } from '../lab/shop-manifests';
 import type { ShopVersion } from '../lab/shop-images';
+import { byGateway } from './entrances';
 import type { Entrance, Way } from './entrances';
 import { eventually } from './eventually';
 import { LabShop } from './lab-shop';
@@ -79,16 +79,12 @@ export class Scenario {
     play: (scenario: Scenario) => Promise<void>,
     choices: ScenarioChoices = {},
   ): Promise<void> {
-    const { replicas = 2, prepare, pair = false, enter } = choices;
+    const { replicas = 2, prepare, pair = false, enter = byGateway(lab).enter } = choices;
     const shop = await LabShop.make(lab, cluster, `e2e-${process.pid}-${(count += 1)}`, replicas);
     try {
       if (pair) await becomeBlue(lab, shop);
       await prepare?.(shop);
-      const usual = {
-        entrances: [{ url: lab.gatewayUrl, host: shopHost(shop.namespace) }],
-        leave: () => Promise.resolve(),
-      };
-      const { entrances, leave } = (await enter?.(shop)) ?? usual;
+      const { entrances, leave } = await enter(shop);
       const loads = entrances.map(({ url, host, ...how }) => new Load(url, host, { perSecond: 20, ...how }));
       try {
         const before = await shop.found();
