@@ -18,6 +18,17 @@ describe('the guard of the clock', () => {
     expect((await time.env.currentTimeMs()) - before).toBeGreaterThanOrEqual(3_600_000);
   });
 
+  it('does so, too, where the test waits in steps that are shorter than its patience', async () => {
+    const freed = time.freed;
+    await time.env.connection.testService?.lockTimeSkipping({});
+    for (let steps = 0; time.freed === freed && steps < 20; steps += 1) await time.env.sleep(4_321);
+
+    expect(time.freed).toBe(freed + 1);
+    // And goes on as if nothing had been.
+    await time.env.sleep(3_600_000);
+    expect(time.freed).toBe(freed + 1);
+  });
+
   it('leaves the clock to an activity that is at work', async () => {
     const world = new FakeWorld().hang('deploy');
 

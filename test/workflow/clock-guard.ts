@@ -22,13 +22,21 @@ type Calls = Pick<
  * The guard gives such a hold back. It does so only when the test waits for time to pass, the server's clock has gone no
  * faster than the wall's, and no open workflow has a task or an activity at work: then nobody is left who could. What
  * hangs for a reason of Sluice's own has something at work, or no timer to wait for, and goes on hanging.
+ *
+ * On a busy machine it also sleeps while nobody holds its clock: what ends a workflow task adds the timer first, which
+ * wakes the pump, and gives its hold back afterwards, which does not (`SelfAdvancingTimerImpl.updateLocks`). A pump that
+ * was quick enough to see the hold waits for the timer by the wall's clock. So it is woken while a test waits: a hold
+ * that is taken and given back changes nothing and wakes it.
  */
 export class ClockGuard {
+  readonly #lock: Calls['lockTimeSkipping'];
   readonly #unlock: Calls['unlockTimeSkipping'];
   readonly #timer: NodeJS.Timeout;
   /** Waits for time that are under way. */
   #waits = 0;
   #since: { readonly real: number; readonly virtual: number } | null = null;
+  /** Real time of the sleeps before this one that took as long as they said. */
+  #stoodMs = 0;
   #idleLooks = 0;
   #looking = false;
   #freed = 0;
@@ -36,6 +44,7 @@ export class ClockGuard {
   constructor(private readonly env: TestWorkflowEnvironment) {
     const calls: Calls | null | undefined = env.connection.testService;
     if (calls === null || calls === undefined) throw new Error('The environment has no test service.');
+    this.#lock = calls.lockTimeSkipping.bind(calls);
     this.#unlock = calls.unlockTimeSkipping.bind(calls);
     this.#count(calls);
     this.#timer = setInterval(() => void this.#look(), LOOK_EVERY_MS).unref();
@@ -52,7 +61,6 @@ export class ClockGuard {
 
   /** Every wait of the SDK's environment for time, `sleep` and `result`, goes through these three calls. */
   #count(calls: Calls): void {
-    const lock = calls.lockTimeSkipping.bind(calls);
     const sleep = calls.unlockTimeSkippingWithSleep.bind(calls);
     const change = (by: 1 | -1): void => {
       this.#waits = Math.max(0, this.#waits + by);
@@ -64,14 +72,18 @@ export class ClockGuard {
     }) as Calls['unlockTimeSkipping'];
     calls.lockTimeSkipping = ((request: temporal.api.testservice.v1.ILockTimeSkippingRequest) => {
       change(-1);
-      return lock(request);
+      return this.#lock(request);
     }) as Calls['lockTimeSkipping'];
     calls.unlockTimeSkippingWithSleep = (async (request: temporal.api.testservice.v1.ISleepRequest) => {
       change(1);
+      const began = performance.now();
       try {
         return await sleep(request);
       } finally {
         change(-1);
+        const took = performance.now() - began;
+        // A test that waits in short steps would else never be looked into.
+        this.#stoodMs = took < millisOf(request.duration) ? 0 : this.#stoodMs + took;
       }
     }) as Calls['unlockTimeSkippingWithSleep'];
   }
@@ -85,6 +97,8 @@ export class ClockGuard {
     if (this.#waits === 0 || this.#looking) return;
     this.#looking = true;
     try {
+      await this.#lock({});
+      await this.#unlock({});
       await this.#lookCloser();
     } catch (error) {
       // The server is being stopped under the look; anything else shows in the test, which asks the same server.
@@ -99,15 +113,21 @@ export class ClockGuard {
     const since = (this.#since ??= now);
     const passed = now.real - since.real;
     // Skipped meanwhile: it is not held.
-    if (now.virtual - since.virtual > 2 * passed + PATIENCE_MS) return this.#anew();
-    if (passed < PATIENCE_MS) return;
+    if (now.virtual - since.virtual > 2 * passed + PATIENCE_MS) {
+      this.#stoodMs = 0;
+      return this.#anew();
+    }
+    const stood = this.#stoodMs + passed;
+    if (stood < PATIENCE_MS) return;
     const isBusy = await this.#anyAtWork();
     if (this.#since !== since) return;
     this.#idleLooks = isBusy ? 0 : this.#idleLooks + 1;
     if (this.#idleLooks < LOOKS) return;
-    const stood = Math.round(passed / 1000);
-    process.stderr.write(`clock guard: the clock was held for ${stood} s by nobody; the hold is given back\n`);
+    process.stderr.write(
+      `clock guard: the clock was held for ${Math.round(stood / 1000)} s by nobody; the hold is given back\n`,
+    );
     this.#freed += 1;
+    this.#stoodMs = 0;
     this.#anew();
     await this.#unlock({});
   }
@@ -133,12 +153,22 @@ interface Looked {
 
 /** Whether a running workflow has a workflow task under way, or an activity other than those of `except`. */
 export async function isAtWork(handle: Looked, except: readonly string[] = []): Promise<boolean> {
+  const before = await handle.fetchHistory();
   const { raw, status } = await handle.describe();
+  const after = await handle.fetchHistory();
   if (status.name !== 'RUNNING') return false;
-  if (isInTask(await handle.fetchHistory())) return true;
+  // Three answers of one moment: else an activity could begin between that which knows activities and that which knows
+  // tasks, or end, and neither would tell.
+  if (endOf(before) !== endOf(after) || isInTask(after)) return true;
   return (raw.pendingActivities ?? []).some(
     (activity) => !except.includes(activity.activityType?.name ?? '') && isActivityAtWork(activity),
   );
+}
+
+/** Which event of which run is a history's last. */
+function endOf({ events }: temporal.api.history.v1.IHistory): string {
+  const run = events?.[0]?.workflowExecutionStartedEventAttributes?.originalExecutionRunId ?? '';
+  return `${run} ${String(events?.at(-1)?.eventId)}`;
 }
 
 export function isInTask({ events }: temporal.api.history.v1.IHistory): boolean {
@@ -155,6 +185,10 @@ const STARTED = temporal.api.enums.v1.PendingActivityState.PENDING_ACTIVITY_STAT
 function isActivityAtWork(activity: temporal.api.workflow.v1.IPendingActivityInfo): boolean {
   if (!isSet(activity.lastFailure)) return true;
   return activity.state === STARTED && nanosOf(activity.lastAttemptCompleteTime) < nanosOf(activity.lastStartedTime);
+}
+
+function millisOf(duration: google.protobuf.IDuration | null | undefined): number {
+  return Number(duration?.seconds?.toString() ?? 0) * 1_000 + (duration?.nanos ?? 0) / 1e6;
 }
 
 function nanosOf(time: google.protobuf.ITimestamp | null | undefined): bigint {
