@@ -177,10 +177,16 @@ function versionFor(seen: ServiceLook, target: KubernetesTargetPlan, wish: Short
   // By another name its pods would be made anew, under the users that it has already.
   const keepsName = track.name === 'canary' && target.resolveImage === 'never' && (seen.traffic.weight ?? 0) > 0;
   const version = keepsName ? track.runs.image : imageToRelease(track.runs);
-  if (wish.kind === 'switch' && version === stableImage(seen)) {
+  if (wish.kind === 'switch' && isSameImage(version, stableImage(seen))) {
     throw new ReleaseError('conflict', `Both colours run ${version}; there is nothing to switch.`);
   }
   return version;
+}
+
+/** By digest where both have one: two tags may stand for the same. */
+function isSameImage(one: string, other: string): boolean {
+  const [digest, otherDigest] = [one.split('@')[1], other.split('@')[1]];
+  return digest !== undefined && otherDigest !== undefined ? digest === otherDigest : one === other;
 }
 
 function trackOf(seen: ServiceLook, target: KubernetesTargetPlan, wish: ShortWish): TrackLook {

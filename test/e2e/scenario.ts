@@ -185,7 +185,7 @@ export class Scenario {
     { failing, to = 'green', since = 0 }: { failing?: ShopVersion; to?: Colour; since?: number } = {},
   ): Promise<void> {
     expect(`${status.outcome}: ${status.message}`).toMatch(/^promoted/);
-    expect(status.version.artifact).toMatch(/\/shop@sha256:[0-9a-f]{64}$/);
+    expect(status.version.artifact).toMatch(/\/shop(:\w+)?@sha256:[0-9a-f]{64}$/);
     const colour = this.#pair ? to : null;
     await this.#expectSettled(status, { image: status.version.artifact ?? '', version, colour, isNew: true });
     expect(this.lost(failing, { status, since })).toEqual([]);

@@ -21,8 +21,10 @@ export interface ResolveImageOptions {
 }
 
 /**
- * The image by its digest, `repository@sha256:…`, with the repository as it was given. One that has a digest already is
- * answered as it is, and nobody is asked. For an image of several platforms it is the digest of their index.
+ * The image by its digest, `repository:tag@sha256:…`, with repository and tag as they were given. Where both are there
+ * the digest alone decides what is pulled; the tag is for people, who read in a Deployment which version runs. One that
+ * has a digest already is answered as it is, and nobody is asked. For an image of several platforms it is the digest of
+ * their index.
  *
  * @throws TargetFailure `unknownVersion` where the registry has no such image, `invalidTarget` where it does not let us
  * in or cannot be asked at all, `unreachable` for what may pass.
@@ -37,7 +39,7 @@ export async function resolveImage(image: string, options: ResolveImageOptions):
   const place = placeOf(parsed);
   try {
     const question = new ManifestQuestion(http, place, options.env, AbortSignal.any([options.signal, deadline]));
-    return `${parsed.name}@${await question.digest()}`;
+    return `${image}@${await question.digest()}`;
   } catch (error) {
     if (!(error instanceof HttpFailure)) throw error;
     if (deadline.aborted && !options.signal.aborted) {

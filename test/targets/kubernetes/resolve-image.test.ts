@@ -47,14 +47,17 @@ describeWithRegistry('resolving against a real registry', () => {
     await guarded?.close();
   });
 
-  it('gives the digest that the tag stands for now, under the name that was given', async () => {
+  it('gives the digest that the tag stands for now, beside the name and the tag that were given', async () => {
     const first = await open.push('acme/checkout', 'v1', 'one');
     const before = await resolveImage(`${open.host}/acme/checkout:v1`, { env: {}, signal });
     const second = await open.push('acme/checkout', 'v1', 'two');
     const after = await resolveImage(`${open.host}/acme/checkout:v1`, { env: {}, signal });
 
     expect(second).not.toBe(first);
-    expect([before, after]).toEqual([`${open.host}/acme/checkout@${first}`, `${open.host}/acme/checkout@${second}`]);
+    expect([before, after]).toEqual([
+      `${open.host}/acme/checkout:v1@${first}`,
+      `${open.host}/acme/checkout:v1@${second}`,
+    ]);
   });
 
   it('says that there is no such tag or image', async () => {
@@ -79,7 +82,7 @@ describeWithRegistry('resolving against a real registry', () => {
     const anonymous = await failureOf(resolveImage(image, { env: {}, signal }));
     const refused = await failureOf(resolveImage(image, { env: { SLUICE_REGISTRY_CONFIG: wrong }, signal }));
 
-    expect(resolved).toBe(`${guarded.host}/acme/secret@${digest}`);
+    expect(resolved).toBe(`${guarded.host}/acme/secret:v1@${digest}`);
     for (const failure of [anonymous, refused]) {
       expect([failure.kind, failure.message]).toEqual([
         'invalidTarget',
@@ -115,7 +118,7 @@ describe('resolving against registries of every kind', () => {
   it('asks for the index of all platforms first', async () => {
     const host = await registry((_, response) => found(response));
 
-    expect(await resolveImage(`${host}/a/b:v1`, { env: {}, signal })).toBe(`${host}/a/b@${DIGEST}`);
+    expect(await resolveImage(`${host}/a/b:v1`, { env: {}, signal })).toBe(`${host}/a/b:v1@${DIGEST}`);
     expect(server?.requests.map(({ method, path }) => [method, path])).toEqual([['HEAD', '/v2/a/b/manifests/v1']]);
     expect(server?.requests[0]?.headers.accept).toMatch(
       /^application\/vnd\.oci\.image\.index\.v1\+json, .*manifest\.list\.v2\+json, .*image\.manifest\.v1\+json, .*manifest\.v2\+json$/,
@@ -139,7 +142,7 @@ describe('resolving against registries of every kind', () => {
   ])('counts the digest where the registry %s', async (_, handler) => {
     const host = await registry(handler);
 
-    expect(await resolveImage(`${host}/a:v1`, { env: {}, signal })).toBe(`${host}/a@${digestOf(MANIFEST)}`);
+    expect(await resolveImage(`${host}/a:v1`, { env: {}, signal })).toBe(`${host}/a:v1@${digestOf(MANIFEST)}`);
   });
 
   it('gets a token where the registry wants one, with and without a login', async () => {
@@ -166,7 +169,7 @@ describe('resolving against registries of every kind', () => {
     const anonymous = await resolveImage(`${host}/a/b:v1`, { env: {}, signal });
     const known = await resolveImage(`${host}/a/b:v1`, { env: { SLUICE_REGISTRY_CONFIG: login }, signal });
 
-    expect([anonymous, known]).toEqual([`${host}/a/b@${DIGEST}`, `${host}/a/b@${DIGEST}`]);
+    expect([anonymous, known]).toEqual([`${host}/a/b:v1@${DIGEST}`, `${host}/a/b:v1@${DIGEST}`]);
     const tokens = (server?.requests ?? []).filter((one) => one.path.startsWith('/token'));
     expect(tokens.map((one) => one.path)).toEqual(Array(2).fill('/token?service=reg&scope=repository%3Aa%2Fb%3Apull'));
     // The longest entry that fits is the login.
@@ -183,7 +186,7 @@ describe('resolving against registries of every kind', () => {
       else response.writeHead(401, { 'WWW-Authenticate': `Bearer realm="${server?.url}/token"` }).end();
     });
 
-    expect(await resolveImage(`${host}/a:v1`, { env: {}, signal })).toBe(`${host}/a@${digestOf(MANIFEST)}`);
+    expect(await resolveImage(`${host}/a:v1`, { env: {}, signal })).toBe(`${host}/a:v1@${digestOf(MANIFEST)}`);
     expect(server?.requests.map((one) => `${one.method} ${one.path.slice(0, 6)}`)).toEqual([
       'HEAD /v2/a/',
       'GET /token',
@@ -357,18 +360,18 @@ describe('resolving over TLS', () => {
   const digest = { headers: { 'docker-content-digest': DIGEST } };
 
   it.each([
-    ['nginx:1.25', 'https://registry-1.docker.io/v2/library/nginx/manifests/1.25', 'nginx'],
-    ['acme/shop:v1', 'https://registry-1.docker.io/v2/acme/shop/manifests/v1', 'acme/shop'],
-    ['docker.io/nginx:1', 'https://registry-1.docker.io/v2/library/nginx/manifests/1', 'docker.io/nginx'],
-    ['ghcr.io/acme/shop:v1', 'https://ghcr.io/v2/acme/shop/manifests/v1', 'ghcr.io/acme/shop'],
-    ['reg.test:5000/shop:v1', 'https://reg.test:5000/v2/shop/manifests/v1', 'reg.test:5000/shop'],
-    ['localhost:5000/shop:v1', 'http://localhost:5000/v2/shop/manifests/v1', 'localhost:5000/shop'],
-    ['[::1]:5000/shop:v1', 'http://[::1]:5000/v2/shop/manifests/v1', '[::1]:5000/shop'],
-    ['127.0.0.1.evil.test/shop:v1', 'https://127.0.0.1.evil.test/v2/shop/manifests/v1', '127.0.0.1.evil.test/shop'],
-  ])('%s is asked for at %s and keeps its name', async (image, url, name) => {
+    ['nginx:1.25', 'https://registry-1.docker.io/v2/library/nginx/manifests/1.25'],
+    ['acme/shop:v1', 'https://registry-1.docker.io/v2/acme/shop/manifests/v1'],
+    ['docker.io/nginx:1', 'https://registry-1.docker.io/v2/library/nginx/manifests/1'],
+    ['ghcr.io/acme/shop:v1', 'https://ghcr.io/v2/acme/shop/manifests/v1'],
+    ['reg.test:5000/shop:v1', 'https://reg.test:5000/v2/shop/manifests/v1'],
+    ['localhost:5000/shop:v1', 'http://localhost:5000/v2/shop/manifests/v1'],
+    ['[::1]:5000/shop:v1', 'http://[::1]:5000/v2/shop/manifests/v1'],
+    ['127.0.0.1.evil.test/shop:v1', 'https://127.0.0.1.evil.test/v2/shop/manifests/v1'],
+  ])('%s is asked for at %s and keeps its name', async (image, url) => {
     const http = new Network(() => digest);
 
-    expect(await resolveImage(image, { env: {}, signal, http })).toBe(`${name}@${DIGEST}`);
+    expect(await resolveImage(image, { env: {}, signal, http })).toBe(`${image}@${DIGEST}`);
     expect(http.asked.map((one) => one.url)).toEqual([url]);
   });
 
@@ -385,7 +388,7 @@ describe('resolving over TLS', () => {
       SLUICE_REGISTRY_CONFIG: configFile('redirect.json', { auths: { 'reg.test': { auth: basicAuth('u', 'p') } } }),
     };
 
-    expect(await resolveImage('reg.test/a:v1', { env, signal, http })).toBe(`reg.test/a@${DIGEST}`);
+    expect(await resolveImage('reg.test/a:v1', { env, signal, http })).toBe(`reg.test/a:v1@${DIGEST}`);
     const login = `Basic ${basicAuth('u', 'p')}`;
     expect(http.asked).toEqual([
       { url: 'https://reg.test/v2/a/manifests/v1', authorization: undefined },
@@ -414,7 +417,7 @@ describe('resolving over TLS', () => {
     const path = configFile('config.json', { auths: { 'https://index.docker.io/v1/': { auth: basicAuth('u', 'p') } } });
     const env = { DOCKER_CONFIG: path.replace(/\/config\.json$/, '') };
 
-    expect(await resolveImage('nginx:1', { env, signal, http })).toBe(`nginx@${DIGEST}`);
+    expect(await resolveImage('nginx:1', { env, signal, http })).toBe(`nginx:1@${DIGEST}`);
     expect(http.asked.at(-1)?.authorization).toBe(`Basic ${basicAuth('u', 'p')}`);
   });
 
