@@ -360,6 +360,8 @@ export interface ReleaseState {
   cancelled: boolean;
   /** A weight was asked for and its write not answered: it may be in force, or come into force late. */
   uncertainWeight: boolean;
+  /** That weight, or the last one that was asked for; absent in a state of an older worker. */
+  unansweredWeight?: number;
   /** Foreign edits found since the weight last changed. */
   foreignEdits: number;
   /** Of the routing at this weight: the most evidence against it, and whether that was told. */

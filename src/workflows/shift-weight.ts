@@ -1,9 +1,9 @@
 import { ActivityFailure } from '@temporalio/common';
-import { isCancellation } from '@temporalio/workflow';
+import { isCancellation, patched } from '@temporalio/workflow';
 import { podTimeouts, setWeight } from './activity-proxies';
 import type { TrafficMatchPlan } from '../spec/plan-types';
 import { ACTIVITY_FAILURES } from './activity-types';
-import type { Actor, Phase } from './api';
+import type { Actor, Phase, ReleaseState } from './api';
 import { enter, nextFence, publishAttributes, record, recordInverse, SLUICE, targetRef } from './run';
 import type { Run } from './run';
 import { causeOf, toStepFailure } from './step-failure';
@@ -19,35 +19,45 @@ export async function shiftWeight(
   enter(run, phase);
   const before = state.weight;
   state.uncertainWeight = true;
+  state.unansweredWeight = weight;
   run.shifting = `The change to ${weight} %`;
   const { sentence } = await setWeight.executeWithOptions(
     { summary: `weight ${before} % → ${weight} %`, ...podTimeouts(run.plan) },
     [{ ...targetRef(run), fence: nextFence(run), weight, previousWeight: before, match: state.match }],
   );
   state.uncertainWeight = false;
+  setIn(state, weight);
+  record(run, 'weightChanged', `Weight ${before} % → ${weight} %. ${sentence}`, { actor, step: state.step });
+  publishAttributes(run);
+}
+
+/** A weight that is in force by now: what was known of the one before says nothing of it. */
+function setIn(state: ReleaseState, weight: number): void {
   state.weight = weight;
   state.weightSince = Date.now();
   state.observedShare = null;
   state.guardJudge = null;
   state.foreignEdits = 0;
   state.routing = { highest: 0, told: false };
-  record(run, 'weightChanged', `Weight ${before} % → ${weight} %. ${sentence}`, { actor, step: state.step });
-  publishAttributes(run);
 }
 
 /**
- * While the release is held after a weight change that was not answered: puts the last weight known back into force.
+ * While the release is held after a weight change that was not answered: puts the last weight known back into force, or
+ * the one that was asked for where that is lower, because nobody held asks for more traffic than somebody has asked for.
  * Its fence keeps a late write of the failed attempts from raising the weight of a release that is held.
  */
 export async function settleWeight(run: Run): Promise<void> {
   const { state } = run;
-  const { weight } = state;
+  const { weight: last, unansweredWeight: asked = last } = state;
+  const weight = asked < last && patched('lowering-stays') ? asked : last;
   try {
     await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %`, ...podTimeouts(run.plan) }, [
-      { ...targetRef(run), fence: nextFence(run), weight, previousWeight: weight, match: state.match },
+      { ...targetRef(run), fence: nextFence(run), weight, previousWeight: last, match: state.match },
     ]);
     state.uncertainWeight = false;
+    if (weight !== last) setIn(state, weight);
     record(run, 'weightChanged', `The weight is held at ${weight} %.`, { step: state.step });
+    if (weight !== last) publishAttributes(run);
   } catch (error) {
     if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
     const { type, message } = causeOf(error);

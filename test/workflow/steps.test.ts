@@ -334,6 +334,32 @@ describe('held after a failure', () => {
   });
 });
 
+describe('a lower weight by hand whose write was never answered', () => {
+  it('is what the release is held at, and not the higher one before it', async () => {
+    const world = new FakeWorld();
+    let asking: number | null = null;
+    world.on('setWeight', (input) => {
+      const asked = input as Parameters<FakeWorld['activities']['setWeight']>[0];
+      if (asked.weight !== 5) return;
+      asking ??= asked.fence.step;
+      if (asked.fence.step === asking) world.postpone('setWeight', asked, world.changeOf('setWeight', asked));
+    });
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan({ onFailure: 'pause' }));
+      await time.until(handle, (s) => s.phase === 'soaking' && s.weight === 25);
+      await send(handle, 'setWeight', { weight: 5 });
+      const held = await time.until(handle, (s) => s.events.some((e) => e.message === 'The weight is held at 5 %.'));
+
+      expect(held).toMatchObject({ weight: 5, paused: { cause: 'failure' } });
+      expect(world.weights).toEqual([25, 5]);
+      await send(handle, 'rollback');
+      await handle.result();
+      expect(world.allOld).toBe(true);
+    });
+  });
+});
+
 describe('a weight that can be neither changed nor held', () => {
   it('is said once, whatever else is said meanwhile, and again after it was held in between', async () => {
     const world = new FakeWorld();
