@@ -153,7 +153,7 @@ const kubernetes = mapping('target.kubernetes', {
   resolveImage: choice(['registry', 'never'])
     .default(DEFAULTS.kubernetes.resolveImage)
     .describe(
-      'registry asks for the digest of a tag once, at the start, and that digest is what runs; never takes the image as it is given.',
+      'registry asks for the digest of a tag once, at the start, and that digest is what runs, with the tag beside it for people; never takes the image as it is given.',
     ),
   config: choice(['keep', 'snapshot'])
     .default(DEFAULTS.kubernetes.config)
