@@ -331,7 +331,7 @@ const PHASE_WORDS: Record<ReleaseStatus['phase'], string> = {
 };
 
 export function phaseLook(
-  status: Pick<ReleaseStatus, 'phase' | 'outcome'>,
+  status: Pick<ReleaseStatus, 'phase' | 'outcome' | 'refused'>,
   g: Glyphs,
 ): Appearance & { readonly word: string } {
   const word = outcomeWord(status);
@@ -359,7 +359,8 @@ export function phaseLook(
   }
 }
 
-function outcomeWord(status: Pick<ReleaseStatus, 'phase' | 'outcome'>): string {
+function outcomeWord(status: Pick<ReleaseStatus, 'phase' | 'outcome' | 'refused'>): string {
+  if (status.refused === true) return 'Refused';
   const word = PHASE_WORDS[status.phase];
   const why = status.outcome;
   return status.phase === 'rolledBack' && why !== null && why !== 'rolledBack' ? `${word} (${why})` : word;

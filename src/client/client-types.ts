@@ -114,6 +114,8 @@ export interface ReleaseSummary {
   readonly runId: string | null;
   /** Its metrics are a script's; absent from any other, and while it waits in the queue. */
   readonly simulated?: true;
+  /** It failed before it changed anything; absent from any other. */
+  readonly refused?: true;
 }
 
 export interface WorkerInfo {

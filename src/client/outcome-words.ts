@@ -1,4 +1,5 @@
 import type { Outcome } from '../workflows/api';
+import type { ReleaseSummary } from './client-types';
 
 const OUTCOME_WORDS: Record<Outcome, string> = {
   promoted: 'was promoted',
@@ -11,6 +12,7 @@ const OUTCOME_WORDS: Record<Outcome, string> = {
 };
 
 /** How a release ended, in the words of a sentence about it. */
-export function outcomeWords(outcome: Outcome | null): string {
+export function outcomeWords({ outcome, refused }: Pick<ReleaseSummary, 'outcome' | 'refused'>): string {
+  if (refused === true) return 'was refused before anything was changed';
   return outcome === null ? 'has ended' : OUTCOME_WORDS[outcome];
 }

@@ -11,6 +11,7 @@ import {
   releaseQueueWorkflowId,
   releaseWorkflowId,
   SEARCH_ATTRIBUTES,
+  REFUSED_MEMO,
   SIMULATED_MEMO,
   START_KEY_MEMO,
   TASK_QUEUE,
@@ -331,7 +332,7 @@ export function createSluiceClient(parts: SluiceClientParts): SluiceClient {
     }
     return new ReleaseError(
       'conflict',
-      `No release of ${nameOf(ref)} is in progress; the last one, ${last.release}, ${outcomeWords(last.outcome)}.`,
+      `No release of ${nameOf(ref)} is in progress; the last one, ${last.release}, ${outcomeWords(last)}.`,
       { cause },
     );
   }
@@ -685,6 +686,7 @@ function summaryOf(info: KnownRun): ReleaseSummary {
     workflowId: info.workflowId,
     runId: info.runId,
     ...(info.memo?.[SIMULATED_MEMO] === true ? { simulated: true } : {}),
+    ...(info.memo?.[REFUSED_MEMO] === true ? { refused: true } : {}),
   };
 }
 

@@ -32,6 +32,8 @@ const PHASES: Record<Phase, { readonly icon: string; readonly word: string }> = 
   failed: { icon: '✖', word: 'failed: a person is needed' },
 };
 
+const REFUSED = { icon: '✖', word: 'refused, nothing was changed' };
+
 const STEPS: Record<StepState, string> = { pending: '•', running: '◌', passed: '✔', failed: '✖', skipped: '–' };
 
 /**
@@ -59,7 +61,7 @@ const NEWS: Partial<Record<EventType, { readonly icon: string; readonly word: st
 
 /** The release's one message: what, where to, how far, why, who. */
 export function renderMessage(status: ReleaseStatus): SlackMessage {
-  const phase = PHASES[status.phase];
+  const phase = status.refused === true ? REFUSED : PHASES[status.phase];
   const versions = `${slackText(status.version.from ?? '?', 200)} → ${slackText(status.version.to, 200)}`;
   const name = slackText(qualifiedName(status), 200);
   const simulated = status.simulated ? ' (simulated metrics)' : '';

@@ -100,7 +100,8 @@ function evidenceReason({ logEvidence, limit, canary, stable, boundary, query }:
     ${query === '' ? null : markup`<p class="soft">Counted by: <code>${query}</code></p>`}`;
 }
 
-function outcomeWords({ outcome, phase, paused }: ReleaseStatus): string {
+function outcomeWords({ outcome, phase, paused, refused }: ReleaseStatus): string {
+  if (refused === true) return 'Refused before anything was changed';
   if (outcome === null) return paused !== null ? 'Paused' : `In progress (${words(phase)})`;
   const sentence = words(outcome);
   return sentence.charAt(0).toUpperCase() + sentence.slice(1);

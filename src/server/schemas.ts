@@ -191,6 +191,8 @@ export const StatusAnswer = ReleaseName.extend({
   reason: z.string().nullable(),
   planHash: z.string(),
   simulated: z.boolean(),
+  /** It failed before it changed anything. */
+  refused: z.literal(true).optional(),
 }).register(releaseSchemas, { id: 'ReleaseStatus', description: 'The whole state of a release.' });
 
 export const ListAnswer = z
@@ -209,6 +211,8 @@ export const ListAnswer = z
         runId: z.string().nullable(),
         /** Its metrics are a script's. */
         simulated: z.literal(true).optional(),
+        /** It failed before it changed anything. */
+        refused: z.literal(true).optional(),
       }),
     ),
     /** There are older ones than these. */

@@ -45,6 +45,8 @@ export const SEARCH_ATTRIBUTES: Readonly<Record<string, 'KEYWORD' | 'INT'>> = Ob
 export const KEEPS_OLD_MEMO = 'keepsOldUntil';
 /** In the memo of a release whose metrics are a script's, for lists; absent from any other. */
 export const SIMULATED_MEMO = 'simulated';
+/** In the memo of a release that failed before it changed anything, for lists; absent from any other. */
+export const REFUSED_MEMO = 'refused';
 
 /** Its metrics are a script's (`--simulate`). */
 export function isSimulated({ analysis }: Plan): boolean {
@@ -309,6 +311,8 @@ export interface ReleaseStatus {
   readonly reason: string | null;
   readonly planHash: string;
   readonly simulated: boolean;
+  /** It failed before it changed anything, so that its roll back had nothing to do; absent from any other. */
+  readonly refused?: true;
 }
 
 /** Everything a release knows, JSON, handed from run to run by continue-as-new. */
@@ -360,6 +364,8 @@ export interface ReleaseState {
   cancelled: boolean;
   /** A weight was asked for and its write not answered: it may be in force, or come into force late. */
   uncertainWeight: boolean;
+  /** See `ReleaseStatus`; absent in a state of an older worker, too. */
+  refused?: true;
   /** That weight, or the last one that was asked for; absent in a state of an older worker. */
   unansweredWeight?: number;
   /** Foreign edits found since the weight last changed. */

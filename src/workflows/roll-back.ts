@@ -1,7 +1,8 @@
 import { ActivityFailure } from '@temporalio/common';
-import { condition, patched, sleep } from '@temporalio/workflow';
+import { condition, patched, sleep, upsertMemo } from '@temporalio/workflow';
 import { compensate, podTimeouts, removalTimeouts } from './activity-proxies';
 import { ACTIVITY_FAILURES } from './activity-types';
+import { REFUSED_MEMO } from './api';
 import type { Actor, Compensation, RollbackCause } from './api';
 import { continueAsNewIfDue } from './continue-as-new';
 import { switches } from './keep-old';
@@ -78,6 +79,10 @@ export async function rollBack(run: Run): Promise<void> {
   if (run.plan.short !== 'cleanup') {
     state.weight = 0;
     state.observedShare = null;
+  }
+  if (isRefused && patched('refused-told')) {
+    state.refused = true;
+    upsertMemo({ [REFUSED_MEMO]: true });
   }
   state.outcome = cause.outcome;
   const before = state.stableVersion ?? BEFORE_UNKNOWN;

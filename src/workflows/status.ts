@@ -43,6 +43,7 @@ export function statusOf(run: Pick<Run, 'input' | 'plan' | 'state'>): ReleaseSta
     reason: input.reason ?? null,
     planHash: plan.hash,
     simulated: isSimulated(plan),
+    ...(state.refused === true ? { refused: true } : {}),
   };
 }
 

@@ -179,6 +179,14 @@ describe('sluice list', () => {
     expect(lines[2]).toMatch(/^shop\/checkout +1\.42\.0 +✖ Rolled back +0 %/u);
   });
 
+  it('does not call rolled back what was refused before anything was changed', async () => {
+    const refused = new FakeSluice(aStatus({ ...aRolledBackStatus(), refused: true }));
+    const ran = await run(['list'], { client: refused });
+
+    expect(ran.out).toContain('Refused');
+    expect(ran.out).not.toContain('Rolled back');
+  });
+
   it('is cut to a terminal, and whole elsewhere', async () => {
     const narrow = await run(['list'], { client, tty: 60 });
     const piped = await run(['list'], { client, env: { COLUMNS: '60' } });

@@ -71,6 +71,13 @@ describe("a release's message", () => {
     expect(textOf(renderMessage(statusOf({ phase })).blocks)).toContain(expected);
   });
 
+  it('does not call rolled back what was refused before anything was changed', () => {
+    const { text, blocks } = renderMessage(statusOf({ phase: 'rolledBack', outcome: 'rolledBack', refused: true }));
+
+    expect(text).toMatch(/: refused, nothing was changed$/);
+    expect(textOf(blocks)).toContain('✖ *refused, nothing was changed*');
+  });
+
   it('says that metrics are made up', () => {
     const { text, blocks } = renderMessage(
       statusOf({ simulated: true, version: { from: null, to: '1.4.2', artifact: null } }),

@@ -210,6 +210,13 @@ describe('the report of a release', () => {
     expect(page(aStatus({ measurements: [], steps: [], events: [] })).text()).toContain('In progress');
   });
 
+  it('does not call rolled back what was refused before anything was changed', () => {
+    const text = page(aStatus({ phase: 'rolledBack', outcome: 'rolledBack', refused: true })).text();
+
+    expect(text).toContain('Refused before anything was changed');
+    expect(text).not.toContain('Rolled back');
+  });
+
   it('is the same for the same release', () => {
     expect(renderReleaseReport(aLongStatus(), NOW)).toBe(renderReleaseReport(aLongStatus(), NOW));
   });

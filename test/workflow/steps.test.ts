@@ -3,6 +3,7 @@ import { EARLY_MS } from '../../src/analysis/soak-course';
 import { refuseStale, withFence } from '../../src/traffic/fence';
 import { ACTIVITY_FAILURES } from '../../src/workflows/activity-types';
 import type { MeasureInput } from '../../src/workflows/activity-types';
+import { REFUSED_MEMO } from '../../src/workflows/api';
 import type { ReleaseStatus } from '../../src/workflows/api';
 import { FLAG_PLAN } from '../targets/flag-plan';
 import { failure, FakeWorld } from './fake-world';
@@ -227,6 +228,9 @@ describe.each(faults)('when %s fails', (_, inject, compensations) => {
       expect(status.steps.filter((step) => step.state === 'failed')).toHaveLength(1);
       const words = compensations.length === 0 ? /^Refused before anything was changed: / : /^Rolled back to v1: /;
       expect(result.reason).toMatch(words);
+      // Lists tell it by the memo.
+      const refused = compensations.length === 0 ? true : undefined;
+      expect([status.refused, (await handle.describe()).memo?.[REFUSED_MEMO]]).toEqual([refused, refused]);
       const begun = status.events.find((event) => event.type === 'rollbackStarted')?.message;
       expect(begun).toMatch(compensations.length === 0 ? /nothing was changed yet\.$/ : /^Rolling back to v1: /);
     });

@@ -61,9 +61,9 @@ export function addListCommand(registry: Registry): void {
     });
 }
 
-function stateOf({ phase, outcome, simulated }: ReleaseSummary, mark: Glyphs): string {
+function stateOf({ phase, simulated, ...ended }: ReleaseSummary, mark: Glyphs): string {
   if (phase === 'queued') return `${mark.todo} Queued`;
-  const { symbol, word } = phaseLook({ phase, outcome }, mark);
+  const { symbol, word } = phaseLook({ phase, ...ended }, mark);
   return `${symbol} ${word}${simulated === true ? ' [simulated]' : ''}`;
 }
 
