@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { ServiceRef } from '../client/client-types';
 import { ReleaseError } from '../errors';
 import { BOUNDS, DEFAULTS } from '../spec/defaults';
+import { isSameImage } from '../spec/image-reference';
 import type { KubernetesTargetPlan, Plan, TrackName } from '../spec/plan-types';
 import type { ShortWish } from '../spec/short-plans';
 import type { ServiceLook, TrackLook } from '../targets/kubernetes/service-look';
@@ -181,12 +182,6 @@ function versionFor(seen: ServiceLook, target: KubernetesTargetPlan, wish: Short
     throw new ReleaseError('conflict', `Both colours run ${version}; there is nothing to switch.`);
   }
   return version;
-}
-
-/** By digest where both have one: two tags may stand for the same. */
-function isSameImage(one: string, other: string): boolean {
-  const [digest, otherDigest] = [one.split('@')[1], other.split('@')[1]];
-  return digest !== undefined && otherDigest !== undefined ? digest === otherDigest : one === other;
 }
 
 function trackOf(seen: ServiceLook, target: KubernetesTargetPlan, wish: ShortWish): TrackLook {

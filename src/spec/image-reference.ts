@@ -55,6 +55,13 @@ export function parseImage(image: string): ImageReference | ImageRefusal {
   return { kind: 'image', name, host: hasHost ? first : null, path: path.join('/'), tag, digest };
 }
 
+/** The same bytes from the same place: by digest where both have one, whatever their tags; else letter by letter. */
+export function isSameImage(one: string, other: string): boolean {
+  const [first, second] = [parseImage(one), parseImage(other)];
+  if (first.kind === 'refused' || second.kind === 'refused' || first.digest === null) return one === other;
+  return first.name === second.name && first.digest === second.digest;
+}
+
 function refused(reason: string): ImageRefusal {
   return { kind: 'refused', reason };
 }

@@ -366,8 +366,8 @@ export interface ReleaseState {
   uncertainWeight: boolean;
   /** See `ReleaseStatus`; absent in a state of an older worker, too. */
   refused?: true;
-  /** That weight, or the last one that was asked for; absent in a state of an older worker. */
-  unansweredWeight?: number;
+  /** That weight, where a person has asked for less than there was. */
+  loweringTo?: number;
   /** Foreign edits found since the weight last changed. */
   foreignEdits: number;
   /** Of the routing at this weight: the most evidence against it, and whether that was told. */

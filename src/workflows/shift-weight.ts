@@ -19,13 +19,13 @@ export async function shiftWeight(
   enter(run, phase);
   const before = state.weight;
   state.uncertainWeight = true;
-  state.unansweredWeight = weight;
+  if (actor !== SLUICE && weight < before) state.loweringTo = weight;
+  else delete state.loweringTo;
   run.shifting = `The change to ${weight} %`;
   const { sentence } = await setWeight.executeWithOptions(
     { summary: `weight ${before} % → ${weight} %`, ...podTimeouts(run.plan) },
     [{ ...targetRef(run), fence: nextFence(run), weight, previousWeight: before, match: state.match }],
   );
-  state.uncertainWeight = false;
   setIn(state, weight);
   record(run, 'weightChanged', `Weight ${before} % → ${weight} %. ${sentence}`, { actor, step: state.step });
   publishAttributes(run);
@@ -33,6 +33,7 @@ export async function shiftWeight(
 
 /** A weight that is in force by now: what was known of the one before says nothing of it. */
 function setIn(state: ReleaseState, weight: number): void {
+  isCertain(state);
   state.weight = weight;
   state.weightSince = Date.now();
   state.observedShare = null;
@@ -41,23 +42,37 @@ function setIn(state: ReleaseState, weight: number): void {
   state.routing = { highest: 0, told: false };
 }
 
+/** The weight that the state has is in force, or was put into force. */
+export function isCertain(state: ReleaseState): void {
+  state.uncertainWeight = false;
+  delete state.loweringTo;
+}
+
+/** A person has asked for less, and nobody has answered: no look may put the weight back to what it was before. */
+export function isLowering({ uncertainWeight, loweringTo, weight }: ReleaseState): boolean {
+  return uncertainWeight && loweringTo !== undefined && loweringTo < weight;
+}
+
 /**
  * While the release is held after a weight change that was not answered: puts the last weight known back into force, or
- * the one that was asked for where that is lower, because nobody held asks for more traffic than somebody has asked for.
- * Its fence keeps a late write of the failed attempts from raising the weight of a release that is held.
+ * the lower one that a person has asked for. Its fence keeps a late write of the failed attempts from raising the weight
+ * of a release that is held. Less is tried for a minute at a time, and not for as long as pods may take: the canary keeps
+ * what it has meanwhile, and is to be watched.
  */
 export async function settleWeight(run: Run): Promise<void> {
   const { state } = run;
-  const { weight: last, unansweredWeight: asked = last } = state;
-  const weight = asked < last && patched('lowering-stays') ? asked : last;
+  const { weight: last, loweringTo = last } = state;
+  const lowers = isLowering(state) && patched('lowering-stays');
+  const weight = lowers ? loweringTo : last;
+  const timeouts = lowers ? {} : podTimeouts(run.plan);
   try {
-    await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %`, ...podTimeouts(run.plan) }, [
+    await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %`, ...timeouts }, [
       { ...targetRef(run), fence: nextFence(run), weight, previousWeight: last, match: state.match },
     ]);
-    state.uncertainWeight = false;
-    if (weight !== last) setIn(state, weight);
+    if (lowers) setIn(state, weight);
+    else isCertain(state);
     record(run, 'weightChanged', `The weight is held at ${weight} %.`, { step: state.step });
-    if (weight !== last) publishAttributes(run);
+    if (lowers) publishAttributes(run);
   } catch (error) {
     if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
     const { type, message } = causeOf(error);

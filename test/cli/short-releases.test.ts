@@ -302,12 +302,12 @@ describe('sluice traffic and sluice promote without a release in progress', () =
 
     await sluice(['promote', 'shop/checkout', '-f', fileOf('canary'), '--yes'], client);
 
-    expect(client.plans[0]?.version).toBe(`localhost:5000/checkout@${DIGEST}`);
+    expect(client.plans[0]?.version).toBe(`localhost:5000/checkout:1.42.0@${DIGEST}`);
   });
 
   it.each([
     [100, 'localhost:5000/checkout:1.42.0'],
-    [0, `localhost:5000/checkout@${DIGEST}`],
+    [0, `localhost:5000/checkout:1.42.0@${DIGEST}`],
   ])('of a canary with %s %% of the traffic and no registry to ask take %s', async (weight, version) => {
     putCanaryShop({ image: 'localhost:5000/checkout:1.42.0' }, weight);
     const containerStatuses = [{ name: 'web', imageID: `localhost:5000/checkout@${DIGEST}` }];

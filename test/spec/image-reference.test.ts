@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { parseImage } from '../../src/spec/image-reference';
+import { isSameImage, parseImage } from '../../src/spec/image-reference';
 
 const digest = `sha256:${'0a'.repeat(32)}`;
 
@@ -68,5 +68,23 @@ describe('an image reference', () => {
         expect([url.username, url.search, url.hash]).toEqual(['', '', '']);
       }),
     );
+  });
+});
+
+describe('two references', () => {
+  const [one, other] = [`sha256:${'1b'.repeat(32)}`, `sha256:${'2c'.repeat(32)}`];
+
+  it.each([
+    ['a/b:v1', 'a/b:v1', true],
+    ['a/b:v1', 'a/b:v2', false],
+    [`a/b:v1@${one}`, `a/b:v2@${one}`, true],
+    [`a/b@${one}`, `a/b:v2@${one}`, true],
+    [`a/b:v1@${one}`, `a/b:v1@${other}`, false],
+    // The same bytes of another registry are pulled from there.
+    [`old.test/b:v1@${one}`, `new.test/b:v1@${one}`, false],
+    ['a/b:v1', `a/b:v1@${one}`, false],
+    ['no image', 'no image', true],
+  ])('%s and %s are one image: %s', (first, second, same) => {
+    expect([isSameImage(first, second), isSameImage(second, first)]).toEqual([same, same]);
   });
 });

@@ -362,6 +362,38 @@ describe('a lower weight by hand whose write was never answered', () => {
       expect(world.allOld).toBe(true);
     });
   });
+
+  it('is not taken back by a look while it cannot be held either', async () => {
+    const world = new FakeWorld();
+    let isAway = true;
+    // Written each time, and never answered.
+    world.on('setWeight', (input) => {
+      const asked = input as Parameters<FakeWorld['activities']['setWeight']>[0];
+      if (asked.weight !== 5 || !isAway) return;
+      world.weight = 5;
+      throw failure(ACTIVITY_FAILURES.unsupported, 'no answer');
+    });
+
+    await time.run(world, async (room) => {
+      const handle = await time.startRelease(room, shortPlan({ onFailure: 'pause' }));
+      await time.until(handle, (s) => s.phase === 'soaking' && s.weight === 25);
+      await send(handle, 'setWeight', { weight: 5 });
+      const uncertain = await time.until(handle, (s) => s.events.some((e) => e.type === 'weightUncertain'));
+      const looks = world.count('measure');
+      await time.env.sleep(97_321);
+      await time.quiet(handle);
+
+      expect(uncertain.events.at(-1)?.message).toBe('It is not certain that the weight is at 5 %: no answer');
+      expect(world.count('measure')).toBeGreaterThan(looks);
+      expect(world.weight).toBe(5);
+      isAway = false;
+      const held = await time.until(handle, (s) => s.weight === 5);
+      expect(held.events.map((e) => e.type)).not.toContain('foreignEdit');
+      await send(handle, 'rollback');
+      await handle.result();
+      expect(world.allOld).toBe(true);
+    });
+  });
 });
 
 describe('a weight that can be neither changed nor held', () => {

@@ -70,11 +70,9 @@ export function lookAtService(cluster: Cluster, plan: KubernetesTargetPlan, sign
   return asTargetFailure(() => (plan.strategy === 'blueGreen' ? lookAtColours(asked) : lookAtCanary(asked)));
 }
 
-/** What a release of that track would be of: by its digest where that is known. */
+/** What a release of that track would be of: by its digest, too, where that is known. */
 export function imageToRelease({ image, digest }: TrackRuns): string {
-  if (digest === null || image.includes('@')) return image;
-  const tag = image.lastIndexOf(':');
-  return `${tag > image.lastIndexOf('/') ? image.slice(0, tag) : image}@${digest}`;
+  return digest === null || image.includes('@') ? image : `${image}@${digest}`;
 }
 
 interface Asked {

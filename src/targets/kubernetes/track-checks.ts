@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isSameImage } from '../../spec/image-reference';
 import type { KubernetesTargetPlan, TrafficPlan } from '../../spec/plan-types';
 import { compareFences } from '../../traffic/fence';
 import { refOf, rewrite } from '../../traffic/held-object';
@@ -76,6 +77,14 @@ export async function prepareRelease(
     'invalidTarget',
     `The worker lacks permissions: ${missing.join('; ')}. \`sluice rbac\` prints the Role it needs.`,
   );
+}
+
+/**
+ * The image as a track has it, where that is the same by its digest: another tag beside it (a repeated release, a stable
+ * version that was promoted without one) makes no other version, and no pods anew.
+ */
+export function asItRuns(artifact: string, tracks: readonly (string | null)[]): string {
+  return tracks.find((image) => image !== null && isSameImage(image, artifact)) ?? artifact;
 }
 
 /** A track's Service is called like the user's with a suffix, which must fit, too. */

@@ -70,23 +70,26 @@ const SHARED_ANNOTATIONS: readonly string[] = [
   'traefik.ingress.kubernetes.io/service.',
 ];
 
-/** By it Prometheus finds pods through their Service; those of a colour are found through the one that has the traffic. */
+/** By it Prometheus finds pods through their Service. */
 const SCRAPED = 'prometheus.io/';
 
 function sharedAnnotations(
   { metadata: { annotations = {} } }: KubernetesObject,
-  { track }: Pick<TrackMake, 'track'>,
+  { isScraped }: Pick<ServiceMake, 'isScraped'>,
 ): Pick<KubernetesObject['metadata'], 'annotations'> {
-  const prefixes = track === 'canary' ? [...SHARED_ANNOTATIONS, SCRAPED] : SHARED_ANNOTATIONS;
+  const prefixes = isScraped ? [...SHARED_ANNOTATIONS, SCRAPED] : SHARED_ANNOTATIONS;
   const shared = Object.entries(annotations).filter(([key]) => prefixes.some((one) => key.startsWith(one)));
   return shared.length === 0 ? {} : { annotations: Object.fromEntries(shared) };
 }
 
+type ServiceMake = Pick<TrackMake, 'name' | 'service' | 'release' | 'track' | 'fence'> & {
+  readonly selector: Labels;
+  /** Users reach its pods by it, so that they are found by it, too: not the preview of a colour that is switched to. */
+  readonly isScraped: boolean;
+};
+
 /** A track's own Service: stable's ports over the track's pods, spoken to as stable's is. */
-export function trackService(
-  stable: KubernetesObject,
-  make: Pick<TrackMake, 'name' | 'service' | 'release' | 'track' | 'fence'> & { readonly selector: Labels },
-): KubernetesObject {
+export function trackService(stable: KubernetesObject, make: ServiceMake): KubernetesObject {
   const { ports = [], ...spec } = stable['spec'] as { ports?: readonly Record<string, unknown>[] } & Record<
     string,
     unknown

@@ -57,10 +57,17 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
   afterEach(() => controller.stop());
   afterAll(() => cluster.close());
 
-  const targetOf = (changes: Parameters<typeof targetPlan>[0] = {}, through = cluster): Target =>
+  const targetOf = (
+    changes: Parameters<typeof targetPlan>[0] = {},
+    through = cluster,
+    deps: Partial<Parameters<typeof createCanaryTarget>[1]> = {},
+  ): Target =>
     createCanaryTarget(
       targetPlan({ namespace, traffic: { kind: 'traefik', traefikService: 'checkout-split' }, ...changes }),
-      { cluster: through, resolve: async (image) => `${image}@resolved`, gatewaysHear: () => Promise.resolve() },
+      {
+        ...{ cluster: through, resolve: async (image) => `${image}@resolved`, gatewaysHear: () => Promise.resolve() },
+        ...deps,
+      },
     );
 
   function shop(): KubernetesObject[] {
@@ -170,6 +177,35 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       artifact: `${V2}@resolved`,
     });
     expect(await find('Deployment', 'checkout-canary')).toBeNull();
+  });
+
+  it.each([
+    ['another tag', `${V1}@sha256:${'a1'.repeat(32)}`],
+    ['none', `${V1.split(':')[0] ?? ''}@sha256:${'a1'.repeat(32)}`],
+  ])('knows the version that runs by its digest, where that has %s beside it', async (_, running) => {
+    const containers = [{ name: 'web', image: running }];
+    const patch = { spec: { template: { spec: { containers } } } };
+    await cluster.patch(deployment('checkout'), { type: 'merge', patch }, { signal });
+    const resolve = (image: string): Promise<string> => Promise.resolve(`${image}@sha256:${'a1'.repeat(32)}`);
+    const seen = await targetOf({ resolveImage: 'registry' }, cluster, { resolve }).observe({ version: V2, signal });
+
+    // The release ends at once, and no pod is made anew for the same bytes.
+    expect(seen).toMatchObject({ stableVersion: running, artifact: running });
+  });
+
+  it('lets gateways hear of the first pods, also where they came with the first share', async () => {
+    const heard = jest.fn(() => Promise.resolve());
+    const told = targetOf({}, cluster, { gatewaysHear: heard });
+    await told.deploy(write(1));
+    const first = heard.mock.calls.length;
+    // While a person decides at weight 0 nobody looks.
+    await cluster.delete(deployment('checkout-canary'), { signal });
+    await told.setWeight(shift(2, 25, 0));
+    const again = heard.mock.calls.length;
+    await told.setWeight(shift(3, 50, 25));
+
+    expect([first, again, heard.mock.calls.length]).toEqual([1, 2, 2]);
+    expect(await weights()).toEqual({ checkout: 50, 'checkout-canary': 50 });
   });
 
   it('goes from deploy to promotion: pods before traffic, and all-new with nothing left over at the end', async () => {

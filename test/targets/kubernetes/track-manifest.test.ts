@@ -31,7 +31,7 @@ describe("a track's own Service", () => {
   it('has all of stable’s ports, with what they speak, and neither their ports of the nodes nor its address', () => {
     const selector = { app: 'checkout', 'sluice.dev/track': 'canary' };
 
-    const service = trackService(STABLE, { ...MAKE, selector });
+    const service = trackService(STABLE, { ...MAKE, selector, isScraped: true });
 
     expect(service['spec']).toEqual({ ports: [HTTP, GRPC], selector });
   });
@@ -45,13 +45,13 @@ describe("a track's own Service", () => {
     };
     const stable = { ...STABLE, metadata: { ...STABLE.metadata, annotations: { ...shared, ...own } } };
 
-    const annotationsOf = (track: string): unknown =>
-      trackService(stable, { ...MAKE, track, selector: { app: 'checkout' } }).metadata.annotations;
+    const annotationsOf = (isScraped: boolean): unknown =>
+      trackService(stable, { ...MAKE, isScraped, selector: { app: 'checkout' } }).metadata.annotations;
 
     const fence = { 'sluice.dev/fence': JSON.stringify(MAKE.fence) };
-    expect(annotationsOf('canary')).toEqual({ ...shared, ...fence });
-    // The pods of a colour are scraped by the Service that has the traffic, and once is enough.
+    expect(annotationsOf(true)).toEqual({ ...shared, ...fence });
+    // The pods of a colour that is switched to are scraped by the Service that has the traffic, and once is enough.
     const { 'prometheus.io/scrape': _, ...spoken } = shared;
-    expect(annotationsOf('green')).toEqual({ ...spoken, ...fence });
+    expect(annotationsOf(false)).toEqual({ ...spoken, ...fence });
   });
 });

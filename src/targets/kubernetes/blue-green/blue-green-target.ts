@@ -51,6 +51,7 @@ import {
   failureOfPods,
   isMore,
   keepUntilFollowed,
+  asItRuns,
   letGatewaysHear,
   lacksPods,
   noteAdmitted,
@@ -131,7 +132,7 @@ class BlueGreenTarget implements Target {
         canaryVersion: next.view !== null && next.view.replicas > 0 ? imageIn(next.view, container.name) : null,
         weight: routing?.weight ?? 0,
         idle: next.colour,
-        artifact,
+        artifact: asItRuns(artifact, [container.image]),
       };
     });
   }
@@ -491,6 +492,8 @@ class BlueGreenTarget implements Target {
       track: side.colour,
       fence,
       selector: side.selector,
+      // Before the switch its share comes by the preview; the Service that is scraped has the other colour's pods.
+      isScraped: this.#plan.traffic.kind !== 'serviceSelector',
     });
     const ref = serviceRef(this.#plan.namespace, side.preview);
     const live = await this.#cluster.find(ref, { signal: write.signal });
@@ -653,6 +656,7 @@ class BlueGreenTarget implements Target {
       const wait = { needed, complete: isEdited, timeoutMs: PODS_MS, signal, justChanged: isEdited };
       // A note that does not say the template may not say either what admission makes of the image.
       await waitUntilReady(this.#cluster, at, isEdited && given.template !== null ? { ...wait, refuse } : wait);
+      if ((next.view?.availableReplicas ?? 0) === 0) await letGatewaysHear(this.#deps, this.#plan.traffic, signal);
     }
     const goesDown = write.weight < write.previousWeight || !pair.serving.includes(old);
     if (goesDown) refuseWithoutPods(there(old), 100 - write.weight);

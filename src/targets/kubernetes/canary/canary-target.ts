@@ -58,6 +58,7 @@ import {
   failureOfPods,
   isMore,
   keepUntilFollowed,
+  asItRuns,
   letGatewaysHear,
   noteAdmitted,
   PODS_MS,
@@ -155,11 +156,12 @@ class CanaryTarget implements Target {
       // Found here, it is said before anything is changed.
       if (canaryObject !== null) refuseOtherSelector(canaryObject, canarySelector(stable, labels));
       const carried = await this.#carriers.alone(tracks, signal);
+      const serving = canary !== null && canary.replicas > 0 ? imageIn(canary, container.name) : null;
       return {
         stableVersion: none ? null : container.image,
-        canaryVersion: canary !== null && canary.replicas > 0 ? imageIn(canary, container.name) : null,
+        canaryVersion: serving,
         weight: routing.weight ?? 0,
-        artifact,
+        artifact: asItRuns(artifact, [container.image, ...(carried === null ? [] : [serving])]),
         ...(carried === null ? {} : { onlyCanary: carried.why }),
         ...this.#reach(tracks, weights),
       };
@@ -674,6 +676,7 @@ class CanaryTarget implements Target {
       signal,
       justChanged: more || tracks.canary === null,
     });
+    if ((tracks.canary?.availableReplicas ?? 0) === 0) await letGatewaysHear(this.#deps, this.#plan.traffic, signal);
     return anew;
   }
 
@@ -817,7 +820,8 @@ class CanaryTarget implements Target {
       refuseOtherPods(live, selector, podsOf(tracks, selector));
       return live;
     };
-    const make = { name, service: this.#plan.serviceName, track: 'canary', release: fence.release, fence, selector };
+    const { serviceName: service } = this.#plan;
+    const make = { name, service, track: 'canary', release: fence.release, fence, selector, isScraped: true };
     await ensureUnlessLate(this.#cluster, tracks.traffic, trackService(tracks.service, make), write, adopt);
   }
 
