@@ -35,7 +35,8 @@ export async function lookAtRouting(
   input: MeasureInput,
   { dealing, ...how }: Looking,
 ): Promise<RoutingReport | null> {
-  const { analysis, weight, subject, match } = input;
+  const { analysis, weight, subject, match, unsettled = false } = input;
+  if (unsettled) return null;
   const share = (dealing?.share ?? weight) / 100;
   if ((analysis.routingCheck ?? 'off') === 'off' || subject !== 'canary' || !(share > 0 && share < 1)) return null;
   const before = input.routing ?? null;

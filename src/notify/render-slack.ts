@@ -32,7 +32,13 @@ const PHASES: Record<Phase, { readonly icon: string; readonly word: string }> = 
   failed: { icon: '✖', word: 'failed: a person is needed' },
 };
 
-const REFUSED = { icon: '✖', word: 'refused, nothing was changed' };
+interface News {
+  readonly icon: string;
+  readonly word: string;
+  readonly loud?: true;
+}
+
+const REFUSED: News = { icon: '✖', word: 'refused, nothing was changed' };
 
 const STEPS: Record<StepState, string> = { pending: '•', running: '◌', passed: '✔', failed: '✖', skipped: '–' };
 
@@ -40,7 +46,7 @@ const STEPS: Record<StepState, string> = { pending: '•', running: '◌', passe
  * Events that are told in the thread, with their words. All others only show in the edited message. `loud`: also
  * shown in the channel, because somebody has to act.
  */
-const NEWS: Partial<Record<EventType, { readonly icon: string; readonly word: string; readonly loud?: true }>> = {
+const NEWS: Partial<Record<EventType, News>> = {
   approvalRequested: { icon: '✋', word: 'approval requested', loud: true },
   approved: { icon: '✔', word: 'approved' },
   rejected: { icon: '✖', word: 'rejected' },
@@ -78,8 +84,13 @@ export function renderMessage(status: ReleaseStatus): SlackMessage {
 }
 
 /** A reply in the release's thread; null for an event that is no news. */
-export function renderNews(event: ReleaseEvent): (SlackMessage & { readonly loud: boolean }) | null {
-  const news = NEWS[event.type];
+export function renderNews(
+  event: ReleaseEvent,
+  { refused }: Pick<ReleaseStatus, 'refused'> = {},
+): (SlackMessage & { readonly loud: boolean }) | null {
+  // Nothing was changed then, so that there is no way back to tell of.
+  if (refused === true && event.type === 'rollbackStarted') return null;
+  const news = refused === true && event.type === 'rolledBack' ? REFUSED : NEWS[event.type];
   if (news === undefined) return null;
   const lines = [`${news.icon} *${news.word}*: ${slackText(event.message)}`];
   const evidence = event.evidence === undefined ? '' : slackText(event.evidence.sentence, 1_000);

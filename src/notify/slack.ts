@@ -113,7 +113,7 @@ async function edit(client: WebClient, handle: SlackHandle, status: ReleaseStatu
 
 async function tellNews(client: WebClient, handle: SlackHandle, { status, news }: NotifySlackInput): Promise<void> {
   const replies = news.flatMap((event) => {
-    const message = renderNews(event);
+    const message = renderNews(event, status);
     return message === null ? [] : [{ event, message }];
   });
   const [first] = replies;

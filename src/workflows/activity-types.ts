@@ -109,6 +109,8 @@ export interface MeasureInput extends TargetRef, Routing {
   readonly evidence?: EvidenceState | null;
   /** False: the weight is left alone, whatever it is; true unless told. */
   readonly reassert?: boolean;
+  /** The weight is a lower one that was asked for and not answered: what was delivered since says nothing of the router. */
+  readonly unsettled?: true;
   /** Of a soak with Kayenta's judge; absent anywhere else. */
   readonly kayenta?: KayentaQuestion;
 }

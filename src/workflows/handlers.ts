@@ -322,6 +322,8 @@ function resume(run: Run, actor: Actor, reason: string | undefined): void {
   const afterFailure = state.paused.cause === 'failure';
   state.paused = null;
   state.guardJudge = null;
+  // The plan goes on from the weight that is known.
+  delete state.loweringTo;
   const sentence = withReason(`Resumed by ${actor.name}`, reason);
   if (!afterFailure || state.evidence === undefined) {
     record(run, 'resumed', sentence, { actor, step: state.step });

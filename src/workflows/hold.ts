@@ -5,7 +5,7 @@ import { takeReading } from './measure';
 import { enter, record, SLUICE } from './run';
 import type { Run } from './run';
 import { StepFailure } from './step-failure';
-import { isLowering, settleWeight, shiftWeight } from './shift-weight';
+import { settleWeight, shiftWeight } from './shift-weight';
 
 /**
  * While a person is waited for, the canary under traffic is still watched, but not more often than this: a wait may
@@ -89,7 +89,7 @@ export async function guardedWait(
   const lookDue = watched && !awake && (until === null || Date.now() < until);
   if (!lookDue) return;
   const heldAfterFailure = state.paused?.cause === 'failure';
-  const reading = await takeReading(run, state.guardJudge, isLowering(state) ? { reassert: false } : {});
+  const reading = await takeReading(run, state.guardJudge);
   // Woken meanwhile: what comes next begins with a memory of its own.
   if (!woken()) state.guardJudge = reading.judge;
   // After a failure the memory is one of failures, and a resume during this very look is not to be undone by it.

@@ -8,6 +8,7 @@ import type { KayentaQuestion, MeasureResult } from './activity-types';
 import type { Fence, Measurement } from './api';
 import { keepMeasurement, markStep, nextFence, record, targetRef } from './run';
 import type { Run } from './run';
+import { isLowering } from './shift-weight';
 import { causeOf, StepFailure, toStepFailure } from './step-failure';
 
 /** What the workflow goes by after one look. */
@@ -53,15 +54,18 @@ export async function takeReading(
   const { state, plan } = run;
   const at = Date.now();
   const known = state.evidence ?? null;
+  // A look tries it, too: putting the higher weight back would be against a person's word.
+  const unsettled = isLowering(state);
+  const asked = unsettled ? (state.loweringTo ?? state.weight) : state.weight;
   try {
-    const result = await measure.executeWithOptions({ summary: `measure at ${state.weight} %` }, [
+    const result = await measure.executeWithOptions({ summary: `measure at ${asked} %` }, [
       {
         ...targetRef(run),
         fence,
         match: state.match,
         subject,
         stableVersion: alone ? null : state.stableVersion,
-        weight: state.weight,
+        weight: asked,
         at,
         since: state.weightSince,
         step: state.step,
@@ -70,6 +74,7 @@ export async function takeReading(
         routing: { highest: state.routing.highest },
         evidence: known,
         ...(reassert ? {} : { reassert }),
+        ...(unsettled ? { unsettled } : {}),
         ...(kayenta === undefined ? {} : { kayenta }),
       },
     ]);
@@ -82,14 +87,16 @@ export async function takeReading(
       const isDropped = forgottenAt !== undefined && forgottenAt !== known?.forgottenAt;
       state.evidence = isDropped ? { ...result.evidence, forgottenAt } : result.evidence;
     }
-    for (const edit of result.foreignEdits) noteForeignEdit(run, edit);
+    // What is not as asked for is not known to be somebody else's doing then.
+    const foreignEdits = unsettled ? [] : result.foreignEdits;
+    for (const edit of foreignEdits) noteForeignEdit(run, edit);
     for (const edit of result.standing ?? []) noteStanding(run, edit);
     note(run, measurement);
     if (result.guardTripped !== null) {
       record(run, 'guardTripped', result.guardTripped, { step: state.step, evidence: measurement });
       throw new StepFailure(result.guardTripped, { final: 'rolledBack', evidence: measurement });
     }
-    const [edit] = result.foreignEdits;
+    const [edit] = foreignEdits;
     if (edit !== undefined && plan.target.kind === 'kubernetes' && plan.target.onForeignEdit === 'rollback') {
       throw new StepFailure(`Somebody else changed what the release holds: ${edit}`, {
         final: 'rolledBack',

@@ -371,6 +371,7 @@ describe('the routing, looked at beside the metrics', () => {
     ['at 0 %', { plan: warn, weight: 0 }],
     ['at 100 %', { plan: warn, weight: 100 }],
     ['of the new stable pods, which are the same version', { plan: warn, subject: 'stable' }],
+    ['of a lower weight that nobody has answered', { plan: warn, unsettled: true }],
   ])('%s is not looked at', async (_, more) => {
     const all = world();
 

@@ -76,6 +76,10 @@ describe("a release's message", () => {
 
     expect(text).toMatch(/: refused, nothing was changed$/);
     expect(textOf(blocks)).toContain('✖ *refused, nothing was changed*');
+    expect(renderNews(eventOf(1, 'rollbackStarted'), { refused: true })).toBeNull();
+    expect(renderNews(eventOf(2, 'rolledBack'), { refused: true })?.text).toMatch(
+      /^✖ \*refused, nothing was changed\*: /,
+    );
   });
 
   it('says that metrics are made up', () => {

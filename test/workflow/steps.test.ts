@@ -386,6 +386,11 @@ describe('a lower weight by hand whose write was never answered', () => {
       expect(uncertain.events.at(-1)?.message).toBe('It is not certain that the weight is at 5 %: no answer');
       expect(world.count('measure')).toBeGreaterThan(looks);
       expect(world.weight).toBe(5);
+      // It tries that, too, and holds nothing against the router.
+      expect(world.calls.findLast(({ activity }) => activity === 'measure')?.input).toMatchObject({
+        weight: 5,
+        unsettled: true,
+      });
       isAway = false;
       const held = await time.until(handle, (s) => s.weight === 5);
       expect(held.events.map((e) => e.type)).not.toContain('foreignEdit');

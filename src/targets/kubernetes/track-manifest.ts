@@ -71,7 +71,7 @@ const SHARED_ANNOTATIONS: readonly string[] = [
 ];
 
 /** By it Prometheus finds pods through their Service. */
-const SCRAPED = 'prometheus.io/';
+export const SCRAPED = 'prometheus.io/';
 
 function sharedAnnotations(
   { metadata: { annotations = {} } }: KubernetesObject,

@@ -15,7 +15,7 @@ import { copiesIn, withCopies, withOriginals } from './pod-config';
 import type { Copies, PodTemplate } from './pod-config';
 import { describe, OWNER_LABEL } from './tracks';
 import type { Labels } from './tracks';
-import { withImage } from './track-manifest';
+import { SCRAPED, withImage } from './track-manifest';
 import { KEPT_ANNOTATION, targetNoteOn, withoutTargetNote } from './target-note';
 
 /**
@@ -394,15 +394,20 @@ function hasLeft(object: KubernetesObject, fieldManager: string, fence: Fence): 
   return isHalfPromoted(object) || targetNoteOn(object) !== null || isOwned(object, fieldManager);
 }
 
-/** Gives back the fields of what a release made for good, without its note; an object of the user's own has none of them. */
+/**
+ * Gives back the fields of what a release made for good, without its note, and without that by which Prometheus finds pods:
+ * nobody gets a share by it any more. An object of the user's own has none of them.
+ */
 export async function giveBack(cluster: Cluster, ref: ObjectRef, write: WorkloadWrite): Promise<void> {
   const told = await cluster.find(ref, { signal: write.signal });
   const live = told ?? (await cluster.find(ref, { signal: write.signal, asked: true }));
   if (live === null || !isMade(live)) return;
-  if (live.metadata.annotations?.[KEPT_ANNOTATION] !== undefined) {
-    await rewrite(cluster, ref, write, (object) =>
-      annotate(withFence(object, write.fence), { [KEPT_ANNOTATION]: null }),
-    );
+  const passing = Object.keys(live.metadata.annotations ?? {}).filter(
+    (key) => key === KEPT_ANNOTATION || key.startsWith(SCRAPED),
+  );
+  if (passing.length > 0) {
+    const without = Object.fromEntries(passing.map((key) => [key, null]));
+    await rewrite(cluster, ref, write, (object) => annotate(withFence(object, write.fence), without));
   }
   await disown(cluster, ref, write);
 }

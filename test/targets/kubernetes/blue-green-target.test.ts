@@ -613,6 +613,31 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
       expect([await replicasOf('blue'), await replicasOf('green')]).toEqual([3, 0]);
     });
 
+    it('lets its pods be scraped by the preview for the time in which they get a share by it', async () => {
+      const annotations = { 'prometheus.io/scrape': 'true' };
+      await cluster.patch(
+        refOf('Service', 'checkout'),
+        { type: 'merge', patch: { metadata: { annotations } } },
+        { signal },
+      );
+      const scraped = async (): Promise<boolean[]> =>
+        Promise.all(
+          ['checkout-blue', 'checkout-green'].map(
+            async (name) => 'prometheus.io/scrape' in ((await find('Service', name))?.metadata.annotations ?? {}),
+          ),
+        );
+      await target.deploy(write(1));
+      const during = await scraped();
+      await target.setWeight(shift(2, 30, 0));
+      await target.setWeight(shift(3, 0, 30));
+      await target.removeCanary(write(4));
+
+      expect([during, await scraped()]).toEqual([
+        [false, true],
+        [false, false],
+      ]);
+    });
+
     it('a release that was ended between its switch and the end of its split is no burden to the next', async () => {
       await target.deploy(write(1));
       await target.setWeight(shift(2, 40, 0));

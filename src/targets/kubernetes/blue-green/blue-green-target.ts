@@ -493,7 +493,7 @@ class BlueGreenTarget implements Target {
       fence,
       selector: side.selector,
       // Before the switch its share comes by the preview; the Service that is scraped has the other colour's pods.
-      isScraped: this.#plan.traffic.kind !== 'serviceSelector',
+      isScraped: side === pair.next && this.#plan.traffic.kind !== 'serviceSelector',
     });
     const ref = serviceRef(this.#plan.namespace, side.preview);
     const live = await this.#cluster.find(ref, { signal: write.signal });

@@ -161,7 +161,11 @@ class CanaryTarget implements Target {
         stableVersion: none ? null : container.image,
         canaryVersion: serving,
         weight: routing.weight ?? 0,
-        artifact: asItRuns(artifact, [container.image, ...(carried === null ? [] : [serving])]),
+        // With copies of its own configuration the same image may be another version.
+        artifact:
+          this.#plan.config === 'snapshot'
+            ? artifact
+            : asItRuns(artifact, carried === null ? [container.image] : [serving, container.image]),
         ...(carried === null ? {} : { onlyCanary: carried.why }),
         ...this.#reach(tracks, weights),
       };
