@@ -5,6 +5,8 @@ import type { google } from '@temporalio/proto';
 /** Real time for which a wait may stand still before it is looked into: far above what a busy machine needs. */
 const PATIENCE_MS = 8_000;
 const LOOK_EVERY_MS = 1_000;
+/** An activity that is tried again forty times waits for the pump forty times. */
+const WAKE_EVERY_MS = 50;
 /** So many looks in a row that find nobody at work, because between two tasks nobody is for a moment. */
 const LOOKS = 3;
 
@@ -31,7 +33,7 @@ type Calls = Pick<
 export class ClockGuard {
   readonly #lock: Calls['lockTimeSkipping'];
   readonly #unlock: Calls['unlockTimeSkipping'];
-  readonly #timer: NodeJS.Timeout;
+  readonly #timers: readonly NodeJS.Timeout[];
   /** Waits for time that are under way. */
   #waits = 0;
   #since: { readonly real: number; readonly virtual: number } | null = null;
@@ -39,6 +41,7 @@ export class ClockGuard {
   #stoodMs = 0;
   #idleLooks = 0;
   #looking = false;
+  #waking = false;
   #freed = 0;
 
   constructor(private readonly env: TestWorkflowEnvironment) {
@@ -47,7 +50,10 @@ export class ClockGuard {
     this.#lock = calls.lockTimeSkipping.bind(calls);
     this.#unlock = calls.unlockTimeSkipping.bind(calls);
     this.#count(calls);
-    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY_MS).unref();
+    this.#timers = [
+      setInterval(() => void this.#wake(), WAKE_EVERY_MS).unref(),
+      setInterval(() => void this.#look(), LOOK_EVERY_MS).unref(),
+    ];
   }
 
   /** How many holds it has given back. */
@@ -56,7 +62,7 @@ export class ClockGuard {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   /** Every wait of the SDK's environment for time, `sleep` and `result`, goes through these three calls. */
@@ -97,14 +103,24 @@ export class ClockGuard {
     if (this.#waits === 0 || this.#looking) return;
     this.#looking = true;
     try {
-      await this.#lock({});
-      await this.#unlock({});
       await this.#lookCloser();
     } catch (error) {
-      // The server is being stopped under the look; anything else shows in the test, which asks the same server.
-      process.stderr.write(`clock guard: ${error instanceof Error ? error.message : String(error)}\n`);
+      tell(error);
     } finally {
       this.#looking = false;
+    }
+  }
+
+  async #wake(): Promise<void> {
+    if (this.#waits === 0 || this.#waking) return;
+    this.#waking = true;
+    try {
+      await this.#lock({});
+      await this.#unlock({});
+    } catch (error) {
+      tell(error);
+    } finally {
+      this.#waking = false;
     }
   }
 
@@ -141,6 +157,11 @@ export class ClockGuard {
     );
     return (await Promise.all(handles.map((handle) => isAtWork(handle)))).some(Boolean);
   }
+}
+
+/** The server is being stopped meanwhile; anything else shows in the test, which asks the same server. */
+function tell(error: unknown): void {
+  process.stderr.write(`clock guard: ${error instanceof Error ? error.message : String(error)}\n`);
 }
 
 interface Looked {
