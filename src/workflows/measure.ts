@@ -8,7 +8,7 @@ import type { KayentaQuestion, MeasureResult } from './activity-types';
 import type { Fence, Measurement } from './api';
 import { keepMeasurement, markStep, nextFence, record, targetRef } from './run';
 import type { Run } from './run';
-import { isLowering } from './shift-weight';
+import { weightAskedFor } from './shift-weight';
 import { causeOf, StepFailure, toStepFailure } from './step-failure';
 
 /** What the workflow goes by after one look. */
@@ -55,8 +55,8 @@ export async function takeReading(
   const at = Date.now();
   const known = state.evidence ?? null;
   // A look tries it, too: putting the higher weight back would be against a person's word.
-  const unsettled = isLowering(state);
-  const asked = unsettled ? (state.loweringTo ?? state.weight) : state.weight;
+  const asked = weightAskedFor(state);
+  const unsettled = asked < state.weight;
   try {
     const result = await measure.executeWithOptions({ summary: `measure at ${asked} %` }, [
       {

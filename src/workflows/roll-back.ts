@@ -8,7 +8,7 @@ import { continueAsNewIfDue } from './continue-as-new';
 import { switches } from './keep-old';
 import { drainUntil, endStep, enter, nextFence, publishAttributes, record, targetRef } from './run';
 import type { Run } from './run';
-import { isCertain } from './shift-weight';
+import { endUncertainty } from './shift-weight';
 import { causeOf } from './step-failure';
 import { isTakenBackDirectly } from './taken-back';
 import { dropWishes } from './wishes';
@@ -297,7 +297,7 @@ function done(run: Run, compensation: Compensation, sentence: string): void {
     state.weight = compensation.weight;
     // That was seen before; nobody looks any more.
     state.observedShare = null;
-    isCertain(state);
+    endUncertainty(state);
     state.weightSince = Date.now();
     publishAttributes(run);
   }

@@ -33,7 +33,7 @@ export async function shiftWeight(
 
 /** A weight that is in force by now: what was known of the one before says nothing of it. */
 function setIn(state: ReleaseState, weight: number): void {
-  isCertain(state);
+  endUncertainty(state);
   state.weight = weight;
   state.weightSince = Date.now();
   state.observedShare = null;
@@ -42,15 +42,18 @@ function setIn(state: ReleaseState, weight: number): void {
   state.routing = { highest: 0, told: false };
 }
 
-/** The weight that the state has is in force, or was put into force. */
-export function isCertain(state: ReleaseState): void {
+/** From here on the weight that the state has is the one in force. */
+export function endUncertainty(state: ReleaseState): void {
   state.uncertainWeight = false;
   delete state.loweringTo;
 }
 
-/** A person has asked for less, and nobody has answered: no look may put the weight back to what it was before. */
-export function isLowering({ uncertainWeight, loweringTo, weight }: ReleaseState): boolean {
-  return uncertainWeight && loweringTo !== undefined && loweringTo < weight;
+/**
+ * The weight that is to be in force: the last one known, or less where a person has asked for that and nobody has
+ * answered. No look may put the higher one back then.
+ */
+export function weightAskedFor({ uncertainWeight, loweringTo, weight }: ReleaseState): number {
+  return uncertainWeight ? Math.min(loweringTo ?? weight, weight) : weight;
 }
 
 /**
@@ -61,16 +64,16 @@ export function isLowering({ uncertainWeight, loweringTo, weight }: ReleaseState
  */
 export async function settleWeight(run: Run): Promise<void> {
   const { state } = run;
-  const { weight: last, loweringTo = last } = state;
-  const lowers = isLowering(state) && patched('lowering-stays');
-  const weight = lowers ? loweringTo : last;
+  const { weight: last } = state;
+  const lowers = weightAskedFor(state) < last && patched('lowering-stays');
+  const weight = lowers ? weightAskedFor(state) : last;
   const timeouts = lowers ? {} : podTimeouts(run.plan);
   try {
     await setWeight.executeWithOptions({ summary: `hold the weight at ${weight} %`, ...timeouts }, [
       { ...targetRef(run), fence: nextFence(run), weight, previousWeight: last, match: state.match },
     ]);
     if (lowers) setIn(state, weight);
-    else isCertain(state);
+    else endUncertainty(state);
     record(run, 'weightChanged', `The weight is held at ${weight} %.`, { step: state.step });
     if (lowers) publishAttributes(run);
   } catch (error) {

@@ -1,6 +1,8 @@
+import { ApplicationFailure } from '@temporalio/common';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import { FakeWorld } from './fake-world';
 import { shortPlan } from './plans';
-import { TimeSkipping } from './time-skipping';
+import { endLateTries, TimeSkipping } from './time-skipping';
 
 let time: TimeSkipping;
 beforeAll(async () => {
@@ -41,5 +43,25 @@ describe('the guard of the clock', () => {
       world.release();
       await handle.result();
     });
+  });
+});
+
+it.each([
+  ['is the last one where the time for all is over', 150_001, 150_000, true],
+  ['is made again within that time', 150_000, 150_000, false],
+  ['is made again where there is no such time', 150_001, 0, false],
+])('a try that fails %s', async (_, after, scheduleToCloseTimeoutMs, isLast) => {
+  const scheduledTimestampMs = 1_795_848_904_000;
+  const currentAttemptScheduledTimestampMs = scheduledTimestampMs + after;
+  const env = new MockActivityEnvironment(
+    { scheduledTimestampMs, scheduleToCloseTimeoutMs, currentAttemptScheduledTimestampMs },
+    { interceptors: [endLateTries] },
+  );
+  const failed = env.run(() => Promise.reject(ApplicationFailure.retryable('the cluster is away', 'Unreachable')));
+
+  await expect(failed).rejects.toMatchObject({
+    message: 'the cluster is away',
+    type: 'Unreachable',
+    nonRetryable: isLast,
   });
 });

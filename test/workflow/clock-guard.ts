@@ -40,8 +40,6 @@ export class ClockGuard {
   /** Real time of the sleeps before this one that took as long as they said. */
   #stoodMs = 0;
   #idleLooks = 0;
-  #looking = false;
-  #waking = false;
   #freed = 0;
 
   constructor(private readonly env: TestWorkflowEnvironment) {
@@ -51,8 +49,8 @@ export class ClockGuard {
     this.#unlock = calls.unlockTimeSkipping.bind(calls);
     this.#count(calls);
     this.#timers = [
-      setInterval(() => void this.#wake(), WAKE_EVERY_MS).unref(),
-      setInterval(() => void this.#look(), LOOK_EVERY_MS).unref(),
+      this.#whileWaiting(WAKE_EVERY_MS, () => this.#wake()),
+      this.#whileWaiting(LOOK_EVERY_MS, () => this.#look()),
     ];
   }
 
@@ -99,32 +97,30 @@ export class ClockGuard {
     this.#idleLooks = 0;
   }
 
-  async #look(): Promise<void> {
-    if (this.#waits === 0 || this.#looking) return;
-    this.#looking = true;
-    try {
-      await this.#lookCloser();
-    } catch (error) {
-      tell(error);
-    } finally {
-      this.#looking = false;
-    }
+  /** Does that again and again, one at a time. */
+  #whileWaiting(everyMs: number, act: () => Promise<void>): NodeJS.Timeout {
+    let isBusy = false;
+    const once = async (): Promise<void> => {
+      if (this.#waits === 0 || isBusy) return;
+      isBusy = true;
+      try {
+        await act();
+      } catch (error) {
+        // The server is being stopped meanwhile; anything else shows in the test, which asks the same server.
+        process.stderr.write(`clock guard: ${error instanceof Error ? error.message : String(error)}\n`);
+      } finally {
+        isBusy = false;
+      }
+    };
+    return setInterval(() => void once(), everyMs).unref();
   }
 
   async #wake(): Promise<void> {
-    if (this.#waits === 0 || this.#waking) return;
-    this.#waking = true;
-    try {
-      await this.#lock({});
-      await this.#unlock({});
-    } catch (error) {
-      tell(error);
-    } finally {
-      this.#waking = false;
-    }
+    await this.#lock({});
+    await this.#unlock({});
   }
 
-  async #lookCloser(): Promise<void> {
+  async #look(): Promise<void> {
     const now = { real: performance.now(), virtual: await this.env.currentTimeMs() };
     const since = (this.#since ??= now);
     const passed = now.real - since.real;
@@ -157,11 +153,6 @@ export class ClockGuard {
     );
     return (await Promise.all(handles.map((handle) => isAtWork(handle)))).some(Boolean);
   }
-}
-
-/** The server is being stopped meanwhile; anything else shows in the test, which asks the same server. */
-function tell(error: unknown): void {
-  process.stderr.write(`clock guard: ${error instanceof Error ? error.message : String(error)}\n`);
 }
 
 interface Looked {

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type {
   WorkflowHandle,
@@ -14,7 +13,7 @@ import {
 } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
-import type { WorkerOptions, WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import type { ActivityInterceptorsFactory, WorkerOptions, WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { isToBeAskedAgain } from '../../src/client/client-error';
 import { releaseStartOptions } from '../../src/workflows/start-options';
 import { releaseQueueWorkflowId, SEARCH_ATTRIBUTES } from '../../src/workflows/api';
@@ -181,6 +180,7 @@ export class TimeSkipping {
       defaultHeartbeatThrottleInterval: '20ms',
       // A defect in the workflow ends the run, loudly: a task that is retried for ever would freeze the clock.
       workflowFailureErrorTypes: { '*': ['Error'] },
+      interceptors: { activity: [endLateTries] },
       ...options,
     } as WorkerOptions);
   }
@@ -194,14 +194,14 @@ export class TimeSkipping {
       return world.activities;
     };
     return {
-      observe: (input) => inTime(worldOf(input.namespace).observe(input)),
-      deploy: (input) => inTime(worldOf(input.namespace).deploy(input)),
-      smokeTest: (input) => inTime(worldOf(input.namespace).smokeTest(input)),
-      setWeight: (input) => inTime(worldOf(input.namespace).setWeight(input)),
-      measure: (input) => inTime(worldOf(input.namespace).measure(input)),
-      promote: (input) => inTime(worldOf(input.namespace).promote(input)),
-      compensate: (input) => inTime(worldOf(input.namespace).compensate(input)),
-      notifySlack: (input) => inTime(worldOf(input.status.namespace).notifySlack(input)),
+      observe: (input) => worldOf(input.namespace).observe(input),
+      deploy: (input) => worldOf(input.namespace).deploy(input),
+      smokeTest: (input) => worldOf(input.namespace).smokeTest(input),
+      setWeight: (input) => worldOf(input.namespace).setWeight(input),
+      measure: (input) => worldOf(input.namespace).measure(input),
+      promote: (input) => worldOf(input.namespace).promote(input),
+      compensate: (input) => worldOf(input.namespace).compensate(input),
+      notifySlack: (input) => worldOf(input.status.namespace).notifySlack(input),
     };
   }
 
@@ -371,16 +371,20 @@ export async function refusalOf(sent: Promise<unknown>): Promise<{ type: string;
  * (`TestServiceRetryState.getBackoffIntervalInSeconds` of sdk-java takes no nanoseconds for no end). A try that begins
  * after that time is one that Temporal's own server does not make: its failure is the last.
  */
-async function inTime<T>(answer: Promise<T>): Promise<T> {
-  try {
-    return await answer;
-  } catch (error) {
-    const { scheduledTimestampMs, scheduleToCloseTimeoutMs, currentAttemptScheduledTimestampMs } = activityInfo();
-    const isLate = currentAttemptScheduledTimestampMs > scheduledTimestampMs + scheduleToCloseTimeoutMs;
-    if (!isLate || scheduleToCloseTimeoutMs === 0 || !(error instanceof ApplicationFailure)) throw error;
-    throw ApplicationFailure.nonRetryable(error.message, error.type);
-  }
-}
+export const endLateTries: ActivityInterceptorsFactory = ({ info }) => ({
+  inbound: {
+    execute: async (input, next) => {
+      try {
+        return await next(input);
+      } catch (error) {
+        const { scheduledTimestampMs, scheduleToCloseTimeoutMs, currentAttemptScheduledTimestampMs } = info;
+        const isLate = currentAttemptScheduledTimestampMs > scheduledTimestampMs + scheduleToCloseTimeoutMs;
+        if (!isLate || scheduleToCloseTimeoutMs === 0 || !(error instanceof ApplicationFailure)) throw error;
+        throw ApplicationFailure.nonRetryable(error.message, error.type);
+      }
+    },
+  },
+});
 
 let installed = false;
 let tasksLost = 0;
