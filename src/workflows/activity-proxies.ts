@@ -108,8 +108,8 @@ export function within(ms: number): { startToCloseTimeout: number; scheduleToClo
   return { startToCloseTimeout: ms + GRACE_MS, scheduleToCloseTimeout: ms + GRACE_MS };
 }
 
-/** After an outage of the API server a target moves no traffic until gateways are back at it, too: 90 s at most. */
-const AFTER_OUTAGE_MS = 90_000;
+/** After an outage of the API server a target moves no traffic until gateways are back at it, too: 130 s at most. */
+const AFTER_OUTAGE_MS = 130_000;
 
 /** The whole of a promotion, which makes no pods anew before that either. */
 export function promotionTimeouts({ target }: Plan, timeoutMs: number): ReturnType<typeof within> {

@@ -14,8 +14,10 @@ export interface Outages {
 /**
  * Notes tries as they end, and finds the outages in them. A gateway watches routes and pods each for itself, and comes
  * back to each in its own time: client-go waits 0.8 s after the first failed try and doubles that up to 30 s, each wait
- * lengthened by chance to twice as much at most. What it waits last is so no more than twice what it waited before, which
- * is the outage, and a minute at most. Then it lists, which may have to be done again, and has a configuration to write.
+ * lengthened by chance to twice as much at most. The wait that the server's return falls into is so no more than
+ * twice those before it, which are the outage, and a minute at most. What it tries then may be the watch of before: a
+ * server that began anew refuses that as too old, and there is another wait, twice as long, before it lists. Then it has
+ * a configuration to write.
  */
 export class ApiOutages implements Outages {
   readonly #now: () => number;

@@ -805,7 +805,7 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     outages.answered();
     const refused = await failureOf(blind.setWeight(shift(2, 100, 0)));
     const before = await selectorOf();
-    nowMs += 90_000;
+    nowMs += 130_000;
     await blind.setWeight(shift(2, 100, 0));
     const after = await selectorOf();
     outages.failed(nowMs);
@@ -815,17 +815,19 @@ describeWithApiServer('a pair of Deployments, blue and green, against a real API
     await blind.setWeight(shift(3, 0, 100));
     const kept = await failureOf(blind.removeCanary(write(4)));
     const replicas = await replicasOf('green');
-    nowMs += 90_000;
+    nowMs += 130_000;
     await blind.removeCanary(write(5));
 
     expect(refused).toMatchObject({
       kind: 'unreachable',
-      message: expect.stringMatching(/for another 90 s a gateway may not know the pods of .*checkout-green/) as string,
+      message: expect.stringMatching(/for another 130 s a gateway may not know the pods of .*checkout-green/) as string,
     });
     expect(before).toEqual({ app: 'checkout', color: 'blue' });
     expect(after).toEqual({ app: 'checkout', color: 'green' });
     expect(await selectorOf()).toEqual(before);
-    expect(kept.message).toMatch(/for another 90 s a gateway may still send to the pods of .*checkout-green, and they/);
+    expect(kept.message).toMatch(
+      /for another 130 s a gateway may still send to the pods of .*checkout-green, and they/,
+    );
     expect(replicas).toBe(3);
     expect(await replicasOf('green')).toBe(0);
   });

@@ -395,7 +395,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       outages.answered();
     };
     const follow = (): void => {
-      nowMs += 35_000;
+      nowMs += 70_000;
     };
 
     it('no new pods get traffic before a gateway is sure to know them; the way back waits for nobody', async () => {
@@ -413,7 +413,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
 
       expect(refused).toMatchObject({
         kind: 'unreachable',
-        message: `The API server was away; for another 35 s a gateway may not know the pods of Deployment ${namespace}/checkout-canary, and the traffic stays where it is until then.`,
+        message: `The API server was away; for another 70 s a gateway may not know the pods of Deployment ${namespace}/checkout-canary, and the traffic stays where it is until then.`,
       });
       expect(before).toEqual({ checkout: 100 });
       expect(after).toEqual({ checkout: 75, 'checkout-canary': 25 });
@@ -433,7 +433,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
         follow();
         await blind.setWeight(shift(4, weight, 100));
 
-        expect(refused.message).toMatch(/for another 35 s a gateway may not know the pods of Deployment .*\/checkout,/);
+        expect(refused.message).toMatch(/for another 70 s a gateway may not know the pods of Deployment .*\/checkout,/);
         expect(before).toEqual({ checkout: 0, 'checkout-canary': 100 });
         expect(await weights()).toEqual(weight === 0 ? { checkout: 100 } : { checkout: 50, 'checkout-canary': 50 });
       },
@@ -452,7 +452,7 @@ describeWithApiServer('a canary beside a Deployment, against a real API server',
       await blind.removeCanary(write(6));
 
       const kept = (name: string): string =>
-        `The API server was away; for another 35 s a gateway may still send to the pods of Deployment ${namespace}/${name}, and they stay until then.`;
+        `The API server was away; for another 70 s a gateway may still send to the pods of Deployment ${namespace}/${name}, and they stay until then.`;
       expect([promoted.kind, promoted.message]).toEqual(['unreachable', kept('checkout')]);
       expect(stable).toBe(V1);
       expect([removed.kind, removed.message]).toEqual(['unreachable', kept('checkout-canary')]);

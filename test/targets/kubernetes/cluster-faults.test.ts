@@ -627,7 +627,7 @@ describe('the outages that were seen', () => {
     ['a balancer without a server', (_request, response) => void response.writeHead(503).end('no healthy upstream')],
   ])('are those of %s', async (_name, fault) => {
     // From the first try to the answer five seconds have passed.
-    expect(await follow(four(fault))).toBe(20_000);
+    expect(await follow(four(fault))).toBe(40_000);
   });
 
   it('are told with when they began', async () => {
