@@ -1,5 +1,6 @@
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { RetryPolicy } from '@temporalio/common';
+import { LONGEST_AFTER_OUTAGE_MS } from '../spec/after-outage';
 import type { Plan } from '../spec/plan-types';
 import { NON_RETRYABLE } from './activity-types';
 import type { ReleaseActivities } from './activity-types';
@@ -108,21 +109,18 @@ export function within(ms: number): { startToCloseTimeout: number; scheduleToClo
   return { startToCloseTimeout: ms + GRACE_MS, scheduleToCloseTimeout: ms + GRACE_MS };
 }
 
-/** After an outage of the API server a target moves no traffic until gateways are back at it, too: 130 s at most. */
-const AFTER_OUTAGE_MS = 130_000;
-
-/** The whole of a promotion, which makes no pods anew before that either. */
+/** The whole of a promotion. After an outage it makes no pods anew before gateways are back at the API server, too. */
 export function promotionTimeouts({ target }: Plan, timeoutMs: number): ReturnType<typeof within> {
-  return within(target.kind === 'kubernetes' ? timeoutMs + AFTER_OUTAGE_MS : timeoutMs);
+  return within(target.kind === 'kubernetes' ? timeoutMs + LONGEST_AFTER_OUTAGE_MS : timeoutMs);
 }
 
-/** Pods are not taken away before that; then there is the minute that every inverse has. */
+/** Nor are pods taken away before that; then there is the minute that every inverse has. */
 export function removalTimeouts({ target }: Plan): { scheduleToCloseTimeout?: number } {
-  return target.kind === 'kubernetes' ? { scheduleToCloseTimeout: 60_000 + AFTER_OUTAGE_MS } : {};
+  return target.kind === 'kubernetes' ? { scheduleToCloseTimeout: 60_000 + LONGEST_AFTER_OUTAGE_MS } : {};
 }
 
 /** What waits for pods in Kubernetes may take as long as a deployment; elsewhere the activity's own timeouts hold. */
 export function podTimeouts({ target, steps }: Plan): ReturnType<typeof within> | Record<string, never> {
   const deploy = steps.find((step) => step.kind === 'deploy');
-  return target.kind === 'kubernetes' && deploy !== undefined ? within(deploy.timeoutMs + AFTER_OUTAGE_MS) : {};
+  return target.kind === 'kubernetes' && deploy !== undefined ? within(deploy.timeoutMs + LONGEST_AFTER_OUTAGE_MS) : {};
 }

@@ -1,3 +1,5 @@
+import { LONGEST_AFTER_OUTAGE_MS } from '../../spec/after-outage';
+
 /** The numbers of the Kubernetes client, each with where it comes from. */
 export const CLUSTER_DEFAULTS = {
   /** Who our writes belong to in `metadata.managedFields`. */
@@ -47,7 +49,7 @@ export const OUTAGE_DEFAULTS = {
   followFactor: 6,
   /** What the two waits have beyond the outage (4.8 s), the list, and a configuration, which Traefik writes every 2 s. */
   followMs: 10_000,
-  longestFollowMs: 130_000,
+  longestFollowMs: LONGEST_AFTER_OUTAGE_MS,
   /**
    * So long after an outage a right that is said to be missing may be there: a server that has just begun answers 403
    * until it has read its roles, and of several behind one address each begins in its own time. 130 ms were seen of an
